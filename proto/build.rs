@@ -1,4 +1,4 @@
-//! Compiles the .proto files with `protox`: a fresh machine has no `protoc`.
+//! Compiles the .proto files with `protox`, so that no `protoc` is needed.
 
 use std::{env, error::Error, fs, path::PathBuf};
 
@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // For server reflection; `compile_fds` does not write it.
     fs::write(out.join("catchment.bin"), compiler.encode_file_descriptor_set())?;
     let mut config = prost_build::Config::new();
-    // A key of maps; prost derives these by itself for messages without repeated fields only.
+    // Used as a map key; prost derives these traits only for messages without repeated fields.
     config.type_attribute(".catchment.v1.SeriesRef", "#[derive(Eq, Hash)]");
     config.bytes([".catchment.v1.Batch.bodies"]).btree_map(["."]);
     tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;

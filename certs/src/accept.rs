@@ -1,13 +1,13 @@
-//! The accept loop that gateway and aggregator share.
+//! The accept loop shared by gateway and aggregator.
 //!
-//! Accept, a slot for the handshake, then one task per connection: handshake under a deadline, a slot for the
-//! connection, then the caller's `serve`. No peer delays another, and no error ends the loop.
+//! Each connection is accepted and acquires a handshake slot. Then it has its own task: handshake with a deadline,
+//! connection slot, the caller's `serve`. No peer delays another, and no error ends the loop.
 //!
-//! Handshakes have slots of their own ([`AcceptConfig::handshakes_max`]): one that does not end never holds the slot
-//! of a connection. When all are in use, one that has not sent its whole first message gives way, then one that has
-//! taken long; else new connections wait in the kernel's backlog. A connection's slot travels in [`Accepted`] and
-//! counts until it is dropped. Until its owner says that the peer has used it, it gives way to the next one when all
-//! are in use.
+//! Handshakes have separate slots ([`AcceptConfig::handshakes_max`]), so an unfinished handshake never holds a
+//! connection slot. When all handshake slots are in use, a handshake whose client has not sent its complete first
+//! message is evicted; if there is none, one that has taken long; otherwise new connections wait in the kernel's
+//! backlog. A connection's slot is part of [`Accepted`] and counts until it is dropped. When all connection slots are
+//! in use, a connection can be evicted until its owner marks its slot as used.
 
 use std::{
     io,
@@ -36,25 +36,25 @@ use crate::{
     socket::{self, Socket},
 };
 
-/// First and longest pause after an accept error that will not go away by itself (no file descriptors left).
+/// First and longest pause after an accept error that does not pass by itself (such as no file descriptors left).
 const BACK_OFF_FIRST: Duration = Duration::from_millis(10);
 const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
-/// How often the accept loop looks whether all slots are in use.
+/// How often the accept loop checks whether all slots are in use.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
-/// Part of the longest handshake after which one gives way when all slots of handshakes are in use.
+/// A handshake can be evicted after `handshake_timeout` divided by this, when all handshake slots are in use.
 const LATE_PART: u32 = 2;
 
 /// Bounds of an accept loop.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptConfig {
-    /// Most connections at once whose handshake is made.
+    /// Maximum number of concurrent connections after their handshake.
     pub connections_max: usize,
-    /// Most of them from one address; of IPv6, from one /64.
+    /// Maximum number of these from one address (IPv6: from one /64).
     pub connections_per_address_max: usize,
-    /// Most handshakes at once.
+    /// Maximum number of concurrent handshakes.
     pub handshakes_max: usize,
-    /// Longest handshake; and longest wait for a slot after it.
+    /// Deadline of a handshake, and of the wait for a connection slot after it.
     pub handshake_timeout: Duration,
 }
 
@@ -70,55 +70,54 @@ impl Default for AcceptConfig {
     }
 }
 
-/// Handshakes at once, unless configured: some 20 KiB each, and so few that a slow processor is done with all of them
-/// before the first is late.
+/// Default maximum of concurrent handshakes: some 20 KiB each, and few enough that a slow processor finishes all of
+/// them before the first is late.
 pub const HANDSHAKES_DEFAULT_MAX: usize = 1_024;
 
-/// Connections of one address, unless configured. A whole site may be behind one address, so this is generous; some
-/// slots are left to the other addresses.
+/// Default maximum of connections from one address. A whole site may share one address, so this is generous, but it
+/// leaves some slots to other addresses.
 pub const fn per_address_default(connections_max: usize) -> usize {
     const MOST: usize = 16_000;
     if connections_max < MOST { connections_max } else { MOST }
 }
 
-/// What an accept loop tells besides connections, to be counted.
+/// Events of an accept loop, for metrics and logs.
 pub trait AcceptEvents: Send + Sync {
-    /// The system returned an error instead of a connection; the loop goes on.
+    /// The system returned an error instead of a connection; the loop continues.
     fn accept_error(&self, error: &io::Error);
     /// A connection did not become a peer and was closed.
     fn handshake_failed(&self, addr: SocketAddr, reason: HandshakeFailure);
-    /// All `connections_max` slots are in use and nobody gives way: the next connection waits for one, or does.
+    /// All `connections_max` slots are in use and no connection can be evicted: the next connection waits for a slot.
     fn at_capacity(&self, _connections_max: usize) {}
-    /// A slot came free after [`Self::at_capacity`].
+    /// A slot became free after [`Self::at_capacity`].
     fn has_room(&self) {}
-    /// All slots of handshakes are in use and nobody gives way: no connection is accepted until there is one.
+    /// All handshake slots are in use and no handshake can be evicted: no connection is accepted until a slot is free.
     fn handshakes_full(&self) {}
-    /// So many handshakes are under way now.
+    /// Reports the current number of handshakes.
     fn handshakes(&self, _count: usize) {}
 }
 
-/// A connection whose other end is known.
+/// A connection whose peer is authenticated.
 #[derive(Debug)]
 pub struct Accepted {
     /// The encrypted stream.
     pub stream: TlsStream<Socket>,
-    /// Whose it is, of this server's trust domain. Whether its role may do what it wants is the caller's to
-    /// decide.
+    /// The peer, of this server's trust domain. The caller decides what its role may do.
     pub peer: Peer,
-    /// The address that it comes from.
+    /// The peer's address.
     pub addr: SocketAddr,
-    /// The connection's slot among [`AcceptConfig::connections_max`]: drop it when the connection ends. It may be
-    /// taken away until [`ConnectionSlot::mark_used`]; the connection must end then.
+    /// The connection's slot among [`AcceptConfig::connections_max`]: drop it when the connection ends. The slot may be
+    /// evicted until [`ConnectionSlot::mark_used`]; then the connection must end.
     pub slot: ConnectionSlot,
 }
 
 impl Accepted {
-    /// The application protocol that the two sides agreed on, if the client offered one.
+    /// The negotiated application protocol (ALPN), if the client offered one.
     pub fn alpn(&self) -> Option<&[u8]> {
         self.stream.get_ref().1.alpn_protocol()
     }
 
-    /// Moves the connection to the current runtime, see [`Socket::rebind`].
+    /// Moves the connection to the current runtime; see [`Socket::rebind`].
     ///
     /// # Errors
     /// As [`Socket::rebind`].
@@ -127,8 +126,8 @@ impl Accepted {
     }
 }
 
-/// Accepts connections until `shutdown` completes, then returns at once: handshakes that are under way are
-/// given up, connections that are being served go on in their tasks.
+/// Accepts connections until `shutdown` completes, then returns at once: handshakes in progress are aborted,
+/// connections being served continue in their tasks.
 ///
 /// `serve` runs in the connection's own task on the current runtime.
 pub async fn accept_loop<F, Fut>(
@@ -144,7 +143,7 @@ pub async fn accept_loop<F, Fut>(
 {
     let state = Arc::new(AcceptState::new(tls, config, events));
     let serve = Arc::new(serve);
-    // Dropping the sender at the end of this function tells the handshakes to give up.
+    // Dropping the sender at the end of this function aborts the handshakes.
     let (_running, stopped) = watch::channel(());
     let (mut stop_watching, watched) = (stopped.clone(), Arc::clone(&state));
     tokio::spawn(async move {
@@ -153,7 +152,7 @@ pub async fn accept_loop<F, Fut>(
             () = watched.watch_capacity() => {}
         }
     });
-    // Saves each connection the calls; one that has nothing from its listener is given its options alone.
+    // Connections inherit these options, which saves calls; a connection without them gets its own.
     let _ = socket::prepare(&listener);
     let mut shutdown = pin!(shutdown);
     let mut back_off = BACK_OFF_FIRST;
@@ -193,14 +192,14 @@ pub async fn accept_loop<F, Fut>(
     }
 }
 
-/// What the connections of a listener share before they are served.
+/// State shared by the connections of a listener before they are served.
 struct AcceptState {
     tls: ServerTls,
     events: Arc<dyn AcceptEvents>,
     handshakes: Arc<ConnectionSlots>,
     connections: Arc<ConnectionSlots>,
     connections_max: usize,
-    /// All slots of connections were in use, and none came free since.
+    /// All connection slots were in use, and none became free since.
     full: AtomicBool,
     handshake_timeout: Duration,
 }
@@ -220,7 +219,7 @@ impl AcceptState {
         }
     }
 
-    /// A connection, then a slot for its handshake: until there is one, this connection waits and no other is
+    /// Accepts a connection and acquires a handshake slot for it. While it waits for a slot, no other connection is
     /// accepted.
     async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, ConnectionSlot)> {
         let (stream, addr) = listener.accept().await?;
@@ -235,7 +234,7 @@ impl AcceptState {
         Ok((stream, addr, slot))
     }
 
-    /// Makes the handshake and finds a slot for the connection, unless its slot for that is taken away.
+    /// Performs the handshake and acquires a connection slot, unless the handshake is evicted.
     async fn admit(
         &self,
         stream: TcpStream,
@@ -252,14 +251,14 @@ impl AcceptState {
             evicted.await
         };
         tokio::select! {
-            // What has come is read first: a handshake gives way only when it waits for its peer.
+            // The handshake first: it is evicted only while it waits for its peer.
             biased;
             accepted = made => accepted,
             Ok(()) = evicted => Err(HandshakeFailure::Evicted),
         }
     }
 
-    /// A slot for a connection whose handshake is made. It keeps that of the handshake while it waits.
+    /// Acquires a connection slot after the handshake. Keeps the handshake slot while it waits.
     async fn slot(&self, addr: SocketAddr) -> Result<ConnectionSlot, HandshakeFailure> {
         let slot = match self.connections.try_acquire(addr.ip()) {
             Err(Full::All) => {
@@ -281,14 +280,14 @@ impl AcceptState {
         self.events.at_capacity(self.connections_max);
     }
 
-    /// There is a slot, or was right now.
+    /// Reports that a slot is, or was just now, free.
     fn has_room(&self) {
         if self.full.load(Relaxed) && self.full.swap(false, Relaxed) {
             self.events.has_room();
         }
     }
 
-    /// Looks whether all slots are in use now, or one is free again, that nobody asks for.
+    /// Periodically checks whether all slots are in use or one is free again, even if no connection arrives.
     async fn watch_capacity(&self) {
         loop {
             sleep(CHECK_EVERY).await;
@@ -326,7 +325,7 @@ impl AcceptState {
     }
 }
 
-/// Whether an accept error is the fault of one connection, so that the next accept may succeed at once.
+/// Whether an accept error concerns only one connection, so that the next accept may succeed at once.
 fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)

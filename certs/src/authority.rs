@@ -1,11 +1,12 @@
-//! The bundled certificate authority: one root, its ledger, and the identities below it.
+//! The bundled certificate authority: one root, its ledger, and the identities issued from it.
 //!
 //! A PKI folder holds `ca.pem`, `ca.key` (the root's key, mode 0600), `ledger.jsonl`, `crl.pem` and the
-//! identities. Every change is made under an exclusive lock on `.lock`, so several processes may work at once.
-//! Order of an issue: certificate made in memory, ledger entry durable, identity folder appears whole.
+//! identities. Every change holds an exclusive lock on `.lock`, so several processes may work at the same time.
+//! Issuing makes the certificate in memory, then makes its ledger entry durable, then publishes the complete identity
+//! folder.
 //!
-//! `lifetimes` says how long certificates are valid, `profile` what stands in them, `ledger` what was done, `issue` and
-//! `bulk` make identities, `renew` and `revoke` change them, `list` and `inspect` look.
+//! `lifetimes` defines how long certificates are valid, `profile` their contents, `ledger` records what was done, `issue`
+//! and `bulk` make identities, `renew` and `revoke` change them, `list` and `inspect` show them.
 
 mod bulk;
 mod error;
@@ -53,10 +54,10 @@ const CA_KEY_FILE: &str = "ca.key";
 const LEDGER_FILE: &str = "ledger.jsonl";
 const LOCK_FILE: &str = ".lock";
 
-/// Largest PEM file of one certificate, key or request that is read, in bytes.
+/// Maximum size of a PEM file with one certificate, key or request, in bytes.
 const PEM_BYTES_MAX: u64 = 64 << 10;
 
-/// A certificate authority, opened.
+/// An open certificate authority.
 #[derive(Debug)]
 pub struct Authority {
     dir: PathBuf,
@@ -67,10 +68,10 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Makes a new root in `dir`, which is made too if it is missing, with an empty revocation list.
+    /// Makes a new root in `dir`, with an empty revocation list; creates `dir` if it does not exist.
     ///
     /// # Errors
-    /// There is a root already, or the files cannot be written.
+    /// There already is a root, or the files cannot be written.
     pub fn init(dir: &Path, trust_domain: &TrustDomain, days: u32) -> Result<Self, AuthorityError> {
         files::create_folders(dir)?;
         let lock = lock(dir)?;
@@ -91,8 +92,8 @@ impl Authority {
         files::create_file(&key_path, key.serialize_pem().as_bytes(), PRIVATE)?;
         Ledger::open(&ledger_path, true)?;
         files::sync(dir)?;
-        // Its appearance is what makes the folder an authority, so the root comes last but for the list,
-        // which it signs and which can be made again.
+        // The root certificate makes the folder an authority, so it is written last; only the revocation list follows,
+        // which the root signs and which can be made again.
         files::create_file(&ca_path, root_pem.as_bytes(), PUBLIC)?;
         drop(lock);
         let authority = Self::open(dir)?;
@@ -103,7 +104,7 @@ impl Authority {
     /// Opens the authority in `dir`.
     ///
     /// # Errors
-    /// There is none, its key does not fit, or its files cannot be read.
+    /// There is none, its key does not match, or its files cannot be read.
     pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
         let (ca_path, key_path) = (dir.join(CA_FILE), dir.join(CA_KEY_FILE));
         match (ca_path.exists(), key_path.exists()) {
@@ -138,7 +139,7 @@ impl Authority {
         &self.dir
     }
 
-    /// The realm of the root.
+    /// The root's trust domain.
     pub fn trust_domain(&self) -> &TrustDomain {
         &self.trust_domain
     }
@@ -148,7 +149,7 @@ impl Authority {
         self.root_end
     }
 
-    /// Where an identity lies unless it was put elsewhere.
+    /// The default folder of an identity.
     pub fn identity_dir(&self, identity: &Identity) -> PathBuf {
         let (role, name) = (identity.role().as_str(), identity.name().as_str());
         match identity.site() {
@@ -157,7 +158,7 @@ impl Authority {
         }
     }
 
-    /// All that the ledger knows. `note` is told of a torn last line, and of lines that cannot be read.
+    /// The contents of the ledger. Reports a torn last line and unreadable lines to `note`.
     ///
     /// # Errors
     /// The ledger's file cannot be read.
@@ -179,8 +180,8 @@ impl Authority {
         crl_pem(&self.dir)
     }
 
-    /// Dates of a leaf. A default that would outlive the root is cut to the root's end and told by `note`; an
-    /// explicit wish is refused.
+    /// Validity of a leaf. A default that would outlive the root is shortened to the root's end and reported to `note`;
+    /// an explicit request that would is refused.
     fn validity(
         &self,
         start: Option<SystemTime>,
@@ -217,7 +218,7 @@ fn crl_pem(dir: &Path) -> Result<Option<Vec<u8>>, AuthorityError> {
     }
 }
 
-/// Takes the exclusive lock of a PKI folder, waiting for others; it is held until the file is dropped.
+/// Takes the exclusive lock of a PKI folder, waiting if necessary; it is held until the file is dropped.
 fn lock(dir: &Path) -> Result<File, AuthorityError> {
     let path = dir.join(LOCK_FILE);
     let file = File::options()
@@ -230,12 +231,12 @@ fn lock(dir: &Path) -> Result<File, AuthorityError> {
     Ok(file)
 }
 
-/// This moment, in whole seconds, as certificates count.
+/// The current time in whole seconds, the resolution of certificates.
 fn now() -> Timestamp {
     timestamp(SystemTime::now())
 }
 
-/// A system time in whole seconds; what lies outside of the years 1970 to 9999 becomes the nearest of them.
+/// A system time in whole seconds, clamped to the years 1970 to 9999.
 fn timestamp(time: SystemTime) -> Timestamp {
     let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
     i64::try_from(seconds).ok().and_then(|s| Timestamp::from_second(s).ok()).unwrap_or(Timestamp::MAX)

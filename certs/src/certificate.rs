@@ -1,8 +1,7 @@
-//! From a verified leaf certificate to a [`Peer`].
+//! Reads a [`Peer`] from a verified leaf certificate.
 //!
-//! The chain, its dates and its revocation have been checked by the TLS library before; here the one URI
-//! subject alternative name is read. A certificate with none or with several is refused, so that no two
-//! readers can disagree about whose it is.
+//! The TLS library has already checked chain, dates and revocation; this module reads the one URI subject alternative
+//! name. A certificate with none or several is refused, so that no two readers can disagree about its holder.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,12 +15,12 @@ use crate::{
     serial::Serial,
 };
 
-/// The other end of a connection, as its verified certificate says.
+/// The other end of a connection, according to its verified certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
-    /// The realm that its certificate belongs to.
+    /// The trust domain of its certificate.
     pub trust_domain: TrustDomain,
     /// Serial number of its certificate.
     pub serial: Serial,
@@ -30,12 +29,12 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// The URI of its certificate, which names role, site, name and trust domain.
+    /// The URI of its certificate, with trust domain, role, site and name.
     pub fn uri(&self) -> String {
         self.identity.uri(&self.trust_domain)
     }
 
-    /// The peer again, if it belongs to the trust domain `expected`.
+    /// Returns the peer if it belongs to the trust domain `expected`.
     pub(crate) fn of_domain(self, expected: &TrustDomain) -> Result<Self, IdentityError> {
         if self.trust_domain == *expected {
             return Ok(self);
@@ -44,13 +43,13 @@ impl Peer {
     }
 }
 
-/// Reads identity, trust domain, serial number and end of validity out of a leaf certificate.
+/// Reads identity, trust domain, serial number and end of validity from a leaf certificate.
 ///
-/// Checks no signature and no date: that is the TLS library's part.
+/// Checks no signature and no date: the TLS library does that.
 ///
 /// # Errors
-/// A certificate that cannot be parsed, or that has not exactly one URI subject alternative name, or whose
-/// URI is not one of the four forms of [`Identity::uri`].
+/// The certificate cannot be parsed, does not have exactly one URI subject alternative name, or its URI is not one of
+/// the four forms of [`Identity::uri`].
 pub fn peer_from_certificate(der: &CertificateDer<'_>) -> Result<Peer, IdentityError> {
     let certificate = parse(der)?;
     let (trust_domain, identity) = Identity::from_uri(single_uri(&certificate)?)?;
@@ -77,7 +76,7 @@ pub(crate) fn single_uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a
         .ok_or(IdentityError::NoUri)?;
     let mut uris = names.value.general_names.iter().filter_map(|name| match name {
         GeneralName::URI(uri) => Some(Ok(*uri)),
-        // Context tag 6 is uniformResourceIdentifier: a URI that is no IA5String counts as one too.
+        // Context tag 6 is uniformResourceIdentifier: a URI that is not an IA5String counts too.
         GeneralName::Invalid(tag, _) if tag.0 == 6 => Some(Err(())),
         _ => None,
     });
@@ -89,7 +88,7 @@ pub(crate) fn single_uri<'a>(certificate: &'a X509Certificate<'_>) -> Result<&'a
     }
 }
 
-/// A certificate's time on the system's time line; times before 1970 become 1970.
+/// A certificate's time as system time; times before 1970 become 1970.
 pub(crate) fn system_time(time: ASN1Time) -> SystemTime {
     let seconds = u64::try_from(time.timestamp()).unwrap_or(0);
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(SystemTime::UNIX_EPOCH)

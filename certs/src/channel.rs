@@ -1,7 +1,7 @@
-//! What a gRPC client needs to speak over this crate's TLS: the URL that a user writes, and a connector.
+//! Support for gRPC clients over this crate's TLS: parsing of the user's URL, and a connector.
 //!
-//! A tonic `Endpoint` whose connector makes TLS itself must have an `http` URI, else tonic adds TLS of its
-//! own; [`endpoint_uri`] makes one from the user's `https://HOST:PORT`. Use it as
+//! A tonic `Endpoint` whose connector does TLS itself must have an `http` URI, otherwise tonic adds its own TLS;
+//! [`endpoint_uri`] makes one from the user's `https://HOST:PORT`. Use it as
 //! `Endpoint::from(endpoint_uri(url)?).connect_with_connector(GrpcConnector::new(tls, Role::Aggregator, timeout))`
 //! with a [`ClientTls`] whose application protocol is `h2`.
 
@@ -24,23 +24,23 @@ use crate::{
 /// Application protocol (ALPN) of gRPC.
 pub const ALPN_GRPC: &[u8] = b"h2";
 
-/// Why a text is no `https://HOST:PORT`.
+/// Why a text is not a valid `https://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{url:?} is no address of a server: {reason}; write https://HOST:PORT")]
+#[error("{url:?} is not a server address: {reason}; write https://HOST:PORT")]
 pub struct UrlError {
-    /// The text, at most 200 characters of it.
+    /// The text, truncated to 200 characters.
     pub url: String,
     /// What is wrong.
     pub reason: &'static str,
 }
 
-/// Reads `https://HOST:PORT`. The host comes back without the brackets of an IPv6 address.
+/// Parses `https://HOST:PORT`. Returns the host without the brackets of an IPv6 address.
 ///
 /// # Errors
-/// Another scheme, no host, no port, or anything after the port but one `/`.
+/// Another scheme, no host, no port, or anything after the port except one `/`.
 pub fn parse_https(url: &str) -> Result<(String, u16), UrlError> {
     let refuse = |reason| UrlError { url: url.chars().take(200).collect(), reason };
-    let uri: Uri = url.parse().map_err(|_| refuse("it is no URL"))?;
+    let uri: Uri = url.parse().map_err(|_| refuse("it is not a URL"))?;
     match uri.scheme_str() {
         Some("https") => {}
         Some("http") => return Err(refuse("connections are always encrypted, so the scheme is https")),
@@ -50,16 +50,16 @@ pub fn parse_https(url: &str) -> Result<(String, u16), UrlError> {
         return Err(refuse("it has a path"));
     }
     if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
-        return Err(refuse("it names a user; who you are is said by the certificate"));
+        return Err(refuse("it names a user; the certificate identifies you"));
     }
     let host = bare_host(&uri).ok_or_else(|| refuse("the host is missing"))?;
     match uri.port_u16() {
-        None | Some(0) => Err(refuse("the port is missing or no port")),
+        None | Some(0) => Err(refuse("the port is missing or invalid")),
         Some(port) => Ok((host.to_owned(), port)),
     }
 }
 
-/// The URI to make a tonic `Endpoint` of, for the server at the user's `https://HOST:PORT`.
+/// The URI of a tonic `Endpoint` for the server at the user's `https://HOST:PORT`.
 ///
 /// # Errors
 /// As [`parse_https`].
@@ -68,7 +68,7 @@ pub fn endpoint_uri(url: &str) -> Result<Uri, UrlError> {
     let authority = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
     format!("http://{authority}/")
         .parse()
-        .map_err(|_| UrlError { url: url.chars().take(200).collect(), reason: "it is no URL" })
+        .map_err(|_| UrlError { url: url.chars().take(200).collect(), reason: "it is not a URL" })
 }
 
 fn bare_host(uri: &Uri) -> Option<&str> {
@@ -76,7 +76,7 @@ fn bare_host(uri: &Uri) -> Option<&str> {
     Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
 }
 
-/// Connects gRPC channels through a [`ClientTls`] to servers of one role.
+/// Connects gRPC channels over a [`ClientTls`] to servers of one role.
 #[derive(Clone, Debug)]
 pub struct GrpcConnector {
     tls: ClientTls,
@@ -85,7 +85,7 @@ pub struct GrpcConnector {
 }
 
 impl GrpcConnector {
-    /// A connector to servers of role `expect`; `timeout` covers name, TCP and handshake.
+    /// A connector to servers of role `expect`; `timeout` covers name resolution, TCP and handshake.
     pub fn new(tls: ClientTls, expect: Role, timeout: Duration) -> Self {
         Self { tls, expect, timeout }
     }

@@ -1,7 +1,7 @@
-//! The arguments of the program `catchment-certs`, and its exit status.
+//! Command-line arguments and exit status of the program `catchment-certs`.
 //!
-//! clap checks the form (status 2), `run` calls the library (status 1 when it fails). Results go to standard
-//! output; errors and notes to standard error, one line each.
+//! clap checks the syntax (status 2); `run` calls the library (status 1 on failure). Results go to standard output,
+//! errors and notes to standard error, one line each.
 
 mod run;
 
@@ -39,45 +39,45 @@ enum Command {
     /// Make a new trust root in a folder that has none.
     #[command(after_help = "Example:\n  catchment-certs init --dir PKI --trust-domain example.org")]
     Init(Init),
-    /// Make an identity: a key, and a certificate for it.
+    /// Issue an identity: a key and its certificate.
     #[command(subcommand)]
     Issue(Issue),
-    /// Make a certificate for a key that stays where it is, from a signing request.
+    /// Issue a certificate from a signing request; the private key stays where it is.
     #[command(
-        after_help = "Only the public key of the request is used; who it is for is said here.\n\nExample, \
-        on the device and then beside the root:\n  openssl req -new -newkey ec -pkeyopt \
+        after_help = "Only the public key of the request is used; the options name the identity.\n\nExample, \
+        first on the device, then where the root is:\n  openssl req -new -newkey ec -pkeyopt \
         ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=press-17 -out press-17.csr\n  \
         catchment-certs sign --dir PKI --csr press-17.csr --role device --site berlin --name press-17 --out press-17"
     )]
     Sign(Sign),
-    /// Make a new certificate for the key and hosts of an identity; the old one stays valid until its end.
+    /// Issue a new certificate for an identity's key and hosts; the old one stays valid until its end.
     #[command(after_help = "Examples:\n  catchment-certs renew --dir PKI --site berlin --name press-17\n  \
         catchment-certs renew --dir PKI --role aggregator --name centre")]
     Renew(Renew),
-    /// Revoke one certificate, or all of an identity, and rewrite PKI/crl.pem.
+    /// Revoke one certificate, or all of an identity, and write a new PKI/crl.pem.
     #[command(
         after_help = "Servers refuse revoked certificates once they have the new crl.pem.\n\nExamples:\n  \
         catchment-certs revoke --dir PKI --role device --site berlin --name press-17\n  \
         catchment-certs revoke --dir PKI --serial 5f3a0c…"
     )]
     Revoke(Revoke),
-    /// Rewrite PKI/crl.pem, current from now on.
+    /// Write a new PKI/crl.pem, to extend its validity.
     Crl(Crl),
-    /// Show the certificates of the ledger.
+    /// List the certificates in the ledger.
     #[command(after_help = "Examples:\n  catchment-certs list --dir PKI\n  \
         catchment-certs list --dir PKI --expiring 30d --format json")]
     List(List),
-    /// Show what stands in a certificate, signing request or revocation list.
+    /// Show the contents of a certificate, signing request or revocation list.
     #[command(after_help = "Example:\n  catchment-certs inspect PKI/site/berlin/device/press-17/cert.pem")]
     Inspect {
-        /// A PEM file, or an identity's folder.
+        /// PEM file or identity folder.
         file: PathBuf,
     },
 }
 
 #[derive(Debug, Args)]
 struct Pki {
-    /// The folder of the trust root.
+    /// Folder of the trust root.
     #[arg(long, value_name = "PKI")]
     dir: PathBuf,
 }
@@ -86,7 +86,7 @@ struct Pki {
 struct Init {
     #[command(flatten)]
     pki: Pki,
-    /// Name of the realm, which stands in every certificate.
+    /// Trust domain, part of every certificate.
     #[arg(long, default_value = "catchment.local")]
     trust_domain: TrustDomain,
     /// Validity of the root in days.
@@ -96,22 +96,22 @@ struct Init {
 
 #[derive(Debug, Subcommand)]
 enum Issue {
-    /// One device, or all devices of a CSV file.
+    /// Issue one device, or all devices in a CSV file.
     #[command(
         after_help = "The CSV file has the header line `site,name`. Devices that have an identity are \
-        skipped, so an interrupted run goes on with the same command.\n\nExamples:\n  catchment-certs issue device \
+        skipped, so the same command resumes an interrupted run.\n\nExamples:\n  catchment-certs issue device \
         --dir PKI --site berlin --name press-17\n  catchment-certs issue device --dir PKI --from devices.csv"
     )]
     Device(IssueDevice),
-    /// A gateway: server of its site's devices, client of an aggregator.
+    /// Issue a gateway: server of its site's devices, client of an aggregator.
     #[command(after_help = "Example:\n  catchment-certs issue gateway --dir PKI --site berlin --name gw-1 \
         --host gw-1.example.org 10.0.0.5")]
     Gateway(IssueGateway),
-    /// An aggregator.
+    /// Issue an aggregator.
     #[command(after_help = "Example:\n  catchment-certs issue aggregator --dir PKI --name centre \
         --host centre.example.org")]
     Aggregator(IssueAggregator),
-    /// A person or program that may query.
+    /// Issue an operator: a person or program that may query.
     #[command(after_help = "Example:\n  catchment-certs issue operator --dir PKI --name ada")]
     Operator(IssueOperator),
 }
@@ -123,20 +123,20 @@ struct Output {
     /// Validity in days [default: 365, for operators 90].
     #[arg(long, value_name = "N", value_parser = days())]
     days: Option<u32>,
-    /// The identity's folder [default: its place below PKI].
+    /// Folder of the identity [default: its folder below PKI].
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 struct IssueDevice {
-    /// The device's site.
+    /// Site of the device.
     #[arg(long, required_unless_present = "from")]
     site: Option<Name>,
-    /// The device's name.
+    /// Name of the device.
     #[arg(long, required_unless_present = "from")]
     name: Option<Name>,
-    /// A CSV file with the header `site,name`, one device a line.
+    /// CSV file with the header `site,name`, one device per line.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["site", "name", "out"])]
     from: Option<PathBuf>,
     #[command(flatten)]
@@ -145,10 +145,10 @@ struct IssueDevice {
 
 #[derive(Debug, Args)]
 struct IssueGateway {
-    /// The gateway's site.
+    /// Site of the gateway.
     #[arg(long)]
     site: Name,
-    /// The gateway's name.
+    /// Name of the gateway.
     #[arg(long)]
     name: Name,
     /// DNS names or IP addresses that devices connect to.
@@ -160,7 +160,7 @@ struct IssueGateway {
 
 #[derive(Debug, Args)]
 struct IssueAggregator {
-    /// The aggregator's name.
+    /// Name of the aggregator.
     #[arg(long)]
     name: Name,
     /// DNS names or IP addresses that gateways and operators connect to.
@@ -172,7 +172,7 @@ struct IssueAggregator {
 
 #[derive(Debug, Args)]
 struct IssueOperator {
-    /// The operator's name.
+    /// Name of the operator.
     #[arg(long)]
     name: Name,
     #[command(flatten)]
@@ -182,20 +182,20 @@ struct IssueOperator {
 /// Names an identity together with its role.
 #[derive(Debug, Args)]
 struct Who {
-    /// The site, for devices and gateways.
+    /// Site of the identity, for devices and gateways.
     #[arg(long)]
     site: Option<Name>,
-    /// The name.
+    /// Name of the identity.
     #[arg(long)]
     name: Name,
 }
 
 #[derive(Debug, Args)]
 struct Sign {
-    /// The signing request (PKCS#10, PEM or DER).
+    /// Signing request (PKCS#10, PEM or DER).
     #[arg(long, value_name = "FILE")]
     csr: PathBuf,
-    /// The role that the certificate gives.
+    /// Role of the identity.
     #[arg(long)]
     role: Role,
     #[command(flatten)]
@@ -209,7 +209,7 @@ struct Sign {
 
 #[derive(Debug, Args)]
 struct Renew {
-    /// The identity's role.
+    /// Role of the identity.
     #[arg(long, default_value = "device")]
     role: Role,
     #[command(flatten)]
@@ -225,16 +225,16 @@ struct Renew {
 struct Revoke {
     #[command(flatten)]
     pki: Pki,
-    /// Serial number in hexadecimal digits, as `list` and `inspect` show it.
+    /// Serial number in hexadecimal digits, as shown by `list` and `inspect`.
     #[arg(long, value_name = "HEX", required_unless_present = "role", conflicts_with_all = ["role", "site", "name"])]
     serial: Option<Serial>,
     /// Role of the identity whose certificates are revoked.
     #[arg(long, requires = "name")]
     role: Option<Role>,
-    /// Its site, for devices and gateways.
+    /// Site of the identity, for devices and gateways.
     #[arg(long, requires = "role")]
     site: Option<Name>,
-    /// Its name.
+    /// Name of the identity.
     #[arg(long, requires = "role")]
     name: Option<Name>,
 }
@@ -243,7 +243,7 @@ struct Revoke {
 struct Crl {
     #[command(flatten)]
     pki: Pki,
-    /// Days until the list should be renewed again.
+    /// Validity of the list in days.
     #[arg(long, value_name = "N", default_value_t = CRL_DAYS, value_parser = days())]
     days: u32,
 }
@@ -252,10 +252,10 @@ struct Crl {
 struct List {
     #[command(flatten)]
     pki: Pki,
-    /// Only certificates that end within this time and have no successor, such as `30d`.
+    /// Only certificates that expire within this time, such as `30d`, and have no successor.
     #[arg(long, value_name = "TIME", value_parser = catchment_settings::parse_duration)]
     expiring: Option<Duration>,
-    /// How to show them.
+    /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 }
@@ -272,7 +272,7 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    // No variables are this program's own.
+    // This program has no environment variables of its own.
     let cli = match catchment_settings::parse::<Cli>(None) {
         Ok((cli, _)) => cli,
         Err(error) => return catchment_settings::exit::report(&error),

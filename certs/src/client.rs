@@ -1,8 +1,8 @@
-//! The client's side of TLS: a connection to a server of an expected role in the same trust domain.
+//! The client side of TLS: connects to a server of an expected role in the same trust domain.
 //!
-//! The server's certificate must come from the folder's trust anchors, be on none of its revocation lists,
-//! and name the host. Because any gateway may hold a certificate for any host name that the authority put
-//! there, the role is checked besides.
+//! The server's certificate must be issued by one of the folder's trust anchors, be on none of its revocation lists,
+//! and name the host. The role is checked too, because the authority may have issued a gateway's certificate for any
+//! host name.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -25,21 +25,21 @@ use crate::{
     server::{BUFFER_BYTES_MAX, TlsError},
 };
 
-/// A client's TLS configuration that can be exchanged while it is used. Clones share it.
+/// A client's TLS configuration that can be replaced while in use. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ClientTls {
     current: Arc<ArcSwap<Current>>,
     alpn: Arc<[Vec<u8>]>,
 }
 
-/// One configuration and whose it is, exchanged together.
+/// A configuration and its identity, replaced together.
 #[derive(Debug)]
 struct Current {
     config: Arc<ClientConfig>,
     peer: Arc<Peer>,
 }
 
-/// Why there is no connection. Every message names the server.
+/// Why a connection failed. Every message names the server.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The host is neither a DNS name nor an IP address.
@@ -50,10 +50,10 @@ pub enum ConnectError {
     Tcp {
         /// `HOST:PORT`.
         server: String,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// Resolving, connecting and the handshake took longer than allowed.
+    /// Name resolution, connecting and handshake took longer than allowed.
     #[error("{server} did not complete the connection within {}", humantime::format_duration(*.after))]
     Timeout {
         /// `HOST:PORT`.
@@ -61,7 +61,7 @@ pub enum ConnectError {
         /// The deadline.
         after: Duration,
     },
-    /// TLS refused the connection, on this side or the other.
+    /// TLS refused the connection, on either side.
     #[error("{server}: {failure}")]
     Tls {
         /// `HOST:PORT`.
@@ -77,12 +77,12 @@ pub enum ConnectError {
         /// Why.
         error: IdentityError,
     },
-    /// The server is who it says, but not what was looked for.
+    /// The server has another role than expected.
     #[error("{server} is {}, not {}; check the address", .found.with_article(), .expected.with_article())]
     Role {
         /// `HOST:PORT`.
         server: String,
-        /// The role that was looked for.
+        /// The expected role.
         expected: Role,
         /// The role in its certificate.
         found: Role,
@@ -90,7 +90,7 @@ pub enum ConnectError {
 }
 
 impl ConnectError {
-    /// Whether trying again does not help as long as nobody changes certificates or addresses.
+    /// Whether retrying is useless until somebody changes certificates or addresses.
     pub fn is_lasting(&self) -> bool {
         match self {
             Self::Tcp { .. } | Self::Timeout { .. } => false,
@@ -101,11 +101,11 @@ impl ConnectError {
 }
 
 impl ClientTls {
-    /// Builds the configuration of a client that offers the application protocols `alpn`, best first (none
-    /// when empty).
+    /// Builds the configuration of a client that offers the application protocols `alpn`, preferred first (none
+    /// if empty).
     ///
     /// # Errors
-    /// A revocation list that the TLS library refuses.
+    /// The TLS library refuses a revocation list.
     pub fn new(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn)?));
@@ -122,8 +122,8 @@ impl ClientTls {
         Arc::clone(&self.current.load().peer)
     }
 
-    /// Exchanges certificate, key, trust anchors and revocation lists for those of `folder`, from the next
-    /// handshake on, for all clones.
+    /// Replaces certificate, key, trust anchors and revocation lists with those of `folder`, for all clones, starting
+    /// with the next handshake.
     ///
     /// # Errors
     /// As [`Self::new`]; the old configuration stays.
@@ -132,11 +132,11 @@ impl ClientTls {
         Ok(())
     }
 
-    /// Connects to a server of role `expect`, with one deadline for name, TCP and handshake.
+    /// Connects to a server of role `expect`, with one deadline for name resolution, TCP and handshake.
     ///
-    /// `host` is a DNS name or an IP address (IPv6 without brackets). In TLS 1.3 the client is done before
-    /// the server has judged its certificate: a refusal comes with the first read, and
-    /// [`TlsFailure::from_io`] puts it into words.
+    /// `host` is a DNS name or an IP address (IPv6 without brackets). In TLS 1.3 the client's handshake completes
+    /// before the server has verified its certificate: a refusal arrives with the first read, and
+    /// [`TlsFailure::from_io`] explains it.
     ///
     /// # Errors
     /// See [`ConnectError`].

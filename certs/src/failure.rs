@@ -1,4 +1,4 @@
-//! Why a handshake failed, in few words that can be a metric's label.
+//! Reasons of failed handshakes, with short names for metric labels.
 
 use std::io;
 
@@ -6,26 +6,26 @@ use rustls::{AlertDescription, CertificateError, Error};
 
 use crate::identity::IdentityError;
 
-/// Why a connection did not become a peer.
+/// Why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HandshakeFailure {
     /// The handshake took longer than the deadline.
-    #[error("the handshake was not done within its deadline")]
+    #[error("the handshake exceeded its deadline")]
     Timeout,
-    /// TLS refused the connection, on this side or the other.
+    /// TLS refused the connection, on either side.
     #[error(transparent)]
     Tls(#[from] TlsFailure),
-    /// The certificate is valid, yet names no identity of this trust domain.
+    /// The certificate is valid, but names no identity of this trust domain.
     #[error(transparent)]
     Identity(#[from] IdentityError),
-    /// All handshake slots were in use, and another handshake took this one.
-    #[error("the handshake gave way to another one")]
+    /// All handshake slots were in use, and another handshake took this one's.
+    #[error("the handshake was evicted by another one")]
     Evicted,
-    /// The address has as many connections as one may have.
-    #[error("too many connections of one address")]
+    /// The address has the maximum number of connections.
+    #[error("too many connections from one address")]
     Address,
-    /// All connections stayed in use.
-    #[error("no connection ended in time to make place")]
+    /// All connection slots stayed in use.
+    #[error("no connection slot became free in time")]
     NoSlot,
 }
 
@@ -58,31 +58,31 @@ pub enum TlsFailure {
     /// The peer's certificate is not valid yet (or a clock is wrong).
     #[error("the peer's certificate is not valid yet; compare the clocks")]
     NotYetValid,
-    /// The peer's certificate does not come from a trust anchor of `ca.pem`.
-    #[error("the peer's certificate does not come from a root in ca.pem")]
+    /// No trust anchor of `ca.pem` issued the peer's certificate.
+    #[error("the peer's certificate was not issued by a root in ca.pem")]
     UnknownIssuer,
-    /// There is a revocation list, but none of the peer's issuer.
-    #[error("crl.pem holds no revocation list of the issuer of the peer's certificate")]
+    /// There are revocation lists, but none from the peer's issuer.
+    #[error("crl.pem has no revocation list from the issuer of the peer's certificate")]
     UnknownRevocationStatus,
-    /// The peer's certificate is not for this use (a client's shown by a server, or the other way round).
+    /// The peer's certificate is not for this use (a client certificate on a server, or vice versa).
     #[error("the peer's certificate is not meant for this direction (extended key usage)")]
     Purpose,
-    /// The server's certificate does not name the host that was asked for.
+    /// The server's certificate does not name the requested host.
     #[error("the server's certificate does not name this host; issue it with --host")]
     HostName,
-    /// Another fault of the peer's certificate.
+    /// The peer's certificate is refused for another reason.
     #[error("the peer's certificate is refused: {0}")]
     Certificate(String),
     /// The two sides share no application protocol (ALPN).
     #[error("the two sides share no application protocol (ALPN)")]
     Protocol,
-    /// The peer refused this side, with an alert.
+    /// The peer refused this side with an alert.
     #[error("the peer refused: {0}")]
     Refused(String),
     /// The peer closed the connection, or the network failed.
     #[error("the connection ended during the handshake: {0}")]
     Closed(io::ErrorKind),
-    /// What came was not TLS, or not a TLS that this side speaks.
+    /// The peer did not speak TLS, or no version that this side supports.
     #[error("TLS: {0}")]
     Other(String),
 }
@@ -107,14 +107,14 @@ impl TlsFailure {
         }
     }
 
-    /// Whether it is a judgement about certificates or protocols, and not a broken connection: trying again does not help
-    /// as long as nobody changes them.
+    /// Whether the failure concerns certificates or protocols rather than a broken connection: retrying is useless
+    /// until somebody changes them.
     pub fn is_lasting(&self) -> bool {
         !matches!(self, Self::Closed(_))
     }
 
-    /// Reads the failure out of what a TLS stream returned, during the handshake or from a later read: in
-    /// TLS 1.3 a client learns only there that its certificate was refused.
+    /// Extracts the failure from an error of a TLS stream, during the handshake or from a later read: in TLS 1.3 a
+    /// client learns only there that its certificate was refused.
     pub fn from_io(error: &io::Error) -> Self {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         inner.map_or_else(|| Self::Closed(error.kind()), Self::from_tls)
@@ -129,7 +129,7 @@ impl TlsFailure {
             }
             Error::AlertReceived(alert) => Self::Refused(alert_text(*alert)),
             Error::InvalidMessage(what) => Self::Other(format!(
-                "what came is no TLS ({what:?}): one side may not speak it, as the port of --http does not"
+                "received something other than TLS ({what:?}): the port may not use TLS, like that of --http"
             )),
             other => Self::Other(other.to_string()),
         }
@@ -140,7 +140,7 @@ impl TlsFailure {
             CertificateError::Revoked => Self::Revoked,
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
-            // A root made anew under the same name fails by its signature, not by its name.
+            // A new root with the same name fails by its signature, not by its name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
             CertificateError::UnknownRevocationStatus => Self::UnknownRevocationStatus,
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
@@ -154,12 +154,12 @@ impl TlsFailure {
     }
 }
 
-/// What an alert of the peer says about this side's certificate.
+/// Explains an alert of the peer about this side's certificate.
 fn alert_text(alert: AlertDescription) -> String {
     match alert {
         AlertDescription::CertificateRevoked => "this side's certificate is revoked".to_owned(),
         AlertDescription::CertificateExpired => "this side's certificate has expired".to_owned(),
-        AlertDescription::CertificateRequired => "it wants a client certificate".to_owned(),
+        AlertDescription::CertificateRequired => "it requires a client certificate".to_owned(),
         AlertDescription::UnknownCA => "it does not know the root of this side's certificate".to_owned(),
         AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
             format!("it does not accept this side's certificate ({alert:?})")

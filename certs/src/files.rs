@@ -1,8 +1,8 @@
-//! Files and folders that appear whole or not at all, and stay after a power cut.
+//! Atomic, durable creation of files and folders.
 //!
-//! A file is written beside its place under a temporary name, synced, renamed, and its folder synced. A private
-//! key has mode 0600 from its first byte on. Temporary names are fixed per target, so what a crash left behind
-//! is cleared by the next attempt; callers hold the authority's lock.
+//! A file is written under a temporary name in the target folder, synced and renamed, then the folder is synced. A
+//! private key has mode 0600 from its first byte. Each target has a fixed temporary name, so the next attempt removes
+//! what a crash left behind; callers hold the authority's lock.
 
 use std::{
     ffi::OsString,
@@ -16,10 +16,10 @@ use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 /// Mode of a private key.
 pub(crate) const PRIVATE: u32 = 0o600;
-/// Mode of a file that everybody may read.
+/// Mode of a world-readable file.
 pub(crate) const PUBLIC: u32 = 0o644;
 
-/// What failed, with which file.
+/// A failed file operation.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {error}")]
 pub struct FileError {
@@ -27,18 +27,18 @@ pub struct FileError {
     pub action: &'static str,
     /// The file or folder.
     pub path: PathBuf,
-    /// What the system said.
+    /// The system's error.
     pub error: io::Error,
 }
 
 impl FileError {
-    /// For `map_err`: an error with its file.
+    /// For `map_err`: adds action and path to an error.
     pub(crate) fn at(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |error| Self { action, path: path.to_owned(), error }
     }
 }
 
-/// A file to be made.
+/// A file to create.
 #[derive(Debug)]
 pub(crate) struct NewFile<'a> {
     pub(crate) name: &'a str,
@@ -64,21 +64,21 @@ pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, FileError
         .map_err(|error| FileError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
-/// Makes a file that must not exist yet.
+/// Creates a file that must not exist yet.
 pub(crate) fn create_file(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = write_temporary(path, content, mode)?;
     rename_new(&temporary, path).inspect_err(|_| drop(fs::remove_file(&temporary)))?;
     sync(parent(path))
 }
 
-/// Makes a file, in place of the one that may be there.
+/// Creates a file, or replaces an existing one.
 pub(crate) fn replace_file(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     let temporary = write_temporary(path, content, mode)?;
     fs::rename(&temporary, path).map_err(FileError::at("write", path))?;
     sync(parent(path))
 }
 
-/// A folder that is written under a temporary name beside its place.
+/// A folder written under a temporary name next to its target.
 #[derive(Debug)]
 pub(crate) struct StagedFolder {
     temporary: PathBuf,
@@ -86,7 +86,7 @@ pub(crate) struct StagedFolder {
 }
 
 impl StagedFolder {
-    /// Writes a folder for the place `target`, without syncing it.
+    /// Writes a folder for `target`, without syncing it.
     pub(crate) fn write(target: &Path, files: &[NewFile<'_>]) -> Result<Self, FileError> {
         create_folders(parent(target))?;
         let temporary = temporary_name(target);
@@ -100,7 +100,7 @@ impl StagedFolder {
         Ok(Self { temporary, target: target.to_owned() })
     }
 
-    /// Makes what was written durable.
+    /// Makes the written files durable.
     fn sync(&self, files: &[NewFile<'_>]) -> Result<(), FileError> {
         for NewFile { name, .. } in files {
             sync(&self.temporary.join(name))?;
@@ -108,21 +108,21 @@ impl StagedFolder {
         sync(&self.temporary)
     }
 
-    /// Lets the folder appear in its place, where nothing may be but an empty folder. It must be durable
-    /// before, and [`Self::parent`] is to be synced afterwards.
+    /// Renames the folder to its target, which must not exist or be an empty folder. The files must be durable before;
+    /// sync [`Self::parent`] afterwards.
     pub(crate) fn publish(&self) -> Result<(), FileError> {
         fs::rename(&self.temporary, &self.target)
             .inspect_err(|_| drop(fs::remove_dir_all(&self.temporary)))
             .map_err(FileError::at("make", &self.target))
     }
 
-    /// The folder in which it appears.
+    /// The parent folder of the target.
     pub(crate) fn parent(&self) -> &Path {
         parent(&self.target)
     }
 }
 
-/// Makes a folder with files in it; the folder must not exist, or be empty.
+/// Creates a folder with files; the folder must not exist or be empty.
 pub(crate) fn create_folder(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileError> {
     let staged = StagedFolder::write(path, files)?;
     staged.sync(files)?;
@@ -130,13 +130,13 @@ pub(crate) fn create_folder(path: &Path, files: &[NewFile<'_>]) -> Result<(), Fi
     sync(staged.parent())
 }
 
-/// Makes everything durable that was written to the file system of a folder: one wait for many files.
+/// Syncs the whole file system of a folder: one wait for many files.
 pub(crate) fn sync_file_system(path: &Path) -> Result<(), FileError> {
     let all = || Ok(rustix::fs::syncfs(File::open(path)?)?);
     all().map_err(FileError::at("sync", path))
 }
 
-/// Whether there is a folder with something in it.
+/// Whether `path` is a non-empty folder.
 pub(crate) fn is_occupied(path: &Path) -> Result<bool, FileError> {
     match fs::read_dir(path) {
         Ok(mut entries) => Ok(entries.next().is_some()),
@@ -145,7 +145,7 @@ pub(crate) fn is_occupied(path: &Path) -> Result<bool, FileError> {
     }
 }
 
-/// Makes a folder and those above it, as far as they are missing, each durable in the one above.
+/// Creates a folder and its missing parents, each durably.
 pub(crate) fn create_folders(path: &Path) -> Result<(), FileError> {
     if path.is_dir() {
         return Ok(());
@@ -158,7 +158,7 @@ pub(crate) fn create_folders(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Makes a file's content, or a folder's entries, durable.
+/// Syncs a file's contents, or a folder's entries.
 pub(crate) fn sync(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(FileError::at("sync", path))
 }
@@ -186,7 +186,7 @@ fn write_new(path: &Path, content: &[u8], mode: u32) -> Result<(), FileError> {
     write().map_err(FileError::at("write", path))
 }
 
-/// Renames and refuses to replace anything.
+/// Renames without replacing anything.
 fn rename_new(from: &Path, to: &Path) -> Result<(), FileError> {
     renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE).map_err(|error| FileError {
         action: "write",
@@ -195,7 +195,7 @@ fn rename_new(from: &Path, to: &Path) -> Result<(), FileError> {
     })
 }
 
-/// `.NAME.new` beside the target.
+/// `.NAME.new` next to the target.
 fn temporary_name(path: &Path) -> PathBuf {
     let mut name = OsString::from(".");
     name.push(path.file_name().unwrap_or_default());
@@ -203,7 +203,7 @@ fn temporary_name(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The folder in which a path lies.
+/// The parent folder of a path.
 fn parent(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

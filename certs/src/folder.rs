@@ -1,8 +1,8 @@
 //! An identity is a folder: `cert.pem` (leaf, then intermediates), `key.pem` (PKCS#8, mode 0600), `ca.pem`
-//! (trust anchors) and, where there is one, `crl.pem` (revocation lists).
+//! (trust anchors) and optionally `crl.pem` (revocation lists).
 //!
-//! Loading checks everything that can be checked without a peer, and names the file that is wrong: what loads
-//! here makes a working TLS configuration. Each file is read up to a bound.
+//! Loading checks everything that can be checked without a peer, and names the file that is wrong: a folder that loads
+//! gives a working TLS configuration. Each file is read up to a bound.
 
 use std::{
     fs::{self, File},
@@ -39,7 +39,7 @@ pub const CA_FILE: &str = "ca.pem";
 /// File name of the revocation lists.
 pub const CRL_FILE: &str = "crl.pem";
 
-/// Largest file that is read, in bytes: a revocation list of some 400,000 certificates fits.
+/// Maximum file size in bytes: enough for a revocation list of some 400,000 certificates.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
 /// A loaded and checked identity.
@@ -53,36 +53,36 @@ pub struct IdentityFolder {
     crls: Vec<CertificateRevocationListDer<'static>>,
 }
 
-/// Why a folder is no identity. Every message names the file and what to do.
+/// Why a folder is not a valid identity. Every message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum FolderError {
     /// A file is missing or cannot be read.
     #[error(
-        "cannot read {path}: {error}; an identity folder holds cert.pem, key.pem and ca.pem, as `catchment-certs issue` makes it"
+        "cannot read {path}: {error}; an identity folder holds cert.pem, key.pem and ca.pem, as made by `catchment-certs issue`"
     )]
     Read {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
-    /// A file is larger than is read.
+    /// A file is larger than the bound.
     #[error("{path} is larger than 16 MiB; put only PEM blocks into it")]
     TooLarge {
         /// The file.
         path: PathBuf,
     },
-    /// A file does not hold what it should.
+    /// A file's contents are invalid.
     #[error("{path} holds no {expected}: {reason}")]
     Content {
         /// The file.
         path: PathBuf,
-        /// What should be there.
+        /// The expected contents.
         expected: &'static str,
         /// What is wrong.
         reason: String,
     },
-    /// The private key can be read by everybody.
+    /// Everybody can read the private key.
     #[error("{path} can be read by every user of this machine (mode {mode:04o}); run: chmod 600 {path}")]
     KeyMode {
         /// The file.
@@ -90,8 +90,8 @@ pub enum FolderError {
         /// Its permission bits.
         mode: u32,
     },
-    /// Key and certificate do not belong together, or the key is of an unsupported kind.
-    #[error("{path} cannot be used with the certificate beside it: {error}; issue the identity again")]
+    /// Key and certificate do not match, or the key is of an unsupported kind.
+    #[error("{path} cannot be used with the certificate next to it: {error}; issue the identity again")]
     Key {
         /// The file.
         path: PathBuf,
@@ -116,7 +116,7 @@ pub enum FolderError {
         /// The role that was asked for.
         needed: Role,
     },
-    /// Peers would refuse it.
+    /// Peers would refuse the identity.
     #[error(transparent)]
     Standing(#[from] SelfCheckError),
 }
@@ -124,10 +124,9 @@ pub enum FolderError {
 impl IdentityFolder {
     /// Loads and checks an identity.
     ///
-    /// A key that the file's group can read, an expired certificate and an expired revocation list are warned
-    /// about in the log, not refused: the first is how secrets are mounted into containers, and the others
-    /// become right or wrong with time while the program runs. What peers would say is not asked, see
-    /// [`IdentityFolder::load_in_force`].
+    /// A key that the file's group can read, an expired certificate and an expired revocation list are logged as
+    /// warnings, not refused: containers mount secrets with such a mode, and the others change with time while the
+    /// program runs. Does not check whether peers would accept the identity: see [`IdentityFolder::load_in_force`].
     ///
     /// # Errors
     /// The first file that is missing, unreadable or does not fit the others.
@@ -165,12 +164,12 @@ impl IdentityFolder {
         }
     }
 
-    /// Whose identity it is.
+    /// The identity's own peer information.
     pub fn peer(&self) -> &Peer {
         &self.peer
     }
 
-    /// Where it was loaded from.
+    /// The folder that it was loaded from.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -183,7 +182,7 @@ impl IdentityFolder {
         Arc::clone(&self.roots)
     }
 
-    /// The certificates of the roots.
+    /// The root certificates.
     pub(crate) fn anchors(&self) -> &[CertificateDer<'static>] {
         &self.anchors
     }
@@ -200,7 +199,7 @@ fn load_key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Result<Certifie
         return Err(FolderError::KeyMode { path: path.to_owned(), mode });
     }
     if mode & 0o070 != 0 {
-        tracing::warn!(path = %path.display(), mode = format!("{mode:04o}"), "this private key is open to its group");
+        tracing::warn!(path = %path.display(), mode = format!("{mode:04o}"), "this private key is readable by its group");
     }
     let key = PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| FolderError::Content {
         path: path.to_owned(),
@@ -254,13 +253,13 @@ fn pem_blocks<T: PemObject>(path: &Path, expected: &'static str) -> Result<Vec<T
     Ok(blocks)
 }
 
-/// What is wrong with a text that is no PEM, without the bytes that the library would list as numbers.
+/// Describes a PEM error, without the bytes that the library would list as numbers.
 pub(crate) fn pem_reason(error: &pem::Error) -> String {
     match error {
         pem::Error::NoItemsFound => "it has no such PEM block".to_owned(),
         pem::Error::MissingSectionEnd { .. } => "a PEM block has no END line".to_owned(),
-        pem::Error::IllegalSectionStart { .. } => "a BEGIN line of PEM is wrong".to_owned(),
-        pem::Error::Base64Decode(_) => "a PEM block is no base64".to_owned(),
+        pem::Error::IllegalSectionStart { .. } => "a BEGIN line of PEM is malformed".to_owned(),
+        pem::Error::Base64Decode(_) => "a PEM block is not valid base64".to_owned(),
         other => other.to_string(),
     }
 }

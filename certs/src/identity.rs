@@ -1,8 +1,8 @@
-//! Roles, trust domains and identities, and the URI that writes them down in a certificate.
+//! Roles, trust domains and identities, and the URI that represents them in a certificate.
 //!
-//! The forms are those of SPIFFE (<https://spiffe.io>), so other tools can read them:
+//! The URIs follow SPIFFE (<https://spiffe.io>), so other tools can read them:
 //! `spiffe://DOMAIN/site/SITE/device/NAME`, `…/site/SITE/gateway/NAME`, `…/aggregator/NAME`, `…/operator/NAME`.
-//! Reading is strict and the inverse of writing: one identity has exactly one URI.
+//! Parsing is strict and the inverse of formatting: one identity has exactly one URI.
 
 use std::{fmt, str::FromStr, sync::Arc};
 
@@ -10,22 +10,22 @@ use catchment_proto::id::{AggregatorId, DeviceId, GatewayId, Name, NameError, Op
 
 use crate::serial::SerialError;
 
-/// What the holder of a certificate may do.
+/// The role of a certificate's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Sends readings to a gateway of its site.
     Device,
-    /// Takes readings of its site's devices and delivers partials to an aggregator.
+    /// Receives readings from its site's devices and delivers partials to an aggregator.
     Gateway,
-    /// Takes partials of gateways and answers operators.
+    /// Receives partials from gateways and answers operators' queries.
     Aggregator,
-    /// Asks an aggregator.
+    /// Queries an aggregator.
     Operator,
 }
 
-/// Why a text names no role.
+/// A text that is not a role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no role is called {0:?}: use device, gateway, aggregator or operator")]
+#[error("unknown role {0:?}: use device, gateway, aggregator or operator")]
 pub struct RoleError(String);
 
 impl Role {
@@ -53,7 +53,7 @@ impl Role {
         matches!(self, Self::Device | Self::Gateway)
     }
 
-    /// Whether holders of the role are connected to, and so need host names in their certificate.
+    /// Whether the role accepts connections, and so needs host names in its certificates.
     pub fn is_server(self) -> bool {
         matches!(self, Self::Gateway | Self::Aggregator)
     }
@@ -73,26 +73,26 @@ impl FromStr for Role {
     }
 }
 
-/// The name of one trust root's realm: 1 to 255 characters of `a-z 0-9 . _ -` (SPIFFE-ID, 2.1), the first a
+/// The name of a trust root's domain: 1 to 255 characters of `a-z 0-9 . _ -` (SPIFFE-ID, 2.1), the first a
 /// letter or digit.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TrustDomain(Arc<str>);
 
-/// Why a text is no [`TrustDomain`].
+/// A text that is not a valid [`TrustDomain`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no trust domain: 1 to 255 characters of a-z, 0-9, '.', '_', '-', the first a letter or digit"
+    "{0:?} is not a trust domain: use 1 to 255 characters of a-z, 0-9, '.', '_', '-', the first a letter or digit"
 )]
 pub struct TrustDomainError(String);
 
 impl TrustDomain {
-    /// Longest trust domain in characters, all of them ASCII.
+    /// Maximum length in characters, all of them ASCII.
     pub const LENGTH_MAX: usize = 255;
 
-    /// Checks a text and takes it as a trust domain.
+    /// Checks a text and makes it a trust domain.
     ///
     /// # Errors
-    /// A text that breaks the rule of the type.
+    /// The text violates the rule of the type.
     pub fn new(text: &str) -> Result<Self, TrustDomainError> {
         let starts_well = text.starts_with(|c: char| c.is_ascii_lowercase() || c.is_ascii_digit());
         let holds = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '.' | '_' | '-');
@@ -107,15 +107,15 @@ impl TrustDomain {
         &self.0
     }
 
-    /// `spiffe://DOMAIN`, which stands in the root's own certificate.
+    /// `spiffe://DOMAIN`, the URI in the root's own certificate.
     pub fn uri(&self) -> String {
         format!("{SCHEME}{self}")
     }
 
-    /// Reads the URI of [`Self::uri`].
+    /// Parses the URI of [`Self::uri`].
     ///
     /// # Errors
-    /// Another scheme, a path, or a trust domain that breaks its rule.
+    /// Another scheme, a path, or an invalid trust domain.
     pub fn from_uri(uri: &str) -> Result<Self, IdentityError> {
         let domain = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(truncated(uri)))?;
         Ok(Self::new(domain)?)
@@ -142,7 +142,7 @@ impl FromStr for TrustDomain {
     }
 }
 
-/// Who the holder of a certificate is.
+/// The identity of a certificate's holder.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Identity {
     /// A device of a site.
@@ -151,14 +151,14 @@ pub enum Identity {
     Gateway(GatewayId),
     /// An aggregator.
     Aggregator(AggregatorId),
-    /// A person or program that asks.
+    /// A person or program that queries.
     Operator(OperatorId),
 }
 
 /// Why a certificate or a URI names no identity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum IdentityError {
-    /// The bytes are no X.509 certificate, or one of its extensions is malformed.
+    /// The bytes are not an X.509 certificate, or one of its extensions is malformed.
     #[error("the certificate cannot be read: {0}")]
     Certificate(String),
     /// The certificate's serial number is zero or too long.
@@ -168,29 +168,29 @@ pub enum IdentityError {
     #[error("the certificate has no URI subject alternative name, so it names no identity of Catchment")]
     NoUri,
     /// There are several URIs among the subject alternative names; holds their number.
-    #[error("the certificate has {0} URI subject alternative names where exactly one is allowed")]
+    #[error("the certificate has {0} URI subject alternative names, but exactly one is allowed")]
     ManyUris(usize),
     /// The URI is not a `spiffe://` one.
-    #[error("{0:?} is no spiffe:// URI")]
+    #[error("{0:?} is not a spiffe:// URI")]
     Scheme(String),
-    /// The URI's trust domain breaks its rule.
+    /// The URI's trust domain is invalid.
     #[error(transparent)]
     TrustDomain(#[from] TrustDomainError),
-    /// The URI's path is none of the four forms.
+    /// The URI's path has none of the four forms.
     #[error(
         "the path of {0:?} is none of /site/SITE/device/NAME, /site/SITE/gateway/NAME, /aggregator/NAME, /operator/NAME"
     )]
     Path(String),
-    /// A site or name in the URI breaks the rule for names.
+    /// A site or name in the URI violates the rule for names.
     #[error("in {uri:?}: {error}")]
     Name {
         /// The URI.
         uri: String,
-        /// The rule that is broken.
+        /// The violated rule.
         error: NameError,
     },
-    /// The certificate comes from the right root, yet names another trust domain.
-    #[error("the certificate is of trust domain {found}, not of {expected}")]
+    /// The certificate comes from the right root, but names another trust domain.
+    #[error("the certificate belongs to trust domain {found}, not to {expected}")]
     OtherTrustDomain {
         /// This side's trust domain.
         expected: TrustDomain,
@@ -202,7 +202,7 @@ pub enum IdentityError {
 const SCHEME: &str = "spiffe://";
 
 impl Identity {
-    /// The role that the identity has.
+    /// The identity's role.
     pub fn role(&self) -> Role {
         match self {
             Self::Device(_) => Role::Device,
@@ -231,8 +231,8 @@ impl Identity {
         }
     }
 
-    /// Puts an identity together; `None` when the site is missing for a role that has one, or given for a
-    /// role that has none.
+    /// Makes an identity from its parts; `None` if the site is missing for a role with sites, or given for a role
+    /// without.
     pub fn from_parts(role: Role, site: Option<Name>, name: Name) -> Option<Self> {
         match (role, site) {
             (Role::Device, Some(site)) => Some(Self::Device(DeviceId { site, name })),
@@ -243,7 +243,7 @@ impl Identity {
         }
     }
 
-    /// The URI that stands for the identity in a certificate.
+    /// The URI of the identity in a certificate.
     pub fn uri(&self, domain: &TrustDomain) -> String {
         let (role, name) = (self.role(), self.name());
         match self.site() {
@@ -252,10 +252,10 @@ impl Identity {
         }
     }
 
-    /// Reads what [`Self::uri`] writes, and nothing else.
+    /// Parses the output of [`Self::uri`], and nothing else.
     ///
     /// # Errors
-    /// The first part of the URI that breaks its rule.
+    /// The first invalid part of the URI.
     pub fn from_uri(uri: &str) -> Result<(TrustDomain, Self), IdentityError> {
         let rest = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(truncated(uri)))?;
         let (domain, path) = rest.split_once('/').ok_or_else(|| IdentityError::Path(truncated(uri)))?;
@@ -283,7 +283,7 @@ impl Identity {
     }
 }
 
-/// Shown as `device berlin/press-17` or `operator ada`.
+/// Displayed as `device berlin/press-17` or `operator ada`.
 impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.site() {
@@ -293,7 +293,7 @@ impl fmt::Display for Identity {
     }
 }
 
-/// At most 200 characters of a text from outside, for messages.
+/// Cuts a text from outside to 200 characters, for messages.
 fn truncated(text: &str) -> String {
     text.chars().take(200).collect()
 }

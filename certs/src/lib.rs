@@ -1,13 +1,13 @@
-//! Identities, trust and TLS configurations of Catchment, and its certificate authority.
+//! Identities and TLS configurations of Catchment, and its certificate authority.
 //!
 //! The only crate that builds rustls configurations. A server or client loads an [`IdentityFolder`], makes a
-//! [`ServerTls`] or [`ClientTls`] of it, and gets connections whose other end is a [`Peer`]: a name and role
-//! that were read out of a verified certificate. Nothing after the handshake looks at certificates again.
+//! [`ServerTls`] or [`ClientTls`] from it, and gets connections to a [`Peer`]: a name and role from a verified
+//! certificate. No code reads certificates again after the handshake.
 //!
 //! * `identity`, `serial`, `certificate`: from a leaf certificate to a [`Peer`];
 //! * `folder`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
 //!   directions;
-//! * `accept`, `socket`, `failure`: the accept loop that gateway and aggregator share;
+//! * `accept`, `socket`, `failure`: the accept loop shared by gateway and aggregator;
 //! * `authority`, `cli`: the bundled certificate authority and its program.
 
 pub mod accept;

@@ -1,8 +1,7 @@
 //! The one place that names a cryptography provider.
 //!
-//! Every builder of this crate gets the provider from here (`builder_with_provider`), so no process-wide
-//! default is needed and another crate that installs one changes nothing. `aws-lc-rs` wins where both
-//! features are on.
+//! Every builder in this crate gets the provider from here (`builder_with_provider`), so no process-wide default is
+//! needed, and a default installed by another crate has no effect. If both features are enabled, `aws-lc-rs` is used.
 
 use std::sync::{Arc, OnceLock};
 
@@ -12,9 +11,9 @@ use rustls::crypto::{
 };
 
 #[cfg(not(any(feature = "aws-lc-rs", feature = "ring")))]
-compile_error!("catchment-certs needs one of the features `aws-lc-rs` (default) and `ring`");
+compile_error!("catchment-certs needs the feature `aws-lc-rs` (default) or `ring`");
 
-/// The provider of this build, made once.
+/// The provider of this build, created once.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     Arc::clone(PROVIDER.get_or_init(|| Arc::new(default_provider())))
@@ -30,7 +29,7 @@ fn default_provider() -> CryptoProvider {
     rustls::crypto::ring::default_provider()
 }
 
-/// SHA-256, taken from the provider's cipher suites. `None` if it has no suite with that hash.
+/// SHA-256 from the provider's cipher suites. `None` if it has no suite with that hash.
 pub(crate) fn sha256_hash() -> Option<&'static dyn Hash> {
     let provider = provider();
     let mut hashes = provider
@@ -41,7 +40,7 @@ pub(crate) fn sha256_hash() -> Option<&'static dyn Hash> {
     hashes.find(|hash| hash.algorithm() == HashAlgorithm::SHA256)
 }
 
-/// SHA-256 of some bytes; `None` as for [`sha256_hash`].
+/// The SHA-256 digest of `data`; `None` as for [`sha256_hash`].
 pub(crate) fn sha256(data: &[u8]) -> Option<Vec<u8>> {
     Some(sha256_hash()?.hash(data).as_ref().to_vec())
 }

@@ -1,8 +1,9 @@
-//! What peers would say of an identity: whether its certificate comes from a root of its own `ca.pem`, whether its own
-//! `crl.pem` speaks for it, and whether it is in force.
+//! Checks that peers would accept an identity: a root in its own `ca.pem` issued its certificate, its own `crl.pem`
+//! covers that issuer and does not revoke it, and it is valid now.
 //!
-//! Peers hold the same roots and lists, and a server judges its peers by its own: with a foreign `ca.pem` or `crl.pem`
-//! every connection would be refused. So an identity is first put before the verifiers that judge others.
+//! Peers hold the same roots and lists, and a server checks its peers with its own: with a foreign `ca.pem` or
+//! `crl.pem`, every connection would be refused. So the identity's own certificate is checked with the verifiers used
+//! for peers.
 
 mod error;
 
@@ -30,25 +31,25 @@ use crate::{
     provider::provider,
 };
 
-/// A name for a verifier that wants one; whether it fits does not count.
+/// A server name for the verifier, which requires one; a mismatch is ignored.
 const ANY_NAME: &str = "name.invalid";
 
 impl IdentityFolder {
-    /// Loads an identity that its peers take now: as [`IdentityFolder::load`] and [`IdentityFolder::check`].
+    /// Loads an identity and checks that peers accept it now: [`IdentityFolder::load`], then [`IdentityFolder::check`].
     ///
     /// # Errors
-    /// The first thing that is wrong with it.
+    /// The first problem found.
     pub fn load_in_force(dir: &Path) -> Result<Self, FolderError> {
         let folder = Self::load(dir)?;
         folder.check(SystemTime::now())?;
         Ok(folder)
     }
 
-    /// Whether peers with the same roots and revocation lists take this identity at a time. Warns of roots for which
-    /// there is no list beside others.
+    /// Checks that peers with the same roots and revocation lists accept this identity at time `now`. Logs a warning
+    /// for roots without a list if other roots have one.
     ///
     /// # Errors
-    /// Why they would refuse it.
+    /// Why peers would refuse it.
     pub fn check(&self, now: SystemTime) -> Result<(), SelfCheckError> {
         let file = |name: &str| self.dir().join(name);
         let (cert, lists) = (file(CERT_FILE), file(CRL_FILE));
@@ -58,7 +59,7 @@ impl IdentityFolder {
         let parsed = parse(leaf).map_err(|error| refused(error.to_string()))?;
         let start = system_time(parsed.validity().not_before);
         let end = system_time(parsed.validity().not_after);
-        // Trust first, at a time at which the certificate is valid: the clock may be what is wrong.
+        // Check trust first, at a time at which the certificate is valid: the clock may be wrong.
         match self.verify(now.clamp(start, end.max(start))) {
             Ok(()) => {}
             Err(Error::InvalidCertRevocationList(error)) => {
@@ -68,7 +69,7 @@ impl IdentityFolder {
                 return Err(match TlsFailure::from_tls(&error) {
                     TlsFailure::UnknownIssuer => SelfCheckError::NotIssued { cert, roots: file(CA_FILE) },
                     TlsFailure::UnknownRevocationStatus => {
-                        SelfCheckError::NotListed { lists, cert, reason: "it has other issuers".to_owned() }
+                        SelfCheckError::NotListed { lists, cert, reason: "its issuers differ".to_owned() }
                     }
                     TlsFailure::Revoked => SelfCheckError::Revoked { cert, lists },
                     TlsFailure::Expired | TlsFailure::NotYetValid => {
@@ -87,13 +88,13 @@ impl IdentityFolder {
         for root in unlisted(self.anchors(), &self.crls()) {
             tracing::warn!(
                 root, path = %lists.display(),
-                "crl.pem holds no revocation list of this root of ca.pem: peers with certificates from it are refused"
+                "crl.pem has no revocation list from this root in ca.pem: peers with certificates from it are refused"
             );
         }
         Ok(())
     }
 
-    /// Puts the certificate before the verifiers that judge peers, in the directions in which its role is used.
+    /// Verifies the certificate like a peer's, in the directions in which its role is used.
     fn verify(&self, at: SystemTime) -> Result<(), Error> {
         let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
         let (at, key, role) =
@@ -109,7 +110,7 @@ impl IdentityFolder {
                 .map_err(unusable)?;
             let name = ServerName::try_from(ANY_NAME).map_err(|error| Error::General(error.to_string()))?;
             match verifier.verify_server_cert(leaf, intermediates, &name, &[], at) {
-                // The name is looked at last.
+                // The name is checked last, so everything else is fine.
                 Ok(_)
                 | Err(Error::InvalidCertificate(
                     CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -117,7 +118,7 @@ impl IdentityFolder {
                 Err(error) => return Err(error),
             }
         }
-        // An aggregator is no client.
+        // An aggregator is never a client.
         if role != Role::Aggregator {
             WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
                 .with_crls(self.crls())
@@ -129,7 +130,7 @@ impl IdentityFolder {
     }
 }
 
-/// Names of the roots of which none of the lists is, where there are lists.
+/// Names of the roots without a revocation list; empty if there are no lists at all.
 fn unlisted(anchors: &[CertificateDer<'_>], lists: &[CertificateRevocationListDer<'_>]) -> Vec<String> {
     let issuers: Vec<Vec<u8>> = lists
         .iter()

@@ -1,7 +1,7 @@
-//! Serial numbers of certificates: how they are made, shown and read.
+//! Serial numbers of certificates: generation, formatting and parsing.
 //!
-//! A serial is the magnitude of a positive ASN.1 INTEGER without leading zero bytes, so two ways of writing
-//! one number are one `Serial`. Shown as lower-case hexadecimal, read in either case and with colons.
+//! A serial is the magnitude of a positive ASN.1 INTEGER without leading zero bytes, so different notations of the same
+//! number are the same `Serial`. Formatted as lower-case hexadecimal; parsed in either case, with or without colons.
 
 use std::{fmt, str::FromStr};
 
@@ -9,7 +9,7 @@ use std::{fmt, str::FromStr};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(Vec<u8>);
 
-/// Why bytes or a text are no [`Serial`].
+/// Why bytes or a text are not a valid [`Serial`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SerialError {
     /// A serial number of zero or without digits.
@@ -18,17 +18,17 @@ pub enum SerialError {
     /// More than 20 bytes.
     #[error("a serial number has at most 20 bytes")]
     TooLong,
-    /// A character that is no hexadecimal digit.
+    /// A character that is not a hexadecimal digit.
     #[error("a serial number is written in hexadecimal digits, not with {0:?}")]
     Digit(char),
 }
 
 impl Serial {
-    /// Longest serial number in bytes.
+    /// Maximum length in bytes.
     pub const BYTES_MAX: usize = 20;
 
-    /// A random serial number of 16 bytes. Its two top bits are 01, so that it is positive without a leading
-    /// zero byte and always 16 bytes long; 126 bits are random.
+    /// A random serial number of 16 bytes. Its two top bits are 01, so it is positive without a leading zero byte and
+    /// always 16 bytes long; 126 bits are random.
     pub fn random() -> Self {
         let [first, rest @ ..] = rand::random::<[u8; 16]>();
         let mut bytes = vec![(first & 0x3f) | 0x40];
@@ -36,7 +36,7 @@ impl Serial {
         Self(bytes)
     }
 
-    /// Takes a big-endian magnitude; leading zero bytes fall away.
+    /// Makes a serial from a big-endian magnitude; drops leading zero bytes.
     ///
     /// # Errors
     /// Zero, or longer than [`Self::BYTES_MAX`].
@@ -90,7 +90,7 @@ impl FromStr for Serial {
     }
 }
 
-/// Lower-case hexadecimal digits of some bytes.
+/// Bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     use fmt::Write as _;
     bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_number_is_one_serial() {
+    fn notations_of_one_number_are_one_serial() {
         let serial: Serial = "0A:0b:FF".parse().unwrap();
         assert_eq!(serial.to_string(), "0a0bff");
         assert_eq!("a0bff".parse(), Ok(serial.clone()));
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_serial_is_refused() {
+    fn invalid_serials_are_refused() {
         assert_eq!("".parse::<Serial>(), Err(SerialError::Zero));
         assert_eq!("0000".parse::<Serial>(), Err(SerialError::Zero));
         assert_eq!("12x4".parse::<Serial>(), Err(SerialError::Digit('x')));

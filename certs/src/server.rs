@@ -1,9 +1,9 @@
-//! The server's side of TLS: a client certificate is mandatory, and revocation holds from the next handshake.
+//! The server side of TLS: client certificates are mandatory, and revocation takes effect with the next handshake.
 //!
-//! A configuration is built whole from an identity folder and swapped in one step, so that a handshake sees
-//! either the old or the new one. Sessions are never resumed: a resumed session skips the check of the
-//! client's certificate, and a revoked device would come back through it. What a configuration has verified it
-//! remembers, see `verifier`; that memory ends with it.
+//! A configuration is built from an identity folder and swapped atomically, so a handshake sees either the old or the
+//! new one. Sessions are never resumed: a resumed session skips the check of the client's certificate and would let a
+//! revoked device reconnect. Each configuration caches the chains that it has verified (see `verifier`); the cache ends
+//! with the configuration.
 
 use std::{path::PathBuf, sync::Arc};
 
@@ -21,8 +21,8 @@ use crate::{
     verifier::ClientVerifier,
 };
 
-/// Most plaintext bytes that a connection holds back while its peer does not read. One full TLS record: a
-/// stalled peer costs no more, and a busy one is sent record by record anyway.
+/// Maximum plaintext bytes that a connection buffers while its peer does not read. One full TLS record: a
+/// stalled peer costs no more, and data to a busy one is sent record by record anyway.
 pub(crate) const BUFFER_BYTES_MAX: usize = 16 << 10;
 
 /// Why no TLS configuration could be built.
@@ -31,7 +31,7 @@ pub enum TlsError {
     /// The trust anchors or revocation lists are refused.
     #[error("{path} cannot be used: {error}")]
     Verifier {
-        /// The revocation list's file, the only part that has not been checked by loading the folder.
+        /// The revocation list's file, the only part that loading the folder has not checked.
         path: PathBuf,
         /// What is wrong.
         error: VerifierBuilderError,
@@ -47,39 +47,39 @@ impl TlsError {
     }
 }
 
-/// A server's TLS configuration that can be exchanged while it serves. Clones share it.
+/// A server's TLS configuration that can be replaced while in use. Clones share it.
 #[derive(Clone, Debug)]
 pub struct ServerTls {
     current: Arc<ArcSwap<Current>>,
     alpn: Arc<[Vec<u8>]>,
-    /// A client that offers other protocols only is taken too, with none agreed on.
+    /// Clients that offer only other protocols are accepted too, without a negotiated protocol.
     accepts_any_protocol: bool,
 }
 
-/// One configuration and whose it is, exchanged together.
+/// A configuration and its identity, replaced together.
 #[derive(Debug)]
 pub(crate) struct Current {
     pub(crate) config: Arc<ServerConfig>,
-    /// For clients that offer other protocols only, if they are taken.
+    /// For clients that offer only other protocols, if they are accepted.
     without_alpn: Option<Arc<ServerConfig>>,
     pub(crate) peer: Arc<Peer>,
-    /// For tests: the configuration does not give it back.
+    /// For tests: the configuration does not expose it.
     #[cfg(test)]
     pub(crate) verifier: Arc<ClientVerifier>,
 }
 
 impl ServerTls {
-    /// Builds the configuration of a server that speaks the application protocols `alpn`, best first. A
-    /// client that offers none is taken; one that offers only others is refused.
+    /// Builds the configuration of a server that supports the application protocols `alpn`, preferred first. A
+    /// client that offers none is accepted; one that offers only others is refused.
     ///
     /// # Errors
-    /// A revocation list that the TLS library refuses.
+    /// The TLS library refuses a revocation list.
     pub fn new(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
         Self::with(folder, alpn, false)
     }
 
-    /// As [`Self::new`], and a client that offers only other protocols is taken as one that offers none: what it speaks
-    /// is for the server to find out, and to answer.
+    /// Like [`Self::new`], but a client that offers only other protocols is treated like one that offers none: the
+    /// server must detect its protocol and answer.
     ///
     /// # Errors
     /// As [`Self::new`].
@@ -98,7 +98,7 @@ impl ServerTls {
         Arc::clone(&self.current.load().config)
     }
 
-    /// Configuration and identity of one moment.
+    /// The current configuration and identity.
     pub(crate) fn current(&self) -> Arc<Current> {
         self.current.load_full()
     }
@@ -108,8 +108,8 @@ impl ServerTls {
         Arc::clone(&self.current.load().peer)
     }
 
-    /// Exchanges certificate, key, trust anchors and revocation lists for those of `folder`, from the next
-    /// handshake on, for all clones. Connections that stand are not touched.
+    /// Replaces certificate, key, trust anchors and revocation lists with those of `folder`, for all clones, starting
+    /// with the next handshake. Established connections are not affected.
     ///
     /// # Errors
     /// As [`Self::new`]; the old configuration stays.
@@ -126,20 +126,20 @@ impl Current {
         offers: Option<impl Iterator<Item = &'a [u8]>>,
     ) -> &Arc<ServerConfig> {
         let known = |offer: &[u8]| self.config.alpn_protocols.iter().any(|known| known == offer);
-        // Without an offer the two do the same.
+        // Without an offer, both configurations behave the same.
         let is_known = offers.is_none_or(|mut offers| offers.any(known));
         self.without_alpn.as_ref().filter(|_| !is_known).unwrap_or(&self.config)
     }
 
     fn new(folder: &IdentityFolder, alpn: &[Vec<u8>], accepts_any_protocol: bool) -> Result<Self, TlsError> {
-        // Strict where there are lists: the whole chain is checked, and an issuer without a list is refused.
-        // A list past its date still counts (with a warning when it is loaded): refusing it would lock a
-        // whole site out because nobody renewed a file.
+        // If there are lists, the whole chain is checked, and an issuer without a list is refused. An expired list
+        // still counts (with a warning when it is loaded): refusing it would lock out a whole site because nobody
+        // renewed a file.
         let verifier = WebPkiClientVerifier::builder_with_provider(folder.roots(), provider())
             .with_crls(folder.crls())
             .build()
             .map_err(|error| TlsError::verifier(folder, error))?;
-        // Made here and nowhere else: no other configuration, and none after a reload, shares what it remembers.
+        // Created only here: no other configuration, and none after a reload, shares its cache.
         let verifier = Arc::new(ClientVerifier::new(verifier));
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?

@@ -1,8 +1,8 @@
 //! A TCP stream that can move to another runtime.
 //!
-//! A tokio stream belongs to the event loop on which it was made. A connection is accepted and its handshake
-//! made on one runtime, and served by a worker with a runtime of its own: [`Socket::rebind`] takes the stream
-//! off the old event loop and registers it with the current one. Bytes that wait in the kernel stay there.
+//! A tokio stream belongs to the event loop on which it was created. Connections are accepted and do their handshake on
+//! one runtime, and a worker with its own runtime serves them: [`Socket::rebind`] removes the stream from the old event
+//! loop and registers it with the current one. Bytes waiting in the kernel stay there.
 
 use std::{
     io::{self, IoSlice},
@@ -19,11 +19,11 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// A peer that vanished without a word is noticed after this silence …
+/// Idle time before the first keepalive probe, to detect vanished peers.
 const KEEPALIVE_IDLE: Duration = Duration::from_secs(60);
-/// … and so many probes …
+/// Number of unanswered probes after which the connection is closed.
 const KEEPALIVE_PROBES: u32 = 4;
-/// … this far apart.
+/// Time between probes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(15);
 
 /// A TCP stream that can move to another runtime.
@@ -34,16 +34,16 @@ pub struct Socket {
 }
 
 impl Socket {
-    /// Takes a stream, with small writes sent at once and dead peers noticed.
+    /// Wraps a stream, with Nagle's algorithm off and keepalive on.
     ///
     /// # Errors
-    /// What the system says to the socket options.
+    /// The system refuses a socket option.
     pub fn new(stream: TcpStream) -> io::Result<Self> {
         set_options(&stream)?;
         Ok(Self { stream: Some(stream) })
     }
 
-    /// As [`Self::new`] for a stream whose listener may have been given to [`prepare`] before it connected.
+    /// Like [`Self::new`], for a stream that may have inherited its options from a listener passed to [`prepare`].
     pub(crate) fn accepted(stream: TcpStream) -> io::Result<Self> {
         if !sockopt::tcp_nodelay(&stream)? {
             set_options(&stream)?;
@@ -51,12 +51,11 @@ impl Socket {
         Ok(Self { stream: Some(stream) })
     }
 
-    /// Moves the stream to the runtime on which this is called. No task may be waiting on it meanwhile,
-    /// which `&mut` ensures.
+    /// Moves the stream to the current runtime. No task may be waiting on it meanwhile, which `&mut` ensures.
     ///
     /// # Errors
-    /// What the system says to the registration; the stream is closed then, and every later use of it
-    /// returns [`io::ErrorKind::NotConnected`].
+    /// The registration failed; the stream is then closed, and every later use of it returns
+    /// [`io::ErrorKind::NotConnected`].
     ///
     /// # Panics
     /// Outside of a tokio runtime with input and output enabled.
@@ -66,10 +65,10 @@ impl Socket {
         Ok(())
     }
 
-    /// The stream's address at the other end.
+    /// The peer's address.
     ///
     /// # Errors
-    /// The stream is not connected any more.
+    /// The stream is no longer connected.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?.peer_addr()
     }
@@ -79,10 +78,10 @@ impl Socket {
     }
 }
 
-/// Sets a listener's options: on Linux the connections that come to it from then on have them from the start.
+/// Sets a listener's options: on Linux, later connections inherit them.
 ///
 /// # Errors
-/// What the system says to them.
+/// The system refuses an option.
 pub(crate) fn prepare(listener: &TcpListener) -> io::Result<()> {
     set_options(listener)
 }
@@ -92,7 +91,7 @@ fn set_options(socket: impl AsFd) -> io::Result<()> {
     sockopt::set_tcp_keepidle(&socket, KEEPALIVE_IDLE)?;
     sockopt::set_tcp_keepintvl(&socket, KEEPALIVE_INTERVAL)?;
     sockopt::set_tcp_keepcnt(&socket, KEEPALIVE_PROBES)?;
-    // The last: a connection that has it from its listener has the others too. No system sets it by default.
+    // Set last: a connection that inherited it from its listener has the others too. No system sets it by default.
     Ok(sockopt::set_tcp_nodelay(&socket, true)?)
 }
 
@@ -149,13 +148,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn connections_have_their_options_whenever_they_came() {
+    async fn early_and_late_connections_have_their_options() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let connect = || TcpStream::connect(listener.local_addr().unwrap());
         let _early = connect().await.unwrap();
         prepare(&listener).unwrap();
         let late = connect().await.unwrap();
-        // What waited from before has none of its own.
+        // The connection made before `prepare` has no options.
         let (first, _) = listener.accept().await.unwrap();
         assert!(!has_options(&first));
         let first = Socket::accepted(first).unwrap();

@@ -1,4 +1,4 @@
-//! Tests across modules, over real sockets and real files; certificates are made as they run.
+//! Tests across modules, with real sockets and files; certificates are made at run time.
 
 mod accept;
 mod authority;

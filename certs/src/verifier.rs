@@ -1,16 +1,16 @@
-//! Client certificates that this configuration has verified are not verified a second time.
+//! A verifier of client certificates that caches verified chains, so that they are not verified again.
 //!
-//! A device that reconnects presents the same chain to the same trust anchors and revocation lists, so the signatures
-//! of the chain and of the lists say what they said before. [`ClientVerifier`] keeps the digest of each chain that the
-//! TLS library's verifier took, and the period in which all of its certificates are valid. A chain that is found there
-//! within that period passes; every other one, and every other time, goes to the library's verifier, whose answer
-//! counts. So the cache can only confirm, never refuse, and a refusal is always the library's.
+//! A device that reconnects presents the same chain to the same trust anchors and revocation lists, so verifying the
+//! signatures of the chain and of the lists gives the same result as before. [`ClientVerifier`] keeps the digest of
+//! each chain that the TLS library's verifier accepted, and the period in which all its certificates are valid. A
+//! cached chain within that period is accepted; in all other cases the library's verifier decides. So the cache can
+//! only confirm, never refuse: every refusal comes from the library.
 //!
-//! What always holds:
-//! - the cache belongs to one configuration: whatever changes trust (anchors, revocation lists) makes a new, empty one;
-//! - the time counts at every handshake, in both directions;
+//! Invariants:
+//! - the cache belongs to one configuration: any change of trust (anchors, revocation lists) creates a new, empty one;
+//! - the validity period is checked at every handshake, at both ends;
 //! - possession of the key (the handshake's own signature) is verified at every handshake;
-//! - only what the library took is remembered, and only under the whole chain, bit by bit.
+//! - only chains that the library accepted are cached, and only under the digest of the whole chain.
 
 mod chain_cache;
 
@@ -32,12 +32,12 @@ use crate::{certificate::parse, provider::sha256_hash};
 
 /// A verifier of client certificates with a cache.
 pub(crate) struct ClientVerifier {
-    /// Decides. Its answer may depend on nothing but the chain, on what it was built with, and on the time by way of
-    /// the certificates' validity: revocation lists must not begin to be refused past their date while it is in use.
+    /// The library's verifier. Its result may depend only on the chain, on its construction, and on the time through
+    /// the certificates' validity: it must not start to refuse revocation lists that expire while it is in use.
     inner: Arc<dyn ClientCertVerifier>,
-    /// SHA-256; without it nothing is remembered.
+    /// SHA-256; without it nothing is cached.
     hash: Option<&'static dyn Hash>,
-    /// Held for a look-up or an insertion, never while something is verified.
+    /// Locked for a lookup or an insertion, never during verification.
     cache: Mutex<ChainCache>,
 }
 
@@ -48,20 +48,20 @@ impl ClientVerifier {
     }
 
     fn with_cache<T>(&self, use_it: impl FnOnce(&mut ChainCache) -> T) -> T {
-        // Nothing panics between two changes of the cache that belong together, so a poisoned lock guards whole data.
+        // A panic cannot leave the cache inconsistent, so a poisoned lock is safe to use.
         use_it(&mut self.cache.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// How many chains are remembered.
+    /// Number of cached chains.
     #[cfg(test)]
     pub(crate) fn cached_chains(&self) -> usize {
         self.with_cache(|cache| cache.len())
     }
 }
 
-/// Digest of a chain: SHA-256 over length and bytes of each certificate, so that bytes cannot move from one to the next.
-/// Kept whole: whoever found two chains of one digest could pass for a device, which must stay as hard as to forge the
-/// signatures that are not verified again.
+/// Digest of a chain: SHA-256 over length and bytes of each certificate, so that bytes cannot move from one certificate
+/// to the next. Not truncated: two chains with the same digest would allow impersonating a device, which must stay as
+/// hard as forging the signatures that are not verified again.
 fn digest(hash: &dyn Hash, chain: &[&CertificateDer<'_>]) -> Option<Digest> {
     let mut context = hash.start();
     for certificate in chain {
@@ -71,8 +71,8 @@ fn digest(hash: &dyn Hash, chain: &[&CertificateDer<'_>]) -> Option<Digest> {
     context.finish().as_ref().try_into().ok()
 }
 
-/// The period in which all certificates of a chain are valid: the latest beginning and the earliest end. `None` when
-/// one cannot be read.
+/// The period in which all certificates of a chain are valid: from the latest start to the earliest end. `None` if a
+/// certificate cannot be parsed.
 fn validity(chain: &[&CertificateDer<'_>]) -> Option<ValidityPeriod> {
     let mut period = ValidityPeriod { first: 0, last: u64::MAX };
     for der in chain {

@@ -1,4 +1,4 @@
-//! The program `catchment-certs` from outside: exit status, messages, several processes at once.
+//! Tests of the program `catchment-certs`: exit status, messages, concurrent processes.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as expected")]
 
@@ -24,7 +24,7 @@ fn stdout(output: &Output) -> String {
 }
 
 #[test]
-fn the_way_of_a_site() {
+fn all_commands_for_a_site() {
     let dir = tempfile::tempdir().unwrap();
     let done = |arguments: &str| {
         let output = certs(dir.path(), &arguments.split(' ').collect::<Vec<_>>());
@@ -71,7 +71,7 @@ fn wrong_usage_is_2_and_failure_is_1_in_one_line() {
         &[],
         &["sign", "--dir", "PKI", "--csr", "x", "--role", "gateway", "--site", "s", "--name", "g"],
     ] {
-        // The request's file is looked at after the arguments.
+        // The arguments are checked before the request's file is read.
         let output = certs(dir.path(), arguments);
         assert_eq!(status(&output), Some(2), "{arguments:?}: {}", stderr(&output));
         assert_eq!(stderr(&output).lines().count(), 1, "{arguments:?}: {}", stderr(&output));
@@ -101,13 +101,13 @@ fn wrong_usage_is_2_and_failure_is_1_in_one_line() {
 }
 
 #[test]
-fn processes_at_once_share_one_ledger() {
+fn concurrent_processes_share_one_ledger() {
     let dir = tempfile::tempdir().unwrap();
     assert_eq!(status(&certs(dir.path(), &["init", "--dir", "PKI"])), Some(0));
     let children: Vec<_> = (0..4)
         .map(|process| {
             let file = dir.path().join(format!("{process}.csv"));
-            // Every process has rows of its own, and ten that all of them have.
+            // Every process has its own rows, and ten that all processes share.
             let rows: String = (0..20).map(|i| format!("s,d-{process}-{i}\n")).collect();
             let shared: String = (0..10).map(|i| format!("s,all-{i}\n")).collect();
             std::fs::write(&file, format!("site,name\n{shared}{rows}")).unwrap();

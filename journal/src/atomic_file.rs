@@ -1,8 +1,8 @@
-//! Small files that are there whole or not at all.
+//! Small files that are replaced atomically.
 //!
-//! Written to a temporary name, synced, renamed, and the folder synced: after a crash there is the old file
-//! or the new one. Contents: magic "CATCHWHL" (8) | length u64 | crc u32 (CRC-32C of length and bytes) |
-//! bytes; little-endian. So damage is distinguished from content.
+//! A file is written under a temporary name, synced and renamed, then its folder is synced: after a crash either the
+//! old file or the new one is there, whole. Contents: magic "CATCHWHL" (8) | length u64 | crc u32 (CRC-32C of length
+//! and bytes) | bytes; little-endian. The checksum tells damage from content.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,15 +18,15 @@ const HEADER: usize = 20;
 /// A small file could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum AtomicFileError {
-    /// Input failed.
+    /// Reading failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// It is there and is not what was written.
+    /// The file exists, but its contents are not what was written.
     #[error("{}: damaged (length or checksum does not match)", path.display())]
     Damaged {
         /// The file.
@@ -46,10 +46,10 @@ fn temporary(path: &Path) -> io::Result<(PathBuf, &Path)> {
     }
 }
 
-/// Writes a file whole or not at all, durably. One writer at a time for a path.
+/// Writes a file atomically and durably. Each path may have one writer at a time.
 ///
 /// # Errors
-/// Output failed. Then the old file is there, or (only when the last sync failed) the new one.
+/// Writing failed. The old file is still there, or, only if the last sync failed, the new one.
 pub fn write_atomic<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (temporary, dir) = temporary(path)?;
     if disk.len(&temporary)?.is_some() {
@@ -68,17 +68,17 @@ pub fn write_atomic<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<
         disk.rename(&temporary, path)
     };
     if let Err(error) = write() {
-        // Gives back the space; the old file stays either way.
+        // Frees the space; the old file stays either way.
         let _ = disk.remove(&temporary);
         return Err(error);
     }
     disk.sync_dir(dir)
 }
 
-/// Reads what [`write_atomic`] wrote; `None` if there is no file.
+/// Reads a file that [`write_atomic`] wrote; `None` if there is none.
 ///
 /// # Errors
-/// Input failed, or the file is damaged.
+/// Reading failed, or the file is damaged.
 pub fn read_atomic<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, AtomicFileError> {
     let io_error = |source| AtomicFileError::Io { path: path.to_owned(), source };
     let damaged = || AtomicFileError::Damaged { path: path.to_owned() };
@@ -111,35 +111,35 @@ pub fn read_atomic<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, At
     Ok(Some(bytes))
 }
 
-/// Numbered generations of one small file: `PREFIX-NUMBER`, of which the newest counts.
+/// Numbered generations of one small file, `PREFIX-NUMBER`. The newest one counts.
 pub struct Checkpoints<D: Disk = RealDisk> {
     disk: Arc<D>,
     dir: PathBuf,
     prefix: String,
-    /// The generation that its owner read or wrote last; 0: none.
+    /// The generation that the owner read or wrote last; 0: none.
     known: AtomicU64,
-    /// The last look found that it is gone.
+    /// The last check found that generation missing.
     missing: AtomicBool,
 }
 
 impl<D: Disk> Checkpoints<D> {
-    /// Uses the folder `dir`, which is created if there is none.
+    /// Uses the folder `dir`; creates it if it does not exist.
     ///
     /// # Errors
-    /// Output failed.
+    /// Writing failed.
     pub fn open(disk: Arc<D>, dir: &Path, prefix: &str) -> io::Result<Self> {
         disk.create_dir_all(dir)?;
         let (known, missing) = (AtomicU64::new(0), AtomicBool::new(false));
         Ok(Self { disk, dir: dir.to_owned(), prefix: prefix.to_owned(), known, missing })
     }
 
-    /// The folder that they are in. It is made at the opening alone: making it anew later could bring back the beginning
-    /// of a path that was removed.
+    /// The folder of the generations. Only `open` creates it: creating it later could restore the first part of a path
+    /// that was removed.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
-    /// Numbers of the generations, newest first.
+    /// The generations' numbers, newest first.
     fn numbers(&self) -> io::Result<Vec<u64>> {
         let number = |name: &String| {
             let digits = name.strip_prefix(self.prefix.as_str())?.strip_prefix('-')?;
@@ -154,10 +154,10 @@ impl<D: Disk> Checkpoints<D> {
         self.dir.join(format!("{}-{number:020}", self.prefix))
     }
 
-    /// Writes the next generation durably, then removes all but the one before it; returns its number.
+    /// Writes the next generation durably, removes all older ones except the previous, and returns the new number.
     ///
     /// # Errors
-    /// Output failed; the newest generation is the one before, or this one.
+    /// Writing failed; the newest generation is then the previous or the new one.
     pub fn write(&self, bytes: &[u8]) -> io::Result<u64> {
         let older = self.numbers()?;
         let newest = older.first().copied().unwrap_or(0).max(self.known.load(Ordering::Acquire));
@@ -171,15 +171,15 @@ impl<D: Disk> Checkpoints<D> {
         Ok(number)
     }
 
-    /// Whether the generation that was read or written last is still there; [`Checkpoints::is_missing`] remembers. Its
-    /// owner can write the next one in its place.
+    /// Checks that the generation read or written last is still there; [`Checkpoints::is_missing`] keeps the result. If
+    /// it is gone, the owner can write the next one.
     ///
     /// # Errors
     /// See [`PresenceError`].
     pub fn check_in_place(&self) -> Result<(), PresenceError> {
         let known = self.known.load(Ordering::Acquire);
         let checked = if known == 0 { Ok(()) } else { check_path(&*self.disk, &self.path(known), None, 1) };
-        // Otherwise a newer one was written meanwhile, and this one was removed as old.
+        // A newer generation was written meanwhile, and this one was removed as old.
         if known != self.known.load(Ordering::Acquire) {
             return Ok(());
         }
@@ -187,15 +187,15 @@ impl<D: Disk> Checkpoints<D> {
         checked
     }
 
-    /// Whether the last look found that the newest generation is gone; over with the next write.
+    /// Whether the last check found the newest generation missing; the next write resets it.
     pub fn is_missing(&self) -> bool {
         self.missing.load(Ordering::Acquire)
     }
 
-    /// The generations that are there and are not whole.
+    /// The damaged generations.
     ///
     /// # Errors
-    /// Input failed.
+    /// Reading failed.
     pub fn damaged(&self) -> Result<Vec<PathBuf>, AtomicFileError> {
         let numbers =
             self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
@@ -210,10 +210,10 @@ impl<D: Disk> Checkpoints<D> {
         Ok(damaged)
     }
 
-    /// Renames the generations that are not whole to `NAME.bad`, so that they no longer count; returns the new names.
+    /// Renames damaged generations to `NAME.bad`, so that they no longer count; returns the new names.
     ///
     /// # Errors
-    /// Input or output failed.
+    /// Reading or writing failed.
     pub fn quarantine(&self) -> Result<Vec<PathBuf>, AtomicFileError> {
         let mut aside = Vec::new();
         for path in self.damaged()? {
@@ -229,11 +229,11 @@ impl<D: Disk> Checkpoints<D> {
         Ok(aside)
     }
 
-    /// The newest whole generation and its number. A newer one that is damaged is passed over with a warning:
-    /// the owner must check that its log still reaches back to the one that it gets.
+    /// The newest intact generation and its number. Skips newer damaged ones with a warning: the owner must check that
+    /// its log still reaches back to the generation returned.
     ///
     /// # Errors
-    /// Input failed, or there are generations and none is whole.
+    /// Reading failed, or every generation is damaged.
     pub fn newest(&self) -> Result<Option<(u64, Vec<u8>)>, AtomicFileError> {
         let numbers =
             self.numbers().map_err(|source| AtomicFileError::Io { path: self.dir.clone(), source })?;
@@ -246,7 +246,7 @@ impl<D: Disk> Checkpoints<D> {
                 }
                 Ok(None) => {}
                 Err(error @ AtomicFileError::Damaged { .. }) => {
-                    tracing::warn!(%error, "checkpoint passed over");
+                    tracing::warn!(%error, "skipped a damaged checkpoint");
                     first_damage.get_or_insert(error);
                 }
                 Err(error) => return Err(error),

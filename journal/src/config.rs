@@ -3,32 +3,32 @@
 use crate::error::OpenError;
 use crate::format::{BLOCK_HEADER, RECORD_HEADER, RECORD_LENGTH_MAX, SEGMENT_HEADER};
 
-/// File systems hand out space in blocks of this size (bytes).
+/// File systems allocate space in blocks of this size (bytes).
 pub(crate) const PAGE: u64 = 4096;
-/// What a block needs beside its only record.
+/// Bytes that a block needs beside its only record.
 const OVERHEAD: u64 = BLOCK_HEADER + RECORD_HEADER + BLOCK_HEADER;
 
 /// Bounds of one log. All sizes are bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// A segment file does not grow beyond this. Default 16 MiB: a last segment of that size is checked in
-    /// some tens of milliseconds at start. Taken as at most a quarter of `bytes_max`, so that space is
-    /// released in steps, and as at least 16 KiB and what the largest record needs.
+    /// Maximum size of a segment file. Default 16 MiB: checking a last segment of that size at start takes
+    /// some tens of milliseconds. Clamped to at most a quarter of `bytes_max`, so that space is released in
+    /// steps, and to at least 16 KiB and the size that the largest record needs.
     pub segment_bytes: u64,
-    /// Bound of the whole log on disk, space reserved ahead included. Beyond it appends are refused as full.
-    /// Default 1 GiB.
+    /// Maximum size of the whole log on disk, including space reserved ahead. Beyond it, appends are refused as
+    /// full. Default 1 GiB.
     pub bytes_max: u64,
     /// Largest record. Default 1 MiB.
     pub record_bytes_max: u32,
-    /// Appended but not yet written; beyond it appends are refused until the next commit. Default 4 MiB.
+    /// Maximum of appended but unwritten bytes; beyond it, appends are refused until the next commit. Default 4 MiB.
     pub buffer_bytes_max: usize,
-    /// Disk space that is reserved ahead of the appends. Default 1 MiB: small disks work, and reserving is
-    /// rare beside writing.
+    /// Disk space reserved ahead of the appends. Default 1 MiB: small enough for small disks, large enough that
+    /// reserving is rare compared with writing.
     pub reserve_bytes: u64,
-    /// The log reserves nothing that would leave the file system with less than this free. Default 1 MiB:
-    /// what it takes to write the checkpoint that lets segments be released, when the disk is full.
+    /// The log never reserves space that would leave less than this free on the file system. Default 1 MiB: enough to
+    /// write the checkpoint that allows segments to be released when the disk is full.
     pub disk_free_min: u64,
-    /// Salt of a log that is made: see [`crate::DataDir::prepare_logs`]. Default: a random one.
+    /// Salt of a new log: see [`crate::DataDir::prepare_logs`]. Default: random.
     pub salt: Option<u64>,
 }
 
@@ -47,18 +47,18 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
-    /// The bounds as the log uses them: consistent with one another.
+    /// The bounds that the log uses, made consistent with one another.
     pub(crate) fn checked(mut self) -> Result<Self, OpenError> {
         let record = u64::from(self.record_bytes_max);
         if record == 0 || self.record_bytes_max > RECORD_LENGTH_MAX {
             return Err(OpenError::Config(format!(
-                "record_bytes_max is {record}: 1 to {RECORD_LENGTH_MAX} are possible"
+                "record_bytes_max is {record}: it must be 1 to {RECORD_LENGTH_MAX}"
             )));
         }
         let least = round_up_to_page(SEGMENT_HEADER + record + OVERHEAD);
         if self.bytes_max < 2 * least {
             return Err(OpenError::Config(format!(
-                "bytes_max is {}: with records of up to {record} bytes it takes at least {}",
+                "bytes_max is {}: with records of up to {record} bytes it must be at least {}",
                 self.bytes_max,
                 2 * least
             )));

@@ -1,4 +1,4 @@
-//! What is wrong with a log's bytes, as it is reported.
+//! Reports of damage in a log.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -10,26 +10,26 @@ use crate::position::Position;
 pub struct Damage {
     /// First damaged position.
     pub from: Position,
-    /// End of the damage (exclusive). Equal to `from` where only a redundant header is damaged.
+    /// End of the damage (exclusive). Equal to `from` if only a redundant header is damaged.
     pub to: Position,
-    /// The file; for missing data the one that should hold it or goes before it.
+    /// The file; for missing data, the one that should hold it or the one before.
     pub segment: PathBuf,
-    /// How many records are lost, where that can be known.
+    /// Number of lost records, if known.
     pub records_lost: Option<u64>,
-    /// What is wrong.
+    /// The kind of damage.
     pub reason: DamageReason,
 }
 
 /// Why a range is damaged.
 #[derive(Copy, Clone, Debug, PartialEq, Eq, Hash)]
 pub enum DamageReason {
-    /// The segment's header, or one of its two copies, is not whole. Nothing is lost by that alone.
+    /// The segment's header, or one of its two copies, is damaged. That alone loses nothing.
     SegmentHeader,
-    /// No block header where one must be.
+    /// No valid block header where one must be.
     BlockHeader,
     /// The checksum of one or more records does not match.
     Record,
-    /// The bytes are not there: a file that is missing or too short.
+    /// The bytes are missing: there is no file, or it is too short.
     Missing,
 }
 
@@ -54,28 +54,28 @@ impl fmt::Display for Damage {
     }
 }
 
-/// What opening a log found and did.
+/// Result of the recovery when a log is opened.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
     /// Oldest position kept.
     pub start: Position,
-    /// Where the log goes on.
+    /// Position at which the log continues.
     pub end: Position,
-    /// Bytes cut at the end: a commit that did not complete (or, where the last commit was not followed by
-    /// another nor by an orderly close, damage in it: the two look the same). 0 after a clean stop.
+    /// Bytes cut off at the end: a commit that did not complete. Damage in the last commit looks the same if neither
+    /// another commit nor an orderly close followed it. 0 after a clean stop.
     pub torn_tail_bytes: u64,
-    /// Damage in the last segment (older ones are checked when they are read), at most
-    /// [`Recovery::DAMAGE_MAX`] entries.
+    /// Damage in the last segment, at most [`Recovery::DAMAGE_MAX`] entries. Older segments are checked when they are
+    /// read.
     pub damage: Vec<Damage>,
     /// Damaged ranges beyond those listed.
     pub damage_unlisted: u64,
 }
 
 impl Recovery {
-    /// How many damaged ranges are listed.
+    /// Maximum number of damaged ranges listed.
     pub const DAMAGE_MAX: usize = 1000;
 
-    /// True if nothing was damaged. (A torn tail is no damage: nothing acknowledged was in it.)
+    /// True if nothing was damaged. (A torn tail is not damage: nothing in it was acknowledged.)
     pub fn is_clean(&self) -> bool {
         self.damage.is_empty()
     }

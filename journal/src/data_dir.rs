@@ -1,15 +1,15 @@
 //! A data folder: its identity, its owner, its format version, its lock.
 //!
-//! `identity` (see `atomic_file.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`, `owner`, and what the
-//! program adds at creation; unknown keys are kept. `lock` is held exclusively while the [`DataDir`] lives. The
-//! identity is written before anything else; a folder that holds files but no identity is refused, because starting
-//! anew there would hide a loss.
+//! The file `identity` (see `atomic_file.rs`) holds lines `key=value`: `format`, `kind`, `epoch`, `created_ms`,
+//! `owner`, and the values that the program adds at creation; unknown keys are kept. The file `lock` is locked
+//! exclusively while the [`DataDir`] lives. The identity is written before anything else; a folder with files but no
+//! identity is refused, because a fresh start there would hide a loss.
 //!
-//! The owner is the identity that acknowledged what the folder holds, as a text that names one owner. Another owner is
-//! refused, because it would deliver readings under the wrong name. A folder from before owners were written down
-//! belongs to the first owner that opens it.
+//! The owner is the identity that acknowledged the folder's contents, as a text that names one owner. Other owners are
+//! refused, because they would deliver readings under the wrong name. A folder without a recorded owner (made by a
+//! version that did not record owners) belongs to the first owner that opens it.
 //!
-//! The identity also names the logs of the folder ([`logs`]), so that one that is missing or another's is noticed.
+//! The identity also names the folder's logs ([`logs`]), so that a missing or foreign log is noticed.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
@@ -32,23 +32,23 @@ pub use facts::FolderFacts;
 pub use identity::FORMAT_VERSION;
 use identity::{IDENTITY, LOCK, OWNER, fits, identity_status, new_identity, read_identity, unfit_value};
 
-/// An open data folder; the lock is released when it is dropped.
+/// An open data folder; dropping it releases the lock.
 #[derive(Debug)]
 pub struct DataDir {
     facts: FolderFacts,
     created: bool,
-    /// The folder itself, wherever its name leads by now.
+    /// The opened folder, even if its path now leads elsewhere.
     folder: File,
-    /// The file `identity` as it was read or written last.
+    /// The file `identity` as last read or written.
     identity: FileStatus,
     lock: File,
 }
 
 impl DataDir {
-    /// Opens the folder of that kind (`gateway`, `aggregator`), or creates it with a random epoch, `now_ms`
-    /// (Unix milliseconds) as its time of creation, and `extras`. Extras of an existing folder stay as they
-    /// are: compare with [`DataDir::get`]. Keys and values hold no line break, keys no `=`. Asks for no owner: for
-    /// looks at a folder; a server opens its folder with [`DataDir::open_owned`].
+    /// Opens a folder of this kind (`gateway`, `aggregator`), or creates it with a random epoch, `now_ms`
+    /// (Unix milliseconds) as its creation time, and `extras`. The extras of an existing folder do not change:
+    /// compare them with [`DataDir::get`]. Keys and values contain no line break, keys no `=`. Does not check the
+    /// owner, so it is for inspection; servers use [`DataDir::open_owned`].
     ///
     /// # Errors
     /// See [`DataDirError`].
@@ -57,7 +57,7 @@ impl DataDir {
         check_leads_somewhere(path)?;
         disk.create_dir_all(path).map_err(DataDirError::io(path))?;
         if read_identity(path)?.is_none() {
-            // Not even a lock is left in a folder of something else.
+            // A folder with other contents is left untouched, without even a lock file.
             check_empty(path)?;
         }
         let lock = lock(path)?;
@@ -77,11 +77,11 @@ impl DataDir {
         Ok(Self { facts, created, folder, identity, lock })
     }
 
-    /// As [`DataDir::open`], for its owner: a new folder belongs to it from the beginning, one without an owner from
+    /// Like [`DataDir::open`], for an owner: a new folder belongs to it from the start, a folder without an owner from
     /// now on, durably.
     ///
     /// # Errors
-    /// See [`DataDirError`]; nothing was changed if the folder is another's.
+    /// See [`DataDirError`]; a folder of another owner is not changed.
     pub fn open_owned(
         path: &Path,
         kind: &str,
@@ -95,15 +95,15 @@ impl DataDir {
         check_owner(path, kind, folder.owner(), Some(owner))?;
         if folder.owner().is_none() {
             folder.adopt(owner)?;
-            tracing::info!(folder = %path.display(), owner, "the data folder had no owner yet and belongs to this identity now");
+            tracing::info!(folder = %path.display(), owner, "the data folder had no owner; it now belongs to this identity");
         }
         Ok(folder)
     }
 
-    /// Gives the folder to an owner, durably, whoever had it before.
+    /// Changes the folder's owner, durably.
     ///
     /// # Errors
-    /// Output failed; the folder belongs to the old owner then, or to the new one.
+    /// Writing failed; the folder then belongs to the old owner or to the new one.
     pub fn adopt(&mut self, owner: &str) -> Result<(), DataDirError> {
         self.set(OWNER, owner)
     }
@@ -131,7 +131,7 @@ impl DataDir {
     /// Writes a value into the identity, durably.
     ///
     /// # Errors
-    /// Key or value do not fit on a line, or output failed.
+    /// Key or value do not fit on a line, or writing failed.
     pub fn set(&mut self, key: &str, value: &str) -> Result<(), DataDirError> {
         if !fits(key, value) {
             return Err(unfit_value(self.path()));
@@ -141,7 +141,7 @@ impl DataDir {
         self.rewrite(values)
     }
 
-    /// Writes the identity with these values, durably, unless it has them.
+    /// Writes the identity with these values, durably, unless they are unchanged.
     fn rewrite(&mut self, values: BTreeMap<String, String>) -> Result<(), DataDirError> {
         if values == self.facts.values {
             return Ok(());
@@ -154,7 +154,7 @@ impl DataDir {
         Ok(())
     }
 
-    /// What the folder says of itself.
+    /// The contents of the folder's identity.
     pub fn facts(&self) -> &FolderFacts {
         &self.facts
     }
@@ -164,27 +164,27 @@ impl DataDir {
         self.facts.path()
     }
 
-    /// Random at creation, 1 to 2^63-1: one life of this folder.
+    /// Random at creation, 1 to 2^63-1; identifies one life of this folder.
     pub fn epoch(&self) -> u64 {
         self.facts.epoch()
     }
 
-    /// When the folder was created, Unix milliseconds by the clock of then.
+    /// When the folder was created (Unix milliseconds, by the clock at that time).
     pub fn created_ms(&self) -> u64 {
         self.facts.created_ms()
     }
 
-    /// True if this opening created it.
+    /// True if this call of `open` created the folder.
     pub fn is_new(&self) -> bool {
         self.created
     }
 
-    /// Whose the folder is; `None` for one that no server has opened since owners are written down.
+    /// The folder's owner; `None` if no server that records owners has opened it yet.
     pub fn owner(&self) -> Option<&str> {
         self.facts.owner()
     }
 
-    /// A value that was given at creation or set since.
+    /// A value given at creation or set later.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.facts.get(key)
     }

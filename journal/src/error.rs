@@ -13,12 +13,12 @@ pub enum OpenError {
     /// The bounds contradict one another.
     #[error("log configuration: {0}")]
     Config(String),
-    /// Input or output failed.
+    /// Reading or writing failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// File or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Written by a newer version of this program.
@@ -31,8 +31,8 @@ pub enum OpenError {
         /// The newest known format.
         known: u32,
     },
-    /// The only segment's header is lost, and with it the key to its checksums.
-    #[error("{}: not readable as a log segment: repair sets the file aside and goes on after it", path.display())]
+    /// No segment has a valid header; without the salt in it, no checksum can be verified.
+    #[error("{}: not readable as a log segment: repair sets the file aside and continues after it", path.display())]
     Unreadable {
         /// The segment.
         path: PathBuf,
@@ -49,7 +49,7 @@ impl OpenError {
 /// Why there is no space for a record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FullReason {
-    /// The log's own bound.
+    /// The log has reached its own bound.
     LogBound {
         /// `LogConfig::bytes_max`.
         bytes_max: u64,
@@ -73,24 +73,24 @@ impl fmt::Display for FullReason {
     }
 }
 
-/// A record was refused; nothing has changed.
+/// A record was refused; nothing changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendError {
-    /// No space. Passes by itself when a release or a deletion elsewhere makes space: try again.
+    /// No space. Try again: the error passes once a release, or a deletion elsewhere, frees space.
     #[error("log is full: {0}")]
     Full(FullReason),
     /// Too much is waiting for the next commit: try again after it.
     #[error("log buffer is full until the next commit")]
     BufferFull,
-    /// Larger than `LogConfig::record_bytes_max`: never accepted.
-    #[error("record of {bytes} bytes: at most {max} are possible")]
+    /// Larger than `LogConfig::record_bytes_max`; such a record is never accepted.
+    #[error("record of {bytes} bytes: at most {max} are allowed")]
     TooLarge {
         /// The record's size.
         bytes: usize,
         /// The bound.
         max: u32,
     },
-    /// A write or sync failed earlier: this log accepts nothing more until it is opened again.
+    /// A write or sync failed earlier: the log accepts no records until it is opened again.
     #[error("log failed: {0}")]
     Poisoned(Arc<str>),
     /// The log was closed.
@@ -98,31 +98,31 @@ pub enum AppendError {
     Closed,
 }
 
-/// A commit did not succeed.
+/// A commit failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
-    /// The file system had no space in spite of the reservation (copy-on-write file systems). Nothing was
-    /// synced, nothing is lost: commit again.
-    #[error("no space to write what was accepted: {0}")]
+    /// The file system had no space despite the reservation (copy-on-write file systems). Nothing was synced and
+    /// nothing is lost: commit again.
+    #[error("no space to write accepted records: {0}")]
     Full(Arc<str>),
-    /// A write or sync failed. It is never retried, because a second sync may claim success for bytes that
-    /// the first one lost. Stop, and open the log again.
+    /// A write or sync failed. It is never retried, because a second sync may report success for bytes that
+    /// the first one lost. Stop and open the log again.
     #[error("log failed: {0}")]
     Poisoned(Arc<str>),
 }
 
-/// Reading failed. (Damaged bytes are no error but an event.)
+/// Reading failed. (Damaged bytes are an event, not an error.)
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
-    /// Input failed.
+    /// Reading failed.
     #[error("{}: {source}", path.display())]
     Io {
         /// The segment.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The segment was released while it was read.
+    /// The segment was released while the reader was in it.
     #[error("position {at} was released: the log starts at {start}")]
     Released {
         /// Where the reader was.

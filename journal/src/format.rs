@@ -1,10 +1,10 @@
 //! The format of a log's files, byte for byte. All numbers are little-endian.
 //!
-//! A log is a folder of segment files, each named by the position at which it starts, in 20 digits:
+//! A log is a folder of segment files. Each is named after the position at which it starts, in 20 digits:
 //! `00000000000000000000.log`. Byte `128 + n` of a file is position `start + n`.
 //!
 //! ```text
-//! segment   header copy (64), header copy (64), block*, zeros that are reserved ahead
+//! segment   header copy (64), header copy (64), block*, zeros (space reserved ahead)
 //! header    0 magic "CATCHLOG" | 8 version u32 | 12 zero u32 | 16 start u64 | 24 salt u64 | 32 zeros | 60 crc u32
 //!           crc: CRC-32C of bytes 0 to 59
 //! block     one per commit; starts at a multiple of 16:
@@ -12,21 +12,21 @@
 //!           crc: CRC-32C of salt, position of the block (u64 each) and bytes 0 to 11
 //! record    0 length u32 | 4 crc u32 | payload (length bytes)
 //!           crc: CRC-32C of salt, position of the record, bytes 0 to 3, payload
-//!           bit 31 of the length marks a hole: a bad part that was set aside; it holds zeros and no record
-//! hole      block with a magic of its own: `length` bytes were set aside; they need not be in the file
-//! seal      block of no records, written by an orderly close
+//!           bit 31 of the length marks a hole: a damaged part that was set aside; it holds zeros and no record
+//! hole      block with its own magic: `length` bytes were set aside; they need not be in the file
+//! seal      block without records, written by an orderly close
 //! ```
 //!
-//! Why it is so:
-//! * Block N+1 is written only after the sync of block N returned, and a segment created only after the last
-//!   sync of the one before. So a valid block header proves that all before it was durable: what is bad there
-//!   is damage. What is bad with nothing valid behind it is a commit that never completed, and is cut. A seal
-//!   gives that proof to the last commit before an orderly close.
-//! * Block headers do not span sectors (multiples of 16), so one is there whole or not at all.
-//! * The salt is random, one for a log. Checksums depend on it and on the position, so bytes that a sender
-//!   put into a payload never pass for a record or block when damage makes a search necessary, nor do bytes of another place.
-//! * A cut tail is truncated away and synced before anything is appended. So no block behind the end can be
-//!   taken for a new one, even at the same position with the same length.
+//! Reasons:
+//! * Block N+1 is written only after the sync of block N has returned, and a segment is created only after the last
+//!   sync of the previous one. So a valid block header proves that everything before it was durable: bad bytes there
+//!   are damage. Bad bytes with nothing valid after them are a commit that never completed, and are cut off. A seal
+//!   gives the same proof to the last commit before an orderly close.
+//! * Blocks start at multiples of 16, so their headers never span sectors: a header is written whole or not at all.
+//! * The salt is random, one per log. Checksums depend on it and on the position. So when damage requires a search,
+//!   bytes that a sender put into a payload never pass for a record or block, nor do bytes from another position.
+//! * A torn tail is truncated and synced before anything is appended. So no stale block after the end can be mistaken
+//!   for a new one, even at the same position with the same length.
 
 /// Bytes of a segment's header (two copies).
 pub(crate) const SEGMENT_HEADER: u64 = 128;
@@ -59,7 +59,7 @@ pub(crate) fn segment_name(start: Position) -> String {
     format!("{:020}.log", start.get())
 }
 
-/// Start of the segment of that file name; `None` for files that are none.
+/// Start position of the segment with this file name; `None` for other files.
 pub(crate) fn segment_start(name: &str) -> Option<Position> {
     let digits = name.strip_suffix(".log")?;
     if digits.len() != 20 || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -69,7 +69,7 @@ pub(crate) fn segment_start(name: &str) -> Option<Position> {
     start.is_multiple_of(ALIGN).then_some(Position::new(start))
 }
 
-/// What a segment's header says.
+/// Contents of a segment's header.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) version: u32,
@@ -91,7 +91,7 @@ pub(crate) fn encode_segment_header(start: Position, salt: u64) -> Vec<u8> {
     copy
 }
 
-/// The header from either copy, and whether both are whole.
+/// The header from either copy, and whether both copies are intact.
 pub(crate) fn decode_segment_header(bytes: &[u8]) -> Option<(SegmentHeader, bool)> {
     let first = bytes.get(..COPY).and_then(decode_copy);
     let second = bytes.get(COPY..2 * COPY).and_then(decode_copy);
@@ -115,7 +115,7 @@ fn decode_copy(copy: &[u8]) -> Option<SegmentHeader> {
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct BlockHeader {
     pub(crate) hole: bool,
-    /// Bytes of its records, without padding.
+    /// Bytes of the block's records, without padding.
     pub(crate) length: u32,
     pub(crate) records: u32,
 }
@@ -142,7 +142,7 @@ pub(crate) fn encode_block_header(salt: u64, at: Position, header: BlockHeader) 
     bytes
 }
 
-/// The header at a position, if one is there.
+/// The block header at a position, if it is valid.
 pub(crate) fn decode_block_header(salt: u64, at: Position, bytes: &[u8]) -> Option<BlockHeader> {
     let magic = bytes.get(..4)?;
     let hole = magic == HOLE_MAGIC;
@@ -155,7 +155,7 @@ pub(crate) fn decode_block_header(salt: u64, at: Position, bytes: &[u8]) -> Opti
     Some(BlockHeader { hole, length: u32_at(bytes, 4)?, records: u32_at(bytes, 8)? })
 }
 
-/// Length and checksum as a record's header gives them.
+/// Length and checksum from a record's header.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(crate) struct RecordHeader {
     pub(crate) hole: bool,
@@ -168,7 +168,7 @@ pub(crate) fn decode_record_header(bytes: &[u8]) -> Option<RecordHeader> {
     Some(RecordHeader { hole: length & HOLE_BIT != 0, length: length & !HOLE_BIT, crc: u32_at(bytes, 4)? })
 }
 
-/// The checksum of a record before its payload is added.
+/// A record's checksum up to its payload.
 pub(crate) fn record_seed(salt: u64, at: Position, length: u32, hole: bool) -> u32 {
     let length = if hole { length | HOLE_BIT } else { length };
     crc32c::crc32c_append(seed(salt, at), &length.to_le_bytes())

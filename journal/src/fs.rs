@@ -1,7 +1,7 @@
-//! The small file-system trait that everything here stands on, and the real one.
+//! The file-system trait that this crate builds on, and its implementation for the operating system.
 //!
 //! Contract: written bytes and new lengths are durable after [`DiskFile::sync_data`]; created, renamed and
-//! removed names after [`Disk::sync_dir`] of their folder; nothing else is. Paths are whole paths.
+//! removed names are durable after [`Disk::sync_dir`] of their folder; nothing else is durable. Paths are complete.
 
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -16,23 +16,23 @@ use rustix::io::Errno;
 /// File systems that write in place: ext2 to ext4, and XFS (`linux/magic.h`). Btrfs, ZFS, F2FS and others do not.
 const IN_PLACE: [rustix::fs::FsWord; 2] = [0xef53, 0x5846_5342];
 
-/// Which file it is, and how it stands.
+/// Identity and state of a file.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub struct FileStatus {
-    /// One file of the machine: device and number of the inode.
+    /// Device and inode number: unique on this machine.
     pub id: (u64, u64),
-    /// How many names lead to it; 0 after its removal.
+    /// Number of names (hard links); 0 after its removal.
     pub links: u64,
     /// Length in bytes.
     pub len: u64,
 }
 
 impl FileStatus {
-    /// Of what a path below an open folder leads to, or, with an empty path, of what is open.
+    /// Status of a path relative to an open folder, or, with an empty path, of the open file itself.
     ///
-    /// Does not ask for times. Linux gives a file whose change time was asked for a new one with the next write
-    /// (multigrain timestamps, since 6.13), and on ext4 without a journal each sync then writes the inode too: asking
-    /// after each commit cost a second disk access a sync.
+    /// Does not query times. Once the change time has been queried, Linux updates it with the next write (multigrain
+    /// timestamps, since 6.13), and on ext4 without a journal each sync then writes the inode too: querying it after
+    /// each commit cost a second disk access per sync.
     fn of(folder: impl AsFd, path: &Path, flags: AtFlags) -> io::Result<Self> {
         let wanted = StatxFlags::INO | StatxFlags::NLINK | StatxFlags::SIZE;
         let status = rustix::fs::statx(folder, path, flags, wanted)?;
@@ -46,13 +46,13 @@ pub trait Disk: Send + Sync + 'static {
     /// An open file.
     type File: DiskFile;
 
-    /// Creates a file for reading and writing; an error if there is one.
+    /// Creates a file for reading and writing; fails if it exists.
     fn create_new(&self, path: &Path) -> io::Result<Self::File>;
     /// Opens a file for reading and writing.
     fn open(&self, path: &Path) -> io::Result<Self::File>;
     /// Opens a file for reading.
     fn open_read(&self, path: &Path) -> io::Result<Self::File>;
-    /// Names of the entries of a folder, in no order. Names that are not UTF-8 are left out.
+    /// Names of a folder's entries, in no particular order. Names that are not UTF-8 are left out.
     fn list(&self, dir: &Path) -> io::Result<Vec<String>>;
     /// Length of a file in bytes; `None` if there is none.
     fn len(&self, path: &Path) -> io::Result<Option<u64>>;
@@ -60,18 +60,18 @@ pub trait Disk: Send + Sync + 'static {
     fn status(&self, path: &Path) -> io::Result<Option<FileStatus>>;
     /// Removes a file.
     fn remove(&self, path: &Path) -> io::Result<()>;
-    /// Renames a file within its folder, over an existing one, in one step.
+    /// Renames a file within its folder atomically, replacing an existing one.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Creates a folder and what is missing above it, durably.
+    /// Creates a folder and its missing parents, durably.
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Bytes that a file in this folder could still take.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
-    /// Whether files in this folder are written where they are: writing a block again takes no new space, and its
-    /// sync waits for no more than the block.
+    /// Whether the file system overwrites in place: rewriting a block takes no new space, and its sync waits only for
+    /// the block.
     fn overwrites_in_place(&self, dir: &Path) -> bool;
-    /// A number that nobody can predict.
+    /// An unpredictable number.
     fn random_u64(&self) -> u64;
 }
 
@@ -81,16 +81,16 @@ pub trait DiskFile: Send + Sync + 'static {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `bytes`.
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
-    /// Really reserves the blocks of a range, which read as zeros, and extends the file to hold it.
-    /// A full disk is reported here.
+    /// Allocates the blocks of a range, which read as zeros, and extends the file to include it.
+    /// Reports a full disk.
     fn allocate(&self, offset: u64, len: u64) -> io::Result<()>;
-    /// Cuts or extends the file.
+    /// Truncates or extends the file.
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Makes bytes and length durable (`fdatasync`).
     fn sync_data(&self) -> io::Result<()>;
     /// Makes bytes and all metadata durable (`fsync`).
     fn sync_all(&self) -> io::Result<()>;
-    /// Which file it is, whatever its name leads to by now.
+    /// Status of the open file, even if its path now leads elsewhere.
     fn status(&self) -> io::Result<FileStatus>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64> {
@@ -182,7 +182,7 @@ impl Disk for RealDisk {
     }
 
     fn random_u64(&self) -> u64 {
-        // SipHash under a key from the operating system.
+        // SipHash with a key from the operating system.
         RandomState::new().build_hasher().finish()
     }
 }
@@ -201,7 +201,7 @@ impl DiskFile for File {
             return match rustix::fs::fallocate(self, FallocateFlags::empty(), offset, len) {
                 Ok(()) => Ok(()),
                 Err(Errno::INTR) => continue,
-                // A file system without it: written zeros reserve as well.
+                // Not supported by the file system: writing zeros reserves the space as well.
                 Err(Errno::OPNOTSUPP | Errno::NOSYS) => write_zeros(self, offset, len),
                 Err(errno) => Err(errno.into()),
             };
@@ -225,7 +225,7 @@ impl DiskFile for File {
     }
 }
 
-/// Writes zeros over a range in bounded steps.
+/// Fills a range with zeros in bounded steps.
 pub(crate) fn write_zeros(file: &impl DiskFile, offset: u64, len: u64) -> io::Result<()> {
     let zeros = [0u8; 64 << 10];
     let end = offset.saturating_add(len);
@@ -238,7 +238,7 @@ pub(crate) fn write_zeros(file: &impl DiskFile, offset: u64, len: u64) -> io::Re
     Ok(())
 }
 
-/// True for the errors of a disk or quota without space, which pass when space comes back.
+/// True for errors of a full disk or quota, which pass once space is freed.
 pub(crate) fn is_no_space(error: &io::Error) -> bool {
     matches!(
         error.kind(),

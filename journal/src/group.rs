@@ -1,15 +1,15 @@
-//! A log with many appenders: one thread commits for all of them.
+//! Group commit: a log shared by many appenders, with one thread that commits for all of them.
 //!
-//! Appenders fill the pending block under a short mutex and never touch the disk. The thread takes the block,
-//! writes and syncs it outside of the mutex, and publishes; what arrives meanwhile is the next block. So one
-//! sync serves all that waited, and there is no delay beyond the sync before, but for an appender that gathers
-//! ([`GroupLog::append_deferred`]).
+//! Appenders fill the pending block under a short mutex and never touch the disk. The committer thread takes the block,
+//! writes and syncs it outside of the mutex, and publishes the result; records that arrive meanwhile form the next
+//! block. So one sync serves all waiting appenders, and an append is delayed by no more than the sync under way, except
+//! with [`GroupLog::append_deferred`], which gathers records.
 //!
-//! The thread also reserves space. A segment is changed while no record is accepted: at the moment a block is
-//! taken the pending one is empty, and its limit is pulled to its base until the new segment is there;
-//! appends get `BufferFull` for that time.
+//! The committer also reserves space and starts new segments. It does so while no record is accepted: when it takes a
+//! block, the pending one is empty; it sets that block's limit to its base until the new segment exists. Appends get
+//! `BufferFull` meanwhile.
 //!
-//! Another thread removes what is released (`sweeper`).
+//! A second thread removes released segments (`sweeper`).
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -36,8 +36,8 @@ use committer::EndGuard;
 pub use inner::Commit;
 use inner::{Inner, State, Threads};
 
-/// A shared log; clones are handles of the same one. When the last handle is dropped the thread commits the
-/// rest and ends by itself; [`GroupLog::close`] waits for that and tells whether it succeeded.
+/// A shared log; clones are handles to the same log. When the last handle is dropped, the committer commits the
+/// rest and ends; [`GroupLog::close`] waits for that and returns the result.
 pub struct GroupLog<D: Disk = RealDisk> {
     inner: Arc<Inner<D>>,
     _stop: Arc<StopOnDrop<D>>,
@@ -64,7 +64,7 @@ impl<D: Disk> Drop for StopOnDrop<D> {
 }
 
 impl<D: Disk> GroupLog<D> {
-    /// Shares an opened log; starts the threads `journal-NAME` and `sweep-NAME`.
+    /// Shares an open log; starts the threads `journal-NAME` and `sweep-NAME`.
     ///
     /// # Errors
     /// A thread cannot be started.
@@ -83,8 +83,8 @@ impl<D: Disk> GroupLog<D> {
         Ok(shared)
     }
 
-    /// Shares an opened log without a thread: nothing is committed but by [`Committer::step`]. For simulations,
-    /// in which it is the schedule that decides when a sync happens.
+    /// Shares an open log without threads: only [`Committer::step`] commits. For simulations, in which the schedule
+    /// decides when a sync happens.
     pub fn manual(log: Log<D>) -> (Self, Committer<D>) {
         let (writer, mut pending, held, poisoned) = log.into_parts();
         if let Some(why) = &poisoned {
@@ -103,7 +103,7 @@ impl<D: Disk> GroupLog<D> {
             failure,
             threads: Mutex::new(None),
         });
-        // A block that is already waiting for space is tried at once.
+        // Retry a block that already waits for space at once.
         let retry = held.as_ref().map(|_| Instant::now());
         let inner_too = Arc::clone(&inner);
         let committer = Committer { inner: inner_too, writer, held, spare: Vec::new(), full: None, retry };
@@ -111,17 +111,16 @@ impl<D: Disk> GroupLog<D> {
         (Self { inner, _stop: stop }, committer)
     }
 
-    /// Takes a record into the next commit; returns its position. Does not block on the disk.
+    /// Adds a record to the next commit; returns its position. Does not block on the disk.
     ///
     /// # Errors
-    /// See [`AppendError`]; nothing has changed then. After `BufferFull` and `Full` try again when
-    /// [`GroupLog::subscribe`] tells of a change; a receiver that was marked unchanged before the append
-    /// misses none.
+    /// See [`AppendError`]; nothing changed then. After `BufferFull` or `Full`, try again when [`GroupLog::subscribe`]
+    /// reports a change; a receiver that was marked unchanged before the append misses none.
     pub fn append(&self, record: &[u8]) -> Result<Position, AppendError> {
         let mut state = self.inner.state();
         let result = self.put(&mut state, record);
         let begins = result.is_ok() && !std::mem::replace(&mut state.due, true);
-        // Without the lock, which the thread needs first.
+        // Unlock first: the woken thread needs the lock.
         drop(state);
         if begins {
             self.inner.wake.notify_one();
@@ -129,8 +128,8 @@ impl<D: Disk> GroupLog<D> {
         result
     }
 
-    /// As [`GroupLog::append`], but no commit is begun for it before [`GroupLog::request_commit`] or another append, so that
-    /// the appender can gather what goes into one sync. It must call [`GroupLog::request_commit`] for it.
+    /// Like [`GroupLog::append`], but starts no commit until [`GroupLog::request_commit`] or another append, so that
+    /// the appender can gather several records for one sync. The appender must call [`GroupLog::request_commit`].
     ///
     /// # Errors
     /// As [`GroupLog::append`].
@@ -138,7 +137,7 @@ impl<D: Disk> GroupLog<D> {
         self.put(&mut self.inner.state(), record)
     }
 
-    /// Begins a commit of what was appended, at the latest when the one under way has ended.
+    /// Requests a commit of all appended records; it starts at the latest when the current commit ends.
     pub fn request_commit(&self) {
         let mut state = self.inner.state();
         state.due = !state.pending.is_empty();
@@ -169,7 +168,7 @@ impl<D: Disk> GroupLog<D> {
         self.inner.segments.start()
     }
 
-    /// Every record appended so far lies below, every later one at or above.
+    /// End of the log: all records appended so far lie below, all later ones at or above.
     pub fn end(&self) -> Position {
         self.inner.state().pending.end()
     }
@@ -184,9 +183,9 @@ impl<D: Disk> GroupLog<D> {
         self.inner.segments.bytes()
     }
 
-    /// What the log has no room for now: why the last record was refused, or, also when nothing is appended, that the
-    /// file system has less left than the log keeps free. `None` when it can grow. Asks the file system: not on a thread
-    /// that must not wait for it.
+    /// Why the log cannot grow; `None` if it can. Either the last record was refused, or the file system has less free
+    /// space than the log must leave (reported even if nothing is appended). Queries the file system: do not call it on
+    /// a thread that must not block.
     pub fn shortage(&self) -> Option<FullReason> {
         if let Some(full) = self.inner.state().pending.full() {
             return Some(full.clone());
@@ -198,17 +197,17 @@ impl<D: Disk> GroupLog<D> {
         }
     }
 
-    /// Follows the commits.
+    /// Subscribes to the commits.
     pub fn subscribe(&self) -> watch::Receiver<Commit> {
         self.inner.commits.subscribe()
     }
 
-    /// Why nothing more is accepted and acknowledged, if that is so.
+    /// Why the log has failed, if it has.
     pub fn poisoned(&self) -> Option<Arc<str>> {
         self.inner.failure.borrow().clone()
     }
 
-    /// Completes with the reason when the log accepts and acknowledges nothing more.
+    /// Waits until the log fails; returns the reason.
     pub async fn failure(&self) -> Arc<str> {
         let mut failure = self.inner.failure.subscribe();
         match failure.wait_for(Option::is_some).await {
@@ -217,15 +216,15 @@ impl<D: Disk> GroupLog<D> {
         }
     }
 
-    /// Ends the log for a reason that its owner knows: nothing more is accepted, written or acknowledged, and a commit
-    /// under way is not reported as one. The first reason counts.
+    /// Ends the log for a reason given by its owner: it accepts, writes and acknowledges nothing more, and a commit in
+    /// progress is not reported as durable. The first reason is kept.
     pub fn poison(&self, why: &str) {
         self.inner.poison(why.into());
     }
 
-    /// Whether the log's files are where they were. A commit looks at the file that it writes; this also finds, without
-    /// a commit, files that were moved or replaced and older segments that are missing. Asks the file system: not for a
-    /// thread that serves.
+    /// Checks that the log's files are still in place. A commit checks only the file that it writes; this also finds,
+    /// without a commit, moved or replaced files and missing older segments. Queries the file system: do not call it on
+    /// a thread that serves requests.
     ///
     /// # Errors
     /// See [`PresenceError`].
@@ -233,7 +232,7 @@ impl<D: Disk> GroupLog<D> {
         self.inner.segments.check_in_place(&*self.inner.disk, || self.inner.state().released)
     }
 
-    /// Has the segments removed that lie below `before` as a whole; does not wait for it.
+    /// Requests removal of the segments that lie entirely below `before`; does not wait for it.
     pub fn release(&self, before: Position) {
         let mut state = self.inner.state();
         state.released = state.released.max(before);
@@ -241,17 +240,17 @@ impl<D: Disk> GroupLog<D> {
         self.inner.ask_to_sweep();
     }
 
-    /// Streams the records from `from` (or the start) on, up to what is durable now. Reads the disk in the
-    /// caller's thread.
+    /// Streams the records from `from` (or the start, if that is later) up to the current durable position. Reads the
+    /// disk in the caller's thread.
     pub fn read(&self, from: Position) -> Reader<D> {
         Reader::new(Arc::clone(&self.inner.disk), Arc::clone(&self.inner.segments), from)
     }
 
-    /// Refuses further appends by any handle, commits the rest, closes the log in order and waits for that:
-    /// blocks the calling thread for a commit. Later calls return the durable end.
+    /// Refuses further appends by any handle, commits the rest and closes the log in order. Blocks the calling thread
+    /// until that is done. Later calls return the durable end.
     ///
     /// # Errors
-    /// What the last commit met.
+    /// The error of the last commit.
     pub fn close(&self) -> Result<Position, SyncError> {
         self.inner.stop();
         let threads = self.inner.threads.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -267,7 +266,7 @@ impl<D: Disk> GroupLog<D> {
     /// Opens a log and shares it at once, for owners that read it later.
     ///
     /// # Errors
-    /// As [`Log::open`]; the thread cannot be started.
+    /// As [`Log::open`], or a thread cannot be started.
     pub fn open(
         disk: Arc<D>,
         dir: &Path,

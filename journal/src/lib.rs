@@ -1,17 +1,18 @@
-//! The durable log that Catchment's gateway and aggregator stand on.
+//! Write-ahead log, checkpoints and data folders for Catchment's gateway and aggregator.
 //!
-//! * [`Log`]: a segmented, checksummed, append-only log with one owner. [`GroupLog`]: the same log shared by
-//!   many appenders, with one thread that commits for all of them (one sync for all that arrived meanwhile).
-//! * [`Checkpoints`], [`write_atomic`]: small files that are there whole or not at all.
-//! * [`DataDir`]: a data folder with an identity, an owner, a format version and a lock; whether it is still in its place.
-//! * [`Watchdog`]: a thread that checks periodically, for a folder under a running server.
-//! * [`verify`], [`quarantine`]: what is wrong with a log's files, and how to continue without the damaged parts.
+//! * [`Log`]: a segmented, checksummed, append-only log with one owner. [`GroupLog`]: the same log shared by many
+//!   appenders, with group commit: one thread commits for all of them, with one sync for all records that arrived
+//!   meanwhile.
+//! * [`Checkpoints`], [`write_atomic`]: small files that are replaced atomically.
+//! * [`DataDir`]: a data folder with an identity, an owner, a format version and a lock; checks whether it is still in
+//!   place.
+//! * [`Watchdog`]: a thread that checks periodically, for the folder of a running server.
+//! * [`verify`], [`quarantine`]: find damage in a log's files, and set it aside so that the log can continue.
 //!
-//! What always holds: an append is refused before it changes anything, or it is written; what a commit
-//! returned survives power loss as long as the disk keeps what it synced; a failed sync is never retried; nothing is
-//! committed to a file that was removed;
-//! what is damaged is reported and never skipped in silence. All input and output goes through [`Disk`], so
-//! that this is tested on a disk that lies (`sim::SimDisk`, feature `sim`).
+//! Invariants: an append either is refused before it changes anything, or is written. Committed records survive power
+//! loss as long as the disk keeps what it synced. A failed sync is never retried. Nothing is committed to a removed
+//! file. Damage is reported, never skipped silently. All input and output goes through [`Disk`], so that tests can use
+//! a simulated disk that loses unsynced data and fails on request (`sim::SimDisk`, feature `sim`).
 
 mod atomic_file;
 mod config;

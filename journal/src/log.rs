@@ -16,38 +16,37 @@ use crate::reader::Reader;
 use crate::segments::remove_released;
 use crate::writer::{WriteError, Writer};
 
-/// How long after a failed attempt to reserve space the next one is made.
+/// Pause between attempts to reserve space.
 pub(crate) const RETRY: Duration = Duration::from_millis(100);
 
 /// A segmented, checksummed, append-only log.
 ///
-/// A record at position `p` is durable when `p < durable()`. Appends are refused before anything changes, or
-/// they will be written: space is reserved ahead. Dropping a log without [`Log::close`] loses what was not
-/// committed.
+/// A record at position `p` is durable when `p < durable()`. An append is refused before anything changes, or it can be
+/// written: space is reserved ahead. Dropping a log without [`Log::close`] loses uncommitted records.
 pub struct Log<D: Disk = RealDisk> {
     writer: Writer<D>,
     pending: Pending,
-    /// A completed block that found no space; it goes first.
+    /// A completed block that did not fit on the disk; it is written first.
     unwritten: Option<Block>,
     spare: Vec<u8>,
     poisoned: Option<Arc<str>>,
     tried: Option<Instant>,
-    /// What may be removed, also of the segment that is written.
+    /// Records below may be removed, including those of the segment being written.
     released: Position,
 }
 
 impl<D: Disk> Log<D> {
-    /// Opens the log in the folder `dir`, or creates it. Reads only the last segment. It takes no lock: see
+    /// Opens the log in the folder `dir`, or creates it. Reads only the last segment. Takes no lock: see
     /// [`crate::DataDir`].
     ///
     /// # Errors
-    /// Impossible bounds, input and output, a newer format, or a single segment whose header is destroyed.
+    /// Invalid bounds, a failed read or write, a newer format, or no segment with a readable header.
     pub fn open(disk: Arc<D>, dir: &Path, config: LogConfig) -> Result<(Self, Recovery), OpenError> {
         let (mut writer, recovery) = open::open(disk, dir, config)?;
         let config = &writer.config;
         let (record_max, buffer_max) = (config.record_bytes_max, config.buffer_bytes_max);
         let mut pending = Pending::new(writer.segments.salt, record_max, buffer_max, writer.tail());
-        // Without space this is reported at the first append.
+        // Missing space is reported by the first append.
         let failed = |why: Arc<str>| OpenError::io(dir)(std::io::Error::other(why.to_string()));
         writer.reserve(writer.tail(), 0).map_err(failed)?;
         pending.set_limit(writer.reserved());
@@ -61,7 +60,7 @@ impl<D: Disk> Log<D> {
         self.writer.segments.start()
     }
 
-    /// Every record appended so far lies below, every later one at or above.
+    /// End of the log: all records appended so far lie below, all later ones at or above.
     pub fn end(&self) -> Position {
         self.pending.end()
     }
@@ -76,10 +75,10 @@ impl<D: Disk> Log<D> {
         self.writer.segments.bytes()
     }
 
-    /// Takes a record into the buffer; returns its position.
+    /// Adds a record to the buffer; returns its position.
     ///
     /// # Errors
-    /// See [`AppendError`]; nothing has changed then. `BufferFull` asks for a [`Log::commit`].
+    /// See [`AppendError`]; nothing changed then. After `BufferFull`, call [`Log::commit`].
     pub fn append(&mut self, record: &[u8]) -> Result<Position, AppendError> {
         let need = match self.pending.append(record) {
             Ok(at) => return Ok(at),
@@ -141,10 +140,10 @@ impl<D: Disk> Log<D> {
         why
     }
 
-    /// Writes and syncs what was appended; returns the new durable end.
+    /// Writes and syncs all appended records; returns the new durable end.
     ///
     /// # Errors
-    /// [`SyncError::Poisoned`] for good; [`SyncError::Full`] may pass.
+    /// [`SyncError::Poisoned`] is final; [`SyncError::Full`] may pass.
     pub fn commit(&mut self) -> Result<Position, SyncError> {
         if let Some(why) = &self.poisoned {
             return Err(SyncError::Poisoned(Arc::clone(why)));
@@ -171,7 +170,7 @@ impl<D: Disk> Log<D> {
         Ok(durable)
     }
 
-    /// Closes a nearly full segment and reserves ahead. What finds no space now is tried again by an append.
+    /// Closes a nearly full segment and reserves ahead. If there is no space now, an append tries again.
     fn prepare(&mut self) -> Result<(), Arc<str>> {
         let base = self.pending.base();
         if self.writer.should_roll(base, 0)
@@ -184,10 +183,10 @@ impl<D: Disk> Log<D> {
         Ok(())
     }
 
-    /// Removes the segments that lie below `before` as a whole.
+    /// Removes the segments that lie entirely below `before`.
     ///
     /// # Errors
-    /// A removal that failed poisons the log.
+    /// A removal failed; this poisons the log.
     pub fn release(&mut self, before: Position) -> Result<(), SyncError> {
         if let Some(why) = &self.poisoned {
             return Err(SyncError::Poisoned(Arc::clone(why)));
@@ -203,9 +202,8 @@ impl<D: Disk> Log<D> {
             .map_err(|why| self.poison(why))
     }
 
-    /// Commits, then goes on at `position` or the next possible one above, if the log ends before it. For an
-    /// owner that knows of positions that the log has lost: they are not used a second time, and a reader
-    /// reports the gap.
+    /// Commits, then, if the log ends before `position`, continues at `position` or the next possible one above. For
+    /// owners that know that the log has lost positions: those are not used a second time, and readers report the gap.
     ///
     /// # Errors
     /// As [`Log::commit`].
@@ -227,12 +225,12 @@ impl<D: Disk> Log<D> {
         }
     }
 
-    /// Streams the records from `from` (or the start) on, up to what is durable now.
+    /// Streams the records from `from` (or the start, if that is later) up to the current durable position.
     pub fn read(&self, from: Position) -> Reader<D> {
         Reader::new(Arc::clone(self.writer.disk()), Arc::clone(&self.writer.segments), from)
     }
 
-    /// Commits the rest and closes in order: at the next opening the last commit is known to have completed.
+    /// Commits the rest and closes in order: a seal tells the next opening that the last commit completed.
     ///
     /// # Errors
     /// As [`Log::commit`].
@@ -245,14 +243,15 @@ impl<D: Disk> Log<D> {
         Ok(self.writer.tail())
     }
 
-    /// The parts, for a log that is shared; `None` for the pending part's block that found no space.
+    /// The parts, for a shared log: writer, pending block, a completed block that did not fit on the disk, and why the
+    /// log is poisoned.
     pub(crate) fn into_parts(self) -> (Writer<D>, Pending, Option<Block>, Option<Arc<str>>) {
         (self.writer, self.pending, self.unwritten, self.poisoned)
     }
 }
 
 impl<D: Disk> Writer<D> {
-    /// Writes an empty block behind the last one, if there is one of this life and space for it.
+    /// Writes an empty block after the last one, if this `Writer` wrote a block and there is space.
     pub(crate) fn seal(&mut self) -> Result<(), WriteError> {
         let at = self.tail();
         if !self.wrote() || at.plus(BLOCK_HEADER) > self.reserved() {

@@ -1,7 +1,7 @@
-//! Opening a log: which segments there are, where it ends, and what a crash left there.
+//! Opens a log: finds its segments and its end, and repairs what a crash left there.
 //!
-//! Only the last segment is read. Order of the repair of its tail: cut and sync, then write the last block
-//! again and sync, then the folder. Each step leaves a log that opens to the same records.
+//! Reads only the last segment. Its tail is repaired in this order: truncate and sync, rewrite the last block and
+//! sync, sync the folder. Each step leaves a log that opens to the same records.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ use crate::segments::{Segment, Segments};
 use crate::tail::{Tail, find_tail, scan_damage};
 use crate::writer::{Writer, create_segment};
 
-/// The segment files of a folder, oldest first.
+/// A folder's segment files, oldest first.
 pub(crate) fn list_segments<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Segment>, OpenError> {
     let names = disk.list(dir).map_err(OpenError::io(dir))?;
     let mut segments = Vec::new();
@@ -36,7 +36,7 @@ pub(crate) fn list_segments<D: Disk>(disk: &D, dir: &Path) -> Result<Vec<Segment
     Ok(segments)
 }
 
-/// A segment's header, and whether both copies are whole and name the segment.
+/// A segment's header, and whether both copies are intact and carry the segment's start.
 pub(crate) fn read_header<F: DiskFile>(
     file: &F,
     path: &Path,
@@ -60,7 +60,7 @@ pub(crate) fn read_header<F: DiskFile>(
     Ok(Some((header, both && header.start == start)))
 }
 
-/// The log's salt, from the newest segment whose header is whole.
+/// The log's salt, from the newest segment with an intact header.
 pub(crate) fn find_salt<D: Disk>(
     disk: &D,
     dir: &Path,
@@ -90,7 +90,7 @@ pub(crate) fn open<D: Disk>(
     };
     let Some(salt) = find_salt(&*disk, dir, &list)? else {
         let path = dir.join(crate::format::segment_name(last.start));
-        // A segment whose creation a crash cut off holds nothing; anything else was a log.
+        // If a crash interrupted the segment's creation, the file is empty or zeros; anything else was a log.
         let file = disk.open_read(&path).map_err(OpenError::io(&path))?;
         if list.len() == 1 && only_zeros(file).map_err(OpenError::io(&path))? {
             return create(disk, dir, config, last.start);
@@ -139,10 +139,10 @@ fn only_zeros<F: DiskFile>(file: F) -> io::Result<bool> {
     }
 }
 
-/// What a read of the last segment tells.
+/// Result of reading the last segment.
 pub(crate) struct Last {
     pub(crate) tail: Tail,
-    /// Good records before the last block.
+    /// Number of good records before the last block.
     pub(crate) records: u64,
 }
 
@@ -189,7 +189,7 @@ fn open_last<D: Disk>(
     Ok((file, length))
 }
 
-/// Leaves the segment ending with its last good block, durably; returns the length of the file.
+/// Makes the segment end with its last good block, durably; returns the length of the file.
 fn repair_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) -> io::Result<u64> {
     let end = offset(last.start, found.tail.end);
     let mut length = last.file_bytes;
@@ -198,7 +198,7 @@ fn repair_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) ->
         file.sync_all()?;
         length = end;
     }
-    // Also when it looks whole: after a failed sync it may be so in the cache alone.
+    // Even if it looks intact: after a failed sync, only the cache may hold it.
     file.write_all_at(&encode_segment_header(last.start, salt), 0)?;
     if let Some((block, header)) = found.tail.rewrite {
         rewrite_block(file, salt, last.start, block, header)?;
@@ -212,7 +212,7 @@ fn repair_tail<F: DiskFile>(file: &F, salt: u64, last: Segment, found: &Last) ->
     Ok(length)
 }
 
-/// Writes a block over itself, so that a sync makes all of it durable for certain.
+/// Rewrites a block in place, so that the next sync certainly makes all of it durable.
 fn rewrite_block<F: DiskFile>(
     file: &F,
     salt: u64,

@@ -1,7 +1,7 @@
-//! The block that is being filled: what is appended and not yet written. Pure.
+//! The block being filled: records that are appended and not yet written. Pure: no I/O.
 //!
-//! Invariant: a record is accepted only if its block, padding included, still ends at or below `limit`, up to
-//! which disk space is reserved in the segment that the block goes to. So what is accepted can be written.
+//! Invariant: a record is accepted only if its block, padding included, ends at or below `limit`. Disk space in the
+//! block's segment is reserved up to that limit, so accepted records can be written.
 
 use std::sync::Arc;
 
@@ -15,10 +15,10 @@ pub(crate) struct Pending {
     salt: u64,
     record_max: u32,
     buffer_max: usize,
-    /// Where the open block begins.
+    /// Start of the open block.
     base: Position,
     limit: Position,
-    /// Empty, or a block header to be filled in and records.
+    /// Empty, or space for the block header followed by records.
     bytes: Vec<u8>,
     records: u32,
     /// Set while the last attempt to reserve space failed.
@@ -39,9 +39,9 @@ impl Block {
     }
 }
 
-/// Why a record was not taken.
+/// Why a record was refused.
 pub(crate) enum Refusal {
-    /// The block would need this many bytes from its base on, and they are not reserved.
+    /// The block would need this many bytes from its base, and they are not reserved.
     NoRoom(u64),
     Final(AppendError),
 }
@@ -101,7 +101,7 @@ impl Pending {
         self.limit = limit;
     }
 
-    /// The position from which the next record is placed.
+    /// The next record goes to this position or above.
     pub(crate) fn end(&self) -> Position {
         self.base.plus(self.bytes.len() as u64)
     }
@@ -112,7 +112,7 @@ impl Pending {
         self.base = base;
     }
 
-    /// Completes the block; the next one begins behind it. `spare` becomes the new buffer.
+    /// Completes the block; the next one starts at its end. `spare` becomes the new buffer.
     pub(crate) fn take(&mut self, mut spare: Vec<u8>) -> Option<Block> {
         if self.bytes.is_empty() {
             return None;

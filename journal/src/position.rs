@@ -1,10 +1,10 @@
-//! Positions name the records of a log.
+//! Positions identify the records of a log.
 
 use std::fmt;
 
-/// Logical byte offset in a log since its creation. It grows with every record, names a durable record for
-/// good, and survives the release of older segments and damage. (A record that never became durable loses
-/// its position with its bytes in a crash; nothing that waits for durability has seen it.)
+/// Logical byte offset in a log since its creation. It grows with every record, identifies a durable record
+/// permanently, and survives damage and the release of older segments. (In a crash, a record that was not yet durable
+/// loses its bytes and its position; no one who waits for durability has seen it.)
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
 pub struct Position(u64);
 
@@ -22,7 +22,7 @@ impl Position {
         self.0
     }
 
-    /// The lowest position after this one: `read(last.next())` goes on after the record at `last`.
+    /// The lowest position after this one: `read(last.next())` continues after the record at `last`.
     pub const fn next(self) -> Self {
         Self(self.0.saturating_add(1))
     }
@@ -31,7 +31,7 @@ impl Position {
         Self(self.0.saturating_add(bytes))
     }
 
-    /// Bytes from `earlier` to this position, 0 if it is not earlier.
+    /// Bytes from `earlier` to this position; 0 if `earlier` is not earlier.
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }

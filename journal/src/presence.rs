@@ -1,32 +1,32 @@
-//! Whether files are where they were: a file that was removed or replaced under a running server still takes writes
-//! and syncs, and nothing of them is there after a restart.
+//! Checks that files are still in place. A file that was removed or replaced under a running server still accepts
+//! writes and syncs, but nothing of them is left after a restart.
 
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::fs::{Disk, FileStatus, RealDisk};
 
-/// A file or folder in use is not where it was.
+/// A file or folder in use is not in place.
 #[derive(Debug, thiserror::Error)]
 pub enum PresenceError {
-    /// It is certain: nothing more may be acknowledged into it.
+    /// It is certainly gone: nothing written to it may be acknowledged.
     #[error(
-        "{} {what} while in use: what was acknowledged and not passed on went with it; put the folder back as it was, or \
-         start with a new one",
+        "{} {what} while in use: data that was acknowledged but not passed on is lost with it; put the folder back as \
+         it was, or start with a new one",
         path.display()
     )]
     Gone {
         /// The file or folder.
         path: PathBuf,
-        /// What became of it.
+        /// What happened to it.
         what: &'static str,
     },
-    /// The system does not say.
-    #[error("cannot look whether {} is still in its place: {source}", path.display())]
+    /// The check failed.
+    #[error("cannot check whether {} is still in place: {source}", path.display())]
     Unknown {
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -43,14 +43,14 @@ impl PresenceError {
 
     fn unknown(path: &Path, source: io::Error) -> Self {
         match source.kind() {
-            // The file system that it was on has forgotten it.
+            // Its file system no longer knows the file.
             io::ErrorKind::StaleNetworkFileHandle => Self::gone(path, "has vanished"),
             _ => Self::Unknown { path: path.to_owned(), source },
         }
     }
 }
 
-/// An open file still has a name, and at least the length that its owner gave it.
+/// Checks that an open file still has a name, and at least the length that its owner gave it.
 ///
 /// # Errors
 /// See [`PresenceError`].
@@ -67,7 +67,7 @@ pub(crate) fn check_open(
     }
 }
 
-/// A path still leads to a file, to this one if `id` says which, of at least this length.
+/// Checks that a path still leads to a file of at least this length, and to the file `id` if given.
 ///
 /// # Errors
 /// See [`PresenceError`].
@@ -88,7 +88,7 @@ pub(crate) fn check_path<D: Disk>(
     }
 }
 
-/// Whether there is still something where a path leads.
+/// Checks that a path still leads to a file or folder.
 ///
 /// # Errors
 /// See [`PresenceError`].
@@ -96,7 +96,7 @@ pub fn check_exists(path: &Path) -> Result<(), PresenceError> {
     check_path(&RealDisk, path, None, 0)
 }
 
-/// Whether a path still leads to a file or folder that this process has open.
+/// Checks that a path still leads to the given open file or folder.
 ///
 /// # Errors
 /// See [`PresenceError`].

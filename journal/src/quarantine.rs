@@ -1,8 +1,8 @@
-//! Sets the bad parts of a log aside, so that it opens clean: good records keep their positions.
+//! Sets the damaged parts of a log aside, so that it opens clean. Good records keep their positions.
 //!
-//! The bytes of each damaged range are copied to `FROM-TO.bad` beside the segments and synced; then the range
-//! is overwritten with a hole (see `format.rs`) of the same size. A crash in between leaves a range that is
-//! damaged as before, or a hole: running it again is harmless.
+//! The bytes of each damaged range are copied to a synced file `FROM-TO.bad` beside the segments; then the range is
+//! overwritten with a hole (see `format.rs`) of the same size. A crash in between leaves the range damaged as before,
+//! or a hole: running it again is harmless.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,21 +22,21 @@ use crate::segments::{Segment, Segments};
 /// A hole's length is a multiple of a block's alignment and fits into 32 bits.
 const HOLE_MAX: u64 = 1 << 30;
 
-/// What a repair did.
+/// Result of a repair.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Quarantined {
-    /// Copies of the bad parts.
+    /// Copies of the damaged parts.
     pub files: Vec<PathBuf>,
-    /// Bytes of the log that are holes now.
+    /// Bytes of the log that were replaced with holes.
     pub bytes: u64,
-    /// Segments whose header was written anew.
+    /// Segments whose header was rewritten.
     pub headers: u64,
 }
 
-/// Repairs the log in `dir`, which nobody may have open. A torn tail is left to the next opening.
+/// Repairs the log in `dir`, which must not be open. Leaves a torn tail to the next opening.
 ///
 /// # Errors
-/// As opening a log; what was done until then stays and does no harm.
+/// As opening a log; a partial repair is harmless.
 pub fn quarantine<D: Disk>(disk: &D, dir: &Path) -> Result<Quarantined, OpenError> {
     let list = list_segments(disk, dir)?;
     let mut done = Quarantined::default();
@@ -87,7 +87,7 @@ struct Repair<'a, D: Disk> {
     disk: &'a D,
     segments: &'a Segments,
     start: Position,
-    /// Opened for writing with the first repair.
+    /// Opened for writing at the first repair.
     file: Option<D::File>,
     done: &'a mut Quarantined,
 }
@@ -110,8 +110,8 @@ impl<D: Disk> Repair<'_, D> {
         }
     }
 
-    /// A block without header that still holds records: gets a header, holes between its good records, and a
-    /// hole behind the last.
+    /// Repairs a block without a valid header that still holds records: writes a header, fills the gaps between its
+    /// good records with holes, and adds a hole after the last.
     fn headerless(
         &mut self,
         scanner: &mut Scanner<D::File>,
@@ -123,7 +123,7 @@ impl<D: Disk> Repair<'_, D> {
         let inner = block.plus(BLOCK_HEADER);
         let gap = damage.to.since(inner);
         if gap != 0 && gap < RECORD_HEADER {
-            // Cannot be described; never seen but with a forged checksum.
+            // A gap this small cannot be a hole; it takes a forged checksum to get here.
             while scanner.at() < end {
                 scanner.next(buf)?;
             }
@@ -141,7 +141,7 @@ impl<D: Disk> Repair<'_, D> {
                     continue;
                 }
                 Some(Scanned::Record(_)) => records += 1,
-                // The block's end was reached: what is left is padding.
+                // The end of the block: the rest is padding.
                 _ if scanner.headerless_end().is_none() => break,
                 // An older hole.
                 _ => {}
@@ -188,7 +188,7 @@ impl<D: Disk> Repair<'_, D> {
         Ok(())
     }
 
-    /// Copies what the file holds of a range.
+    /// Copies the bytes of a range that the file still holds.
     fn copy_aside(&mut self, from: Position, to: Position) -> io::Result<()> {
         let path = self.segments.dir().join(format!("{:020}-{:020}.bad", from.get(), to.get()));
         let source = self.disk.open_read(&self.segments.path(self.start))?;
@@ -206,7 +206,8 @@ impl<D: Disk> Repair<'_, D> {
     }
 }
 
-/// Copies the bytes `from..to` of a file, as far as there are some, to a new file, durably but for its name.
+/// Copies the bytes `from..to` of a file, as far as they exist, to a new file. The contents are durable, the name is
+/// not until the folder is synced.
 fn copy<D: Disk>(disk: &D, source: &D::File, from: u64, to: u64, path: &Path) -> io::Result<()> {
     if disk.len(path)?.is_some() {
         disk.remove(path)?;
@@ -226,7 +227,7 @@ fn copy<D: Disk>(disk: &D, source: &D::File, from: u64, to: u64, path: &Path) ->
     file.sync_all()
 }
 
-/// Without the salt nothing can be checked: all files go aside, and the log goes on behind them.
+/// Without the salt nothing can be verified: sets all files aside and continues the log after them.
 fn unreadable<D: Disk>(
     disk: &D,
     dir: &Path,

@@ -1,13 +1,13 @@
 //! Reads a segment file through one small buffer.
 //!
-//! Bytes at and beyond `limit` are never read, so that what is written there later is not seen too early.
-//! Memory is [`READ_BUFFER_BYTES`] bytes, however long the file.
+//! Bytes at and beyond `limit` are never read, so that the buffer holds no stale copy of bytes written there later.
+//! Memory is [`READ_BUFFER_BYTES`] bytes, whatever the file's length.
 
 use std::io;
 
 use crate::fs::DiskFile;
 
-/// Size of the buffer, and the most that one call can ask for.
+/// Size of the buffer, and the maximum that one call can request.
 pub(crate) const READ_BUFFER_BYTES: usize = 64 << 10;
 
 pub(crate) struct ReadBuffer<F> {
@@ -17,7 +17,7 @@ pub(crate) struct ReadBuffer<F> {
     /// File offset of the buffer.
     offset: u64,
     bytes: Vec<u8>,
-    /// Bytes read from the file so far: the measure of work.
+    /// Bytes read from the file so far, a measure of work.
     pub(crate) work: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Reads a log that nobody has open, without changing anything: what the next opening would find.
+//! Reads a log that is not open, without changing anything: the records that the next opening would find.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,18 +11,18 @@ use crate::position::Position;
 use crate::reader::Reader;
 use crate::segments::Segments;
 
-/// A log as it stands in its folder.
+/// A log opened for reading only.
 pub struct ReadOnlyLog<D: Disk> {
     disk: Arc<D>,
     segments: Arc<Segments>,
-    /// Where the log would go on.
+    /// Position at which the log would continue.
     pub end: Position,
-    /// Bytes behind the end that the next opening cuts.
+    /// Bytes after the end that the next opening cuts off.
     pub torn_tail_bytes: u64,
 }
 
 impl<D: Disk> ReadOnlyLog<D> {
-    /// Looks at the log in `dir`; `None` where there is none, or none that was ever written to.
+    /// Reads the log in `dir`; `None` if there is none.
     ///
     /// # Errors
     /// As [`crate::Log::open`].
@@ -34,7 +34,7 @@ impl<D: Disk> ReadOnlyLog<D> {
         };
         let segments = Arc::new(Segments::new(dir, salt, list, last.start));
         let tail = inspect_last(&*disk, &segments, last, |_| {})?.tail;
-        // Behind the last good record of a block that was cut there is nothing to read.
+        // Nothing is readable after the last good record of a block that was cut off.
         let readable = tail.rewrite.map_or(tail.end, |(block, header)| {
             block.plus(BLOCK_HEADER + u64::from(header.length)).min(tail.end)
         });
@@ -47,7 +47,7 @@ impl<D: Disk> ReadOnlyLog<D> {
         self.segments.start()
     }
 
-    /// Streams the records from a position on.
+    /// Streams the records from a position.
     pub fn read(&self, from: Position) -> Reader<D> {
         Reader::new(Arc::clone(&self.disk), Arc::clone(&self.segments), from)
     }

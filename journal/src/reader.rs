@@ -1,4 +1,4 @@
-//! Streams the records of a log, segment after segment, in bounded memory, while others append and release.
+//! Streams the records of a log, segment by segment, in bounded memory, while others append and release.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,24 +12,24 @@ use crate::position::Position;
 use crate::scan::{Scanned, Scanner};
 use crate::segments::Segments;
 
-/// What comes next in a log.
+/// The next item in a log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReadEvent {
     /// A record at this position; its payload is in the buffer.
     Record(Position),
     /// A range that cannot be read. The records after it follow.
     Damage(Damage),
-    /// All that was durable when the reader was made or extended is read.
+    /// Everything that was durable when the reader was created or extended has been read.
     End,
 }
 
-/// Reads records in order; holds one file open and a buffer of 64 KiB.
+/// Reads records in order; keeps one file open and a buffer of 64 KiB.
 pub struct Reader<D: Disk = RealDisk> {
     disk: Arc<D>,
     segments: Arc<Segments>,
     from: Position,
     limit: Position,
-    /// Where to go on when no segment is open.
+    /// Where to continue when no segment is open.
     at: Position,
     /// The open segment's start and scanner.
     open: Option<(Position, Scanner<D::File>)>,
@@ -42,12 +42,12 @@ impl<D: Disk> Reader<D> {
         Self { disk, segments, from, limit, at: from, open: None, started: false }
     }
 
-    /// Where the reader is: everything below has been reported.
+    /// The reader's position: everything below has been reported.
     pub fn position(&self) -> Position {
         self.open.as_ref().map_or(self.at, |(_, scanner)| scanner.at()).max(self.from)
     }
 
-    /// Moves the end to what is durable now; reading goes on where it was.
+    /// Moves the end to the current durable position; reading continues where it was.
     pub fn extend(&mut self) {
         self.limit = self.segments.durable();
         let Some((start, scanner)) = &mut self.open else { return };
@@ -55,7 +55,7 @@ impl<D: Disk> Reader<D> {
             Some((found, next)) if found == *start => {
                 scanner.set_limit(next.unwrap_or(self.limit).min(self.limit));
             }
-            // Released; what follows is decided when it is asked for.
+            // Released: `next` decides where to continue.
             _ => self.leave(),
         }
     }
@@ -66,10 +66,10 @@ impl<D: Disk> Reader<D> {
         }
     }
 
-    /// The next record (its payload replaces what is in `buf`), damage, or the end.
+    /// The next record (its payload replaces the contents of `buf`), damage, or the end.
     ///
     /// # Errors
-    /// Input failed, or the segment was released meanwhile. After `Released` the next call goes on at the
+    /// Reading failed, or the segment was released meanwhile. After `Released`, the next call continues at the
     /// log's start.
     pub fn next(&mut self, buf: &mut Vec<u8>) -> Result<ReadEvent, ReadError> {
         loop {

@@ -1,10 +1,11 @@
-//! Reads one segment record by record, and finds its way over damage.
+//! Reads one segment record by record, and resynchronizes after damage.
 //!
-//! The caller gives a `limit` below which everything was once durable; so what is bad below it is damage.
-//! * A bad record whose length still leads to a good one (or to the block's end) is lost alone.
-//! * Else the next record whose checksum holds is searched in the block, with bounded work, else the rest of
-//!   the block is lost.
-//! * Without a block header the next valid one is searched; records in between are kept as far as they hold.
+//! The caller gives a `limit` below which everything was once durable; so bad bytes below it are damage.
+//! * If the length of a bad record still leads to a good one (or to the block's end), only that record is lost.
+//! * Otherwise the scanner searches the block, with bounded work, for the next record with a valid checksum. If it
+//!   finds none, the rest of the block is lost.
+//! * If a block header is bad, the scanner searches for the next valid one and keeps the records in between whose
+//!   checksums are valid.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use crate::fs::DiskFile;
 use crate::position::Position;
 use crate::read_buffer::{READ_BUFFER_BYTES, ReadBuffer};
 
-/// Bytes that searching for a good record may check, for one damage.
+/// Maximum number of bytes checked while searching for a good record, per damaged range.
 const SEARCH_MAX: u64 = 128 << 20;
 
 pub(crate) struct Scanner<F> {
@@ -28,21 +29,21 @@ pub(crate) struct Scanner<F> {
     start: Position,
     limit: Position,
     at: Position,
-    /// Blocks that end at or below this are passed over by their headers.
+    /// Blocks that end at or below this are skipped by their headers.
     skip_to: Position,
     block: Option<Open>,
     /// Bytes checked so far.
     work: u64,
 }
 
-/// The block that is being read.
+/// The block being read.
 #[derive(Copy, Clone)]
 struct Open {
     payload_end: Position,
     end: Position,
-    /// How many records its header promises; `None` without header.
+    /// Number of records according to its header; `None` without a valid header.
     promised: Option<u64>,
-    /// Records read or known to be lost; `None` once that is not known any more.
+    /// Records read or known to be lost; `None` once unknown.
     seen: Option<u64>,
 }
 
@@ -50,7 +51,7 @@ pub(crate) enum Scanned {
     /// The payload is in the buffer.
     Record(Position),
     Damage(Damage),
-    /// At the limit.
+    /// The limit is reached.
     End,
 }
 
@@ -74,7 +75,7 @@ impl<F: DiskFile> Scanner<F> {
         self.at
     }
 
-    /// Skips what needs not be read to go on at `from`; some records before it may still come.
+    /// Skips what need not be read to continue at `from`; some records before it may still be returned.
     pub(crate) fn skip_to(&mut self, from: Position) -> io::Result<()> {
         self.skip_to = from;
         let aligned = from.since(self.start).is_multiple_of(ALIGN);
@@ -84,7 +85,7 @@ impl<F: DiskFile> Scanner<F> {
         Ok(())
     }
 
-    /// Damage with this segment's name.
+    /// A damaged range in this segment.
     pub(crate) fn damage(
         &self,
         from: Position,
@@ -95,7 +96,7 @@ impl<F: DiskFile> Scanner<F> {
         Damage { from, to, segment: self.path.clone(), records_lost: lost, reason }
     }
 
-    /// The next record or damage. On an error of the file the scanner stays where it is.
+    /// The next record or damage. After a read error the scanner stays where it is.
     pub(crate) fn next(&mut self, buf: &mut Vec<u8>) -> io::Result<Scanned> {
         loop {
             let step = match self.block {
@@ -109,12 +110,12 @@ impl<F: DiskFile> Scanner<F> {
         }
     }
 
-    /// End of the block that is being read, if it has no header.
+    /// End of the block being read, if it has no valid header.
     pub(crate) fn headerless_end(&self) -> Option<Position> {
         self.block.filter(|block| block.promised.is_none()).map(|block| block.end)
     }
 
-    /// One step within the open block; `None` where that yields nothing, or where no block is open.
+    /// One step within the open block; `None` if the step yields nothing or no block is open.
     pub(crate) fn next_in_block(&mut self, buf: &mut Vec<u8>) -> io::Result<Option<Scanned>> {
         match self.block {
             Some(block) => self.in_block(block, buf),
@@ -140,7 +141,7 @@ impl<F: DiskFile> Scanner<F> {
         let reason = if missing { DamageReason::Missing } else { DamageReason::BlockHeader };
         let end = self.next_block(at.plus(BLOCK_HEADER))?.unwrap_or(self.limit);
         let inner = at.plus(BLOCK_HEADER);
-        // Without the header the records still tell of themselves.
+        // Without a block header, records can still be found by their own checksums.
         let good = if missing { None } else { self.search_record(inner, end)? };
         let Some(good) = good else {
             self.at = end;
@@ -175,7 +176,7 @@ impl<F: DiskFile> Scanner<F> {
         Ok(Some(Scanned::Damage(self.damage(at, to, lost, DamageReason::Record))))
     }
 
-    /// Where reading goes on behind a bad record, and how many are lost in between.
+    /// Where reading continues after a bad record, and how many records are lost in between.
     fn beyond_bad_record(&mut self, at: Position, block: &Open) -> io::Result<(Position, Option<u64>)> {
         let end = block.payload_end;
         if let Some(header) = self.record_header(at)? {
@@ -188,7 +189,7 @@ impl<F: DiskFile> Scanner<F> {
         let Some(good) = self.search_record(at.plus(RECORD_HEADER), end)? else {
             return Ok((end, left));
         };
-        // What is left behind the gap tells how many were in it, if all of that is good.
+        // If all records after the gap are good, their number tells how many were lost in it.
         let (mut at, mut rest) = (good, 0);
         while at < end {
             let Some(header) = self.record_at(at, end)? else { return Ok((good, None)) };
@@ -198,7 +199,7 @@ impl<F: DiskFile> Scanner<F> {
         Ok((good, left.map(|left| left.saturating_sub(rest))))
     }
 
-    /// The first position from `from` on at which a whole record lies.
+    /// The first position at or after `from` with a valid record.
     fn search_record(&mut self, from: Position, end: Position) -> io::Result<Option<Position>> {
         let stop = self.work.saturating_add(SEARCH_MAX);
         let mut at = from;
@@ -212,7 +213,7 @@ impl<F: DiskFile> Scanner<F> {
         Ok(None)
     }
 
-    /// The first valid block header from `from` (aligned) on.
+    /// The first valid block header at or after `from` (aligned).
     pub(crate) fn next_block(&mut self, from: Position) -> io::Result<Option<Position>> {
         let mut at = from;
         while at < self.limit {
@@ -244,7 +245,7 @@ impl<F: DiskFile> Scanner<F> {
         Ok(decode_record_header(bytes))
     }
 
-    /// The record at a position, if it is whole and ends at or below `end`.
+    /// The record at a position, if it is valid and ends at or below `end`.
     pub(crate) fn record_at(&mut self, at: Position, end: Position) -> io::Result<Option<RecordHeader>> {
         let Some(header) = self.record_header(at)? else { return Ok(None) };
         let mut from = at.plus(RECORD_HEADER);
@@ -267,7 +268,7 @@ impl<F: DiskFile> Scanner<F> {
         Ok((crc == header.crc).then_some(header))
     }
 
-    /// Copies the payload of a record that was found whole.
+    /// Copies the payload of a record that was found valid.
     fn payload(&mut self, at: Position, header: RecordHeader, buf: &mut Vec<u8>) -> io::Result<()> {
         buf.clear();
         let from = at.plus(RECORD_HEADER);
@@ -284,14 +285,14 @@ impl<F: DiskFile> Scanner<F> {
         Ok(())
     }
 
-    /// True if from here to the end of the block there is nothing but its padding.
+    /// True if only padding remains from here to the end of the block.
     fn only_padding(&mut self, at: Position, end: Position) -> io::Result<bool> {
         let left = end.since(at);
         Ok(left < ALIGN
             && self.buffer.get(offset(self.start, at), left as usize)?.iter().all(|byte| *byte == 0))
     }
 
-    /// Position behind the last byte that is not zero, at or after `from`; `from` if all are zeros.
+    /// Position after the last non-zero byte at or after `from`; `from` if there is none.
     pub(crate) fn data_end(&mut self, from: Position) -> io::Result<Position> {
         let (mut at, mut end) = (from, from);
         loop {

@@ -1,4 +1,4 @@
-//! Which segments there are and how far they are durable: what owner, committer and readers share.
+//! The list of segments and the durable position, shared by owner, committer and readers.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ pub(crate) struct Segment {
     pub(crate) file_bytes: u64,
 }
 
-/// Never empty: the last entry is the segment that is appended to.
+/// Never empty: the last entry is the segment being appended to.
 pub(crate) struct Segments {
     dir: PathBuf,
     pub(crate) salt: u64,
@@ -27,7 +27,7 @@ pub(crate) struct Segments {
     durable: AtomicU64,
 }
 
-/// Which file the segment is that is appended to.
+/// Identity of the file being appended to.
 #[derive(Copy, Clone)]
 struct Newest {
     start: Position,
@@ -78,14 +78,15 @@ impl Segments {
         }
     }
 
-    /// Notes which file is appended to from now on. Where the system does not say, its name alone is looked at.
+    /// Records which file is appended to from now on. If the system does not report its identity, only the name is
+    /// checked.
     pub(crate) fn set_newest<F: DiskFile>(&self, start: Position, file: &F) {
         let newest = file.status().ok().map(|status| Newest { start, id: status.id });
         *self.newest.lock().unwrap_or_else(PoisonError::into_inner) = newest;
     }
 
-    /// Whether every segment is where it was, as long as it was, and the one that is appended to is the same file.
-    /// `released` says what may be removed meanwhile.
+    /// Checks that every segment is in place and not shorter than before, and that the one being appended to is the
+    /// same file. Segments below `released` may be removed meanwhile.
     ///
     /// # Errors
     /// See [`PresenceError`].
@@ -108,7 +109,7 @@ impl Segments {
         Ok(())
     }
 
-    /// The oldest segment, if all of it lies below `before` and it is not the last.
+    /// The oldest segment, if it lies entirely below `before` and is not the last.
     pub(crate) fn releasable(&self, before: Position) -> Option<Segment> {
         match self.list().as_slice() {
             [oldest, next, ..] if next.start <= before => Some(*oldest),
@@ -116,12 +117,12 @@ impl Segments {
         }
     }
 
-    /// Forgets a segment, so that no reader opens it anew.
+    /// Forgets a segment, so that no reader opens it again.
     pub(crate) fn forget(&self, start: Position) {
         self.list().retain(|segment| segment.start != start);
     }
 
-    /// The segment that holds a position (the oldest for all before it), and the start of the one after it.
+    /// The segment that holds a position (the oldest one for positions before it), and the start of the next one.
     pub(crate) fn holding(&self, at: Position) -> Option<(Position, Option<Position>)> {
         let list = self.list();
         let after = list.partition_point(|segment| segment.start <= at).max(1);
@@ -130,11 +131,11 @@ impl Segments {
     }
 }
 
-/// Removes the segments that lie below `before` as a whole. The oldest goes first, and each durably before the next,
-/// so that no crash leaves a gap.
+/// Removes the segments that lie entirely below `before`, oldest first and each durably before the next, so that no
+/// crash leaves a gap.
 ///
 /// # Errors
-/// Why the log ends: an error is final.
+/// A removal failed. The error is final and ends the log.
 pub(crate) fn remove_released<D: Disk>(
     disk: &D,
     segments: &Segments,

@@ -1,9 +1,8 @@
-//! A disk in memory that lies as disks do, from a seed.
+//! A simulated disk in memory with the faults of real ones, driven by a seed.
 //!
-//! What is not synced may be lost or kept, sector by sector, at a [`SimDisk::crash`]; names that are not
-//! synced with their folder likewise, change by change. A failed sync leaves pages that count as clean and
-//! are not on disk, as on Linux: a second sync returns success and keeps nothing of them. Folders exist by
-//! being named.
+//! At a [`SimDisk::crash`], each unsynced sector is lost or kept, and so is each change of a name whose folder is not
+//! synced. A failed sync leaves pages that count as clean but are not on disk, as on Linux: a second sync succeeds and
+//! keeps nothing of them. Folders exist implicitly.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -36,8 +35,8 @@ impl SimDisk {
         Self { machine: Machine::new(State::new(seed)) }
     }
 
-    /// Power loss: the disk becomes what it might be afterwards. This handle goes on as the machine that was
-    /// started again; for open files and all other handles everything fails from now on.
+    /// Power loss: the disk takes a state that it might have afterwards. This handle continues as the restarted
+    /// machine; open files and all other handles fail from now on.
     pub fn crash(&mut self) {
         let mut state = self.machine.restart();
         for change in std::mem::take(&mut state.changes) {
@@ -57,15 +56,15 @@ impl SimDisk {
         (state.fail_sync, state.fail_write) = (None, None);
     }
 
-    /// A copy of all files, as they are read now.
+    /// A copy of the current contents of all files.
     pub fn copy(&self) -> SimCopy {
         let state = self.machine.state();
         let bytes = |inode| state.files.get(inode).map(|file: &Inode| file.now.clone()).unwrap_or_default();
         SimCopy(state.names.iter().map(|(path, inode)| (path.clone(), bytes(inode))).collect())
     }
 
-    /// Puts a copy in place of all files, durably. As after [`Self::crash`], open files and all other handles are of a machine
-    /// that is no more.
+    /// Replaces all files with a copy, durably. As after [`Self::crash`], open files and all other handles fail from
+    /// now on.
     pub fn put_back(&mut self, copy: &SimCopy) {
         let mut state = self.machine.restart();
         state.changes.clear();
@@ -80,37 +79,37 @@ impl SimDisk {
         (state.fail_sync, state.fail_write) = (None, None);
     }
 
-    /// Bytes that all files together may take; `None`: no bound.
+    /// Maximum total size of all files in bytes; `None`: unlimited.
     pub fn set_quota(&self, quota: Option<u64>) {
         self.machine.state().quota = quota;
     }
 
-    /// Lets the sync after `successes` more of them fail.
+    /// Makes a sync fail after `successes` more successful ones.
     pub fn fail_sync_after(&self, successes: u32) {
         self.machine.state().fail_sync = Some(successes);
     }
 
-    /// Lets the write after `successes` more of them fail, half done.
+    /// Makes a write fail half-way after `successes` more successful ones.
     pub fn fail_write_after(&self, successes: u32) {
         self.machine.state().fail_write = Some(successes);
     }
 
-    /// A disk that says it synced and did not: shows that a test would notice a forgotten sync.
+    /// Makes syncs report success and do nothing: shows that a test would notice a forgotten sync.
     pub fn ignore_syncs(&self, ignore: bool) {
         self.machine.state().ignore_syncs = ignore;
     }
 
-    /// A file system on which every write takes new space, so that a reservation does not help.
+    /// Simulates a copy-on-write file system: every write takes new space, so a reservation does not help.
     pub fn set_copy_on_write(&self, copy_on_write: bool) {
         self.machine.state().copy_on_write = copy_on_write;
     }
 
-    /// Lets the removal of a file take until this is taken back.
+    /// While set, removing a file blocks.
     pub fn hold_removals(&self, hold: bool) {
         self.machine.state().hold_removals = hold;
     }
 
-    /// Panics at the next call of this kind, `remove` or `sync`: a defect within whoever calls.
+    /// Panics at the next call of this kind, `remove` or `sync`: simulates a defect in the caller.
     pub fn panic_at(&self, call: &'static str) {
         self.machine.state().panic_at = Some(call);
     }
@@ -120,7 +119,7 @@ impl SimDisk {
         assert!(!due, "simulated: a defect at {call}");
     }
 
-    /// Syncs asked for so far.
+    /// Syncs requested so far.
     pub fn syncs(&self) -> u64 {
         self.machine.state().syncs
     }
@@ -130,14 +129,14 @@ impl SimDisk {
         self.machine.state().written
     }
 
-    /// The files there are, with their lengths.
+    /// All files with their lengths.
     pub fn files(&self) -> Vec<(PathBuf, u64)> {
         let state = self.machine.state();
         let length = |inode| state.files.get(inode).map_or(0, |file: &Inode| file.now.len() as u64);
         state.names.iter().map(|(path, inode)| (path.clone(), length(inode))).collect()
     }
 
-    /// Damages one byte on the disk and in every cache; false if there is none there.
+    /// Damages one byte on the disk and in every cache; false if there is no such byte.
     pub fn flip(&self, path: &Path, offset: u64) -> bool {
         let mut state = self.machine.state();
         let Some(inode) = state.names.get(path).copied() else { return false };

@@ -1,8 +1,8 @@
 //! Finds the end of a log in its last segment, without changing anything.
 //!
-//! The last valid block header proves that all before it was durable. That last block itself may have been
-//! cut off by a crash: it is good up to its first bad record, and what follows is the torn tail, also records
-//! that look whole: they were never acknowledged, and keeping them would hide the hole before them.
+//! The last valid block header proves that everything before it was durable. A crash may have interrupted the write of
+//! that last block itself: it is good up to its first bad record, and the rest is the torn tail. Even valid records in
+//! the tail are dropped: they were never acknowledged, and keeping them would hide the gap before them.
 
 use std::io;
 
@@ -13,16 +13,16 @@ use crate::position::Position;
 use crate::scan::{Scanned, Scanner};
 
 pub(crate) struct Tail {
-    /// Where the log goes on.
+    /// Position at which the log continues.
     pub(crate) end: Position,
-    /// The last block and the header that it must have. It is written and synced again at open, for nobody
-    /// knows whether it was synced before (or was only in the cache of a file whose sync failed).
+    /// The last block and the header that it must have. It is written and synced again at open, because it is unknown
+    /// whether it was synced before (or was only in the cache after a failed sync).
     pub(crate) rewrite: Option<(Position, BlockHeader)>,
     /// Bytes after the last good one that are not the zeros of reserved space.
     pub(crate) torn_bytes: u64,
 }
 
-/// `scanner` is at the start of the last segment, its limit at the end of the file.
+/// Finds the tail. `scanner` must be at the start of the last segment, with its limit at the end of the file.
 pub(crate) fn find_tail<F: DiskFile>(scanner: &mut Scanner<F>) -> io::Result<Tail> {
     let start = scanner.at();
     let limit = scanner.limit();
@@ -70,7 +70,7 @@ pub(crate) fn find_tail<F: DiskFile>(scanner: &mut Scanner<F>) -> io::Result<Tai
     Ok(Tail { end, rewrite: Some((block, header)), torn_bytes })
 }
 
-/// Tells all damage that a scanner meets up to its limit, and how many records are good.
+/// Reports all damage up to the scanner's limit to `note`; returns the number of good records.
 pub(crate) fn scan_damage<F: DiskFile>(
     scanner: &mut Scanner<F>,
     mut note: impl FnMut(Damage),

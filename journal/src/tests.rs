@@ -15,7 +15,7 @@ use std::sync::Arc;
 use crate::sim::SimDisk;
 use crate::{Damage, Disk, Log, LogConfig, Position, ReadEvent, Recovery};
 
-/// Small enough that a short test crosses many segments.
+/// Small bounds, so that a short test fills many segments.
 fn small() -> LogConfig {
     LogConfig {
         segment_bytes: 16 << 10,
@@ -49,7 +49,7 @@ fn read_all<D: Disk>(log: &Log<D>, from: Position) -> (Records, Vec<Damage>) {
     }
 }
 
-/// SplitMix64, for choices that a seed repeats.
+/// SplitMix64, for choices that are repeatable by seed.
 struct Random(u64);
 
 impl Random {
@@ -71,7 +71,7 @@ impl Random {
             1 => 0,
             _ => self.below(200),
         };
-        // Plenty of zeros, so that lengths and padding are easily mistaken.
+        // Many zeros, so that payload bytes are easily mistaken for lengths and padding.
         (0..length).map(|_| if self.below(3) == 0 { self.next() as u8 } else { 0 }).collect()
     }
 }

@@ -11,14 +11,14 @@ use crate::scan::Scanner;
 use crate::segments::{Segment, Segments};
 use crate::tail::scan_damage;
 
-/// What one segment holds.
+/// Contents of one segment.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SegmentReport {
     /// The file.
     pub path: PathBuf,
     /// Its first position.
     pub start: Position,
-    /// Its end: the start of the next one, or of what is appended next.
+    /// Its end: the start of the next segment, or the position of the next append.
     pub end: Position,
     /// Bytes of the file, reserved space included.
     pub file_bytes: u64,
@@ -30,11 +30,11 @@ pub struct SegmentReport {
     pub damage: Vec<Damage>,
     /// Damaged ranges beyond those listed.
     pub damage_unlisted: u64,
-    /// Bytes behind the end that the next opening cuts. Only the last segment can have some.
+    /// Bytes after the end that the next opening cuts off. Only the last segment can have some.
     pub torn_tail_bytes: u64,
 }
 
-/// What a log holds.
+/// Contents of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
     /// One for each segment, oldest first; empty for a folder without a log.
@@ -42,19 +42,19 @@ pub struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// True if nothing is damaged. (A torn tail is no damage: nothing acknowledged was in it.)
+    /// True if nothing is damaged. (A torn tail is not damage: nothing in it was acknowledged.)
     pub fn is_clean(&self) -> bool {
         self.segments.iter().all(|segment| segment.damage.is_empty())
     }
 
-    /// All good records.
+    /// Number of good records.
     pub fn records(&self) -> u64 {
         self.segments.iter().map(|segment| segment.records).sum()
     }
 }
 
-/// Reads all of the log in `dir` and changes nothing. The log should not be in use: what is being written
-/// looks like a torn tail.
+/// Reads the whole log in `dir` and changes nothing. The log should not be in use: a write in progress looks like a
+/// torn tail.
 ///
 /// # Errors
 /// As opening a log.

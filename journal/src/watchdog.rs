@@ -1,4 +1,4 @@
-//! A thread that looks at something from time to time, for what must not be looked at by a thread that serves.
+//! A thread that runs a check periodically, for checks that must not block a thread that serves requests.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -6,7 +6,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A running watch; dropping it ends the thread and waits for a look under way.
+/// A running watchdog; dropping it ends the thread and waits for a check in progress.
 #[derive(Debug)]
 pub struct Watchdog {
     stop: Option<mpsc::SyncSender<()>>,
@@ -14,7 +14,7 @@ pub struct Watchdog {
 }
 
 impl Watchdog {
-    /// Starts the thread `name`, which looks after each pause until the look breaks.
+    /// Starts the thread `name`, which runs `check` after each pause until it returns `Break`.
     ///
     /// # Errors
     /// The thread cannot be started.
@@ -35,7 +35,7 @@ impl Drop for Watchdog {
     fn drop(&mut self) {
         self.stop = None;
         if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
-            tracing::error!("a watching thread panicked");
+            tracing::error!("a watchdog thread panicked");
         }
     }
 }

@@ -1,11 +1,11 @@
-//! The disk side of a log: writes blocks, reserves space ahead, begins segments.
+//! The disk side of a log: writes blocks, reserves space ahead, starts segments.
 //!
-//! Invariants: one block is in flight; `tail` is durable; a segment is begun only when everything before its
-//! start is durable; nothing here is called again after it returned [`WriteError::Failed`].
+//! Invariants: one block is in flight; `tail` is durable; a segment is started only when everything before its start is
+//! durable; nothing here is called again after it returned [`WriteError::Failed`].
 //!
-//! The first write to reserved space makes the file system note that it is used, and the sync waits for that note
-//! too. So zeros are written there before, some hundred commits' worth at once: the syncs of small blocks then
-//! wait for nothing but the block.
+//! The first write to reserved space makes the file system mark it as written, and the sync waits for that metadata
+//! too. So zeros are written ahead, for some hundred commits at once: the syncs of small blocks then wait only for the
+//! block.
 
 use std::io;
 use std::sync::Arc;
@@ -20,11 +20,11 @@ use crate::presence::{PresenceError, check_open};
 use crate::scan::offset;
 use crate::segments::{Segment, Segments};
 
-/// A segment with less room than this part of its size is closed at the next commit.
+/// A segment with less than 1/16 of its size left is closed at the next commit.
 const NEARLY_FULL: u64 = 16;
-/// Zeros are written ahead in steps of this, when less than half of it is left.
+/// Bytes of zeros written ahead per step; the next step is due when less than half of them is left.
 const AHEAD: u64 = 128 << 10;
-/// Not for larger blocks: with few syncs in a step it would cost more than it saves.
+/// Largest block for which zeros are written ahead: with few syncs per step it would cost more than it saves.
 const AHEAD_BLOCK_MAX: usize = 32 << 10;
 
 pub(crate) struct Writer<D: Disk> {
@@ -32,22 +32,22 @@ pub(crate) struct Writer<D: Disk> {
     pub(crate) config: LogConfig,
     pub(crate) segments: Arc<Segments>,
     file: D::File,
-    /// Start of the segment that is written.
+    /// Start of the segment being written.
     start: Position,
     /// Length of its file, reserved space included.
     file_bytes: u64,
-    /// Blocks of the file below were written before, some as zeros; `None` where that is of no use.
+    /// The file was written before up to this offset, partly as zeros; `None` if writing ahead is of no use.
     written_bytes: Option<u64>,
-    /// End of what is written and synced.
+    /// End of the synced blocks.
     tail: Position,
     /// True once a block was written.
     wrote: bool,
 }
 
 pub(crate) enum WriteError {
-    /// No space; nothing was synced; can be tried again.
+    /// No space; nothing was synced; the write can be retried.
     NoSpace(Arc<str>),
-    /// A write or sync failed: never again.
+    /// A write or sync failed; it must not be retried.
     Failed(Arc<str>),
 }
 
@@ -78,7 +78,7 @@ impl<D: Disk> Writer<D> {
         self.tail
     }
 
-    /// End of the space that is reserved in this segment, in whole blocks.
+    /// End of the space reserved in this segment, in whole blocks.
     pub(crate) fn reserved(&self) -> Position {
         self.start.plus(self.file_bytes.saturating_sub(SEGMENT_HEADER))
     }
@@ -88,13 +88,13 @@ impl<D: Disk> Writer<D> {
         self.start.plus(self.config.segment_bytes.saturating_sub(SEGMENT_HEADER))
     }
 
-    /// True if a block of `need` bytes at `base` must go to a new segment, or better does.
+    /// True if a block of `need` bytes at `base` should go to a new segment.
     pub(crate) fn should_roll(&self, base: Position, need: u64) -> bool {
         let wanted = need.max(self.config.segment_bytes / NEARLY_FULL);
         base > self.start && base.plus(wanted) > self.capacity_end()
     }
 
-    /// True if it fits into this segment at all.
+    /// True if a block of `need` bytes at `base` fits into this segment at all.
     pub(crate) fn fits(&self, base: Position, need: u64) -> bool {
         base.plus(need) <= self.capacity_end()
     }
@@ -115,12 +115,12 @@ impl<D: Disk> Writer<D> {
         Ok(())
     }
 
-    /// What is written and synced stays only in a file that still has its name and all its space.
+    /// Checks that the file still has its name and all its space: otherwise synced bytes would not survive.
     fn check_place(&self) -> Result<(), PresenceError> {
         check_open(self.file.status(), self.file_bytes, || self.segments.path(self.start))
     }
 
-    /// After a commit of so many bytes: sees to it that the next ones find blocks that were written before.
+    /// Called after a commit of `block_bytes`: writes zeros ahead, so that the next commits find written space.
     pub(crate) fn write_ahead(&mut self, block_bytes: usize) {
         let Some(written) = self.written_bytes.filter(|_| block_bytes <= AHEAD_BLOCK_MAX) else { return };
         let used = round_up_to_page(offset(self.start, self.tail));
@@ -134,7 +134,7 @@ impl<D: Disk> Writer<D> {
         }
         self.written_bytes = match write_zeros(&self.file, from, to - from) {
             Ok(()) => Some(to),
-            // Nothing is lost: the space is still reserved, and a disk that fails is reported by the next commit.
+            // Nothing is lost: the space is still reserved, and the next commit reports a failing disk.
             Err(error) => {
                 let path = self.segments.path(self.start);
                 tracing::warn!(%error, path = %path.display(), "cannot write zeros ahead; syncs take longer");
@@ -154,8 +154,8 @@ impl<D: Disk> Writer<D> {
         WriteError::Failed(format!("{}: {what}: {error}", self.segments.path(self.start).display()).into())
     }
 
-    /// Reserves space so that a block at `base` can have `need` bytes, and some ahead if there is.
-    /// `None`: done, see [`Self::reserved`]. An error, of a disk that fails otherwise than by being full, is final.
+    /// Reserves space for `need` bytes at `base`, and more ahead if available. `None`: done, see [`Self::reserved`].
+    /// An error means that the disk failed for another reason than being full; it is final.
     pub(crate) fn reserve(&mut self, base: Position, need: u64) -> Result<Option<FullReason>, Arc<str>> {
         let used = offset(self.start, base);
         let most = self.config.segment_bytes.max(round_up_to_page(used.saturating_add(need)));
@@ -181,7 +181,7 @@ impl<D: Disk> Writer<D> {
     fn grow(&mut self, target: u64) -> Result<Option<FullReason>, Arc<str>> {
         let more = target - self.file_bytes;
         let bytes_max = self.config.bytes_max;
-        // The header of one more segment always stays possible.
+        // Always leave room for the header of one more segment.
         if self.segments.bytes() + more + SEGMENT_HEADER > bytes_max {
             return Ok(Some(FullReason::LogBound { bytes_max }));
         }
@@ -193,9 +193,9 @@ impl<D: Disk> Writer<D> {
             return Ok(Some(FullReason::DiskFree { free }));
         }
         if let Err(error) = self.file.allocate(self.file_bytes, more) {
-            // Part of it may have been given.
+            // Part of the space may have been allocated.
             if let Err(error) = self.file.set_len(self.file_bytes) {
-                tracing::warn!(%error, "cannot give back disk space that was reserved in part");
+                tracing::warn!(%error, "cannot free partially reserved disk space");
             }
             return self.full_or_failed("reserve space", &error).map(Some);
         }
@@ -215,28 +215,28 @@ impl<D: Disk> Writer<D> {
         self.segments.set_last_bytes(bytes);
     }
 
-    /// True if this segment holds anything: only then a new one can follow.
+    /// True if this segment holds anything: only then can a new one follow.
     pub(crate) fn can_roll(&self) -> bool {
         self.tail > self.start
     }
 
-    /// True if a full log should begin a new segment at `base`, so that this one can be released. Never after
-    /// the single page that a new one takes, so that repeating it does not eat up the disk.
+    /// True if a full log should start a new segment at `base`, so that this one can be released. Never for a segment
+    /// that uses only its first page, so that repeated attempts do not fill the disk.
     pub(crate) fn should_roll_full(&self, base: Position) -> bool {
         offset(self.start, base) > PAGE
     }
 
-    /// Closes the segment and begins the next at `at` (aligned, at or above the tail; everything before it is
-    /// durable). Without space nothing changes, except that reserved space was given back.
+    /// Closes the segment and starts the next at `at` (aligned, at or above the tail; everything before it is
+    /// durable). Without space nothing changes, except that reserved space was freed.
     pub(crate) fn roll(&mut self, at: Position) -> Result<(), WriteError> {
         let used = offset(self.start, self.tail);
         let reserved = self.file_bytes;
         if reserved > used {
-            // Before the cut: whoever compares never finds the file shorter than it should be.
+            // Before truncating: a concurrent check must never find the file shorter than recorded.
             self.set_file_bytes(used);
             if let Err(error) = self.file.set_len(used) {
-                // Zeros behind the last block are no damage.
-                tracing::warn!(%error, "cannot give back reserved disk space");
+                // Zeros after the last block are not damage.
+                tracing::warn!(%error, "cannot free reserved disk space");
                 self.set_file_bytes(reserved);
             }
         }
@@ -255,8 +255,8 @@ impl<D: Disk> Writer<D> {
     }
 }
 
-/// Creates the file of a segment, durably. One of that name holds nothing that was ever durable: it is left
-/// from an attempt without space, and replaced.
+/// Creates the file of a segment, durably. Replaces an existing file of that name: it is left from an attempt that ran
+/// out of space and holds nothing that was ever durable.
 pub(crate) fn create_segment<D: Disk>(disk: &D, segments: &Segments, at: Position) -> io::Result<D::File> {
     let path = segments.path(at);
     if disk.len(&path)?.is_some() {
@@ -264,7 +264,7 @@ pub(crate) fn create_segment<D: Disk>(disk: &D, segments: &Segments, at: Positio
     }
     let file = disk.create_new(&path)?;
     let header = encode_segment_header(at, segments.salt);
-    // Space first: only that may fail for want of it.
+    // Allocate first: only this step may fail for lack of space.
     if let Err(error) = file.allocate(0, PAGE).and_then(|()| file.write_all_at(&header, 0)) {
         drop(file);
         if let Err(error) = disk.remove(&path) {
@@ -273,7 +273,7 @@ pub(crate) fn create_segment<D: Disk>(disk: &D, segments: &Segments, at: Positio
         return Err(error);
     }
     let synced = file.sync_data().and_then(|()| disk.sync_dir(segments.dir()));
-    // A sync that failed for want of space is a failed sync all the same.
+    // A sync that fails for lack of space is still a failed sync.
     synced.map_err(|error| io::Error::other(error.to_string()))?;
     Ok(file)
 }

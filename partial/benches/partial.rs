@@ -1,4 +1,4 @@
-//! Push, merge, encode, decode and check of partials: ten readings (kept exactly) and a thousand (a sketch).
+//! Push, merge, encode, decode and check of partials with ten readings (kept exactly) and a thousand (a sketch).
 
 #![allow(missing_docs, clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use std::hint::black_box;
 use catchment_partial::{Partial, Timestamp};
 use criterion::{Criterion, criterion_group, criterion_main};
 
-/// Readings of two decimals, ten seconds of them.
+/// Readings with two decimals, spread over ten seconds.
 fn readings(count: i64, seed: i64) -> Vec<(Timestamp, f64)> {
     let one = |i: i64| {
         let value = 2_150 + (i * 7_919 + seed * 104_729) % 211;

@@ -1,4 +1,4 @@
-//! What adding readings to a [`Partial`] costs: few and many, one by one and as a run.
+//! Cost of adding readings to a [`Partial`]: few and many, one by one and as a run.
 //!
 //! Values walk in small steps with two decimals. Run: `cargo bench -p catchment-partial --bench push`.
 
@@ -7,7 +7,7 @@ use std::hint::black_box;
 use catchment_partial::{Partial, Timestamp};
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-/// Readings a second apart: a walk in small steps around a level, two decimals.
+/// Readings one second apart: a random walk in small steps around a level, with two decimals.
 fn readings(count: usize, level: f64) -> Vec<(Timestamp, f64)> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut value = level;

@@ -1,9 +1,9 @@
-//! [`Partial`]: the mergeable summary of the readings of one series in one window.
+//! [`Partial`]: the mergeable summary of one series' readings in one window.
 //!
-//! It is made of parts, each in its own file with push, merge, empty, encode and decode: the extent (least,
-//! greatest, first, last), and either the values themselves while they are at most [`EXACT_MAX`], or exact sums
-//! and a quantile sketch. Which of the two depends on the count alone, and every part is a function of the multiset
-//! of readings: partials of the same readings are equal, in whatever order and tree they were pushed and merged.
+//! It consists of parts, each in its own file with push, merge, empty, encode and decode: the extent (least, greatest,
+//! first, last), and either the values themselves, up to [`EXACT_MAX`], or exact sums and a quantile sketch. The choice
+//! depends only on the count, and every part is a function of the multiset of readings: partials of the same readings
+//! are equal, whatever the order and tree in which they were pushed and merged.
 //!
 //! The encoding is described in [`encoding`].
 
@@ -34,12 +34,12 @@ pub use encoding::ENCODING_VERSION;
 pub use exact::EXACT_MAX;
 pub use extent::Point;
 
-/// Quantiles of more than [`EXACT_MAX`] values are within this fraction of the value at their rank.
+/// Relative accuracy of quantiles of more than [`EXACT_MAX`] values: a fraction of the value at the rank.
 pub const RELATIVE_ACCURACY: f64 = 0.01;
 
-/// Mergeable summary of the readings of one series in one window.
+/// Mergeable summary of one series' readings in one window.
 ///
-/// Merging is commutative and associative with [`Partial::empty`] as neutral element, and every figure is equal,
+/// Merging is commutative and associative with [`Partial::empty`] as neutral element, and every aggregate is equal,
 /// to the last bit, to that of a single pass over all readings.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Partial {
@@ -48,7 +48,7 @@ pub struct Partial {
     values: Values,
 }
 
-/// What is kept of the values. `Many` exactly when there are more than [`EXACT_MAX`].
+/// State of the values. `Many` exactly when there are more than [`EXACT_MAX`].
 #[derive(Clone, Debug, PartialEq)]
 enum Values {
     Few(Exact),
@@ -63,7 +63,7 @@ impl Default for Values {
 
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Many {
-    /// That of the sketch.
+    /// Equal to the sketch's count.
     count: u64,
     sum: Sum,
     squares: Squares,
@@ -128,15 +128,15 @@ impl Partial {
         Self::default()
     }
 
-    /// Adds a reading. The value must be finite: another one is a bug of the caller, refused in debug builds by a
-    /// panic, and otherwise left out.
+    /// Adds a reading. The value must be finite; otherwise it is a bug of the caller: debug builds panic, release
+    /// builds ignore the reading.
     #[inline]
     pub fn push(&mut self, time: Timestamp, value: f64) {
         debug_assert!(value.is_finite(), "a reading must be finite: {value}");
         if !value.is_finite() {
             return;
         }
-        // Turns negative zero into zero.
+        // Turn negative zero into zero.
         let value = value + 0.0;
         let point = Point { time, value };
         match &mut self.extent {
@@ -146,7 +146,8 @@ impl Partial {
         self.values.push(value);
     }
 
-    /// Adds readings, as [`Partial::push`] does each: for many it is several times as fast, and never slower for few.
+    /// Adds readings, with the same result as [`Partial::push`] for each. Several times as fast for many readings,
+    /// never slower for few.
     pub fn push_run(&mut self, readings: impl IntoIterator<Item = (Timestamp, f64)>) {
         run::push(self, readings.into_iter());
     }
@@ -163,13 +164,13 @@ impl Partial {
         }
     }
 
-    /// Whether it holds no readings.
+    /// Whether there are no readings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.extent.is_none()
     }
 
-    /// The number of readings; stops at the greatest number.
+    /// The number of readings; saturates.
     #[must_use]
     pub fn count(&self) -> u64 {
         match &self.values {
@@ -178,8 +179,8 @@ impl Partial {
         }
     }
 
-    /// The sum of the values: 0 when empty, else the exact sum rounded once (as Python's `math.fsum`). Infinite
-    /// where that exceeds the range of `f64`.
+    /// The sum of the values: 0 when empty, otherwise the exact sum rounded once (as Python's `math.fsum`). Infinite
+    /// if that exceeds the range of `f64`.
     #[must_use]
     pub fn sum(&self) -> f64 {
         self.with_sum(Sum::value)
@@ -191,50 +192,50 @@ impl Partial {
         self.with_sum(|sum| sum.mean(self.count()))
     }
 
-    /// The population variance (divided by the count, not the count less one), exact but for one rounding.
-    /// `None` when empty, or where it exceeds the range of `f64` (deviations from about 1e154 on).
+    /// The population variance (divided by the count, not by the count minus one), exact except for one rounding.
+    /// `None` when empty, or if it exceeds the range of `f64` (deviations of about 1e154 and more).
     #[must_use]
     pub fn variance(&self) -> Option<f64> {
         self.rounded_variance().map(Rounded::value).filter(|variance| variance.is_finite())
     }
 
-    /// The population standard deviation: the root of the variance, also where that is out of the range of `f64`.
-    /// `None` when empty.
+    /// The population standard deviation: the square root of the variance, even if the variance is out of the range of
+    /// `f64`. `None` when empty.
     #[must_use]
     pub fn stddev(&self) -> Option<f64> {
         self.rounded_variance().map(|variance| variance.sqrt().value()).filter(|stddev| stddev.is_finite())
     }
 
-    /// The least value, and of readings with this value the earliest.
+    /// The reading with the least value; of several, the earliest.
     #[must_use]
     pub fn min(&self) -> Option<Point> {
         self.extent.map(|extent| extent.min)
     }
 
-    /// The greatest value, and of readings with this value the earliest.
+    /// The reading with the greatest value; of several, the earliest.
     #[must_use]
     pub fn max(&self) -> Option<Point> {
         self.extent.map(|extent| extent.max)
     }
 
-    /// The earliest reading, and of readings at this time the smallest.
+    /// The earliest reading; of several at the same time, the smallest.
     #[must_use]
     pub fn first(&self) -> Option<Point> {
         self.extent.map(|extent| extent.first)
     }
 
-    /// The latest reading, and of readings at this time the largest.
+    /// The latest reading; of several at the same time, the largest.
     #[must_use]
     pub fn last(&self) -> Option<Point> {
         self.extent.map(|extent| extent.last)
     }
 
-    /// The `q`-quantile, `q` from 0 to 1: the value at rank `floor(q * (count - 1))`, from 0, of the sorted values
-    /// (the lower nearest one, no interpolation). 0 gives the minimum and 1 the maximum.
+    /// The `q`-quantile, `q` from 0 to 1: the value at the zero-based rank `floor(q * (count - 1))` of the sorted
+    /// values (the nearest one below, no interpolation). 0 gives the minimum and 1 the maximum.
     ///
     /// Exact up to [`EXACT_MAX`] readings; beyond, within [`RELATIVE_ACCURACY`] of that value and never outside of
-    /// minimum and maximum. (Values below the normal range of `f64`, and the smallest magnitudes where values fall
-    /// into more than [`MAX_BINS`] bins, are less accurate.) `None` when empty, or if `q` is not from 0 to 1.
+    /// minimum and maximum. (Less accurate: values below the normal range of `f64`, and the smallest magnitudes if the
+    /// values fall into more than [`MAX_BINS`] bins.) `None` when empty, or if `q` is not from 0 to 1.
     #[must_use]
     pub fn quantile(&self, q: f64) -> Option<f64> {
         let extent = self.extent.filter(|_| (0.0..=1.0).contains(&q))?;
@@ -252,7 +253,7 @@ impl Partial {
         }
     }
 
-    /// Bytes of memory in use, on the heap and inline; what the allocator adds is not counted.
+    /// Bytes of memory in use, on the heap and inline, without the allocator's overhead.
     #[must_use]
     pub fn memory(&self) -> usize {
         let heap = match &self.values {

@@ -1,6 +1,6 @@
 //! A point in time: nanoseconds since the Unix epoch, in the range of `i64` (years 1677 to 2262).
 //!
-//! Leap seconds do not exist here, as in Unix time. Arithmetic is checked or saturating, never wrapping.
+//! No leap seconds, as in Unix time. Arithmetic is checked or saturating, never wrapping.
 
 /// Nanoseconds in a millisecond.
 pub(crate) const NANOS_PER_MILLI: i64 = 1_000_000;
@@ -10,9 +10,9 @@ pub(crate) const NANOS_PER_MILLI: i64 = 1_000_000;
 pub struct Timestamp(i64);
 
 impl Timestamp {
-    /// The earliest time that can be expressed, in the year 1677.
+    /// The earliest representable time, in the year 1677.
     pub const MIN: Self = Self(i64::MIN);
-    /// The latest time that can be expressed, in the year 2262.
+    /// The latest representable time, in the year 2262.
     pub const MAX: Self = Self(i64::MAX);
 
     /// The time `nanos` nanoseconds after the Unix epoch.
@@ -36,7 +36,7 @@ impl Timestamp {
         self.0
     }
 
-    /// Whole milliseconds since the Unix epoch, rounded down (also before 1970).
+    /// Whole milliseconds since the Unix epoch, rounded down (before 1970 too).
     #[must_use]
     pub const fn as_millis(self) -> i64 {
         self.0.div_euclid(NANOS_PER_MILLI)
@@ -51,19 +51,19 @@ impl Timestamp {
         }
     }
 
-    /// This time moved by `nanos` nanoseconds, held at [`Self::MIN`] or [`Self::MAX`].
+    /// This time moved by `nanos` nanoseconds, clamped to [`Self::MIN`] or [`Self::MAX`].
     #[must_use]
     pub const fn saturating_add_nanos(self, nanos: i64) -> Self {
         Self(self.0.saturating_add(nanos))
     }
 
-    /// This time moved back by `nanos` nanoseconds, held at [`Self::MIN`] or [`Self::MAX`].
+    /// This time moved back by `nanos` nanoseconds, clamped to [`Self::MIN`] or [`Self::MAX`].
     #[must_use]
     pub const fn saturating_sub_nanos(self, nanos: i64) -> Self {
         Self(self.0.saturating_sub(nanos))
     }
 
-    /// Nanoseconds from `earlier` to this time (negative if it is later), held within the range of `i64`.
+    /// Nanoseconds from `earlier` to this time (negative if `earlier` is later), clamped to the range of `i64`.
     #[must_use]
     pub const fn saturating_nanos_since(self, earlier: Self) -> i64 {
         self.0.saturating_sub(earlier.0)

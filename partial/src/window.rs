@@ -1,8 +1,8 @@
 //! Windows: half-open intervals of one width, aligned to the Unix epoch.
 //!
-//! A window is its index (how many widths after the epoch it starts) and its width, so two windows of one width
-//! are equal or disjoint, and every time lies in exactly one. The first and the last window of the range of
-//! [`Timestamp`] may stick out of it: their `start` and `end` are held at its ends, `contains` stays right.
+//! A window consists of its index (its start, in widths since the epoch) and its width. So two windows of the same
+//! width are equal or disjoint, and every time lies in exactly one. The first and last window may extend beyond the
+//! range of [`Timestamp`]: `start` and `end` are then clamped to the range, and `contains` stays correct.
 
 use crate::time::{NANOS_PER_MILLI, Timestamp};
 use std::num::NonZeroU32;
@@ -11,7 +11,7 @@ use std::num::NonZeroU32;
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Width(NonZeroU32);
 
-/// A width outside of the range.
+/// A width out of range.
 #[derive(Copy, Clone, PartialEq, Eq, Debug, thiserror::Error)]
 #[error("a window of {millis} ms is out of range: choose between 1 ms and 86400000 ms (1 day)")]
 pub struct WidthError {
@@ -20,9 +20,9 @@ pub struct WidthError {
 }
 
 impl Width {
-    /// The least width: 1 ms.
+    /// The smallest width: 1 ms.
     pub const MIN: Self = Self(NonZeroU32::MIN);
-    /// The greatest width: 1 day.
+    /// The largest width: 1 day.
     pub const MAX: Self = Self(NonZeroU32::MIN.saturating_add(86_400_000 - 1));
 
     /// A width of `millis` milliseconds.
@@ -48,18 +48,18 @@ impl Width {
     }
 }
 
-/// The half-open interval of time `[start, start + width)`, aligned to the Unix epoch.
+/// The half-open time interval `[start, start + width)`, aligned to the Unix epoch.
 ///
-/// Windows of one width order by time.
+/// Windows of the same width are ordered by time.
 #[derive(Copy, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Window {
-    /// Start in widths since the epoch. The window holds at least one [`Timestamp`].
+    /// Start in widths since the epoch. The window contains at least one [`Timestamp`].
     index: i64,
     width: Width,
 }
 
 impl Window {
-    /// The window of this width that holds `time`. Every time has one.
+    /// The window of this width that contains `time`. Every time has one.
     #[must_use]
     pub fn containing(time: Timestamp, width: Width) -> Self {
         Self { index: time.as_nanos().div_euclid(width.as_nanos()), width }
@@ -91,7 +91,7 @@ impl Window {
         Timestamp::from_nanos(self.index.saturating_mul(self.width.as_nanos()))
     }
 
-    /// The first time after the window ([`Timestamp::MAX`] for the last window of the range, which holds it).
+    /// The first time after the window ([`Timestamp::MAX`] for the last window of the range, which contains it).
     #[must_use]
     pub const fn end(self) -> Timestamp {
         Timestamp::from_nanos(self.index.saturating_add(1).saturating_mul(self.width.as_nanos()))

@@ -1,4 +1,4 @@
-//! A batch of 1,000 partials from the wire into rows, with and without names, and back.
+//! Decoding a batch of 1,000 partials from the wire into rows, with and without names, and encoding it.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::indexing_slicing)]
 

@@ -1,7 +1,7 @@
-//! A batch of partials, checked: what a gateway's shard delivers at once.
+//! A validated batch of partials: the unit of delivery of a gateway's shard.
 //!
-//! On the wire the entries travel as parallel columns of differences; here they are rows. The conversion
-//! from the wire is total: any message is either a valid batch or refused with a reason.
+//! On the wire, the entries are parallel columns of differences; here they are rows. The conversion from the wire is
+//! total: any message is either a valid batch or refused with a reason.
 //!
 //! * `columns`: the differences, in both directions. `encode` and `decode`: whole batches. `error`: why one is refused.
 
@@ -19,21 +19,21 @@ pub use self::{
 };
 use crate::{history::History, series_dictionary::SharedSeries};
 
-/// Most partials of one batch.
+/// Maximum number of partials in a batch.
 pub const PARTIALS_MAX: usize = 65_536;
-/// Most bytes of one encoded batch; larger messages are refused before they are decoded.
+/// Maximum size of an encoded batch; larger messages are refused before they are decoded.
 pub const BATCH_BYTES_MAX: usize = 4 << 20;
-/// Most shards of one gateway.
+/// Maximum number of shards of a gateway.
 pub const SHARDS_MAX: u32 = 256;
 
 /// Partials of one shard of a gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
-    /// Which of the gateway's shards, below [`SHARDS_MAX`].
+    /// Number of the gateway's shard, below [`SHARDS_MAX`].
     pub shard: u32,
     /// 1, 2, 3 … within the gateway's epoch and shard; 0 in a live batch.
     pub number: u64,
-    /// The shard had closed its windows up to here.
+    /// The shard had closed its windows up to this time.
     pub watermark: Option<Timestamp>,
     /// State of windows that are still open.
     pub live: bool,
@@ -41,9 +41,9 @@ pub struct Batch {
     pub width: Width,
     /// The series that the entries refer to.
     pub series: Vec<SharedSeries>,
-    /// Epoch of the gateway's folder that the partials' names belong to; 0: the one that delivers them.
+    /// Epoch of the gateway's folder to which the partials' names belong; 0: the delivering one.
     pub names_epoch: u64,
-    /// Which times the batches before it cover, as far as the gateway says.
+    /// Times that the earlier batches cover, as far as the gateway reports them.
     pub history: History,
     /// The partials.
     pub entries: Vec<Entry>,
@@ -51,7 +51,7 @@ pub struct Batch {
 
 /// One partial of a batch.
 ///
-/// Its name is (site, gateway, gateway epoch, series, window, part); under one name the highest revision holds.
+/// Its name is (site, gateway, gateway epoch, series, window, part); for each name, the highest revision counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Index into the batch's series; always valid.
@@ -67,10 +67,10 @@ pub struct Entry {
 }
 
 impl Batch {
-    /// About what it takes in memory, bytes, without its series.
+    /// Approximate memory use in bytes, without the series.
     pub fn memory(&self) -> usize {
         let bodies: usize = self.entries.iter().map(|entry| entry.body.len()).sum();
-        // Bodies are parts of the message, whose columns stay with them: some ten bytes an entry.
+        // Bodies are slices of the message and keep its columns alive: some ten bytes per entry.
         let entry = size_of::<Entry>() + 16;
         size_of::<Self>()
             + bodies

@@ -1,7 +1,7 @@
 //! Framing of `catchment/1`: a 4-byte big-endian length, then that many bytes.
 //!
-//! Incomplete is not malformed: [`split`] answers `None` until a frame is whole, and an error only for a
-//! length beyond the bound, before a byte of it is kept.
+//! Incomplete is not malformed: [`split`] returns `None` until a frame is complete, and an error only for a
+//! length beyond the bound, before any byte of the frame is buffered.
 
 use prost::Message;
 
@@ -12,19 +12,19 @@ pub const HEADER_BYTES: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("frame of {announced} bytes, at most {allowed} are allowed")]
 pub struct FrameTooLong {
-    /// What the length field says.
+    /// The value of the length field.
     pub announced: usize,
     /// The bound.
     pub allowed: usize,
 }
 
-/// The body of a frame, and the bytes behind it.
+/// The body of a frame, and the bytes after it.
 pub type Split<'b> = (&'b [u8], &'b [u8]);
 
-/// Splits the first whole frame off the bytes: its body, and the bytes behind it.
+/// Splits the first complete frame off the bytes: its body, and the bytes after it.
 ///
 /// # Errors
-/// When the announced length is beyond `bytes_max`; the connection cannot be read any further.
+/// The announced length exceeds `bytes_max`; the rest of the connection is unreadable.
 pub fn split(bytes: &[u8], bytes_max: usize) -> Result<Option<Split<'_>>, FrameTooLong> {
     let Some((header, rest)) = bytes.split_first_chunk::<HEADER_BYTES>() else {
         return Ok(None);
@@ -39,7 +39,7 @@ pub fn split(bytes: &[u8], bytes_max: usize) -> Result<Option<Split<'_>>, FrameT
 /// Appends a message as a frame.
 ///
 /// # Panics
-/// If the message is longer than 4 GiB, which none of ours can be.
+/// If the message is longer than 4 GiB; all our messages are bounded far below.
 pub fn put(message: &impl Message, out: &mut Vec<u8>) {
     let length = u32::try_from(message.encoded_len()).expect("messages are bounded far below 4 GiB");
     out.extend_from_slice(&length.to_be_bytes());

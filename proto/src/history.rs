@@ -1,20 +1,20 @@
-//! Which times the batches of a shard cover, so that an aggregator that lost some of them knows what is missing. Pure.
+//! The times that a shard's batches cover, so that an aggregator that lost some of them knows what is missing. Pure.
 //!
-//! A watermark does not tell: batches also hold windows of late readings, far before it, and windows that were closed early,
-//! after it. The gateway keeps the least start and the greatest end of the windows of each batch, in ranges of batches: single
-//! ones at the end, longer ones further back, at most [`RANGES_MAX`]. What it says of some batches is never less than what they
-//! hold, and may be more: all of the ranges that they touch.
+//! The watermark is not enough: batches also contain windows of late readings, far before it, and windows closed early,
+//! after it. The gateway keeps the earliest start and latest end of the windows of its batches, for ranges of batches:
+//! single ones at the end, longer ranges further back, at most [`RANGES_MAX`]. The times reported for some batches are
+//! never less than what they cover, and may be more: those of all ranges that they touch.
 
 use catchment_partial::{Timestamp, Width, Window};
 
 use crate::wire;
 
-/// Most ranges that are kept.
+/// Maximum number of ranges kept.
 pub const RANGES_MAX: usize = 32;
-/// Most ranges that are read: a later version may keep more.
+/// Maximum number of ranges accepted from the wire: a later version may keep more.
 const READ_MAX: usize = 64;
 
-/// A stretch of time.
+/// A time interval.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Its start.
@@ -24,48 +24,48 @@ pub struct Span {
 }
 
 impl Span {
-    /// From the least start of some windows to their greatest end; `None`: there are none.
+    /// From the earliest start of the windows to their latest end; `None` if there are none.
     pub fn over(windows: impl Iterator<Item = Window>) -> Option<Self> {
         windows.map(|window| Self { from: window.start(), to: window.end() }).reduce(Self::join)
     }
 
-    /// The least stretch that holds both.
+    /// The smallest interval that contains both.
     #[must_use]
     pub fn join(self, other: Self) -> Self {
         Self { from: self.from.min(other.from), to: self.to.max(other.to) }
     }
 }
 
-/// Batches one after the other.
+/// Consecutive batches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Range {
     batches: u64,
     span: Span,
 }
 
-/// What is known of the batches of a shard up to one of them; the oldest may be unknown.
+/// The times covered by a shard's batches up to one of them; those of the oldest batches may be unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Without holes, the oldest first.
+    /// Contiguous, oldest first.
     ranges: Vec<Range>,
 }
 
-/// A history that cannot be read.
+/// An invalid history.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum HistoryError {
-    /// Columns of different length.
+    /// Columns of different lengths.
     #[error("the columns of a history differ in length")]
     Columns,
-    /// More ranges than are read.
+    /// More ranges than are accepted.
     #[error("a history of {0} ranges, at most {READ_MAX} are allowed")]
     TooMany(usize),
-    /// The unit of its times.
+    /// The unit of its times is 0.
     #[error("the unit of a history's times is 0")]
     Unit,
 }
 
 impl History {
-    /// So many batches follow, which cover this time.
+    /// Appends `batches` batches that cover `span`.
     pub fn push(&mut self, batches: u64, span: Span) {
         if batches == 0 {
             return;
@@ -76,12 +76,12 @@ impl History {
         }
     }
 
-    /// Batches follow of which nothing is known: so nothing is of all that there were.
+    /// Call it when batches follow of which nothing is known: then nothing is known of the earlier ones either.
     pub fn forget(&mut self) {
         self.ranges.clear();
     }
 
-    /// What the last so many batches cover, or more; `None`: not known.
+    /// The times that the last `batches` batches cover, or more; `None`: unknown.
     pub fn of_last(&self, batches: u64) -> Option<Span> {
         let (mut counted, mut span) = (0_u64, None);
         for range in self.ranges.iter().rev() {
@@ -94,7 +94,8 @@ impl History {
         None
     }
 
-    /// Of the last so many batches, behind one that covers `older`; nothing where it does not reach back so far.
+    /// The history of the last `batches` batches, after one that covers `older`; empty if this history does not reach
+    /// back that far.
     #[must_use]
     pub fn since(&self, batches: u64, older: Span) -> Self {
         let (mut left, mut kept) = (batches, Vec::new());
@@ -113,7 +114,7 @@ impl History {
         Self { ranges: kept }
     }
 
-    /// Makes one range of those two neighbours that are shortest together for how far they are back.
+    /// Merges the two neighbouring ranges with the fewest batches relative to their age.
     fn coarsen(&mut self) {
         let (mut after, mut best) = (0_u64, None::<(usize, u64, u64)>);
         for (at, pair) in self.ranges.windows(2).enumerate().rev() {
@@ -135,7 +136,7 @@ impl History {
         }
     }
 
-    /// As it travels, with times in this unit: rounded so that they cover no less. `None`: nothing is known.
+    /// The wire message, with times in this unit, rounded outwards. `None`: nothing is known.
     pub fn wire(&self, unit: Width) -> Option<wire::BatchHistory> {
         let mut message = wire::BatchHistory { unit_ms: unit.as_millis(), ..wire::BatchHistory::default() };
         let mut before = 0;
@@ -151,7 +152,7 @@ impl History {
         (!self.ranges.is_empty()).then_some(message)
     }
 
-    /// Reads a message; nothing is known without one.
+    /// Reads a message; without one, nothing is known.
     ///
     /// # Errors
     /// [`HistoryError`].
@@ -167,7 +168,7 @@ impl History {
         if *unit_ms == 0 {
             return Err(HistoryError::Unit);
         }
-        // Rounding may have gone a little beyond the times that there are; a sender that says less than nothing says all.
+        // Rounding may have left the range of `Timestamp` a little; values of a faulty sender are clamped to it too.
         let time = |units: i128| {
             let nanos = units.saturating_mul(i128::from(*unit_ms) * 1_000_000);
             Timestamp::from_nanos(nanos.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
@@ -185,7 +186,7 @@ impl History {
         Ok(Self { ranges })
     }
 
-    /// About what it takes in memory beside itself, bytes.
+    /// Approximate heap memory in bytes.
     pub fn memory(&self) -> usize {
         self.ranges.len() * size_of::<Range>()
     }

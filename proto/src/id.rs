@@ -1,6 +1,6 @@
-//! Who takes part: names as they stand in certificates, and the identities made of them.
+//! Identities: names as in certificates, and the identities made of them.
 //!
-//! A `Name` can only be made through its check, so code that holds one need not look again.
+//! A `Name` can only be constructed through its check, so code that holds one need not check again.
 
 use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 
@@ -9,31 +9,31 @@ use std::{borrow::Borrow, fmt, str::FromStr, sync::Arc};
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name(Arc<str>);
 
-/// Why a text is no [`Name`].
+/// Why a text is not a valid [`Name`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
-    /// The text has no character.
+    /// The text is empty.
     #[error("a name must not be empty")]
     Empty,
     /// The text has more than 63 characters; holds its length in bytes.
     #[error("a name has at most 63 characters, this one has {0}")]
     TooLong(usize),
-    /// The first character is no letter or digit.
+    /// The first character is neither a letter nor a digit.
     #[error("a name starts with a letter or digit, not with {0:?}")]
     Start(char),
-    /// A character outside of the allowed set.
+    /// The text contains a character that is not allowed.
     #[error("a name holds letters, digits, '.', '_' and '-' only, not {0:?}")]
     Character(char),
 }
 
 impl Name {
-    /// Longest name in characters, all of them ASCII.
+    /// Maximum length in characters, all of them ASCII.
     pub const LENGTH_MAX: usize = 63;
 
-    /// Checks a text and takes it as a name.
+    /// Checks a text and makes it a name.
     ///
     /// # Errors
-    /// The first rule that the text breaks.
+    /// The first rule that the text violates.
     pub fn new(text: &str) -> Result<Self, NameError> {
         let first = text.chars().next().ok_or(NameError::Empty)?;
         if !first.is_ascii_alphanumeric() {
@@ -82,15 +82,15 @@ impl Borrow<str> for Name {
     }
 }
 
-/// Defines an identity that lives at a site, shown as `SITE/NAME`.
+/// Defines an identity at a site, displayed as `SITE/NAME`.
 macro_rules! sited_identity {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type {
-            /// The site at which it works.
+            /// Its site.
             pub site: Name,
-            /// Its name, unique among its role at the site.
+            /// Its name, unique within its role at the site.
             pub name: Name,
         }
 
@@ -102,13 +102,13 @@ macro_rules! sited_identity {
     };
 }
 
-/// Defines an identity of the centre, shown as its name.
+/// Defines an identity at the centre, displayed as its name.
 macro_rules! central_identity {
     ($(#[$doc:meta])* $type:ident) => {
         $(#[$doc])*
         #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub struct $type {
-            /// Its name, unique among its role.
+            /// Its name, unique within its role.
             pub name: Name,
         }
 
@@ -121,19 +121,19 @@ macro_rules! central_identity {
 }
 
 sited_identity! {
-    /// A device, as its certificate says.
+    /// A device, as named in its certificate.
     DeviceId
 }
 sited_identity! {
-    /// A gateway, as its certificate says.
+    /// A gateway, as named in its certificate.
     GatewayId
 }
 central_identity! {
-    /// An aggregator, as its certificate says.
+    /// An aggregator, as named in its certificate.
     AggregatorId
 }
 central_identity! {
-    /// A person or program that may ask, as its certificate says.
+    /// A person or program that may query, as named in its certificate.
     OperatorId
 }
 
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn identities_show_as_paths() {
+    fn identities_are_displayed_as_paths() {
         let id = DeviceId { site: Name::new("berlin").unwrap(), name: Name::new("press-17").unwrap() };
         assert_eq!(id.to_string(), "berlin/press-17");
     }

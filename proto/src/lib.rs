@@ -1,7 +1,7 @@
-//! The shared language of Catchment's programs.
+//! Messages shared by Catchment's programs.
 //!
-//! `wire` is what the .proto files generate; the other modules are the checked domain types into which a
-//! message from outside is converted before anything else looks at it. No sockets, files or clocks.
+//! `wire` holds the code generated from the .proto files. The other modules define checked domain types: every message
+//! from outside is converted into them before any other code sees it. No sockets, files or clocks.
 
 pub mod batch;
 mod delta;

@@ -1,6 +1,6 @@
-//! What is measured: metric names, labels, and the series that they make with a device.
+//! Metric names, labels, and series: a device, a metric and labels.
 //!
-//! Labels are canonical (sorted by name, no empty values), so equal series compare equal byte for byte.
+//! Labels are canonical (sorted by name, no empty values), so equal series are equal byte for byte.
 
 use std::{borrow::Borrow, fmt, sync::Arc};
 
@@ -9,13 +9,13 @@ use crate::{
     wire,
 };
 
-/// Longest metric or label name in bytes.
+/// Maximum length of a metric or label name in bytes.
 pub const NAME_BYTES_MAX: usize = 200;
-/// Most labels of one series.
+/// Maximum number of labels of a series.
 pub const LABELS_MAX: usize = 16;
-/// Longest label value in bytes.
+/// Maximum length of a label value in bytes.
 pub const LABEL_VALUE_BYTES_MAX: usize = 256;
-/// Label names that the system itself gives; names that begin with `__` are reserved too.
+/// Label names that the system assigns; names that begin with `__` are reserved too.
 pub const RESERVED_LABELS: [&str; 3] = ["site", "gateway", "device"];
 
 /// Whether a text matches `[A-Za-z_][A-Za-z0-9_]*`.
@@ -34,7 +34,7 @@ pub fn excerpt(text: &str) -> String {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MetricName(Arc<str>);
 
-/// Why a text is no [`MetricName`].
+/// Why a text is not a valid [`MetricName`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MetricError {
     /// Longer than 200 bytes.
@@ -46,16 +46,16 @@ pub enum MetricError {
 }
 
 impl MetricName {
-    /// Checks a text and takes it as a metric name.
+    /// Checks a text and makes it a metric name.
     ///
     /// # Errors
-    /// The rule that the text breaks.
+    /// The rule that the text violates.
     pub fn new(text: &str) -> Result<Self, MetricError> {
         Self::check(text)?;
         Ok(Self(text.into()))
     }
 
-    /// Checks a text without taking it.
+    /// Checks a text only.
     ///
     /// # Errors
     /// As [`MetricName::new`].
@@ -101,7 +101,7 @@ pub struct Labels(Option<Arc<[Pair]>>);
 /// Name and value of a label.
 type Pair = (Arc<str>, Arc<str>);
 
-/// Why pairs are no [`Labels`].
+/// Why pairs are not valid [`Labels`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LabelsError {
     /// More than 16.
@@ -112,10 +112,10 @@ pub enum LabelsError {
         "a label name matches [A-Za-z_][A-Za-z0-9_]* and has at most {NAME_BYTES_MAX} bytes, {0:?} does not"
     )]
     Name(String),
-    /// A name that only the system gives.
+    /// A name that only the system may assign.
     #[error("label {0:?} is reserved")]
     Reserved(String),
-    /// The same name twice.
+    /// A name that occurs twice.
     #[error("label {0:?} is given twice")]
     Twice(String),
     /// A value of more than 256 bytes.
@@ -129,10 +129,10 @@ impl Labels {
         Self(None)
     }
 
-    /// Checks pairs and brings them into canonical order.
+    /// Checks pairs and sorts them into canonical order.
     ///
     /// # Errors
-    /// The first rule that a pair breaks.
+    /// The first rule that a pair violates.
     pub fn new<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, LabelsError> {
         let mut sorted: Vec<(&str, &str)> = Vec::new();
         for (name, value) in pairs {
@@ -187,8 +187,8 @@ impl Labels {
     }
 }
 
-/// A series within its gateway: device, metric and labels. Site and gateway are those of the certificate that
-/// delivers it.
+/// A series within its gateway: device, metric and labels. Site and gateway come from the delivering gateway's
+/// certificate.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeriesKey {
     /// The device that measures.
@@ -209,16 +209,16 @@ impl fmt::Display for SeriesKey {
     }
 }
 
-/// Why a message's series is refused.
+/// Why a series in a message is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SeriesError {
-    /// The device's name.
+    /// The device's name is invalid.
     #[error("device: {0}")]
     Device(#[from] NameError),
-    /// The metric's name.
+    /// The metric's name is invalid.
     #[error(transparent)]
     Metric(#[from] MetricError),
-    /// The labels.
+    /// The labels are invalid.
     #[error(transparent)]
     Labels(#[from] LabelsError),
 }

@@ -1,9 +1,9 @@
-//! The series dictionary of a stream: each series is named once, later batches refer to it by number.
+//! The series dictionary of a stream: each series is named once, and later batches refer to it by number.
 //!
-//! A batch that lies somewhere (an outbox, a journal) names all its series. On a stream the sender's
-//! [`DictionaryEncoder`] leaves out the names that were sent before, and the receiver's [`DictionaryDecoder`] restores
-//! them. Invariant: both hold the same dictionary after the same batches. It is bounded by [`DICTIONARY_SERIES_MAX`];
-//! the sender begins a new one before it is exceeded.
+//! A stored batch (in an outbox or journal) names all its series. On a stream, the sender's [`DictionaryEncoder`] omits
+//! the names that were sent before, and the receiver's [`DictionaryDecoder`] restores them. Invariant: after the same
+//! batches, both hold the same dictionary. Its size is bounded by [`DICTIONARY_SERIES_MAX`]; the sender starts a new
+//! one before the bound is exceeded.
 
 use std::{
     collections::HashMap,
@@ -23,15 +23,15 @@ use crate::{
     wire,
 };
 
-/// Most series in the dictionary of a shard on a stream: some 64 MB at the receiver.
+/// Maximum number of series in a shard's dictionary on a stream: some 64 MB at the receiver.
 pub const DICTIONARY_SERIES_MAX: usize = 1 << 18;
 
-/// A series as batches share it: its key, its encoding, and an identifier that its reader may cache in it.
+/// A series shared by batches: its key, its encoding, and an identifier that its reader may cache in it.
 #[derive(Clone)]
 pub struct SharedSeries(Arc<Inner>);
 
 struct Inner {
-    /// Beside the counts of handles: what every batch touches.
+    /// Placed next to the reference counts, because every batch touches both.
     cached_id: AtomicU64,
     key: SeriesKey,
     encoded: Box<[u8]>,
@@ -43,24 +43,24 @@ impl SharedSeries {
         &self.0.key
     }
 
-    /// Its message [`wire::SeriesRef`], encoded.
+    /// The series encoded as a [`wire::SeriesRef`].
     pub fn encoded(&self) -> &[u8] {
         &self.0.encoded
     }
 
-    /// About what it takes in memory, bytes.
+    /// Approximate memory use in bytes.
     pub fn bytes(&self) -> usize {
-        // The key's texts are about as long as the encoding; two counts of handles, and what the allocator adds.
+        // The key's texts are about as long as the encoding; plus two reference counts and the allocator's overhead.
         size_of::<Inner>() + 2 * self.0.encoded.len() + 64
     }
 
-    /// The identifier that was cached last; 0 at first. Any holder may set it, so a reader must be able to tell whether
-    /// it is its own.
+    /// The identifier cached last; initially 0. Any holder may set it, so a reader must be able to tell whether it is
+    /// its own.
     pub fn cached_id(&self) -> u64 {
         self.0.cached_id.load(Ordering::Relaxed)
     }
 
-    /// Caches an identifier for readers that meet this series again.
+    /// Caches an identifier for readers that encounter this series again.
     pub fn set_cached_id(&self, id: u64) {
         self.0.cached_id.store(id, Ordering::Relaxed);
     }
@@ -114,32 +114,32 @@ pub enum DictionaryError {
 pub struct DictionaryDecoder {
     series: Vec<DictionaryEntry>,
     batches: u64,
-    /// What its series take that nobody else has, bytes.
+    /// Bytes of its series that have no other holder.
     series_bytes: usize,
-    /// Of these, what the newest batch has added.
+    /// Bytes of these that the newest batch added.
     added_bytes: usize,
 }
 
 #[derive(Clone, Debug)]
 struct DictionaryEntry {
     series: SharedSeries,
-    /// The batch that used it last, and its index in that.
+    /// The batch that used it last, and its index in that batch.
     batch: u64,
     index: u32,
 }
 
 impl DictionaryDecoder {
-    /// About what the dictionary takes in memory, bytes. Series that are shared count with their handles.
+    /// Approximate memory use of the dictionary in bytes. Of shared series, only the handles count.
     pub fn bytes(&self) -> usize {
         self.series_bytes + self.series.capacity() * size_of::<DictionaryEntry>()
     }
 
-    /// What the newest batch has added to that, bytes: it keeps them also when the dictionary begins anew.
+    /// Bytes that the newest batch added: the batch keeps them alive even if the dictionary is restarted.
     pub fn added_bytes(&self) -> usize {
         self.added_bytes
     }
 
-    /// Takes a batch's names in.
+    /// Adds a batch's names.
     pub(crate) fn add(
         &mut self,
         series: &[wire::SeriesRef],
@@ -175,7 +175,7 @@ impl DictionaryDecoder {
         self.series.len()
     }
 
-    /// The index that a series of the dictionary has among those that the batch uses, `used`.
+    /// The index of a series of the dictionary in `used`, the list of series that the batch uses.
     pub(crate) fn index_in_batch(&mut self, number: usize, used: &mut Vec<SharedSeries>) -> Option<u32> {
         let known = self.series.get_mut(number)?;
         if known.batch != self.batches {
@@ -193,8 +193,8 @@ pub struct DictionaryEncoder {
 }
 
 impl DictionaryEncoder {
-    /// Removes from a batch that names all its series the names that the receiver knows. The batches must then arrive
-    /// in this order.
+    /// Removes the names that the receiver knows from a batch that names all its series. The batches must arrive in
+    /// this order.
     pub fn encode(&mut self, mut batch: wire::Batch) -> wire::Batch {
         if self.numbers.len() + batch.series.len() > DICTIONARY_SERIES_MAX {
             self.numbers.clear();
@@ -216,7 +216,7 @@ impl DictionaryEncoder {
         let (mut indices, mut steps) = (Delta::default(), Delta::default());
         for step in &mut batch.series_index {
             let index = usize::try_from(indices.wrapping_value(*step)).ok();
-            // What is out of range stays so: the receiver refuses it.
+            // An index out of range stays out of range: the receiver refuses it.
             let number = index.and_then(|index| numbers.get(index)).copied().unwrap_or(i64::from(u32::MAX));
             *step = steps.step(number);
         }

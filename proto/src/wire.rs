@@ -1,4 +1,4 @@
-//! Generated from `proto/catchment/v1/*.proto`; see those files for the meaning of each field.
+//! Code generated from `proto/catchment/v1/*.proto`; those files document each field.
 
 #![allow(missing_docs, unused_qualifications, unreachable_pub, clippy::all, clippy::pedantic)]
 

@@ -1,33 +1,33 @@
-//! What keeps a server from its work now, by name: `/readyz` and the metrics show it.
+//! Named conditions that currently keep a server from working; shown by `/readyz` and the metrics.
 //!
-//! A condition is raised by the code that meets it and cleared by the same code when it is over. Names are fixed texts
-//! of the program, so their number is bounded. A server knows its conditions from the start ([`Conditions::of`]), so
-//! that each has its metric, at 0, before it is met for the first time.
+//! The code that detects a condition raises it and clears it when it ends. Names are constants of the program, so their
+//! number is bounded. A server registers its conditions at start ([`Conditions::of`]), so that each has its metric, at
+//! 0, before it first occurs.
 
 use std::{
     collections::BTreeMap,
     sync::{Mutex, PoisonError},
 };
 
-/// What a condition means for `/readyz`.
+/// Effect of a condition on `/readyz`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Severity {
-    /// No work should be sent here: `/readyz` fails.
+    /// The server should get no work: `/readyz` fails.
     Unready,
-    /// The server does its work, an operator should look: only the metric shows it.
+    /// The server works, but an operator should look: only the metric shows the condition.
     Notice,
 }
 
-/// A condition that a server may meet.
+/// A condition that may occur in a server.
 #[derive(Clone, Copy, Debug)]
 pub struct KnownCondition {
-    /// Its name, in the metric's label and at `/readyz`.
+    /// Its name, in the metric's label and in `/readyz`.
     pub name: &'static str,
-    /// What it means for `/readyz`.
+    /// Its effect on `/readyz`.
     pub severity: Severity,
 }
 
-/// Conditions that hold now, each with its reason. Share it in an `Arc`.
+/// The active conditions, each with its reason. Share it in an `Arc`.
 #[derive(Debug, Default)]
 pub struct Conditions {
     known: &'static [KnownCondition],
@@ -35,13 +35,13 @@ pub struct Conditions {
 }
 
 impl Conditions {
-    /// None of these holds yet. A name that is not among them may be raised all the same: it makes unready.
+    /// Registers known conditions, all inactive. Other names may be raised too; they count as [`Severity::Unready`].
     pub fn of(known: &'static [KnownCondition]) -> Self {
         Self { known, held: Mutex::default() }
     }
 
-    /// A condition holds, with its reason and what to do; or with `None`, it is over. Answers whether that is news, so
-    /// that the caller logs it once.
+    /// Raises a condition with its reason and what to do, or clears it with `None`. Returns whether that changed its
+    /// state, so that the caller logs it once.
     pub fn set(&self, name: &'static str, reason: Option<String>) -> bool {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         match reason {
@@ -50,33 +50,33 @@ impl Conditions {
         }
     }
 
-    /// As [`Self::set`], and logs what is news: a warning when it begins, a line when it is over.
+    /// Like [`Self::set`], but also logs changes: a warning when the condition begins, an info line when it ends.
     pub fn report(&self, name: &'static str, reason: Option<String>) {
         let text = reason.clone();
         match (self.set(name, reason), text) {
             (true, Some(reason)) => tracing::warn!(condition = name, "{reason}"),
-            (true, None) => tracing::info!(condition = name, "this condition is over"),
+            (true, None) => tracing::info!(condition = name, "this condition has ended"),
             (false, _) => {}
         }
     }
 
-    /// The conditions that hold, with their reasons, in the order of their names.
+    /// The active conditions with their reasons, sorted by name.
     pub fn list(&self) -> Vec<(&'static str, String)> {
         let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.iter().map(|(name, reason)| (*name, reason.clone())).collect()
     }
 
-    /// Every condition that is known or holds, and whether it holds, in the order of their names: for the metrics.
+    /// Every known or active condition, and whether it is active, sorted by name; for the metrics.
     pub fn states(&self) -> Vec<(&'static str, bool)> {
         let mut states: BTreeMap<_, _> = self.known.iter().map(|known| (known.name, false)).collect();
         states.extend(self.list().into_iter().map(|(name, _)| (name, true)));
         states.into_iter().collect()
     }
 
-    /// For `/readyz`.
+    /// The result for `/readyz`.
     ///
     /// # Errors
-    /// All conditions that hold and make unready, one a line.
+    /// All active conditions that make the server unready, one per line.
     pub fn ready(&self) -> Result<(), String> {
         let lines: Vec<String> = self
             .list()
@@ -98,15 +98,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_condition_that_holds_is_named_once() {
+    fn every_active_condition_is_named_once() {
         let conditions = Conditions::default();
         assert_eq!(conditions.ready(), Ok(()));
         assert!(conditions.set("disk_full", Some("no space".to_owned())));
         assert!(!conditions.set("disk_full", Some("3 bytes free".to_owned())), "no news");
-        assert!(conditions.set("connections_full", Some("all 5 places are taken".to_owned())));
+        assert!(conditions.set("connections_full", Some("all 5 slots are in use".to_owned())));
         assert_eq!(
             conditions.ready().unwrap_err(),
-            "connections_full: all 5 places are taken\ndisk_full: 3 bytes free"
+            "connections_full: all 5 slots are in use\ndisk_full: 3 bytes free"
         );
         assert!(conditions.set("disk_full", None));
         assert!(!conditions.set("disk_full", None));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn known_conditions_are_there_from_the_start_and_a_notice_does_not_make_unready() {
+    fn known_conditions_are_listed_from_the_start_and_a_notice_does_not_make_unready() {
         const KNOWN: [KnownCondition; 2] = [
             KnownCondition { name: "disk_full", severity: Severity::Unready },
             KnownCondition { name: "uplink_down", severity: Severity::Notice },
@@ -124,7 +124,7 @@ mod tests {
         conditions.report("uplink_down", Some("no stream for 60 s".to_owned()));
         assert_eq!(conditions.states(), [("disk_full", false), ("uplink_down", true)]);
         assert_eq!(conditions.ready(), Ok(()));
-        // A name that nobody announced counts as the worse.
+        // An unregistered name counts as the worse severity.
         conditions.report("folder_gone", Some("the data folder was removed".to_owned()));
         assert_eq!(conditions.ready().unwrap_err(), "folder_gone: the data folder was removed");
         assert!(conditions.states().contains(&("folder_gone", true)));

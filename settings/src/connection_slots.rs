@@ -1,9 +1,9 @@
-//! Slots for connections: how many in all, how many of one address, and who gives way when none is left.
+//! Slots for connections: bounds in total and per address, and eviction when all are in use.
 //!
-//! Invariants: never more than the bound hold a slot, in all and by address; a connection that its peer has not used
-//! yet (see [`ConnectionSlot::mark_used`]) never keeps another one out. The address with the most of them loses its
-//! oldest first, so a crowd from one address costs that address. Every operation takes logarithmic time, and no
-//! call-back runs under the lock.
+//! Invariants: never more connections than the bounds hold a slot, in total and per address; a connection that its peer
+//! has not used yet (see [`ConnectionSlot::mark_used`]) never keeps another one out. Of these, the address with the
+//! most loses its oldest first, so a crowd from one address costs only that address. Every operation takes logarithmic
+//! time, and no callback runs under the lock.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -24,16 +24,16 @@ use tokio::{
 
 type Evict = Box<dyn FnOnce() + Send>;
 
-/// Why there is no slot.
+/// Why no slot is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
-    /// The address has all of its slots in use.
+    /// All slots of the address are in use.
     Address,
     /// All slots are in use.
     All,
 }
 
-/// Addresses that count as one: a host has a whole /64 of IPv6 to choose from.
+/// Addresses that count as one: an IPv6 host can choose from a whole /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum AddressBlock {
     V4(u32),
@@ -54,13 +54,13 @@ fn network(addr: Ipv6Addr) -> u64 {
     u64::try_from(addr.to_bits() >> 64).unwrap_or(u64::MAX)
 }
 
-/// A slot that may have to be given up.
+/// A slot that can be evicted.
 struct EvictableSlot {
     since: Instant,
     evict: Option<Evict>,
 }
 
-/// Slots in the order of their age, by address; and the addresses by the number of them.
+/// Slots by address and age, and addresses by their number of slots.
 #[derive(Default)]
 struct EvictionQueue {
     slots: HashMap<AddressBlock, BTreeMap<u64, EvictableSlot>>,
@@ -103,9 +103,9 @@ struct State {
     taken: usize,
     next: u64,
     addresses: HashMap<AddressBlock, usize>,
-    /// Slots whose peer has not used it yet.
+    /// Slots whose peers have not used them yet.
     silent: EvictionQueue,
-    /// Slots whose peer has used it, where those give way too (see [`ConnectionSlots::evicting_after`]).
+    /// Slots whose peers have used them, if those can be evicted too (see [`ConnectionSlots::evicting_after`]).
     late: EvictionQueue,
 }
 
@@ -140,13 +140,13 @@ impl fmt::Debug for ConnectionSlots {
 }
 
 impl ConnectionSlots {
-    /// So many slots in all, and of one address. A slot whose peer has used it is kept as long as it is wanted.
+    /// `max` slots in total, at most `per_address_max` per address. A used slot is never evicted.
     pub fn new(max: usize, per_address_max: usize) -> Arc<Self> {
         Self::with(max, per_address_max, None)
     }
 
-    /// As [`Self::new`], for what should soon be over: a slot whose peer has used it gives way too, after so long; or
-    /// at once when its address has more than twice as many as the address that needs one.
+    /// Like [`Self::new`], for short-lived connections: a used slot can be evicted too, after `late_after`, or at once
+    /// if its address has more than twice as many slots as the address that needs one.
     pub fn evicting_after(max: usize, per_address_max: usize, late_after: Duration) -> Arc<Self> {
         Self::with(max, per_address_max, Some(late_after))
     }
@@ -156,21 +156,21 @@ impl ConnectionSlots {
         Arc::new(Self { max, per_address_max, late_after, state, freed })
     }
 
-    /// Slots in use.
+    /// Number of slots in use.
     pub fn taken(&self) -> usize {
         self.lock().taken
     }
 
-    /// Whether all are in use and none would give way because its peer has not used it.
+    /// Whether all slots are in use and no unused one can be evicted.
     pub fn is_full(&self) -> bool {
         let state = self.lock();
         state.taken >= self.max && state.silent.slots.is_empty()
     }
 
-    /// A slot, if one is free or another connection gives way.
+    /// Acquires a slot, if one is free or can be evicted.
     ///
     /// # Errors
-    /// Which bound is reached.
+    /// The bound that is reached.
     pub fn try_acquire(self: &Arc<Self>, addr: IpAddr) -> Result<ConnectionSlot, Full> {
         let block = AddressBlock::of(addr);
         let mut state = self.lock();
@@ -194,10 +194,10 @@ impl ConnectionSlots {
         Ok(ConnectionSlot { slots: Arc::clone(self), block, number, standing })
     }
 
-    /// As [`Self::try_acquire`], but waits while all are in use. May be dropped at any await.
+    /// Like [`Self::try_acquire`], but waits while all slots are in use. Cancellation safe.
     ///
     /// # Errors
-    /// The address has all of its slots in use.
+    /// All slots of the address are in use.
     pub async fn acquire(self: &Arc<Self>, addr: IpAddr) -> Result<ConnectionSlot, Full> {
         loop {
             let freed = pin!(self.freed.notified());
@@ -208,7 +208,8 @@ impl ConnectionSlots {
         }
     }
 
-    /// As [`Self::acquire`], and also waits while the address has all of its slots in use: for slots that none keeps.
+    /// Like [`Self::acquire`], but also waits while all slots of the address are in use: for slots that no connection
+    /// keeps for long.
     pub async fn acquire_patiently(self: &Arc<Self>, addr: IpAddr) -> ConnectionSlot {
         loop {
             let freed = pin!(self.freed.notified());
@@ -219,11 +220,11 @@ impl ConnectionSlots {
         }
     }
 
-    /// Waits until another try may succeed. A notice that came before this is not missed: it is kept for the next one
-    /// that waits.
+    /// Waits until another attempt may succeed. An earlier notification is not missed: `Notify` stores it for the next
+    /// waiter.
     async fn wait(&self, freed: impl Future<Output = ()>) {
         match self.late_after {
-            // Another grows late without a word.
+            // Another slot becomes late without a notification.
             Some(late_after) => tokio::select! {
                 () = freed => {}
                 () = sleep((late_after / 4).max(Duration::from_millis(1))) => {}
@@ -232,7 +233,7 @@ impl ConnectionSlots {
         }
     }
 
-    /// Frees a slot of this address.
+    /// Evicts a slot of this address.
     fn evict_within(&self, state: &mut State, block: AddressBlock) -> Option<EvictableSlot> {
         if let Some((number, _)) = state.silent.oldest(block) {
             let slot = state.silent.remove(block, number);
@@ -246,7 +247,7 @@ impl ConnectionSlots {
         })?
     }
 
-    /// Frees a slot of any address for one that has `own` slots.
+    /// Evicts a slot of any address, for an address that has `own` slots.
     fn evict_any(&self, state: &mut State, block: AddressBlock, own: usize) -> Option<EvictableSlot> {
         if let Some((_, crowd)) = state.silent.most_crowded() {
             return self.evict_within(state, crowd);
@@ -269,20 +270,20 @@ impl ConnectionSlots {
     }
 }
 
-/// A slot in no queue yet: its connection has not been looked at.
+/// A slot that is in no queue yet: its connection has not been served yet.
 const FRESH: u8 = 0;
-/// A slot in the queue of the silent ones, unless evicted.
+/// A slot in the queue `silent`, unless evicted.
 const SILENT: u8 = 1;
-/// A slot in the queue of the late ones, unless evicted.
+/// A slot in the queue `late`, unless evicted.
 const LATE: u8 = 2;
-/// A slot in no queue any more: it cannot be evicted.
+/// A slot that is in no queue any more: it cannot be evicted.
 const KEPT: u8 = 3;
 
-/// One of the slots, until it is dropped. It may be taken away before: the connection must end then.
+/// A slot, held until it is dropped. If it is evicted before, the connection must end.
 pub struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
     block: AddressBlock,
-    // Changed under the lock of the slots alone.
+    // Changed only under the lock of the slots.
     number: AtomicU64,
     standing: AtomicU8,
 }
@@ -297,8 +298,9 @@ impl fmt::Debug for ConnectionSlot {
 }
 
 impl ConnectionSlot {
-    /// From now on the slot may be taken away, which calls this, from any thread; at once if it was. Meant for when
-    /// the connection has been looked at and nothing was there: one that nobody has had time for gives way to nobody.
+    /// Allows eviction from now on; eviction calls `evict`, from any thread, or at once if it has already happened.
+    /// Call it when the connection has been polled and no data was there: a connection not yet served must not be
+    /// evicted.
     pub fn on_evict(&self, evict: impl FnOnce() + Send + 'static) {
         let mut state = self.slots.lock();
         if self.standing.load(Relaxed) == FRESH {
@@ -319,7 +321,8 @@ impl ConnectionSlot {
         }
     }
 
-    /// The peer has used its connection: the slot is its own from here on.
+    /// Records that the peer has used its connection: from now on the slot is not evicted, except as described at
+    /// [`ConnectionSlots::evicting_after`].
     pub fn mark_used(&self) {
         let mut state = self.slots.lock();
         let slot = match self.standing.load(Relaxed) {
@@ -337,7 +340,7 @@ impl ConnectionSlot {
         }
     }
 
-    /// The peer has made use of its slot: others give way first.
+    /// Records activity of the peer: other silent slots are evicted first.
     pub fn touch(&self) {
         let mut state = self.slots.lock();
         let Some(slot) = state.silent.remove(self.block, self.number.load(Relaxed)) else { return };
@@ -347,7 +350,7 @@ impl ConnectionSlot {
         self.number.store(number, Relaxed);
     }
 
-    /// Whether the slot was taken away.
+    /// Whether the slot was evicted.
     pub fn is_evicted(&self) -> bool {
         matches!(self.standing.load(Relaxed), SILENT | LATE) && self.slot(&mut self.slots.lock()).is_none()
     }
@@ -377,7 +380,7 @@ impl Drop for ConnectionSlot {
             drop(state);
             self.slots.freed.notify_one();
         }
-        // The call-back of `held` is dropped here, not under the lock.
+        // The callback of `held` is dropped here, not under the lock.
     }
 }
 

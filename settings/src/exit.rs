@@ -1,9 +1,9 @@
-//! How a program ends: status 0 done, 1 failed, 2 wrong usage; an error is one readable line.
+//! Exit status of programs: 0 done, 1 failed, 2 wrong usage; an error is one readable line.
 //!
-//! One rule for all programs: the status is 2 when what was given has to be changed before another try can succeed: flags,
-//! variables, the file, the identity that they name, a data folder that is another's or cannot be. It is 1 for everything
-//! else, which may pass by itself or be mended elsewhere: a port or folder in use, a disk, the network, a refusal of the other
-//! side.
+//! One rule for all programs: the status is 2 if the input must change before another attempt can succeed: flags,
+//! variables, the configuration file, the identity that they name, a data folder that belongs to another owner or
+//! cannot be created. The status is 1 for everything else, which may pass by itself or be fixed elsewhere: a port or
+//! folder in use, a disk, the network, a refusal by the peer.
 
 use std::{fmt::Write as _, process::ExitCode};
 
@@ -26,19 +26,19 @@ impl UsageError {
     }
 }
 
-/// Prints the error with its causes as one line to standard error, and answers the exit status for it.
+/// Prints the error with its causes as one line to standard error; returns its exit status.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     output::eprint_line(format_args!("error: {}", one_line(error)));
     if error.downcast_ref::<UsageError>().is_some() { ExitCode::from(2) } else { ExitCode::FAILURE }
 }
 
-/// The error and its causes, each once: many libraries repeat their cause in their own message.
+/// The error and its causes, each once: many libraries repeat the cause in their own message.
 pub(crate) fn one_line(error: &anyhow::Error) -> String {
     let mut line = error.to_string();
     for cause in error.chain().skip(1) {
         let text = cause.to_string();
         if !line.contains(&text) {
-            // Writing to a String does not fail.
+            // Writing into a String cannot fail.
             let _ = write!(line, ": {text}");
         }
     }
@@ -57,10 +57,10 @@ mod tests {
     }
 
     #[test]
-    fn causes_stand_in_one_line_once() {
+    fn causes_are_listed_once_in_one_line() {
         let error = anyhow::anyhow!("file x: denied").context("file x: denied").context("reading\nsettings");
         assert_eq!(one_line(&error), "reading; settings: file x: denied");
-        // Wrong usage repeats no cause either.
+        // A usage error repeats no cause either.
         let io = std::io::Error::other("denied");
         let usage = UsageError::wrap(anyhow::Error::new(io).context("file x: denied"));
         assert_eq!(one_line(&usage), "file x: denied");

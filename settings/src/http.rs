@@ -1,8 +1,8 @@
 //! The plain HTTP endpoint for probes and metrics: `/metrics`, `/healthz`, `/readyz`.
 //!
-//! Few connections are served at a time, none keeps its slot without use (`connection`), and when all slots are
-//! taken the connection that was idle longest gives way. So nobody who reaches this port can hold memory or file
-//! descriptors, or keep a probe out. The answers come from closures, so this file knows no metrics library.
+//! The number of connections is small and bounded, none keeps its slot unused (`connection`), and when all slots are in
+//! use, the connection idle longest is evicted. So no client of this port can hold memory or file descriptors, or keep
+//! a probe out. Closures provide the responses, so this file depends on no metrics library.
 
 mod connection;
 
@@ -17,31 +17,31 @@ use crate::connection_slots::ConnectionSlots;
 /// Bounds of the endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Connections served at a time, of which one address may have half.
+    /// Maximum number of concurrent connections; one address may have half of them.
     pub connections_max: usize,
-    /// Longest time for a request to come, and again for its answer to be read.
+    /// Deadline for receiving a request, and again for the client to read the response.
     pub timeout: Duration,
 }
 
 impl Default for Bounds {
     fn default() -> Self {
-        // A few scrapers and probes; a request is one packet on a network of the operator's own.
+        // Enough for a few scrapers and probes; a request is one packet on the operator's own network.
         Self { connections_max: 64, timeout: Duration::from_secs(5) }
     }
 }
 
 type Handler<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
-/// What the endpoint answers. The closures run on the runtime's threads: they must not block.
+/// Responses of the endpoint. The closures run on the runtime's threads: they must not block.
 #[derive(Clone)]
 pub struct Endpoints {
     /// Body of `/metrics`, in the OpenMetrics text format.
     pub metrics: Handler<String>,
-    /// `/healthz`: `Err` with the reason when this process should be restarted.
+    /// `/healthz`: `Err` with the reason if this process should be restarted.
     pub healthy: Handler<Result<(), String>>,
-    /// `/readyz`: `Err` with the reason when no work should be sent here now.
+    /// `/readyz`: `Err` with the reason if this process should get no work now.
     pub ready: Handler<Result<(), String>>,
-    /// Counts a connection that was closed from here, by reason.
+    /// Counts a connection closed by the endpoint, by reason.
     pub closed: CountClosed,
 }
 
@@ -51,7 +51,7 @@ impl fmt::Debug for Endpoints {
     }
 }
 
-/// A bound endpoint that does not answer yet.
+/// An endpoint that is bound but does not serve yet.
 #[derive(Debug)]
 pub struct HttpServer {
     listener: TcpListener,
@@ -59,29 +59,29 @@ pub struct HttpServer {
 }
 
 impl HttpServer {
-    /// Binds the address; port 0 takes a free one.
+    /// Binds the address; port 0 chooses a free one.
     ///
     /// # Errors
-    /// When the address cannot be bound.
+    /// The address cannot be bound.
     pub async fn bind(address: SocketAddr) -> io::Result<Self> {
         Ok(Self { listener: TcpListener::bind(address).await?, bounds: Bounds::default() })
     }
 
-    /// With these bounds instead of the defaults.
+    /// Uses these bounds instead of the defaults.
     #[must_use]
     pub fn within(self, bounds: Bounds) -> Self {
         Self { bounds, ..self }
     }
 
-    /// The address that is bound.
+    /// The bound address.
     ///
     /// # Errors
-    /// When the system does not tell.
+    /// The system does not report it.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.listener.local_addr()
     }
 
-    /// Answers until `shutdown` ends; connections that are open then end with it.
+    /// Serves until `shutdown` completes; open connections end then.
     pub async fn run(self, endpoints: Endpoints, shutdown: impl Future<Output = ()>) {
         let Endpoints { metrics, healthy, ready, closed } = endpoints;
         let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
@@ -107,7 +107,7 @@ fn probe(state: Result<(), String>) -> (StatusCode, String) {
     }
 }
 
-/// Accepts no more connections than there are slots.
+/// A listener that accepts no more connections than there are slots.
 struct Bounded {
     listener: TcpListener,
     slots: Arc<ConnectionSlots>,
@@ -123,7 +123,7 @@ impl axum::serve::Listener for Bounded {
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    // No connection keeps its slot against another once it was looked at, so this is soon.
+                    // Every polled connection can be evicted, so this takes little time.
                     let slot = self.slots.acquire_patiently(address.ip()).await;
                     let closed = Arc::clone(&self.closed);
                     return (Connection::new(stream, slot, self.timeout, closed), address);

@@ -1,9 +1,9 @@
-//! Settings in layers: flags win over environment variables, these over the file, the file over defaults.
+//! Layered settings: flags override environment variables, which override the file, which overrides defaults.
 //!
-//! A program keeps one struct of `Option` fields that derives `clap::Args`, `Serialize` and `Deserialize`
-//! (`deny_unknown_fields`): clap fills it from flags and environment, the file fills another one, and
-//! [`layered`] lays the first over the second, tables key by key. Defaults come where the program turns it into its checked
-//! configuration. [`check_names`] is for a test: every flag has its key and its variable, named alike.
+//! A program has one struct of `Option` fields that derives `clap::Args`, `Serialize` and `Deserialize`
+//! (`deny_unknown_fields`). clap fills one instance from flags and environment, the file fills another, and [`layered`]
+//! merges them, tables key by key. The program applies defaults when it converts the result into its checked
+//! configuration. [`check_names`] is for tests: every flag must have a key and a variable of the same name.
 
 use std::{
     fs, io,
@@ -23,7 +23,7 @@ pub enum SettingsError {
         /// The reason.
         error: io::Error,
     },
-    /// The file says something wrong; the message names key and place.
+    /// The file contains an error; the message names key and place.
     #[error("configuration file {}, line {line}: {message}", .file.display())]
     File {
         /// The file.
@@ -33,15 +33,15 @@ pub enum SettingsError {
         /// What is wrong.
         message: String,
     },
-    /// A value cannot be expressed in a configuration (a path that is not UTF-8, a number beyond 2^63).
+    /// A value cannot be represented in a configuration (such as a path that is not UTF-8, or a number beyond 2^63).
     #[error("settings: {0}")]
     Value(String),
 }
 
-/// The settings of the file (if there is one) under those of flags and environment.
+/// Merges the settings of the file, if given, with those of flags and environment, which take precedence.
 ///
 /// # Errors
-/// A file that cannot be read, or a key or value of it that does not fit, with its line.
+/// The file cannot be read, or one of its keys or values is invalid; the error has its line.
 pub fn layered<T>(given: &T, file: Option<&Path>) -> Result<T, SettingsError>
 where
     T: Serialize + DeserializeOwned,
@@ -59,7 +59,7 @@ where
     T::deserialize(table).map_err(|error| SettingsError::Value(first_line(error.message())))
 }
 
-/// Lays values over others; a table is laid over a table, key by key.
+/// Overrides the values of `under` with those of `over`; merges tables key by key.
 fn lay_over(under: &mut toml::Table, over: toml::Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
@@ -84,8 +84,8 @@ fn at_line(file: &Path, text: &str, error: &toml::de::Error) -> SettingsError {
     SettingsError::File { file: file.to_owned(), line, message: first_line(error.message()) }
 }
 
-/// Checks that each flag `--some-name` of a command has the variable `PREFIX_SOME_NAME`, and answers the keys
-/// (`some_name`) that a file may hold. Flags in `apart` (such as `config`) are neither.
+/// Checks that each flag `--some-name` of a command has the variable `PREFIX_SOME_NAME`; returns the keys
+/// (`some_name`) that a file may contain. Skips the flags in `apart` (such as `config`).
 ///
 /// # Errors
 /// The first flag whose variable is missing or named otherwise.
@@ -98,7 +98,7 @@ pub fn check_names(command: &clap::Command, prefix: &str, apart: &[&str]) -> Res
         }
         let key = long.replace('-', "_");
         let expected = format!("{prefix}_{}", key.to_ascii_uppercase());
-        // Logging has one variable for all programs.
+        // The log filter has one variable for all programs.
         let expected = if long == "log" { "CATCHMENT_LOG".to_owned() } else { expected };
         match argument.get_env().and_then(|name| name.to_str()) {
             Some(name) if name == expected => keys.push(key),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_wins_over_the_file() {
+    fn given_settings_override_the_file() {
         let file = file("listen = '127.0.0.1:1'\nwindow = '10s'\nbound = '1MiB'\npeers = ['a', 'b']\n");
         let given = Options {
             window: Some(HumanDuration::secs(5)),
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_is_laid_over_key_by_key() {
+    fn tables_are_merged_key_by_key() {
         let file = file("[part]\none = 1\ntwo = 2\n");
         let given = Options { part: Some(Part { one: Some(7), two: None }), ..Options::default() };
         let merged = layered(&given, Some(file.path())).unwrap();

@@ -1,7 +1,8 @@
-//! What both servers share around their work: settings in layers, variables, conditions, logging and its bounds, printing, signals, exit status,
-//! supervision, slots for connections, and the plain HTTP endpoint for probes and metrics.
+//! Infrastructure shared by both servers: layered settings, environment variables, conditions, logging and its limits,
+//! output, signals, exit status, supervision of tasks, connection slots, and the plain HTTP endpoint for probes and
+//! metrics.
 //!
-//! Nothing here knows what a gateway or an aggregator does.
+//! Nothing here depends on what a gateway or an aggregator does.
 
 mod conditions;
 pub mod connection_slots;

@@ -1,64 +1,65 @@
-//! How many log lines a peer may cause. Pure: the time comes in as an argument.
+//! Rate limit of log lines caused by peers. Pure: the time is an argument.
 //!
-//! A line has a kind (its place in the program) and a peer (whoever caused it). Of each kind a peer gets a few lines a period,
-//! and all peers together a few more; the rest is counted, and reported in one line a kind and period. Invariant: a kind
-//! remembers no more peers than it has lines, so the table is bounded by the kinds of the program.
+//! A line has a kind (its place in the program) and a peer that caused it. In each period, a peer gets a few lines of
+//! each kind, and all peers together a few more; further lines are counted, and reported in one line per kind and
+//! period. Invariant: a kind remembers no more peers than it has lines, so the program's number of kinds bounds the
+//! table.
 
 use std::{
     collections::{BTreeMap, HashMap},
     time::Duration,
 };
 
-/// Longest name of a peer and longest text that is remembered, bytes; the rest is cut.
+/// Maximum length of a stored peer name or text in bytes; the rest is cut off.
 pub const TEXT_BYTES_MAX: usize = 128;
 
-/// How many lines.
+/// Limits on the number of lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Of one kind by one peer in a period.
+    /// Lines of one kind by one peer per period.
     pub per_peer: u32,
-    /// Of one kind by all peers in a period.
+    /// Lines of one kind by all peers per period.
     pub total: u32,
     /// The period.
     pub period: Duration,
 }
 
 impl Default for Limits {
-    /// Six lines a minute tell what a peer does, sixty that many do it.
+    /// Six lines per minute show what a peer does, sixty that many peers do it.
     fn default() -> Self {
         Self { per_peer: 6, total: 60, period: Duration::from_secs(60) }
     }
 }
 
-/// What was suppressed of a kind since it was last reported.
+/// Lines of a kind that were suppressed since the last report.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Summary {
     /// The text of the first of these lines.
     pub like: String,
-    /// How many lines.
+    /// Number of lines.
     pub lines: u64,
-    /// The peer with the most of them, as far as peers are remembered, and how many.
+    /// The peer with the most of them, as far as peers are remembered, and its number.
     pub most: Option<(String, u64)>,
 }
 
-/// Decides which lines are written.
+/// Decides which lines may be written.
 #[derive(Debug, Default)]
 pub struct Limiter {
     limits: Limits,
-    /// As many as the program has places that log.
+    /// At most as many as the program has places that log.
     kinds: BTreeMap<&'static str, Kind>,
 }
 
 /// The lines of a kind.
 #[derive(Debug, Default)]
 struct Kind {
-    /// When the period began.
+    /// Start of the period.
     began: Duration,
-    /// Lines written in it.
+    /// Lines written in the period.
     lines: u32,
-    /// Peers that wrote one of them, and how many.
+    /// Peers that caused these lines, and how many.
     peers: HashMap<String, u32>,
-    /// What is not reported yet.
+    /// Suppressed lines that are not reported yet.
     unreported: Option<Unreported>,
 }
 
@@ -67,22 +68,23 @@ struct Unreported {
     due: Duration,
     like: String,
     lines: u64,
-    /// Lines by peer, of peers that were remembered; at most as many as lines are written in a period.
+    /// Lines by remembered peer; at most as many peers as lines are written in a period.
     peers: HashMap<String, u64>,
 }
 
-/// The beginning of a text, as long as is remembered.
+/// The beginning of a text, up to [`TEXT_BYTES_MAX`].
 fn cut(text: &str) -> &str {
     text.get(..text.floor_char_boundary(TEXT_BYTES_MAX)).unwrap_or_default()
 }
 
 impl Limiter {
-    /// With these bounds.
+    /// A limiter with these limits.
     pub fn new(limits: Limits) -> Self {
         Self { limits, kinds: BTreeMap::new() }
     }
 
-    /// Whether a line may be written, at a time since whatever beginning. `text` is for the report of those that may not.
+    /// Whether a line may be written at time `now` (since any fixed start). `text` is for the report of suppressed
+    /// lines.
     pub fn permits(&mut self, now: Duration, kind: &'static str, peer: &str, text: &str) -> bool {
         let Limits { per_peer, total, period } = self.limits;
         let kind = self.kinds.entry(kind).or_default();
@@ -112,7 +114,7 @@ impl Limiter {
         false
     }
 
-    /// What is to be reported now: each kind a period after its first suppressed line.
+    /// Summaries to report now: for each kind, one period after its first suppressed line.
     pub fn due(&mut self, now: Duration) -> Vec<Summary> {
         let mut summaries = Vec::new();
         for kind in self.kinds.values_mut() {
@@ -138,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_gets_a_few_lines_and_the_others_theirs() {
+    fn each_peer_gets_a_few_lines() {
         let mut limiter = Limiter::new(LIMITS);
         let mut written = |peer: &str, lines| {
             (0..lines).filter(|_| limiter.permits(second(1), "a", peer, "a delivery ends")).count()
@@ -157,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn many_peers_get_a_few_lines_more_and_take_no_memory() {
+    fn many_peers_get_a_few_more_lines_and_take_bounded_memory() {
         let mut limiter = Limiter::new(LIMITS);
         let line = |n: u32| limiter.permits(second(1), "a", &format!("10.0.{}.{}", n / 256, n % 256), "no");
         assert_eq!((0..60_000).map(line).filter(|permitted| *permitted).count(), 10);

@@ -1,8 +1,7 @@
-//! Logs to standard error, as text or JSON lines, filtered in `tracing`'s syntax, and no more of them than
-//! [`crate::log_limit`] permits.
+//! Logs to standard error, as text or JSON lines, filtered in `tracing`'s syntax and limited by [`crate::log_limit`].
 //!
-//! A line whose fields name a peer ([`PEER_FIELDS`]) counts for that peer, one of a library for the library; both are limited
-//! from level `info` on. What is asked for with `debug` or `trace` is not, and neither are lines of the program's own doing.
+//! A line whose fields name a peer ([`PEER_FIELDS`]) counts for that peer, a library's line for the library; both are
+//! limited at level `info` and above. Lines at `debug` or `trace` are not limited, nor are lines that no peer caused.
 
 use std::{
     fmt::{self, Write as _},
@@ -32,21 +31,21 @@ use crate::{
     text::{REPLACEMENT, is_unprintable},
 };
 
-/// Fields that name who caused a line, the surest first: identities of certificates, then addresses, then what else a peer
-/// can move again and again.
+/// Fields that name the cause of a line, the most reliable first: identities from certificates, then addresses, then
+/// other things that a peer can trigger repeatedly.
 pub const PEER_FIELDS: [&str; 8] =
     ["gateway", "device", "peer", "operator", "aggregator", "addr", "condition", "listener"];
-/// How often it is looked for suppressed lines that are to be reported.
+/// Interval of checks for suppressed lines to report.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// Shape of the log lines.
+/// Format of the log lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -54,25 +53,25 @@ pub enum LogFormat {
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
     /// The filter is not in `tracing`'s syntax.
-    #[error("log filter {filter:?}: {reason}; write for example info or warn,catchment=debug")]
+    #[error("log filter {filter:?}: {reason}; write, for example, info or warn,catchment=debug")]
     Filter {
         /// The filter given.
         filter: String,
         /// What is wrong with it.
         reason: String,
     },
-    /// This process has a subscriber already.
-    #[error("logging was started before")]
+    /// This process already has a subscriber.
+    #[error("logging is already started")]
     Twice,
 }
 
 /// Sends this process's logs to standard error; without a filter, `info` and above.
 ///
 /// # Errors
-/// A filter that cannot be read; a second call.
+/// An invalid filter, or a second call.
 pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LoggingError> {
     let filter = check_filter(filter.unwrap_or("info"))?;
-    // Nothing is said where standard error cannot be written: that would panic.
+    // Do not report failed writes to standard error: that would panic.
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).log_internal_errors(false);
     let lines = match format {
         LogFormat::Text => {
@@ -82,21 +81,22 @@ pub fn init(filter: Option<&str>, format: LogFormat) -> Result<(), LoggingError>
         }
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
     };
-    // Layers of the whole registry: a filter of one layer that refuses an event by its content leaves a trace in the
-    // thread's filter state, which hides the next event.
+    // Global layers, not per-layer filters: a per-layer filter that refuses an event by its content leaves a mark in
+    // the thread's filter state, which hides the next event.
     let registry = tracing_subscriber::registry().with(filter).with(LineLimit).with(lines);
     registry.try_init().map_err(|_| LoggingError::Twice)
 }
 
-/// Writes each event as one line, whatever a peer's text in it holds: [`is_unprintable`]. (JSON has escapes.)
+/// Writes each event as one line, whatever a peer's text contains: replaces characters that are [`is_unprintable`].
+/// (JSON escapes them.)
 struct Cleaned<W> {
     to: W,
-    /// Escape sequences are the layer's own colours; those of values it has made harmless before.
+    /// Escape sequences are the layer's own colours; it has already escaped those in values.
     colours: bool,
 }
 
 impl<W: io::Write> io::Write for Cleaned<W> {
-    /// Takes all of an event, as the layer gives it.
+    /// Writes a whole event; the layer passes each event in one call.
     fn write(&mut self, event: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(event);
         let line = text.strip_suffix('\n').unwrap_or(&text);
@@ -115,16 +115,16 @@ impl<W: io::Write> io::Write for Cleaned<W> {
     }
 }
 
-/// Lines that this process has not written because there were too many like them.
+/// Number of lines that this process suppressed because there were too many like them.
 pub fn lines_suppressed() -> u64 {
     SUPPRESSED.load(Ordering::Relaxed)
 }
 
 static SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 static LIMITER: LazyLock<Mutex<Limiter>> = LazyLock::new(Mutex::default);
-/// The beginning of the limiter's time.
+/// Start of the limiter's time.
 static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
-/// A thread reports what was suppressed.
+/// Whether the thread that reports suppressed lines is running.
 static REPORTING: AtomicBool = AtomicBool::new(false);
 
 fn limited<T>(change: impl FnOnce(&mut Limiter, Duration) -> T) -> T {
@@ -132,7 +132,7 @@ fn limited<T>(change: impl FnOnce(&mut Limiter, Duration) -> T) -> T {
     change(&mut LIMITER.lock().unwrap_or_else(PoisonError::into_inner), now)
 }
 
-/// Whether a line of a kind may be written because of a peer; counts it if not.
+/// Whether a line of a kind, caused by a peer, may be written; counts it if not.
 pub(crate) fn permitted(kind: &'static str, peer: &str, text: &str) -> bool {
     let permitted = limited(|limiter, now| limiter.permits(now, kind, peer, text));
     if !permitted {
@@ -142,8 +142,8 @@ pub(crate) fn permitted(kind: &'static str, peer: &str, text: &str) -> bool {
     permitted
 }
 
-/// Starts the thread that reports, with the first line that is suppressed. Where the system refuses a thread, the next
-/// suppressed line tries again.
+/// Starts the reporting thread at the first suppressed line. If the system refuses a thread, the next suppressed line
+/// tries again.
 fn report_from_now_on() {
     if REPORTING.swap(true, Ordering::Relaxed) {
         return;
@@ -161,7 +161,7 @@ fn report_from_now_on() {
     REPORTING.store(reporting.is_ok(), Ordering::Relaxed);
 }
 
-/// Lets through what [`Limiter`] permits.
+/// Passes the lines that [`Limiter`] permits.
 #[derive(Debug)]
 struct LineLimit;
 
@@ -182,10 +182,10 @@ impl<S: Subscriber> Layer<S> for LineLimit {
     }
 }
 
-/// Who caused a line, and what it says.
+/// The peer that caused a line, and the line's text.
 #[derive(Debug, Default)]
 struct Cause {
-    /// Place in [`PEER_FIELDS`], and the value.
+    /// Index in [`PEER_FIELDS`], and the value.
     peer: Option<(usize, String)>,
     text: String,
 }
@@ -213,17 +213,17 @@ fn shortened(value: &dyn fmt::Debug) -> String {
     impl fmt::Write for Short {
         fn write_str(&mut self, text: &str) -> fmt::Result {
             self.0.push_str(text);
-            // Enough: whoever writes ends here.
+            // Enough: the error stops the formatter.
             if self.0.len() > TEXT_BYTES_MAX { Err(fmt::Error) } else { Ok(()) }
         }
     }
     let mut short = Short(String::new());
-    // Fails when it has enough.
+    // Fails once it has enough.
     let _ = write!(short, "{value:?}");
     short.0
 }
 
-/// An address without its port, of IPv6 the /64; anything else as it is.
+/// An address without its port (IPv6: its /64); anything else unchanged.
 fn host(peer: String) -> String {
     let address = peer.parse::<SocketAddr>().map(|address| address.ip()).or_else(|_| peer.parse::<IpAddr>());
     match address.map(|address| address.to_canonical()) {
@@ -236,10 +236,10 @@ fn host(peer: String) -> String {
     }
 }
 
-/// Reads a filter.
+/// Parses a filter.
 ///
 /// # Errors
-/// What is wrong with it.
+/// The filter is invalid.
 pub fn check_filter(filter: &str) -> Result<EnvFilter, LoggingError> {
     EnvFilter::from_str(filter)
         .map_err(|error| LoggingError::Filter { filter: filter.to_owned(), reason: error.to_string() })
@@ -259,7 +259,7 @@ mod tests {
         assert!(message.contains("catchment=loud"), "{message}");
     }
 
-    /// Lines written by `log`, through the filter of [`init`].
+    /// Lines written by `log` through the filter of [`init`].
     fn written(log: impl FnOnce()) -> String {
         #[derive(Clone, Default)]
         struct Lines(Arc<Mutex<Vec<u8>>>);
@@ -299,12 +299,12 @@ mod tests {
         let count = |text: &str| lines.lines().filter(|line| line.contains(text)).count();
         assert_eq!((count("no connection"), count("a delivery ends")), (per_peer, per_peer));
         assert_eq!((count("a line of the program"), count("not asked for")), (1_000, 0));
-        // Other tests of this process may add to it.
+        // Other tests in this process may add to the count.
         assert!(lines_suppressed() - before >= 2 * (1_000 - per_peer as u64));
     }
 
     #[test]
-    fn an_event_is_one_line_whatever_its_values_hold() {
+    fn an_event_is_one_line_whatever_its_values_contain() {
         let text = "a\n2026-01-01T00:00:00Z ERROR forged\r\u{1b}[2J\u{202e}b";
         let lines = written(|| {
             tracing::error!(text, shown = %text, "said {text}");
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_is_its_host_however_many_ports_it_has() {
+    fn a_peer_is_identified_by_its_host_not_its_port() {
         let host = |text: &str| host(text.to_owned());
         assert_eq!(host("10.0.0.1:4711"), "10.0.0.1");
         assert_eq!(host("[::ffff:10.0.0.1]:1"), "10.0.0.1");

@@ -1,21 +1,21 @@
-//! Log lines of an outage: one at its start, further ones at growing intervals, and one when it is over. Pure: the time
-//! comes in as an argument.
+//! Log lines for an outage: one at its start, further ones at growing intervals, and one at its end. Pure: the time is
+//! an argument.
 
 use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     time::{Duration, Instant},
 };
 
-/// First interval between two lines of one outage.
+/// First interval between two lines of the same outage.
 const INTERVAL_FIRST: Duration = Duration::from_secs(60);
 /// Longest interval.
 const INTERVAL_MAX: Duration = Duration::from_secs(600);
-/// Reasons that are known of an outage: a new one is written at once, as long as it is one of the first.
+/// Number of distinct reasons per outage that are logged at once.
 const REASONS_MAX: usize = 8;
-/// An outage that comes back within this time has not been over.
+/// A failure within this time after a recovery continues the same outage.
 const RELAPSE_WITHIN: Duration = Duration::from_secs(60);
 
-/// An outage as a log line reports it.
+/// Summary of an outage for a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutageSummary {
     /// How long it has lasted.
@@ -24,7 +24,7 @@ pub struct OutageSummary {
     pub failures: u64,
 }
 
-/// One outage of a program, for example that an uplink fails.
+/// Tracks one kind of outage, such as a failing uplink.
 #[derive(Debug, Default)]
 pub struct OutageLog(Option<Outage>);
 
@@ -35,7 +35,7 @@ struct Outage {
     next: Instant,
     interval: Duration,
     reasons: Vec<u64>,
-    /// Since when it seems over.
+    /// When it seemed to end.
     over: Option<Instant>,
     /// The recovery was reported.
     recovery_reported: bool,
@@ -81,8 +81,8 @@ impl OutageLog {
         (due || is_new).then(|| outage.summary(now))
     }
 
-    /// Records that it works again; returns a summary when a line should be logged: the first time, and once after each
-    /// line that says that it came back.
+    /// Records a recovery; returns a summary when a line should be logged: the first time, and once after each line
+    /// that reports a relapse.
     pub fn record_recovery(&mut self, now: Instant) -> Option<OutageSummary> {
         let outage = self.0.as_mut().filter(|outage| outage.over.is_none())?;
         outage.over = Some(now);
@@ -102,7 +102,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hours_of_an_outage_take_few_lines_and_its_end_takes_one() {
+    fn a_long_outage_takes_few_lines_and_its_end_takes_one() {
         let start = Instant::now();
         let mut outage = OutageLog::default();
         let at = |second: u64| start + Duration::from_secs(second);
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_comes_and_goes_takes_no_more() {
+    fn an_intermittent_outage_takes_no_more_lines() {
         let start = Instant::now();
         let mut outage = OutageLog::default();
         let mut lines = 0;
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_reason_is_written_at_once_but_not_any_number_of_them() {
+    fn new_reasons_are_logged_at_once_up_to_a_bound() {
         let start = Instant::now();
         let mut outage = OutageLog::default();
         let written =

@@ -1,23 +1,24 @@
-//! What programs print, which may fail: a pipe that nobody reads any more, a full disk, a stream that is closed. The macros of
-//! the standard library panic then.
+//! Output of programs. Writing may fail (a closed pipe, a full disk, a closed stream); the standard library's macros
+//! would panic then.
 
 use std::{
     fmt::Display,
     io::{self, Write as _},
 };
 
-/// Writes a text to standard output. Answers whether somebody may read more of it: not after `| head`, which is no failure.
+/// Writes a text to standard output. Returns false if the reader has closed the pipe (`| head`), which is not a
+/// failure.
 ///
 /// # Errors
-/// What the system says, for example that the disk is full.
+/// Writing failed, for example because the disk is full.
 pub fn print(text: impl Display) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     read_by(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
-/// Writes a line to standard error. There is nobody to tell when that fails.
+/// Writes a line to standard error. Ignores failures: there is no place to report them.
 pub fn eprint_line(line: impl Display) {
-    // As one text: lines of other threads do not come between.
+    // A single write, so that lines of other threads do not interleave.
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
@@ -34,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reader_that_has_gone_is_no_failure_and_a_full_disk_is() {
+    fn a_closed_pipe_is_not_a_failure_but_a_full_disk_is() {
         assert!(read_by(Ok(())).unwrap());
         assert!(!read_by(Err(io::ErrorKind::BrokenPipe.into())).unwrap());
         let full = read_by(Err(io::ErrorKind::StorageFull.into())).unwrap_err();

@@ -1,4 +1,4 @@
-//! The signals that stop a program in order.
+//! Signals that stop a program in order.
 
 use std::{
     fs,
@@ -9,13 +9,13 @@ use std::{
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Those that stop a program, with their names.
+/// Signals that stop a program, with their names.
 struct ShutdownSignals([(&'static str, Option<Signal>); 4]);
 
 impl ShutdownSignals {
     fn new() -> io::Result<Self> {
         let ignored = ignored(&fs::read_to_string("/proc/self/status").unwrap_or_default());
-        // Whoever has them ignored (`nohup`) wants the program to go on without its terminal.
+        // If they are ignored (`nohup`), the program should continue without its terminal.
         let unless_ignored = |kind: SignalKind| match ignored & (1 << (kind.as_raw_value() - 1)) {
             0 => signal(kind).map(Some),
             _ => Ok(None),
@@ -38,18 +38,18 @@ impl ShutdownSignals {
     }
 }
 
-/// The signals that the process ignores, as Linux says it in `/proc/self/status`: the lowest bit is signal 1.
+/// The signals that the process ignores, from Linux's `/proc/self/status`: the lowest bit is signal 1.
 fn ignored(status: &str) -> u64 {
     let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     digits.and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok()).unwrap_or(0)
 }
 
-/// A future that ends at the first SIGTERM, SIGINT, SIGHUP or SIGQUIT from this call on, with the signal's name. The last two
-/// are left alone where the process was started with them ignored (`nohup`). A second signal ends the process at once: a
-/// person who asks twice does not want to wait.
+/// A future that completes at the first SIGTERM, SIGINT, SIGHUP or SIGQUIT after this call, with the signal's name. The
+/// last two stay ignored if the process was started that way (`nohup`). A second signal ends the process at once: a
+/// person who asks twice does not want to wait. Call it within a tokio runtime.
 ///
 /// # Errors
-/// When the handlers cannot be installed. Must be called within a tokio runtime.
+/// The handlers cannot be installed.
 pub fn shutdown_signal() -> io::Result<impl Future<Output = &'static str> + Send + 'static> {
     let mut stops = ShutdownSignals::new()?;
     Ok(async move {
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn signals_that_are_ignored_are_read_from_the_system() {
+    fn ignored_signals_are_read_from_the_system() {
         assert_eq!(ignored("Name:\tx\nSigBlk:\t0000000000000000\nSigIgn:\t0000000000001001\n"), 0x1001);
         assert_eq!((ignored(""), ignored("SigIgn:\tx\n")), (0, 0));
     }

@@ -1,8 +1,8 @@
-//! Watches the tasks and threads that must live as long as their server.
+//! Supervises tasks and threads that must live as long as their server.
 //!
-//! A runtime catches a task's panic, and everything else continues without whatever the task did: the server says that all
-//! is well and no longer closes windows. So each such task is run by a [`Supervisor`], which learns of a panic, and of an
-//! end that nobody asked for; the server then stops in order and says why.
+//! A runtime catches a task's panic, and everything else continues without the task: the server would report healthy
+//! and no longer close windows. So a [`Supervisor`] runs each such task and notices a panic or an unexpected end; the
+//! server then stops in order and reports the reason.
 
 use std::{
     any::Any,
@@ -23,16 +23,15 @@ use tokio::{sync::watch, task::JoinError};
 use crate::logging::permitted;
 
 static PANICS: AtomicU64 = AtomicU64::new(0);
-/// What the latest panic of the process said.
+/// The message of the process's latest panic.
 static LATEST: Mutex<Option<String>> = Mutex::new(None);
 
 thread_local! {
-    /// Where the last panic of this thread was, and what it said.
+    /// Message and location of this thread's last panic.
     static LAST: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
-/// Counts panics from here on, and notes what they say for [`last_panic_of_thread`]. Calls after the first change
-/// nothing.
+/// Counts panics from now on, and records their messages for [`last_panic_of_thread`]. Later calls have no effect.
 pub fn install_panic_hook() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -42,10 +41,10 @@ pub fn install_panic_hook() {
             let place = info.location().map(|place| format!(" at {}:{}", place.file(), place.line()));
             let place = place.unwrap_or_default();
             let text = format!("{}{place}", text_of(info.payload()));
-            // A peer that meets a defect again and again writes no more than other peers.
+            // Limited, so that a peer that triggers a defect repeatedly cannot flood the log.
             let is_written = permitted("panic", &place, &text);
             *LATEST.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.clone());
-            // A panic within a panic's report finds it lent.
+            // A panic while reporting a panic finds it borrowed.
             LAST.with(|last| last.try_borrow_mut().map(|mut last| *last = Some(text)).ok());
             if is_written {
                 before(info);
@@ -54,26 +53,26 @@ pub fn install_panic_hook() {
     });
 }
 
-/// Panics of this process since [`install_panic_hook`], whatever became of them: each is a defect.
+/// Number of panics of this process since [`install_panic_hook`], caught or not: each is a defect.
 pub fn panics() -> u64 {
     PANICS.load(Ordering::Relaxed)
 }
 
-/// What the last panic of this thread said, and where; for code that runs while a thread unwinds, or has caught it.
+/// Message and location of this thread's last panic; for code that runs while the thread unwinds, or has caught it.
 pub fn last_panic_of_thread() -> String {
     LAST.with(|last| last.borrow().clone()).unwrap_or_else(|| "a panic".to_owned())
 }
 
-/// What a caught panic said, and where, if it was this thread's.
+/// The message of a caught panic, with its location if it was this thread's.
 fn words(payload: &(dyn Any + Send)) -> String {
     let text = text_of(payload);
-    // A panic that was carried here from another thread is not the last one of this one.
+    // A panic resumed from another thread is not this thread's last one.
     LAST.with(|last| last.borrow().clone())
         .filter(|last| last.starts_with(text))
         .unwrap_or_else(|| text.to_owned())
 }
 
-/// What a blocking task has answered; a panic of it continues here, where it is noticed.
+/// The result of a blocking task; resumes its panic here, where it is noticed.
 ///
 /// # Errors
 /// The runtime ended before the task did.
@@ -84,7 +83,7 @@ pub fn resume_panic<T>(joined: Result<T, JoinError>) -> io::Result<T> {
     })
 }
 
-/// What the latest panic of any thread said: for whoever finds what a panic has left behind.
+/// The message of the latest panic of any thread, for code that finds the consequences of a panic.
 pub fn latest_panic() -> String {
     let latest = LATEST.lock().unwrap_or_else(PoisonError::into_inner).clone();
     latest.unwrap_or_else(|| "a panic".to_owned())
@@ -95,7 +94,7 @@ fn text_of(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a message")
 }
 
-/// Runs a future; a panic of it is the error, in words. What it has borrowed is given back by then.
+/// Runs a future; if it panics, returns the message as the error. Its borrows have ended by then.
 pub async fn catch<F: Future>(task: F) -> Result<F::Output, String> {
     install_panic_hook();
     let mut task = pin!(task);
@@ -107,16 +106,16 @@ pub async fn catch<F: Future>(task: F) -> Result<F::Output, String> {
     .await
 }
 
-/// Runs the body of a thread; a panic of it is the error, in words.
+/// Runs the body of a thread; if it panics, returns the message as the error.
 ///
 /// # Errors
-/// What the panic said.
+/// The message of the panic.
 pub fn catch_thread<T>(body: impl FnOnce() -> T) -> Result<T, String> {
     install_panic_hook();
     catch_unwind(AssertUnwindSafe(body)).map_err(|panic| words(&*panic))
 }
 
-/// Who watches over a server's tasks. Share it in an `Arc`.
+/// Supervises a server's tasks. Share it in an `Arc`.
 #[derive(Debug)]
 pub struct Supervisor {
     failure: watch::Sender<Option<Arc<str>>>,
@@ -131,8 +130,8 @@ impl Default for Supervisor {
 }
 
 impl Supervisor {
-    /// Runs a task that must live as long as the server. When it panics, ends or is dropped before its time, `failed` is
-    /// called with the reason, and [`Supervisor::failed`] completes.
+    /// Runs a task that must live as long as the server. If it panics, or ends or is dropped too early, calls `failed`
+    /// with the reason and completes [`Supervisor::failed`].
     pub fn task<F: Future, C: FnOnce(&str)>(
         self: &Arc<Self>,
         name: &str,
@@ -146,27 +145,27 @@ impl Supervisor {
         }
     }
 
-    /// An ordered stop begins: tasks may end from here on. A panic still counts.
+    /// Begins an orderly shutdown: tasks may end from now on. A panic still counts as a failure.
     pub fn begin_shutdown(&self) {
         self.shutting_down.store(true, Ordering::Release);
     }
 
-    /// Why the server can no longer do its work, for `/healthz`.
+    /// Why the server can no longer work, for `/healthz`.
     pub fn failure(&self) -> Option<Arc<str>> {
         self.failure.borrow().clone()
     }
 
-    /// Completes with the reason when a task has failed.
+    /// Waits until a task has failed; returns the reason.
     pub async fn failed(&self) -> Arc<str> {
         let mut failure = self.failure.subscribe();
         match failure.wait_for(Option::is_some).await.map(|why| why.clone()) {
             Ok(Some(why)) => why,
-            // The sender lives in `self`.
+            // Unreachable: the sender lives in `self`.
             Ok(None) | Err(_) => std::future::pending().await,
         }
     }
 
-    /// Something of the server has failed that is no task of its own; the first reason counts.
+    /// Reports a failure of something other than a supervised task; the first reason counts.
     pub fn report(&self, why: &str) {
         tracing::error!("{why}");
         self.failure.send_if_modified(|failure| {
@@ -177,11 +176,11 @@ impl Supervisor {
     }
 }
 
-/// Notices the end of a task, however it comes.
+/// Notices the end of a task, whatever the cause.
 struct Watch<F: FnOnce(&str)> {
     supervisor: Arc<Supervisor>,
     name: String,
-    /// `None` once the end is dealt with.
+    /// `None` once the end is handled.
     failed: Option<F>,
 }
 
@@ -195,7 +194,7 @@ impl<F: FnOnce(&str)> Watch<F> {
         let why = match panic {
             Some(panic) => format!("the task {:?} panicked: {panic}", self.name),
             None if self.supervisor.shutting_down.load(Ordering::Acquire) => return,
-            None => format!("the task {:?} ended, which it must not before the server stops", self.name),
+            None => format!("the task {:?} ended before the server stopped", self.name),
         };
         self.supervisor.report(&why);
         failed(&why);
@@ -212,7 +211,7 @@ impl<F: FnOnce(&str)> Drop for Watch<F> {
 mod tests {
     use super::*;
 
-    /// What is told of a task: by the callback, and by the supervisor.
+    /// The failures of a task reported by the callback and by the supervisor.
     async fn told(
         begin_shutdown: bool,
         task: impl Future<Output = ()>,
@@ -238,13 +237,13 @@ mod tests {
         assert!(panics() > before);
         let (called, failure) = told(false, async {}).await;
         assert!(called.unwrap().contains("ended") && failure.is_some());
-        // At its time an end is none, a panic still is.
+        // During shutdown, an end is not a failure, but a panic still is.
         assert_eq!(told(true, async {}).await, (None, None));
         assert!(told(true, async { panic!("late") }).await.1.is_some());
     }
 
     #[tokio::test]
-    async fn a_task_that_is_dropped_is_noticed_and_the_first_reason_stays() {
+    async fn a_dropped_task_is_noticed_and_the_first_reason_stays() {
         let supervisor = Arc::new(Supervisor::default());
         drop(supervisor.task("first", |_| (), std::future::pending::<()>()));
         drop(supervisor.task("second", |_| (), std::future::pending::<()>()));
@@ -257,7 +256,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_of_a_blocking_task_is_one_of_its_caller() {
+    async fn a_panic_of_a_blocking_task_resumes_in_its_caller() {
         assert_eq!(resume_panic(tokio::task::spawn_blocking(|| 7).await).unwrap(), 7);
         let why =
             catch(async { resume_panic(tokio::task::spawn_blocking(|| panic!("read")).await).unwrap() })
@@ -266,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn a_thread_that_panics_says_why() {
+    fn the_message_of_a_panicking_thread_is_returned() {
         assert_eq!(catch_thread(|| 7), Ok(7));
         let why = catch_thread(|| panic::panic_any(7_u8)).unwrap_err();
         assert!(why.starts_with("a panic without a message at "), "{why}");

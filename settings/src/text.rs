@@ -1,10 +1,10 @@
-//! Text that others wrote, made safe to show: a terminal, a spreadsheet and a log show it, and do not obey it.
+//! Makes foreign text safe to display: a terminal, a spreadsheet and a log show it, but do not interpret it.
 
-/// What stands in the place of a character that is not shown.
+/// Replaces characters that are not shown.
 pub const REPLACEMENT: char = '\u{fffd}';
 
-/// Whether a character acts on what shows it: control characters, separators of lines, and the marks that turn the
-/// direction of writing or cannot be seen. What joins letters of a script (U+200C, U+200D) is none.
+/// Whether a character affects its display: control characters, line separators, and marks that change the writing
+/// direction or are invisible. Joiners of letters (U+200C, U+200D) are not included.
 pub fn is_unprintable(character: char) -> bool {
     character.is_control()
         || matches!(
@@ -14,19 +14,19 @@ pub fn is_unprintable(character: char) -> bool {
         )
 }
 
-/// The text with [`REPLACEMENT`] in the place of each acting character.
+/// The text with [`REPLACEMENT`] in place of each unprintable character.
 pub fn printable(text: &str) -> String {
     text.chars().map(|character| if is_unprintable(character) { REPLACEMENT } else { character }).collect()
 }
 
-/// The lines of a text joined by `; `, and then [`printable`].
+/// The lines of a text joined by `; `, made [`printable`].
 pub fn one_line(text: &str) -> String {
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     printable(&lines.join("; "))
 }
 
-/// How many letters must be inserted, removed or exchanged to make one text of the other. Its cost is the product of
-/// the lengths: callers bound both.
+/// Levenshtein distance: the number of characters to insert, remove or replace to turn one text into the other. Its
+/// cost is the product of the lengths, so callers must bound both.
 pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_not_shown() {
+    fn unprintable_characters_are_replaced() {
         assert_eq!(
             printable("a\u{202e}b\u{7}c\u{9b}31m\u{feff}d\u{2066}é日"),
             "a\u{fffd}b\u{fffd}c\u{fffd}31m\u{fffd}d\u{fffd}é日"
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn distances_are_counted_in_letters() {
+    fn distances_count_changed_characters() {
         for (a, b, letters) in
             [("", "", 0), ("abc", "", 3), ("abc", "abc", 0), ("abc", "axc", 1), ("ab", "ba", 2)]
         {

@@ -6,14 +6,14 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Why a text is no duration or size.
+/// Why a text is not a valid duration or size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnitError {
-    /// No duration; holds the text.
-    #[error("{0:?} is no duration: write numbers with their units, for example 250ms, 10s, 5m, 1h 30m, 30d")]
+    /// Not a duration; holds the text.
+    #[error("{0:?} is not a duration: write numbers with units, for example 250ms, 10s, 5m, 1h 30m, 30d")]
     Duration(String),
-    /// No byte size.
-    #[error("{0:?} is no size: write for example 65536, 64KiB, 256MiB, 2GiB, 10GB")]
+    /// Not a byte size; holds the text.
+    #[error("{0:?} is not a size: write, for example, 65536, 64KiB, 256MiB, 2GiB, 10GB")]
     Size(String),
 }
 
@@ -27,7 +27,7 @@ impl HumanDuration {
         Self(Duration::from_secs(seconds))
     }
 
-    /// Whole milliseconds, rounded down and capped to the range of the type.
+    /// Whole milliseconds, rounded down and clamped to the range of the type.
     pub fn as_millis(self) -> i64 {
         i64::try_from(self.0.as_millis()).unwrap_or(i64::MAX)
     }
@@ -41,10 +41,10 @@ impl FromStr for HumanDuration {
     }
 }
 
-/// Reads a duration as [`HumanDuration`] does; for flags of programs without layers of settings.
+/// Parses a duration like [`HumanDuration`]; for flags of programs without layered settings.
 ///
 /// # Errors
-/// The text is none; the error says what one looks like.
+/// The text is not a duration; the error shows examples.
 pub fn parse_duration(text: &str) -> Result<Duration, UnitError> {
     humantime::parse_duration(text.trim()).map_err(|_| UnitError::Duration(text.to_owned()))
 }
@@ -73,12 +73,12 @@ impl ByteSize {
         ("tb", 1_000_000_000_000),
     ];
 
-    /// A number of 1,048,576 bytes.
+    /// A number of mebibytes (1,048,576 bytes).
     pub const fn mib(count: u64) -> Self {
         Self(count << 20)
     }
 
-    /// For lengths in memory; capped to the range of the type.
+    /// For lengths in memory; clamped to the range of the type.
     pub fn as_usize(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
@@ -109,7 +109,7 @@ impl fmt::Display for ByteSize {
     }
 }
 
-/// Serde by way of the text.
+/// Serializes and deserializes as text.
 macro_rules! as_text {
     ($type:ident, $expects:literal $(, $number:ident)?) => {
         impl Serialize for $type {
@@ -133,7 +133,7 @@ macro_rules! as_text {
                     }
                     $(
                         fn $number<E: de::Error>(self, number: i64) -> Result<$type, E> {
-                            u64::try_from(number).map($type).map_err(|_| E::custom("a size is not negative"))
+                            u64::try_from(number).map($type).map_err(|_| E::custom("a size must not be negative"))
                         }
                     )?
                 }
@@ -169,12 +169,12 @@ mod tests {
         assert_eq!("250ms".parse::<HumanDuration>().unwrap().as_millis(), 250);
         for text in ["", "10", "ten seconds", "-1s"] {
             let message = text.parse::<HumanDuration>().unwrap_err().to_string();
-            assert!(message.contains("is no duration") && message.contains("10s"), "{message}");
+            assert!(message.contains("is not a duration") && message.contains("10s"), "{message}");
         }
     }
 
     #[test]
-    fn what_is_shown_reads_back() {
+    fn formatting_and_parsing_round_trip() {
         for bytes in [0, 1, 1_023, 1_024, 5 << 20, (5 << 20) + 1, u64::MAX] {
             assert_eq!(ByteSize(bytes).to_string().parse(), Ok(ByteSize(bytes)));
         }

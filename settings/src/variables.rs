@@ -1,9 +1,9 @@
-//! Environment variables beside the command line: unknown names are refused, and a wrong value is blamed on its variable.
+//! Environment variables: refuses unknown names, and reports a wrong value under the name of its variable.
 //!
-//! A misspelt variable would pass without a word, and the server would run with a default. So every variable under
-//! the program's prefix must be one of its own, and so must every name that is almost one of them, in capitals or not. Variables of the other
-//! programs are left alone, because all may share one environment, and so are those that Kubernetes makes for a Service of
-//! the program's name.
+//! A misspelt variable would otherwise be ignored silently, and the server would run with a default. So every variable
+//! with the program's prefix must be a known one, and names that nearly match a known one are refused too, in upper or
+//! lower case. Variables of the other programs are ignored, because all may share one environment, and so are those
+//! that Kubernetes sets for a Service with the program's name.
 
 use std::{
     collections::BTreeMap,
@@ -22,18 +22,18 @@ use crate::{
     text::distance,
 };
 
-/// Names that differ in so many letters are taken for a misspelling, wherever the letters are.
+/// Names up to this distance from a known one count as misspellings.
 const ALMOST: usize = 2;
-/// A nearest name is suggested up to this distance.
+/// The nearest name is suggested up to this distance.
 const NEAR: usize = 5;
-/// What names that may be a misspelling of ours begin with.
+/// Prefix of names that may be misspellings of ours.
 const FAMILY: &str = "CATCH";
 /// Variables of `catchment`, which may share an environment with servers.
 const OF_OPERATORS: [&str; 2] = ["CATCHMENT_AGGREGATOR", "CATCHMENT_IDENTITY"];
-/// What variables of all programs begin with.
+/// Common prefix of the variables of all programs.
 const SHARED: &str = "CATCHMENT_";
 
-/// Which settings came from variables, to blame them by that name.
+/// The settings that came from variables, to name these in errors.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sources(BTreeMap<String, String>);
 
@@ -54,7 +54,7 @@ impl Sources {
         Self(sources)
     }
 
-    /// A message that begins with a flag, with the name of the variable in its place if the value came from there.
+    /// A message that begins with a flag; if the value came from a variable, with its name in place of the flag.
     pub fn named(&self, message: &str) -> String {
         let named = self.0.iter().find_map(|(key, variable)| {
             let rest = message.strip_prefix("--")?.strip_prefix(key.replace('_', "-").as_str())?;
@@ -63,7 +63,7 @@ impl Sources {
         named.unwrap_or_else(|| message.to_owned())
     }
 
-    /// An error about the value of a key as wrong usage: under its variable's name, if the value came from there.
+    /// Wraps an error about the value of a key as a usage error, prefixed with its variable if the value came from one.
     pub fn blame(&self, key: Option<&str>, error: impl Into<anyhow::Error>) -> anyhow::Error {
         let variable = key.and_then(|key| self.0.get(&key.replace('.', "_")));
         let error = error.into();
@@ -74,16 +74,17 @@ impl Sources {
     }
 }
 
-/// Parses the command line and the variables. Help and version end the process, as clap does it.
+/// Parses the command line and the variables. `--help` and `--version` end the process, as usual with clap.
 ///
-/// `prefix` (`CATCHMENT_GATEWAY_`) is the program's own: under it, unknown variables are refused.
+/// `prefix` is the program's own prefix (`CATCHMENT_GATEWAY_`): unknown variables with it are refused.
 ///
 /// # Errors
-/// An unknown variable, or flags or values that cannot be: wrong usage, in one line.
+/// An unknown variable, or invalid flags or values: a usage error in one line.
 pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     let (mut command, arguments) = (T::command(), env::args_os().collect::<Vec<_>>());
     let parsed = command.try_get_matches_from_mut(&arguments);
-    // Help and version come whatever is set; what is missing may be so because its variable is misspelt.
+    // Help and version work whatever is set. A missing argument is reported after unknown variables, because its
+    // variable may be misspelt.
     let asked = |error: &clap::Error| !error.use_stderr();
     if !parsed.as_ref().is_err_and(asked)
         && let Some(line) = unknown(&known(&command), prefix, env::vars_os())
@@ -110,8 +111,8 @@ pub fn parse<T: Parser>(prefix: Option<&str>) -> anyhow::Result<(T, Sources)> {
     Ok((parsed, sources))
 }
 
-/// What is wrong with the value of a variable, whatever it is for: text and paths may be empty for clap. Settings of servers
-/// (`is_setting`) are laid over a file, which is UTF-8.
+/// Describes a variable's value that is invalid for any setting: clap accepts empty texts and paths. Settings of
+/// servers (`is_setting`) are merged with a file and must be UTF-8 like it.
 fn unusable(name: &str, value: &OsStr, is_setting: bool) -> Option<String> {
     match value.to_str() {
         Some("") => Some(empty(name)),
@@ -128,17 +129,17 @@ fn not_utf8(name: &str) -> String {
     format!("{name} is not valid UTF-8")
 }
 
-/// A refusal of clap in one line, said of a variable where that is to blame.
+/// A clap error in one line, attributed to a variable if the value came from one.
 fn explained(error: &clap::Error, command: &mut Command, arguments: &[OsString]) -> String {
-    // Arguments of subcommands that were not reached cannot be shown before: the library would panic.
+    // Without this, formatting arguments of subcommands that were not reached would panic in the library.
     command.build();
     blamed(error, command, arguments).unwrap_or_else(|| usage_line(error))
 }
 
-/// What clap says of wrong usage, in one line and without its drawing of the usage, which `--help` has.
+/// Clap's message about wrong usage, in one line and without the usage summary, which `--help` shows.
 fn usage_line(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        return "a command is missing; --help names all".to_owned();
+        return "a command is missing; --help lists them".to_owned();
     }
     let text = error.render().to_string();
     let lines = text.lines().map(str::trim);
@@ -155,18 +156,18 @@ fn usage_line(error: &clap::Error) -> String {
         said.push_str(join);
         said.push_str(line.strip_prefix("error: ").unwrap_or(line));
     }
-    format!("{}; --help tells more", in_words(said))
+    format!("{}; see --help", in_words(said))
 }
 
-/// What the standard library says of a value that cannot be, as users of a program would have it.
+/// Replaces the standard library's messages about invalid values with messages for users.
 fn in_words(mut said: String) -> String {
     for (from, to) in [
-        ("invalid digit found in string", "a whole number is needed"),
+        ("invalid digit found in string", "expected a whole number"),
         ("number too large to fit in target type", "the number is too large"),
         ("number too small to fit in target type", "the number is too small"),
-        ("invalid float literal", "a number is needed"),
-        ("invalid socket address syntax", "an address is needed, as 127.0.0.1:9000"),
-        ("provided string was not `true` or `false`", "true or false is needed"),
+        ("invalid float literal", "expected a number"),
+        ("invalid socket address syntax", "expected an address like 127.0.0.1:9000"),
+        ("provided string was not `true` or `false`", "expected true or false"),
     ] {
         said = said.replace(from, to);
     }
@@ -178,7 +179,7 @@ fn known(command: &Command) -> Vec<String> {
     variables(command).into_iter().map(|(_, name)| name).collect()
 }
 
-/// The same, each after its flag.
+/// The variables of a command and its subcommands, each after its flag.
 fn variables(command: &Command) -> Vec<(String, String)> {
     let own = command.get_arguments().filter_map(|argument| {
         Some((argument.get_long()?.to_owned(), argument.get_env()?.to_str()?.to_owned()))
@@ -186,7 +187,7 @@ fn variables(command: &Command) -> Vec<(String, String)> {
     own.chain(command.get_subcommands().flat_map(variables)).collect()
 }
 
-/// What clap says of a value, said of the variable that it came from; `None`: it came from a flag.
+/// Clap's message about a value, attributed to the variable that it came from; `None` if it came from a flag.
 fn blamed(error: &clap::Error, command: &Command, arguments: &[OsString]) -> Option<String> {
     let given = |flag: &str| {
         let is_flag =
@@ -194,7 +195,7 @@ fn blamed(error: &clap::Error, command: &Command, arguments: &[OsString]) -> Opt
         arguments.iter().any(is_flag)
     };
     if error.kind() == ErrorKind::InvalidUtf8 {
-        // It does not say which.
+        // The error does not say which variable.
         let name = variables(command).into_iter().find_map(|(flag, name)| {
             let broken = env::var_os(&name).is_some_and(|value| value.to_str().is_none());
             (broken && !given(&format!("--{flag}"))).then_some(name)
@@ -220,27 +221,27 @@ fn blamed(error: &clap::Error, command: &Command, arguments: &[OsString]) -> Opt
     }
     let why = match (std::error::Error::source(error), text(ContextKind::ValidValue)) {
         (Some(source), _) => source.to_string(),
-        (None, Some(possible)) => format!("{possible} are possible"),
-        (None, None) => "no such value is possible".to_owned(),
+        (None, Some(possible)) => format!("use one of {possible}"),
+        (None, None) => "the value is invalid".to_owned(),
     };
     let value = if argument.is_hide_env_values_set() { "…" } else { value.as_str() };
     Some(format!("{variable} is {value:?}: {}", in_words(why)))
 }
 
-/// The argument that clap shows so, of a command or its subcommands.
+/// The argument of a command or its subcommands that clap displays as `shown`.
 fn find<'a>(command: &'a Command, shown: &str) -> Option<&'a Arg> {
     let own = command.get_arguments().find(|argument| argument.to_string() == shown);
     own.or_else(|| command.get_subcommands().find_map(|inner| find(inner, shown)))
 }
 
-/// The first variable, by name, that is not known although it looks like one of the program's.
+/// Reports the first variable, by name, that is unknown but looks like one of the program's.
 fn unknown(
     known: &[String],
     prefix: Option<&str>,
     variables: impl Iterator<Item = (OsString, OsString)>,
 ) -> Option<String> {
     let ours = |(name, value): (OsString, OsString)| {
-        // What is no UTF-8 is shown with replacements, and never a name of ours.
+        // A name that is not UTF-8 gets replacement characters and never equals one of ours.
         let name = name.to_string_lossy().into_owned();
         let upper = name.to_ascii_uppercase();
         if known.contains(&name) || !upper.starts_with(FAMILY) {
@@ -251,33 +252,33 @@ fn unknown(
         let bare = name.strip_prefix(SHARED).filter(|_| !OF_OPERATORS.contains(&&*name));
         let full = bare.and_then(|bare| Some(format!("{}{bare}", prefix?)));
         if let Some(known) = known.iter().find(|known| Some(*known) == full.as_ref()) {
-            // One of the program's own without its name.
+            // One of the program's own variables without the program's name.
             return Some(misspelt(&name, known));
         }
         let foreign = rest.is_none_or(|rest| is_of_a_service(rest, &value));
         if foreign && distance > ALMOST {
             return None;
         }
-        // One that all programs have has no prefix of one.
+        // A variable shared by all programs, with one program's prefix added.
         let shared = rest.map(|rest| format!("{SHARED}{rest}"));
         if let Some(known) = known.iter().find(|known| Some(*known) == shared.as_ref()) {
             (distance, nearest) = (0, known);
         }
-        // Of a short name, what differs in half of its letters is another one.
+        // A short name that differs in half of its letters is a different name.
         let is_near = distance <= NEAR && rest.is_none_or(|rest| 2 * distance <= rest.len());
         Some(match is_near {
             true => misspelt(&name, nearest),
-            false => format!("there is no variable {name}; --help names all: correct it, or remove it"),
+            false => format!("unknown variable {name}: correct or remove it; --help lists all"),
         })
     };
     variables.filter_map(ours).min()
 }
 
 fn misspelt(name: &str, nearest: &str) -> String {
-    format!("there is no variable {name}: did you mean {nearest}? Correct it, or remove it")
+    format!("unknown variable {name}: did you mean {nearest}? Correct or remove it")
 }
 
-/// Whether a variable is one of those that Kubernetes, or links of Docker, make for a service of this name.
+/// Whether a variable is one that Kubernetes, or Docker links, set for a service with this name.
 fn is_of_a_service(rest: &str, value: &OsStr) -> bool {
     let words: Vec<&str> = rest.split('_').collect();
     let protocol = |word: &str| ["TCP", "UDP", "SCTP"].contains(&word);

@@ -1,8 +1,8 @@
-//! Many devices at once, from a CSV file with the header `site,name`.
+//! Issues many devices at once, from a CSV file with the header `site,name`.
 //!
-//! The whole file is checked before the first certificate is made. Work goes in groups, each under the lock,
-//! with one ledger write and one wait for the disk, then all folders of the group appear. A row whose identity folder exists is skipped, so an interrupted run is
-//! resumed by the same command.
+//! The whole file is checked before the first certificate is made. Rows are processed in groups. Each group holds the
+//! lock, takes one ledger write and one sync of the disk, and then its folders appear. A row whose identity folder
+//! exists is skipped, so the same command resumes an interrupted run.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -19,19 +19,19 @@ use crate::{
     files::{self, StagedFolder},
 };
 
-/// Rows under one lock: enough to share the waits for the disk, few enough for others to get the lock in
-/// between and for the progress bar to move.
+/// Rows per group: enough to share syncs, few enough to let others take the lock in between and to move the progress
+/// bar.
 const GROUP: usize = 128;
 
 /// Largest CSV file, in bytes: some million rows.
 const CSV_BYTES_MAX: u64 = 64 << 20;
 
-/// What a run did.
+/// Result of a run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BulkReport {
     /// Identities made.
     pub issued: u64,
-    /// Rows whose identity existed.
+    /// Rows skipped because their identity existed.
     pub skipped: u64,
 }
 
@@ -45,8 +45,8 @@ struct Row {
 /// Reads and checks all rows.
 ///
 /// # Errors
-/// The file cannot be read, its header is not `site,name`, or a row breaks the rule for names; the message
-/// has file and line.
+/// The file cannot be read, its header is not `site,name`, or a row violates the rule for names; the message
+/// names file and line.
 pub fn read_rows(path: &Path) -> Result<Vec<DeviceId>, AuthorityError> {
     let content = files::read_bytes(path, CSV_BYTES_MAX)?;
     let refuse = |line: Option<u64>, reason: String| AuthorityError::Content {
@@ -67,7 +67,7 @@ pub fn read_rows(path: &Path) -> Result<Vec<DeviceId>, AuthorityError> {
     while reader.read_record(&mut record).map_err(|error| {
         refuse(
             error.position().map(csv::Position::line),
-            "it does not have the two columns site and name".to_owned(),
+            "the row does not have the two columns site and name".to_owned(),
         )
     })? {
         let line = record.position().map(csv::Position::line);
@@ -84,7 +84,7 @@ impl Authority {
     /// Makes an identity for each device that has none yet. `progress` is called with the number of rows done.
     ///
     /// # Errors
-    /// As [`Self::issue`]; what was made until then stays, and the same call goes on from there.
+    /// As [`Self::issue`]; the identities made so far stay, and the same call continues from there.
     pub fn issue_devices(
         &self,
         devices: &[DeviceId],
@@ -131,7 +131,7 @@ impl Authority {
         Ok((issued, skipped))
     }
 
-    /// Writes all folders, waits once for the disk, and lets them appear.
+    /// Writes all folders, syncs once, and makes them appear.
     fn write_identities(&self, prepared: Vec<Prepared>) -> Result<(), AuthorityError> {
         let crl = self.crl_pem()?;
         let mut staged = Vec::with_capacity(prepared.len());

@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::lifetimes::DAYS_MAX;
 use crate::{Identity, IdentityError, Serial, files::FileError};
 
-/// Why the authority could not do what it was asked.
+/// Why an operation of the authority failed.
 #[derive(Debug, thiserror::Error)]
 pub enum AuthorityError {
-    /// There is no root in the folder.
+    /// The folder has no root.
     #[error("{path} is missing, so there is no root here; make one with `catchment-certs init --dir {dir}`")]
     NoRoot {
         /// The root's certificate or key.
@@ -18,24 +18,24 @@ pub enum AuthorityError {
         /// The PKI folder.
         dir: PathBuf,
     },
-    /// The root's certificate is there without its key.
+    /// The folder has the root's certificate without its key.
     #[error(
-        "{path} is missing beside ca.pem: bring it back from its backup, or work in the folder that has it; if it is lost, make a new root in \
+        "{path} is missing next to ca.pem: restore it from a backup, or work in the folder that has it; if it is lost, make a new root in \
          another folder (`catchment-certs init --dir NEW`) and issue every identity again there"
     )]
     NoKey {
         /// The root's key.
         path: PathBuf,
     },
-    /// There is a root in the folder already.
+    /// The folder already has a root.
     #[error("{path} exists, and a root is never overwritten; choose another --dir")]
     RootExists {
-        /// What is there.
+        /// The existing file.
         path: PathBuf,
     },
     /// The folder has a root's key without its certificate.
     #[error(
-        "{path} exists without a ca.pem beside it: put ca.pem back, or if an `init` was interrupted, remove the folder"
+        "{path} exists without a ca.pem next to it: put ca.pem back, or if an `init` was interrupted, remove the folder"
     )]
     HalfRoot {
         /// The root's key.
@@ -44,7 +44,7 @@ pub enum AuthorityError {
     /// A file cannot be read or written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// A file does not hold what it should.
+    /// A file's contents are invalid.
     #[error("{path}: {reason}")]
     Content {
         /// The file.
@@ -52,26 +52,26 @@ pub enum AuthorityError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// The place of a new identity is taken.
+    /// The location of a new identity is occupied.
     #[error(
         "{path} exists, and an identity is never overwritten; `catchment-certs renew` makes a new certificate for it"
     )]
     IdentityExists {
-        /// What is there.
+        /// The existing file.
         path: PathBuf,
     },
-    /// A server's certificate without host names would be of no use.
+    /// A server's certificate without host names would be useless.
     #[error(
-        "a certificate for {0} needs at least one --host, the DNS name or IP address that others connect to"
+        "a certificate for {0} needs at least one --host, the DNS name or IP address that peers connect to"
     )]
     NoHost(Identity),
     /// A client's certificate names no hosts.
-    #[error("a certificate for {0} names no hosts, since nobody connects to it; leave --host out")]
+    #[error("a certificate for {0} names no hosts, because it accepts no connections; leave --host out")]
     Hosts(Identity),
-    /// The validity asked for is zero or too long.
+    /// The requested validity is zero or too long.
     #[error("a validity of {days} days is not possible; use 1 to {DAYS_MAX}")]
     Days {
-        /// What was asked for.
+        /// The requested validity.
         days: u64,
     },
     /// The certificate would outlive its root.
@@ -79,27 +79,27 @@ pub enum AuthorityError {
         "the root ends on {root_end}, before the certificate would; use --days {days_left} or less, or make a new root"
     )]
     OutlivesRoot {
-        /// The root's end.
+        /// End of the root's validity.
         root_end: Timestamp,
         /// Whole days until then.
         days_left: u64,
     },
-    /// Nothing in the ledger fits what is to be revoked or renewed.
-    #[error("the ledger {path} knows no certificate {what}; see `catchment-certs list`")]
+    /// The ledger has no certificate that matches the request to revoke or renew.
+    #[error("the ledger {path} has no certificate {what}; see `catchment-certs list`")]
     Unknown {
         /// The ledger.
         path: PathBuf,
-        /// What was looked for.
+        /// What was requested.
         what: String,
     },
     /// A revoked certificate is not renewed.
     #[error(
-        "certificate {serial} of {identity} is revoked and is not renewed; remove {dir} and issue the identity again, with a new key"
+        "certificate {serial} of {identity} is revoked and cannot be renewed; remove {dir} and issue the identity again, with a new key"
     )]
     Revoked {
         /// Its serial number.
         serial: Serial,
-        /// Whose it is.
+        /// Its identity.
         identity: Identity,
         /// The identity's folder.
         dir: PathBuf,
@@ -112,7 +112,7 @@ pub enum AuthorityError {
         /// What is wrong.
         error: IdentityError,
     },
-    /// The cryptography library refused.
+    /// The cryptography library returned an error.
     #[error("cannot make the certificate: {0}")]
     Crypto(#[from] rcgen::Error),
 }

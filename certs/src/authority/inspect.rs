@@ -1,7 +1,7 @@
-//! What stands in a certificate, a signing request or a revocation list.
+//! Shows the contents of a certificate, a signing request or a revocation list.
 //!
-//! Looks only, and verifies nothing but a request's own signature. Files may come from anywhere: they are read
-//! up to a bound, and control characters in their texts are shown escaped.
+//! Read-only; verifies only a request's own signature. Files may come from anywhere: they are read up to a bound, and
+//! control characters in their texts are escaped.
 
 use std::{
     fmt::{self, Write as _},
@@ -29,16 +29,16 @@ use crate::{
     serial::hex,
 };
 
-/// Largest file that is read, in bytes; revocation lists are the large ones.
+/// Maximum file size in bytes; revocation lists are the large ones.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Most revoked certificates that are listed one by one.
+/// Maximum number of revoked certificates listed one by one.
 const REVOKED_SHOWN_MAX: usize = 1_000;
 
-/// Describes every PEM block of a file (or one DER certificate), one `field: value` a line. A folder stands
-/// for the `cert.pem` in it.
+/// Describes every PEM block of a file (or one DER certificate), with one `field: value` per line. For a folder,
+/// describes its `cert.pem`.
 ///
 /// # Errors
-/// The file cannot be read, or holds nothing of the kind.
+/// The file cannot be read, or contains nothing of the kind.
 pub fn inspect(path: &Path) -> Result<String, AuthorityError> {
     let path = if path.is_dir() { path.join(CERT_FILE) } else { path.to_owned() };
     let content = files::read_bytes(&path, FILE_BYTES_MAX)?;
@@ -129,7 +129,7 @@ fn certificate(der: &[u8], output: &mut Lines) -> Option<()> {
 
 fn request(der: &[u8], output: &mut Lines) -> Option<()> {
     let (_, request) = X509CertificationRequest::from_der(der).ok()?;
-    output.line("type", "signing request (of which only the key is used)");
+    output.line("type", "signing request (only its key is used)");
     output.line("subject", &request.certification_request_info.subject);
     output.line("key", key_type(&request.certification_request_info.subject_pki));
     let genuine = request.verify_signature().is_ok();

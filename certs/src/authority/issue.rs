@@ -1,4 +1,4 @@
-//! Making identities: with a key of our own making, or for the public key of a signing request.
+//! Issues identities: with a new key, or for the public key of a signing request.
 
 use std::{
     path::{Path, PathBuf},
@@ -20,26 +20,26 @@ use crate::{
     serial::hex,
 };
 
-/// Shortest RSA key that is certified, in bits; the TLS library refuses shorter ones.
+/// Minimum length of a certified RSA key, in bits; the TLS library refuses shorter ones.
 const RSA_BITS_MIN: usize = 2048;
 
-/// What identity to make, and how.
+/// Parameters of an identity to issue.
 #[derive(Clone, Debug)]
 pub struct IssueRequest {
-    /// Whose it is.
+    /// The identity that the certificate names.
     pub identity: Identity,
-    /// Hosts that its certificate names: at least one for gateways and aggregators, none for the others.
+    /// Hosts that its certificate names: at least one for gateways and aggregators, none for other roles.
     pub hosts: Vec<Host>,
-    /// How long it is valid; without it, as [`super::default_days`] says.
+    /// Validity; default: [`super::default_days`].
     pub lifetime: Option<Duration>,
-    /// When its validity starts; without it, five minutes ago.
+    /// Start of the validity; default: five minutes ago.
     pub start: Option<SystemTime>,
-    /// The folder that becomes the identity; without it, [`Authority::identity_dir`].
+    /// The identity's folder; default: [`Authority::identity_dir`].
     pub out: Option<PathBuf>,
 }
 
 impl IssueRequest {
-    /// An identity without hosts, with default validity, in its default place.
+    /// An identity without hosts, with default validity, in its default folder.
     pub fn new(identity: Identity) -> Self {
         Self { identity, hosts: Vec::new(), lifetime: None, start: None, out: None }
     }
@@ -53,7 +53,7 @@ impl IssueRequest {
     }
 }
 
-/// An identity that was made.
+/// An issued identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IssuedPaths {
     /// The identity's folder.
@@ -64,7 +64,7 @@ pub struct IssuedPaths {
     pub not_after: Timestamp,
 }
 
-/// A certificate that is signed and not yet in the ledger.
+/// A signed certificate that is not yet in the ledger.
 pub(super) struct Signed {
     pub(super) entry: Issued,
     pub(super) cert_pem: String,
@@ -78,10 +78,10 @@ pub(super) struct Prepared {
 }
 
 impl Authority {
-    /// Makes an identity with a new key. `note` is told what deserves a warning.
+    /// Issues an identity with a new key. Reports warnings to `note`.
     ///
     /// # Errors
-    /// Hosts or validity do not fit the role or the root, the place is taken, or files cannot be written.
+    /// Hosts or validity do not fit the role or the root, the folder is occupied, or files cannot be written.
     pub fn issue(
         &self,
         request: &IssueRequest,
@@ -94,11 +94,11 @@ impl Authority {
         self.write_identity(prepared, self.crl_pem()?.as_deref())
     }
 
-    /// Makes an identity without a private key, for the public key of a signing request in PEM or DER. All
-    /// else in the request is ignored; its signature, which proves that the asker has the key, is checked.
+    /// Issues an identity without a private key, for the public key of a signing request in PEM or DER. Checks the
+    /// request's signature, which proves possession of the key, and ignores everything else in the request.
     ///
     /// # Errors
-    /// As [`Self::issue`]; and a request that is malformed, not signed by its key, or of a weak key.
+    /// As [`Self::issue`]; also if the request is malformed, not signed by its key, or has a weak key.
     pub fn sign(
         &self,
         csr: &Path,
@@ -116,7 +116,7 @@ impl Authority {
         self.write_identity(prepared, self.crl_pem()?.as_deref())
     }
 
-    /// Key and certificate, in memory. The caller holds the lock.
+    /// Makes key and certificate in memory. The caller holds the lock.
     pub(super) fn prepare(
         &self,
         request: &IssueRequest,
@@ -153,7 +153,7 @@ impl Authority {
         Ok(Signed { entry, cert_pem: certificate.pem() })
     }
 
-    /// Puts certificates into the ledger, durably; comes before [`Self::write_identity`]. The caller holds the lock.
+    /// Records certificates in the ledger, durably; must precede [`Self::write_identity`]. The caller holds the lock.
     pub(super) fn record(
         &self,
         prepared: &[Prepared],
@@ -164,8 +164,8 @@ impl Authority {
         Ok(self.ledger()?.append(&entries, note)?)
     }
 
-    /// Writes an identity that is in the ledger: its folder whole; or, where the user has one that holds other
-    /// things, the files into it, the certificate last. The caller holds the lock.
+    /// Writes an identity that is in the ledger: a complete folder, or, if the user's folder already holds other files,
+    /// the identity's files into it, the certificate last. The caller holds the lock.
     pub(super) fn write_identity(
         &self,
         prepared: Prepared,
@@ -198,7 +198,7 @@ impl Authority {
         contents
     }
 
-    /// The folder that the request wants, if none of `taken` lies there.
+    /// The folder for the request, if it contains none of the files `taken`.
     fn free_dir(&self, request: &IssueRequest, taken: &[&str]) -> Result<PathBuf, AuthorityError> {
         let dir = request.out.clone().unwrap_or_else(|| self.identity_dir(&request.identity));
         match taken.iter().map(|name| dir.join(name)).find(|path| path.symlink_metadata().is_ok()) {
@@ -208,7 +208,7 @@ impl Authority {
     }
 }
 
-/// SHA-256 of a certificate in hexadecimal digits. Every provider has that hash: TLS 1.3 demands it.
+/// SHA-256 of a certificate in hexadecimal digits. Every provider has that hash: TLS 1.3 requires it.
 pub(super) fn fingerprint(der: &[u8]) -> String {
     sha256(der).map(|hash| hex(&hash)).unwrap_or_default()
 }
@@ -221,16 +221,16 @@ fn read_csr(path: &Path) -> Result<SubjectPublicKeyInfo, AuthorityError> {
         Ok((_, pem)) if matches!(pem.label.as_str(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST") => {
             pem.contents
         }
-        Ok((_, pem)) => return Err(refuse(format!("a {} and no signing request", pem.label))),
+        Ok((_, pem)) => return Err(refuse(format!("a {}, not a signing request", pem.label))),
         Err(_) => content,
     };
     let (rest, csr) = X509CertificationRequest::from_der(&der)
-        .map_err(|_| refuse("no signing request (PKCS#10) in PEM or DER".into()))?;
+        .map_err(|_| refuse("not a signing request (PKCS#10) in PEM or DER".into()))?;
     if !rest.is_empty() {
         return Err(refuse("bytes follow the signing request".into()));
     }
     csr.verify_signature()
-        .map_err(|_| refuse("the request is not signed by the key that it asks to certify".into()))?;
+        .map_err(|_| refuse("the request is not signed by the key to be certified".into()))?;
     let key = &csr.certification_request_info.subject_pki;
     if let Ok(PublicKey::RSA(rsa)) = key.parsed()
         && rsa.key_size() < RSA_BITS_MIN

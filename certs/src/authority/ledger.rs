@@ -1,9 +1,9 @@
-//! What the authority has done: an append-only text file, one JSON object a line.
+//! The record of what the authority has done: an append-only text file, one JSON object per line.
 //!
-//! An entry is durable before the certificate it tells of is handed out, so no certificate can be at large
-//! that could not be revoked. Writers and readers hold the authority's lock. A last line without its end is
-//! what a crash left of an entry whose certificate nobody got: it is cut off and told. Any other line that
-//! cannot be read is an error, because it might be a revocation.
+//! An entry is durable before its certificate is handed out, so every certificate in circulation can be revoked.
+//! Writers and readers hold the authority's lock. A last line without its end was left by a crash, and its certificate
+//! was never handed out: it is cut off and reported. Any other unreadable line is reported, because it might be a
+//! revocation.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,24 +27,24 @@ pub enum Entry {
     Issued(Issued),
     /// A certificate was revoked.
     Revoked {
-        /// When.
+        /// When it was revoked.
         #[serde(with = "text")]
         time: Timestamp,
-        /// Which.
+        /// Its serial number.
         #[serde(with = "text")]
         serial: Serial,
     },
     /// A revocation list was made.
     Crl {
-        /// When.
+        /// When it was made.
         #[serde(with = "text")]
         time: Timestamp,
-        /// Its number, which rises.
+        /// Its number; numbers rise.
         number: u64,
     },
 }
 
-/// A certificate, as the ledger knows it.
+/// A certificate in the ledger.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Issued {
     /// When it was made.
@@ -53,7 +53,7 @@ pub struct Issued {
     /// Its serial number.
     #[serde(with = "text")]
     pub serial: Serial,
-    /// What its holder may do.
+    /// The holder's role.
     #[serde(with = "text")]
     pub role: Role,
     /// The holder's site, for the roles that have one.
@@ -73,16 +73,16 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Whether the certificate is one of this identity.
+    /// Whether the certificate belongs to this identity.
     pub fn is_of(&self, identity: &Identity) -> bool {
         self.role == identity.role() && self.site.as_ref() == identity.site() && &self.name == identity.name()
     }
 }
 
-/// Lines that cannot be read are named one by one up to this number.
+/// Maximum number of unreadable lines reported one by one.
 const NOTED_MAX: u64 = 10;
 
-/// What all entries together say.
+/// The combined contents of all entries.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     /// All certificates, in the order in which they were made.
@@ -91,7 +91,7 @@ pub struct History {
     pub revoked: HashMap<Serial, Timestamp>,
     /// Number of the newest revocation list, 0 when there is none.
     pub crl_number: u64,
-    /// Lines that cannot be read. What they said is not known: it may be a certificate or a revocation.
+    /// Number of unreadable lines. Each may be a certificate or a revocation.
     pub damaged: u64,
 }
 
@@ -106,7 +106,7 @@ impl History {
         }
     }
 
-    /// Serial numbers of certificates whose identity got a newer one since, that is not revoked.
+    /// Serial numbers of certificates whose identity has a newer one that is not revoked.
     pub fn replaced(&self) -> HashSet<&Serial> {
         let mut newer = HashSet::new();
         let mut replaced = HashSet::new();
@@ -138,14 +138,14 @@ impl Ledger {
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Opens a ledger that is only read.
+    /// Opens a ledger for reading only.
     pub(crate) fn open_to_read(path: &Path) -> Result<Self, FileError> {
         let file = File::open(path).map_err(FileError::at("open", path))?;
         Ok(Self { path: path.to_owned(), file })
     }
 
-    /// Reads all entries. A last line without its end and lines that cannot be read are left out, and told by `note`:
-    /// one bad line must not keep anybody from revoking.
+    /// Reads all entries. Skips a torn last line and unreadable lines and reports them to `note`: one bad line must not
+    /// prevent revocations.
     pub(crate) fn read(&mut self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {
         let mut text = Vec::new();
         self.file.seek(SeekFrom::Start(0)).map_err(FileError::at("read", &self.path))?;
@@ -171,12 +171,12 @@ impl Ledger {
             }
         }
         if history.damaged > NOTED_MAX {
-            note(format!("{}: {} lines cannot be read in all", self.path.display(), history.damaged));
+            note(format!("{}: {} lines in total cannot be read", self.path.display(), history.damaged));
         }
         Ok(history)
     }
 
-    /// Appends entries and makes them durable. A torn last line is cut off before, and told by `note`.
+    /// Appends entries and makes them durable. First cuts off a torn last line and reports it to `note`.
     pub(crate) fn append(
         &mut self,
         entries: &[Entry],
@@ -198,7 +198,7 @@ impl Ledger {
         (&self.file).write_all(&lines).and_then(|()| self.file.sync_all()).map_err(at("append to"))
     }
 
-    /// Length of the whole lines, and of what follows the last of them, in bytes.
+    /// Length of the complete lines, and of the bytes after them.
     fn torn_tail(&mut self) -> Result<(u64, usize), FileError> {
         const BLOCK: u64 = 4096;
         let at = || FileError::at("read", &self.path);
@@ -220,21 +220,21 @@ impl Ledger {
 
     fn damaged_note(&self, line: usize, error: &serde_json::Error) -> String {
         format!(
-            "{} line {line} cannot be read and is left out: {error}; it may be a certificate or a revocation, so restore the \
-             line from a backup; until then, what crl.pem revokes stays revoked",
+            "{} line {line} cannot be read and is skipped: {error}; it may be a certificate or a revocation, so restore the \
+             line from a backup; until then, certificates on crl.pem stay revoked",
             self.path.display()
         )
     }
 
     fn torn_note(&self, bytes: usize) -> String {
         format!(
-            "{}: the last line ({bytes} bytes) was torn by a crash and is left out; no certificate was handed out for it",
+            "{}: the last line ({bytes} bytes) was torn by a crash and is skipped; its certificate was never handed out",
             self.path.display()
         )
     }
 }
 
-/// Values that are written as their `Display` text and read by their `FromStr`.
+/// Serializes values with `Display` and deserializes them with `FromStr`.
 mod text {
     use std::{fmt::Display, str::FromStr};
 
@@ -253,7 +253,7 @@ mod text {
     }
 }
 
-/// The same for values that may be missing.
+/// The same for optional values.
 mod optional_text {
     use std::{fmt::Display, str::FromStr};
 

@@ -6,16 +6,16 @@ use crate::Role;
 
 /// One day.
 pub(crate) const DAY: Duration = Duration::from_secs(86_400);
-/// Certificates start this much before they are made, for clocks that are behind.
+/// Certificates are back-dated by this much, for peers whose clocks are slow.
 pub(crate) const BACK_DATED: Duration = Duration::from_secs(300);
-/// How long a root is valid unless told otherwise.
+/// Default validity of a root, in days.
 pub const ROOT_DAYS: u32 = 3_650;
-/// How long a revocation list counts as current unless told otherwise.
+/// Default validity of a revocation list, in days.
 pub const CRL_DAYS: u32 = 30;
-/// Longest validity that can be asked for, in days: 100 years.
+/// Maximum validity, in days: 100 years.
 pub const DAYS_MAX: u32 = 36_500;
 
-/// Days of validity of a role's certificates unless told otherwise. People come and go faster than machines.
+/// Default validity of a role's certificates, in days. People change more often than machines.
 pub fn default_days(role: Role) -> u32 {
     match role {
         Role::Device | Role::Gateway | Role::Aggregator => 365,

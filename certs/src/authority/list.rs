@@ -1,4 +1,4 @@
-//! What the ledger knows, as a table or JSON.
+//! Lists the certificates of the ledger, as a table or JSON.
 
 use std::{fmt, path::Path, time::Duration};
 
@@ -9,15 +9,15 @@ use super::{
     Authority, AuthorityError, CA_FILE, History, LEDGER_FILE, LOCK_FILE, Ledger, lock, now, revoke::known,
 };
 
-/// Where a certificate is in its life.
+/// Status of a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Peers accept it.
     Valid,
-    /// Its validity has not begun.
+    /// Its validity has not started.
     NotYetValid,
-    /// Its validity is over.
+    /// Its validity has ended.
     Expired,
     /// It was revoked.
     Revoked,
@@ -42,13 +42,13 @@ impl fmt::Display for Status {
 pub struct ListedCertificate {
     /// Serial number in hexadecimal digits.
     pub serial: String,
-    /// What its holder may do.
+    /// The holder's role.
     pub role: &'static str,
     /// The holder's site, for the roles that have one.
     pub site: Option<String>,
     /// The holder's name.
     pub name: String,
-    /// Where it is in its life.
+    /// Its status.
     pub status: Status,
     /// Start of its validity.
     pub not_before: String,
@@ -60,8 +60,8 @@ pub struct ListedCertificate {
     pub fingerprint: String,
 }
 
-/// All certificates of a PKI folder, by role, site, name and age; with `expiring`, those that end within that time (or
-/// have ended) and whose identity has no newer one. The root's key is not needed, and nothing is written.
+/// All certificates of a PKI folder, sorted by role, site, name and age. With `expiring`, only those that end within
+/// that time (or have ended) and whose identity has no newer one. Needs no root key and writes nothing.
 ///
 /// # Errors
 /// There is no root, or the ledger cannot be read.
@@ -74,7 +74,7 @@ pub fn list(
     if !ca.exists() && !ledger.exists() {
         return Err(AuthorityError::NoRoot { path: ca, dir: dir.to_owned() });
     }
-    // A copy, or one that may not be written, has no writers.
+    // A copy of the folder, or one that cannot be written, has no writers: no lock is needed.
     let _lock = dir.join(LOCK_FILE).exists().then(|| lock(dir).ok());
     let history = known(dir, &mut Ledger::open_to_read(&ledger)?, note)?;
     Ok(rows(&history, now(), expiring))

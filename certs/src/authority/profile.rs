@@ -1,7 +1,7 @@
-//! What stands in each kind of certificate, and for how long. Pure: the clock is an argument.
+//! Contents and validity of each kind of certificate. Pure: the clock is an argument.
 //!
-//! A certificate is made from these profiles alone. Of a signing request only the public key is used, because
-//! rcgen would sign whatever a request asks for, a certificate authority included.
+//! Certificates are made only from these profiles. Of a signing request only the public key is used, because
+//! rcgen would sign whatever a request contains, even a certificate authority.
 
 use std::{fmt, net::IpAddr, ops::Add, str::FromStr, time::Duration};
 
@@ -27,7 +27,7 @@ pub enum Host {
     Ip(IpAddr),
 }
 
-/// Why a text is no [`Host`].
+/// Why a text is not a valid [`Host`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither a DNS name nor an IP address (no scheme, no port)")]
 pub struct HostError(String);
@@ -55,7 +55,7 @@ impl fmt::Display for Host {
     }
 }
 
-/// From when to when a certificate is valid, both included, in whole seconds.
+/// Start and end of a certificate's validity, both inclusive, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Validity {
     pub(crate) not_before: Timestamp,
@@ -78,7 +78,7 @@ impl Validity {
     }
 }
 
-/// A validity in days, checked.
+/// Checks a validity in days.
 ///
 /// # Errors
 /// Zero, or more than [`DAYS_MAX`].
@@ -96,7 +96,7 @@ pub(crate) fn root(
     validity: Validity,
 ) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
-    // A part of the serial tells roots apart that were made for one trust domain, one after the other.
+    // Part of the serial distinguishes successive roots of one trust domain.
     let tail: Vec<u8> = serial.as_bytes().iter().rev().take(4).copied().collect();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Catchment");
@@ -130,8 +130,8 @@ pub(crate) fn leaf(
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages = match identity.role() {
         Role::Device | Role::Operator => vec![ExtendedKeyUsagePurpose::ClientAuth],
-        // A gateway is the server of its devices and the client of its aggregator. An aggregator is a server; as a
-        // client it is known as one, and told that its role may not do what it asks for.
+        // A gateway is the server of its devices and the client of its aggregator. An aggregator is only a server; as a
+        // client it is still authenticated, so that it gets a clear refusal because of its role.
         Role::Gateway | Role::Aggregator => {
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth]
         }
@@ -141,7 +141,7 @@ pub(crate) fn leaf(
     Ok(params)
 }
 
-/// Serial and dates, always both: rcgen's own are the key's hash, and 1975 to 4096.
+/// Sets serial and dates, always both: rcgen's defaults are the key's hash, and 1975 to 4096.
 fn date(params: &mut CertificateParams, serial: &Serial, validity: Validity) {
     params.serial_number = Some(SerialNumber::from_slice(serial.as_bytes()));
     let epoch = rcgen::date_time_ymd(1970, 1, 1);
@@ -149,7 +149,7 @@ fn date(params: &mut CertificateParams, serial: &Serial, validity: Validity) {
     params.not_after = rcgen_time(epoch, validity.not_after);
 }
 
-/// A time in rcgen's type, that of the `time` crate, which this crate need not name: `epoch` is
+/// A time in rcgen's type. Generic, so that this crate need not depend on the `time` crate: `epoch` is
 /// `rcgen::date_time_ymd(1970, 1, 1)`. Times before 1970 become 1970.
 pub(crate) fn rcgen_time<T: Add<Duration, Output = T>>(epoch: T, time: Timestamp) -> T {
     epoch + Duration::from_secs(u64::try_from(time.as_second()).unwrap_or(0))

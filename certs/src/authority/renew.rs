@@ -1,8 +1,8 @@
-//! Renewing: a new certificate for the same key and hosts, in place of the old one.
+//! Renewal: a new certificate for the same key and hosts, in place of the old one.
 //!
-//! Only `cert.pem` changes, in one rename, so key and certificate fit together at every instant, and an
+//! The new `cert.pem` replaces the old one by a rename, so key and certificate match at every instant, and an
 //! identity whose key never left its device is renewed the same way. A revoked certificate is not renewed:
-//! its key is not to be trusted.
+//! its key must not be trusted.
 
 use std::{
     net::IpAddr,
@@ -25,12 +25,12 @@ use crate::{
 };
 
 impl Authority {
-    /// Renews the identity in `dir`, or in its default place. `hosts` replaces the hosts of its certificate
-    /// unless it is empty. The old certificate stays valid until its end.
+    /// Renews the identity in `dir`, by default its default folder. `hosts`, unless empty, replaces the hosts of its
+    /// certificate. The old certificate stays valid until its end.
     ///
     /// # Errors
-    /// The folder holds no certificate of this identity from this root, it is revoked, or the validity does
-    /// not fit the root.
+    /// The folder has no certificate of this identity from this root, the certificate is revoked, or the validity
+    /// exceeds the root's.
     pub fn renew(
         &self,
         identity: &Identity,
@@ -53,7 +53,7 @@ impl Authority {
         let old = certificate::parse(&der).map_err(wrong)?;
         let peer = certificate::peer_from_certificate(&der).map_err(wrong)?;
         if peer.identity != *identity {
-            return Err(content(format!("the certificate is of {}, not of {identity}", peer.identity)));
+            return Err(content(format!("the certificate belongs to {}, not to {identity}", peer.identity)));
         }
         let mut ledger = self.ledger()?;
         let history = self.known(&mut ledger, note)?;
@@ -71,7 +71,7 @@ impl Authority {
         Ok(IssuedPaths { dir, serial: signed.entry.serial, not_after: signed.entry.not_after })
     }
 
-    /// A certificate that this authority never made, or that it revoked, is not renewed.
+    /// Refuses a certificate that this authority did not issue, or has revoked.
     fn check_renewable(
         &self,
         der: &CertificateDer<'_>,
@@ -111,7 +111,7 @@ fn hosts_of(certificate: &X509Certificate<'_>) -> Result<Vec<Host>, IdentityErro
         .collect())
 }
 
-/// 4 or 16 bytes as an address.
+/// An IP address from 4 or 16 bytes.
 pub(super) fn ip_address(bytes: &[u8]) -> Option<IpAddr> {
     let v4 = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
     v4.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()

@@ -1,8 +1,8 @@
-//! Revoking, and the revocation list.
+//! Revocation, and the revocation list.
 //!
-//! A revocation is in the ledger, durably, before the list is made; a list can always be made again from the
-//! ledger. Its number rises with every list. The list goes to `PKI/crl.pem` and to the identities of servers and
-//! operators that lie in the PKI folder; other copies are the user's to renew.
+//! A revocation is durable in the ledger before the list is made; a list can always be made again from the ledger.
+//! Every list has a higher number than the one before. The list is written to `PKI/crl.pem` and to the identities of
+//! servers and operators in the PKI folder; the user must update other copies.
 
 use std::{
     collections::HashMap,
@@ -28,7 +28,7 @@ use crate::{
     folder::{CERT_FILE, CRL_FILE, pem_reason},
 };
 
-/// Certificates stay on the list this much longer than they are valid, for clocks that are behind.
+/// Certificates stay on the list this much longer than they are valid, for servers whose clocks are slow.
 const KEPT_AFTER_END: Duration = DAY.saturating_mul(30);
 
 /// What to revoke.
@@ -36,30 +36,30 @@ const KEPT_AFTER_END: Duration = DAY.saturating_mul(30);
 pub enum RevokeWhat {
     /// One certificate.
     Serial(Serial),
-    /// Every certificate of an identity that has not expired.
+    /// Every unexpired certificate of an identity.
     Identity(Identity),
 }
 
-/// What was revoked, and where the list went.
+/// Result of a revocation, and of writing the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RevokeReport {
     /// Newly revoked serial numbers.
     pub revoked: Vec<Serial>,
-    /// Serial numbers that were revoked before.
+    /// Serial numbers that were already revoked.
     pub already: Vec<Serial>,
     /// Number of the new list.
     pub crl_number: u64,
-    /// Certificates on the list.
+    /// Number of certificates on the list.
     pub listed: usize,
-    /// Identity folders below the PKI folder whose copy was renewed.
+    /// Number of identity folders in the PKI folder whose copy was updated.
     pub copies: usize,
 }
 
 impl Authority {
-    /// Revokes certificates and renews the list. Revoking twice is no error.
+    /// Revokes certificates and writes a new list. Revoking a certificate twice is not an error.
     ///
     /// # Errors
-    /// The ledger knows nothing of the kind, or files cannot be read or written.
+    /// The ledger has no such certificate, or files cannot be read or written.
     pub fn revoke(
         &self,
         what: &RevokeWhat,
@@ -82,10 +82,10 @@ impl Authority {
             && let RevokeWhat::Identity(identity) = what
             && let Some(serial) = self.serial_in_folder(identity)
         {
-            // Its line may be torn or damaged, or of a ledger that is older than the folder.
+            // Its line may be torn or damaged, or the ledger may be older than the folder.
             let dir = self.identity_dir(identity);
             note(format!(
-                "no line that can be read knows {identity}; {serial} in {} is revoked",
+                "no readable line of the ledger has {identity}; its certificate {serial} in {} is revoked",
                 dir.display()
             ));
             found.push(serial);
@@ -94,10 +94,8 @@ impl Authority {
             && history.damaged > 0
             && let RevokeWhat::Serial(serial) = what
         {
-            // The line that cannot be read may be its own. A revocation too many harms nobody.
-            note(format!(
-                "no line that can be read knows serial number {serial}; it is revoked all the same"
-            ));
+            // An unreadable line may be its own. Revoking too much does no harm.
+            note(format!("no readable line of the ledger has serial number {serial}; it is revoked anyway"));
             found.push(serial.clone());
         }
         if found.is_empty() {
@@ -117,10 +115,10 @@ impl Authority {
         Ok(RevokeReport { revoked, already, ..report })
     }
 
-    /// Makes the list again, current for `days` from now.
+    /// Writes a new list, valid for `days` from now.
     ///
     /// # Errors
-    /// The ledger cannot be read, or the list not be written.
+    /// The ledger cannot be read, or the list cannot be written.
     pub fn refresh_crl(
         &self,
         days: u32,
@@ -132,7 +130,7 @@ impl Authority {
         self.write_crl(&mut ledger, &history, days, note)
     }
 
-    /// The caller holds the lock.
+    /// Writes a new list. The caller holds the lock.
     fn write_crl(
         &self,
         ledger: &mut Ledger,
@@ -150,7 +148,7 @@ impl Authority {
         let mut revoked: Vec<(&Serial, &Timestamp)> = history
             .revoked
             .iter()
-            // One whose end is not known stays.
+            // Certificates whose end is unknown stay.
             .filter(|(serial, _)| ends.get(*serial).is_none_or(|end| kept(*end)))
             .collect();
         revoked.sort();
@@ -175,14 +173,14 @@ impl Authority {
         }
         .signed_by(&self.issuer)?
         .pem()?;
-        // The number is used up before the list can be seen, so no two lists have one number.
+        // The number is recorded before the list becomes visible, so no two lists share a number.
         ledger.append(&[Entry::Crl { time, number: crl_number }], note)?;
         files::replace_file(&self.dir.join(CRL_FILE), pem.as_bytes(), PUBLIC)?;
         let copies = self.renew_copies(history, pem.as_bytes())?;
         Ok(RevokeReport { crl_number, listed, copies, ..RevokeReport::default() })
     }
 
-    /// All that the ledger knows, and what the present list revokes. The caller holds the lock.
+    /// The contents of the ledger, and the revocations of the current list. The caller holds the lock.
     pub(super) fn known(
         &self,
         ledger: &mut Ledger,
@@ -191,15 +189,15 @@ impl Authority {
         known(&self.dir, ledger, note)
     }
 
-    /// The serial number of the certificate in an identity's place below the PKI folder, if it is the identity's.
+    /// The serial number of the certificate in an identity's default folder, if it belongs to the identity.
     fn serial_in_folder(&self, identity: &Identity) -> Option<Serial> {
         let pem = files::read_bytes(&self.identity_dir(identity).join(CERT_FILE), PEM_BYTES_MAX).ok()?;
         let peer = peer_from_certificate(&CertificateDer::from_pem_slice(&pem).ok()?).ok()?;
         (peer.identity == *identity).then_some(peer.serial)
     }
 
-    /// Renews the copies of those who check certificates of others and of whom there are few: all but
-    /// devices, which get the list when they are issued or renewed.
+    /// Updates the copies in all identity folders except devices', which are many and get the list when they are issued
+    /// or renewed.
     fn renew_copies(&self, history: &History, pem: &[u8]) -> Result<usize, AuthorityError> {
         let mut dirs: Vec<_> = history
             .issued
@@ -220,9 +218,9 @@ impl Authority {
     }
 }
 
-/// All that the ledger of a PKI folder knows, and what its present list revokes: a ledger that lost lines, or was brought back
-/// from a backup, may not know it. So nothing that was revoked is taken for valid, and no number of a list is used twice. The
-/// caller holds the lock.
+/// The contents of a PKI folder's ledger, and the revocations of its current list, which a ledger that lost lines or
+/// was restored from a backup may lack. So no revoked certificate counts as valid, and no list number is used twice.
+/// The caller holds the lock.
 pub(super) fn known(
     dir: &Path,
     ledger: &mut Ledger,
@@ -239,19 +237,19 @@ pub(super) fn known(
         // Without the list and without the line, a revocation would be forgotten.
         Err(reason) if history.damaged > 0 => {
             let reason = format!(
-                "{reason}; the ledger has lines that cannot be read, so bring back one of both from a backup"
+                "{reason}; the ledger also has unreadable lines, so restore one of the two from a backup"
             );
             return Err(AuthorityError::Content { path: dir.join(CRL_FILE), reason });
         }
         Err(reason) => note(format!(
-            "{}: {reason}; what the ledger revokes is known all the same, and `catchment-certs crl` makes the list again",
+            "{}: {reason}; the ledger still has the revocations, and `catchment-certs crl` makes the list again",
             dir.join(CRL_FILE).display()
         )),
     }
     Ok(history)
 }
 
-/// Number of the present revocation list, and what it revokes; 0 and nothing where there is none.
+/// Number and revocations of the current revocation list; 0 and none if there is no list.
 fn present_crl(dir: &Path) -> Result<(u64, Vec<(Serial, Timestamp)>), String> {
     let Some(pem) = crl_pem(dir).map_err(|error| error.to_string())? else { return Ok((0, Vec::new())) };
     let der = CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| pem_reason(&error))?;

@@ -1,4 +1,4 @@
-//! What each command of `catchment-certs` does with its arguments.
+//! Runs each command of `catchment-certs`.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use crate::{
     },
 };
 
-/// Why a command did not do its work.
+/// Why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The arguments do not fit together.
@@ -41,7 +41,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
-/// Notes go to standard error.
+/// Prints a note to standard error.
 fn note(text: String) {
     output::eprint_line(format_args!("note: {text}"));
 }
@@ -73,7 +73,7 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
 fn init(Init { pki, trust_domain, days }: &Init) -> Result<(), Failure> {
     let authority = Authority::init(&pki.dir, trust_domain, *days)?;
     print(&format!(
-        "made the trust root of {trust_domain} in {}, valid until {}; keep {} to yourself",
+        "made the trust root of {trust_domain} in {}, valid until {}; keep {} secret",
         pki.dir.display(),
         authority.root_end(),
         pki.dir.join("ca.key").display(),
@@ -101,7 +101,7 @@ fn issue_from(file: &Path, output: &Output) -> Result<(), Failure> {
     let authority = Authority::open(&output.pki.dir)?;
     let devices = read_rows(file)?;
     let lifetime = output.days.map(lifetime_of_days).transpose()?;
-    // Hidden where standard error is no terminal.
+    // Hidden if standard error is not a terminal.
     let bar = ProgressBar::new(devices.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} devices, {per_sec}, {eta} left") {
         bar.set_style(style);
@@ -142,7 +142,7 @@ fn revoke(Revoke { pki, serial, role, site, name }: Revoke) -> Result<(), Failur
         print(&format!("revoked {serial}"))?;
     }
     for serial in &report.already {
-        print(&format!("{serial} was revoked before"))?;
+        print(&format!("{serial} was already revoked"))?;
     }
     print_crl(&pki.dir, &report)
 }
@@ -182,7 +182,7 @@ fn print_issued(verb: &str, identity: &Identity, issued: &IssuedPaths) -> Result
 
 fn print_crl(dir: &Path, report: &RevokeReport) -> Result<(), Failure> {
     print(&format!(
-        "wrote {} (number {}, {} revoked) and {} copies below {}; bring it to the other servers too",
+        "wrote {} (number {}, {} revoked) and {} copies below {}; copy it to the other servers too",
         dir.join("crl.pem").display(),
         report.crl_number,
         report.listed,
@@ -191,7 +191,7 @@ fn print_crl(dir: &Path, report: &RevokeReport) -> Result<(), Failure> {
     ))
 }
 
-/// Prints a result. A reader that has seen enough (`| head`) is no failure.
+/// Prints a result. A closed pipe (`| head`) is not a failure.
 fn print(text: &str) -> Result<(), Failure> {
     output::print(format_args!("{text}\n"))?;
     Ok(())

@@ -5,9 +5,9 @@ use std::{path::PathBuf, time::SystemTime};
 /// Why peers would refuse an identity. Every message names the file and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SelfCheckError {
-    /// The certificate comes from none of the roots.
+    /// None of the roots issued the certificate.
     #[error(
-        "{} was not issued by a root in {}, so each of the two sides would refuse the other; put the ca.pem of the \
+        "{} was not issued by a root in {}, so both sides would refuse each other; put the ca.pem of the \
          authority that issued the certificate there, or issue the identity again",
         cert.display(), roots.display()
     )]
@@ -17,9 +17,9 @@ pub enum SelfCheckError {
         /// The roots' file.
         roots: PathBuf,
     },
-    /// The revocation lists say nothing of the certificate.
+    /// The revocation lists do not cover the certificate's issuer.
     #[error(
-        "{} holds no revocation list that the issuer of {} has signed ({reason}), so every peer would be refused; put \
+        "{} has no revocation list signed by the issuer of {} ({reason}), so every peer would be refused; put \
          the crl.pem of the same authority there, or remove the file",
         lists.display(), cert.display()
     )]
@@ -28,7 +28,7 @@ pub enum SelfCheckError {
         lists: PathBuf,
         /// The certificate's file.
         cert: PathBuf,
-        /// What the TLS library said.
+        /// The TLS library's reason.
         reason: String,
     },
     /// The certificate is revoked.
@@ -39,7 +39,7 @@ pub enum SelfCheckError {
         /// The lists' file.
         lists: PathBuf,
     },
-    /// The certificate, or one between it and the root, was valid until before now.
+    /// The certificate has expired.
     #[error(
         "{} was valid until {}, so every peer refuses it; renew it with `catchment-certs renew`, or compare the clocks",
         cert.display(), humantime::format_rfc3339_seconds(*end)
@@ -50,15 +50,15 @@ pub enum SelfCheckError {
         /// End of its validity.
         end: SystemTime,
     },
-    /// The certificate is valid only from a later time on.
+    /// The certificate is not yet valid.
     #[error(
-        "{} is valid only from {} on, so every peer refuses it; compare the clocks",
+        "{} is not valid before {}, so every peer refuses it; compare the clocks",
         cert.display(), humantime::format_rfc3339_seconds(*start)
     )]
     NotYetValid {
         /// The certificate's file.
         cert: PathBuf,
-        /// Begin of its validity.
+        /// Start of its validity.
         start: SystemTime,
     },
     /// Peers would refuse the certificate for another reason.
@@ -66,7 +66,7 @@ pub enum SelfCheckError {
     Refused {
         /// The certificate's file.
         cert: PathBuf,
-        /// What the TLS library said.
+        /// The TLS library's reason.
         reason: String,
     },
 }

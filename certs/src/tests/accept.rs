@@ -1,4 +1,4 @@
-//! The accept loop: nobody delays another, capacity is kept, connections move between runtimes.
+//! The accept loop: no peer delays another, capacity is respected, connections move between runtimes.
 
 use std::{
     io,
@@ -16,9 +16,9 @@ use super::support::{Echo, Pki, Seen, TIMEOUT, echo, ping, until};
 use crate::{AcceptConfig, Accepted, HandshakeFailure, Role, ServerTls, TlsFailure, accept_loop};
 
 #[tokio::test]
-async fn stalled_handshakes_delay_nobody() {
+async fn stalled_handshakes_delay_no_other_peer() {
     let pki = Pki::new();
-    // Longer than the test waits: whoever had to wait for a stalled handshake would be seen.
+    // Longer than the test: a peer that had to wait for a stalled handshake would make it fail.
     let config =
         AcceptConfig { connections_max: 16, handshake_timeout: 30 * TIMEOUT, ..AcceptConfig::default() };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
@@ -33,7 +33,7 @@ async fn stalled_handshakes_delay_nobody() {
 }
 
 #[tokio::test]
-async fn handshakes_have_places_of_their_own_and_the_stalled_give_way() {
+async fn handshakes_have_separate_slots_and_stalled_ones_are_evicted() {
     use tokio::io::AsyncWriteExt as _;
     let pki = Pki::new();
     let config = AcceptConfig {
@@ -47,7 +47,7 @@ async fn handshakes_have_places_of_their_own_and_the_stalled_give_way() {
     for number in 0..40 {
         let mut stream = TcpStream::connect(server.addr).await.unwrap();
         if number % 2 == 0 {
-            // The header of a handshake record, and the first bytes of it.
+            // The header of a handshake record, and its first bytes.
             stream.write_all(&[22, 3, 1, 2, 0, 1]).await.unwrap();
         }
         stalled.push(stream);
@@ -60,7 +60,7 @@ async fn handshakes_have_places_of_their_own_and_the_stalled_give_way() {
 }
 
 #[tokio::test]
-async fn connections_that_sent_nothing_give_way() {
+async fn connections_that_sent_nothing_are_evicted() {
     let pki = Pki::new();
     let config = AcceptConfig { connections_max: 3, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
     let mut server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
@@ -82,7 +82,7 @@ async fn connections_that_sent_nothing_give_way() {
 }
 
 #[tokio::test]
-async fn an_address_has_its_places() {
+async fn connections_per_address_are_bounded() {
     let pki = Pki::new();
     let config = AcceptConfig {
         connections_per_address_max: 1,
@@ -112,7 +112,7 @@ async fn a_stalled_handshake_ends_by_its_deadline() {
 }
 
 #[tokio::test]
-async fn what_is_not_tls_is_refused_and_counted() {
+async fn protocols_other_than_tls_are_refused_and_counted() {
     use tokio::io::AsyncWriteExt as _;
     let pki = Pki::new();
     let server = Echo::of(&pki).await;
@@ -124,7 +124,7 @@ async fn what_is_not_tls_is_refused_and_counted() {
 }
 
 #[tokio::test]
-async fn connections_beyond_the_bound_wait_for_a_place() {
+async fn connections_beyond_the_bound_wait_for_a_slot() {
     let pki = Pki::new();
     let config = AcceptConfig { connections_max: 1, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
     let mut server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
@@ -149,7 +149,7 @@ async fn connections_beyond_the_bound_wait_for_a_place() {
 }
 
 #[tokio::test]
-async fn shutdown_gives_handshakes_up_and_leaves_connections_alone() {
+async fn shutdown_aborts_handshakes_and_leaves_connections_alone() {
     let pki = Pki::new();
     let tls = ServerTls::new(&pki.folder(Role::Gateway, "gw"), &[]).unwrap();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
@@ -162,17 +162,17 @@ async fn shutdown_gives_handshakes_up_and_leaves_connections_alone() {
     let (mut served, _) = client.connect("127.0.0.1", addr.port(), Role::Gateway, TIMEOUT).await.unwrap();
     ping(&mut served).await.unwrap();
     let mut stalled = TcpStream::connect(addr).await.unwrap();
-    // The loop is idle again when it waits for the next connection; this one has been accepted or not.
+    // The stalled connection may or may not have been accepted by now.
     stop.send(()).unwrap();
     tokio::time::timeout(TIMEOUT, task).await.unwrap().unwrap();
     ping(&mut served).await.unwrap();
     let read = tokio::time::timeout(TIMEOUT, tokio::io::AsyncReadExt::read(&mut stalled, &mut [0])).await;
-    // Closed in good order, or reset because it was never accepted.
-    assert!(matches!(read.expect("the stalled handshake goes on"), Ok(0) | Err(_)));
+    // Closed in order, or reset because it was never accepted.
+    assert!(matches!(read.expect("the stalled handshake continues"), Ok(0) | Err(_)));
     assert!(TcpStream::connect(addr).await.is_err());
 }
 
-/// The runtime that accepted is gone before the connection is used: only a moved stream survives that.
+/// The accepting runtime is dropped before the connection is used: only a moved stream survives that.
 #[test]
 fn a_connection_moves_to_another_runtime() {
     for moved in [true, false] {

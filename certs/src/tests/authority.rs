@@ -1,4 +1,4 @@
-//! What the authority issues, where it puts it, and what it refuses.
+//! What the authority issues, where it writes it, and what it refuses.
 
 use std::{collections::HashSet, fs, os::unix::fs::PermissionsExt as _, path::Path, time::Duration};
 
@@ -84,7 +84,7 @@ fn nothing_is_overwritten() {
 }
 
 #[test]
-fn an_own_folder_may_hold_other_things_but_no_identity() {
+fn a_given_folder_may_hold_other_files_but_no_identity() {
     let pki = Pki::new();
     let mut request = pki.request(Role::Device, "a");
     let out = pki.dir.path().join("deep/er/out");
@@ -117,7 +117,7 @@ fn an_own_folder_may_hold_other_things_but_no_identity() {
 }
 
 #[test]
-fn what_a_crash_left_behind_is_cleared() {
+fn leftovers_of_a_crash_are_removed() {
     let pki = Pki::new();
     let dir = pki.authority.identity_dir(&identity(Role::Device, "berlin", "a"));
     let half = dir.with_file_name(".a.new");
@@ -147,12 +147,12 @@ fn hosts_and_validity_must_fit() {
         "{error}"
     );
     for host in ["", "https://a", "a:80", "a b", "-", "[::1]"] {
-        assert!(host.parse::<crate::authority::Host>().is_err(), "{host:?} was taken");
+        assert!(host.parse::<crate::authority::Host>().is_err(), "{host:?} was accepted");
     }
 }
 
 #[test]
-fn a_default_validity_is_cut_to_the_roots_end() {
+fn a_default_validity_is_shortened_to_the_roots_end() {
     let dir = tempfile::tempdir().unwrap();
     let authority = Authority::init(dir.path(), &TrustDomain::new("d").unwrap(), 30).unwrap();
     let request = IssueRequest::new(identity(Role::Device, "s", "a"));
@@ -163,7 +163,7 @@ fn a_default_validity_is_cut_to_the_roots_end() {
 }
 
 #[test]
-fn a_signing_request_gives_its_key_and_nothing_else() {
+fn only_the_key_of_a_signing_request_is_used() {
     let pki = Pki::new();
     let key = KeyPair::generate().unwrap();
     let mut wish = CertificateParams::new(vec!["evil.example".to_owned()]).unwrap();
@@ -186,7 +186,7 @@ fn a_signing_request_gives_its_key_and_nothing_else() {
     assert_eq!(names.len(), 1, "{names:?}");
     assert_eq!(certificate.subject().to_string(), "CN=a");
 
-    // One flipped bit in the request's body: it is not signed by its key any more.
+    // After flipping one bit in the request's body, its signature no longer matches.
     let mut der = x509_parser::pem::parse_x509_pem(pem.as_bytes()).unwrap().1.contents;
     let at = der.windows(12).position(|part| part == b"evil.example").unwrap();
     der[at] ^= 1;
@@ -201,7 +201,7 @@ fn a_signing_request_gives_its_key_and_nothing_else() {
 }
 
 #[test]
-fn many_devices_come_from_a_file_and_a_second_run_skips_them() {
+fn devices_are_issued_from_a_file_and_a_second_run_skips_them() {
     let pki = Pki::new();
     let file = pki.dir.path().join("devices.csv");
     let rows: String = (0..70).map(|i| format!("site-{},d-{i}\n", i % 3)).collect();
@@ -225,7 +225,7 @@ fn many_devices_come_from_a_file_and_a_second_run_skips_them() {
 }
 
 #[test]
-fn a_bad_file_of_devices_is_refused_whole_with_its_line() {
+fn an_invalid_device_file_is_refused_as_a_whole_with_the_line() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("devices.csv");
     for (content, expected) in [
@@ -245,7 +245,7 @@ fn a_bad_file_of_devices_is_refused_whole_with_its_line() {
 }
 
 #[test]
-fn a_folder_that_is_wrong_says_which_file() {
+fn errors_of_an_invalid_folder_name_the_file() {
     let pki = Pki::new();
     let (a, b) = (pki.issue(Role::Device, "a").dir, pki.issue(Role::Device, "b").dir);
     let message = |dir: &Path| IdentityFolder::load(dir).unwrap_err().to_string();

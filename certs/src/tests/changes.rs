@@ -1,4 +1,4 @@
-//! Renewing, revoking, the revocation list, and the listing.
+//! Renewal, revocation, the revocation list, and the listing.
 
 use std::{fs, time::Duration};
 
@@ -18,7 +18,7 @@ fn key_of(dir: &std::path::Path) -> Vec<u8> {
 }
 
 #[test]
-fn renewing_keeps_key_and_hosts_and_makes_the_old_one_replaced() {
+fn renewal_keeps_key_and_hosts_and_marks_the_old_one_replaced() {
     let pki = Pki::new();
     let gateway = identity(Role::Gateway, "berlin", "gw");
     let old = pki.issue(Role::Gateway, "gw");
@@ -46,7 +46,7 @@ fn alt_names(dir: &std::path::Path) -> Vec<String> {
 }
 
 #[test]
-fn what_the_ledger_does_not_know_is_not_renewed() {
+fn certificates_missing_from_the_ledger_are_not_renewed() {
     let (pki, other) = (Pki::new(), Pki::new());
     let foreign = other.issue(Role::Device, "a").dir;
     let device = identity(Role::Device, "berlin", "a");
@@ -60,7 +60,7 @@ fn what_the_ledger_does_not_know_is_not_renewed() {
 }
 
 #[test]
-fn revoking_counts_up_the_list_and_reaches_the_servers() {
+fn revocation_increments_the_list_number_and_reaches_the_servers() {
     let pki = Pki::new();
     let gateway = pki.issue(Role::Gateway, "gw").dir;
     let device = identity(Role::Device, "berlin", "a");
@@ -83,7 +83,7 @@ fn revoking_counts_up_the_list_and_reaches_the_servers() {
     let rows = pki.authority.list(None, &mut no_note).unwrap();
     assert_eq!(rows.iter().filter(|row| row.status == Status::Revoked && row.revoked.is_some()).count(), 2);
 
-    // With a new key the device may come back.
+    // With a new key, the device may be issued again.
     fs::remove_dir_all(&new.dir).unwrap();
     pki.issue(Role::Device, "a");
     assert_eq!(
@@ -98,7 +98,7 @@ fn revoking_counts_up_the_list_and_reaches_the_servers() {
 }
 
 #[test]
-fn revoking_the_unknown_is_an_error() {
+fn revoking_an_unknown_certificate_is_an_error() {
     let pki = Pki::new();
     for what in
         [RevokeWhat::Serial(Serial::random()), RevokeWhat::Identity(identity(Role::Operator, "", "nobody"))]

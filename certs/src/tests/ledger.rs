@@ -1,4 +1,4 @@
-//! The ledger keeps every line, whoever writes at once and whatever a crash leaves.
+//! The ledger keeps every line, despite concurrent writers, crashes and damage.
 
 use std::{collections::HashSet, fs, io::Write as _, path::PathBuf};
 
@@ -13,7 +13,7 @@ fn ledger(pki: &Pki) -> PathBuf {
 }
 
 #[test]
-fn authorities_at_once_keep_every_line() {
+fn concurrent_authorities_keep_every_line() {
     let pki = Pki::new();
     std::thread::scope(|scope| {
         for thread in 0..4 {
@@ -34,12 +34,12 @@ fn authorities_at_once_keep_every_line() {
     assert_eq!(history.issued.len(), 80);
     assert_eq!(history.issued.iter().map(|one| &one.serial).collect::<HashSet<_>>().len(), 80);
     assert_eq!(history.issued.iter().map(|one| &one.name).collect::<HashSet<_>>().len(), 80);
-    // One list by `init`, then three by each of four threads, none of them with a number used before.
+    // One list from `init`, then three from each of four threads, each with a new number.
     assert_eq!(history.crl_number, 13);
 }
 
 #[test]
-fn a_torn_last_line_is_told_and_cut() {
+fn a_torn_last_line_is_reported_and_cut() {
     let pki = Pki::new();
     pki.issue(Role::Device, "a");
     let whole = fs::read(ledger(&pki)).unwrap();
@@ -49,7 +49,7 @@ fn a_torn_last_line_is_told_and_cut() {
         let history = pki.authority.history(&mut |note| notes.push(note)).unwrap();
         assert_eq!(history.issued.len(), 1);
         assert!(notes.len() == 1 && notes[0].contains("ledger.jsonl"), "{notes:?}");
-        // The next entry stands on a line of its own.
+        // The next entry has its own line.
         notes.clear();
         let name = format!("b-{}", torn.len());
         pki.authority.issue(&pki.request(Role::Device, &name), &mut |note| notes.push(note)).unwrap();
@@ -82,24 +82,24 @@ fn a_damaged_line_is_named_and_blocks_nothing() {
 
     let mut notes = Vec::new();
     let rows = pki.authority.list(None, &mut |note| notes.push(note)).unwrap();
-    assert_eq!(rows.len(), 2, "what can be read is listed");
+    assert_eq!(rows.len(), 2, "readable entries are listed");
     assert!(notes.len() == 2 && notes[0].contains(&format!("line {}", b + 1)), "{notes:?}");
     let ignore = &mut |_: String| ();
     assert_eq!(pki.authority.refresh_crl(5, ignore).unwrap().listed, 1, "a stays revoked");
     let report = pki.authority.revoke(&of("c"), ignore).unwrap();
     assert_eq!((report.revoked.len(), report.listed), (1, 2));
     let report = pki.authority.revoke(&RevokeWhat::Serial(serial), ignore).unwrap();
-    assert_eq!(report.listed, 3, "one whose own line is damaged can be revoked");
+    assert_eq!(report.listed, 3, "a certificate whose line is damaged can be revoked");
     pki.authority.issue(&pki.request(Role::Device, "d"), ignore).unwrap();
 
-    // Neither the line nor the list: nothing is forgotten silently.
+    // Neither the line nor the list is readable: nothing is forgotten silently.
     fs::write(pki.authority.dir().join("crl.pem"), "no list").unwrap();
     let error = pki.authority.refresh_crl(5, ignore).unwrap_err().to_string();
     assert!(error.contains("crl.pem") && error.contains("backup"), "{error}");
 }
 
 #[test]
-fn a_missing_key_is_not_answered_with_an_init_that_refuses() {
+fn a_missing_key_is_reported_with_advice_that_works() {
     let pki = Pki::new();
     let dir = pki.authority.dir().to_owned();
     fs::rename(dir.join("ca.key"), dir.join("away")).unwrap();
@@ -112,9 +112,9 @@ fn a_missing_key_is_not_answered_with_an_init_that_refuses() {
 }
 
 #[test]
-fn the_entry_is_there_before_the_identity() {
+fn the_entry_is_written_before_the_identity() {
     let pki = Pki::new();
-    // A file in the place of the folder above: the identity cannot be written.
+    // A file in place of the parent folder: the identity cannot be written.
     fs::create_dir_all(pki.authority.dir().join("site/berlin")).unwrap();
     fs::write(pki.authority.dir().join("site/berlin/device"), "in the way").unwrap();
     pki.authority.issue(&pki.request(Role::Device, "a"), &mut no_note).unwrap_err();
@@ -122,18 +122,18 @@ fn the_entry_is_there_before_the_identity() {
 }
 
 #[test]
-fn what_the_list_revokes_is_revoked_whatever_the_ledger_says() {
+fn certificates_on_the_list_stay_revoked_whatever_the_ledger_says() {
     let pki = Pki::new();
     pki.issue(Role::Device, "a");
     let before = fs::read(ledger(&pki)).unwrap();
     pki.authority.revoke(&RevokeWhat::Identity(identity(Role::Device, "berlin", "a")), &mut no_note).unwrap();
-    // The ledger is brought back from a backup that is older than the revocation.
+    // The ledger is restored from a backup that is older than the revocation.
     fs::write(ledger(&pki), &before).unwrap();
     let rows = pki.authority.list(None, &mut no_note).unwrap();
     assert_eq!(rows[0].status, Status::Revoked);
     let report = pki.authority.refresh_crl(5, &mut no_note).unwrap();
     assert_eq!((report.listed, report.crl_number), (1, 3));
-    // A list that cannot be read is reported and blocks nothing.
+    // An unreadable list is reported and blocks nothing.
     fs::write(pki.authority.dir().join("crl.pem"), "-----BEGIN X509 CRL-----\nAAAA\n").unwrap();
     let mut notes = Vec::new();
     pki.authority.list(None, &mut |note| notes.push(note)).unwrap();
@@ -143,7 +143,7 @@ fn what_the_list_revokes_is_revoked_whatever_the_ledger_says() {
 }
 
 #[test]
-fn a_list_needs_no_key_and_writes_nothing() {
+fn listing_needs_no_key_and_writes_nothing() {
     let pki = Pki::new();
     pki.issue(Role::Device, "a");
     let dir = pki.authority.dir();

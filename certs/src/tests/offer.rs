@@ -1,4 +1,4 @@
-//! What TLS offers is what `docs/devices.md` says, and a client that takes just one of it gets a connection.
+//! TLS offers what `docs/devices.md` lists, and a client that supports only one listed item can connect.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use tokio_rustls::TlsConnector;
 use super::support::{Echo, Pki, no_note, ping};
 use crate::{AcceptConfig, IdentityFolder, Role, ServerTls, provider::provider};
 
-/// The names below a heading of the document that stand in a list by themselves: "* `NAME`".
+/// The names in list items "* `NAME`" below a heading of the document.
 fn listed(heading: &str) -> Vec<String> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/devices.md");
     let text = std::fs::read_to_string(path).unwrap();
@@ -31,7 +31,7 @@ fn names<T: std::fmt::Debug>(list: impl IntoIterator<Item = T>) -> Vec<String> {
     list.into_iter().map(|one| format!("{one:?}")).collect()
 }
 
-// The list is that of the default build.
+// The document lists the default build.
 #[cfg(feature = "aws-lc-rs")]
 #[test]
 fn the_document_lists_what_a_server_offers() {
@@ -42,13 +42,13 @@ fn the_document_lists_what_a_server_offers() {
     assert_eq!(listed("Key exchange"), names(provider.kx_groups.iter().map(|group| group.name())));
     let schemes = provider.signature_verification_algorithms.mapping.iter().map(|(scheme, _)| scheme);
     assert_eq!(listed("Signatures"), names(schemes));
-    // What the document says of sessions and records.
+    // What the document says about sessions and records.
     assert_eq!((config.send_tls13_tickets, config.session_storage.can_cache()), (0, false));
     assert!(!config.ticketer.enabled());
     assert_eq!(config.max_fragment_size, None);
 }
 
-/// A client of one provider, with a device's identity.
+/// A client with the given provider and a device's identity.
 fn client(
     pki: &Pki,
     folder: &IdentityFolder,
@@ -70,7 +70,7 @@ async fn connects(echo: &Echo, config: &Arc<ClientConfig>) -> std::io::Result<()
     ping(&mut TlsConnector::from(Arc::clone(config)).connect(name, tcp).await?).await
 }
 
-/// Signs the request of a key that the authority never sees, and puts the key beside the certificate.
+/// Signs the request for a key that the authority never sees, and puts the key next to the certificate.
 fn signed_rsa(pki: &Pki, role: Role, name: &str) -> IdentityFolder {
     let key = KeyPair::generate_for(&PKCS_RSA_SHA256).unwrap();
     let csr = pki.dir.path().join(format!("{name}.csr"));
@@ -92,7 +92,7 @@ async fn each_suite_and_each_key_exchange_gets_a_connection() {
     for suite in &all.cipher_suites {
         let one = CryptoProvider { cipher_suites: vec![*suite], ..(*all).clone() };
         let config = client(&pki, &device, one).unwrap();
-        // Suites of ECDHE_RSA are those of a gateway with an RSA key.
+        // ECDHE_RSA suites need a gateway with an RSA key.
         let needs_rsa = format!("{:?}", suite.suite()).contains("_RSA_");
         let server = if needs_rsa { &rsa } else { &echo };
         connects(server, &config).await.unwrap_or_else(|error| panic!("{suite:?}: {error}"));

@@ -1,4 +1,4 @@
-//! What an identity's peers would say of it, before any of them is there.
+//! The self-check predicts what an identity's peers would decide.
 
 use std::{
     fs,
@@ -21,7 +21,7 @@ fn self_check(dir: &Path) -> Result<(), SelfCheckError> {
 }
 
 #[test]
-fn every_role_stands_with_its_own_root_and_lists_and_falls_with_foreign_ones() {
+fn every_role_passes_with_its_own_root_and_lists_and_fails_with_foreign_ones() {
     let (pki, other) = (Pki::new(), Pki::new());
     for role in ROLES {
         let dir = pki.issue(role, "one").dir;
@@ -34,14 +34,14 @@ fn every_role_stands_with_its_own_root_and_lists_and_falls_with_foreign_ones() {
         let text = error.to_string();
         assert!(text.contains(dir.join("ca.pem").to_str().unwrap()) && text.lines().count() == 1, "{text}");
         fs::copy(own("ca.pem"), dir.join("ca.pem")).unwrap();
-        // Both authorities of these tests have roots of one name: only the signature tells.
+        // Both authorities' roots have the same name: only the signature differs.
         fs::copy(foreign("crl.pem"), dir.join("crl.pem")).unwrap();
         let error = self_check(&dir).unwrap_err();
         assert!(matches!(error, SelfCheckError::NotListed { .. }), "{role}: {error}");
         assert!(error.to_string().contains(dir.join("crl.pem").to_str().unwrap()), "{error}");
         fs::remove_file(dir.join("crl.pem")).unwrap();
         self_check(&dir).unwrap();
-        // Beside a foreign root the own one still counts.
+        // Next to a foreign root, the own one still counts.
         let both = [fs::read(foreign("ca.pem")).unwrap(), fs::read(own("ca.pem")).unwrap()].concat();
         fs::write(dir.join("ca.pem"), both).unwrap();
         self_check(&dir).unwrap();
@@ -49,7 +49,7 @@ fn every_role_stands_with_its_own_root_and_lists_and_falls_with_foreign_ones() {
 }
 
 #[test]
-fn a_certificate_out_of_its_time_or_revoked_is_refused_with_its_date() {
+fn expired_future_and_revoked_certificates_are_refused() {
     let pki = Pki::new();
     let now = SystemTime::now();
     for role in ROLES {
@@ -58,7 +58,7 @@ fn a_certificate_out_of_its_time_or_revoked_is_refused_with_its_date() {
         let late = pki.authority.issue(&request, &mut no_note).unwrap().dir;
         let error = self_check(&late).unwrap_err();
         assert!(matches!(error, SelfCheckError::Expired { .. }), "{role}: {error}");
-        // As a folder it is whole.
+        // The folder itself is valid.
         let folder = IdentityFolder::load(&late).unwrap();
         folder.check(now - 2 * DAY).unwrap();
         let mut request = pki.request(role, "early");

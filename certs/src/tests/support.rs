@@ -1,4 +1,4 @@
-//! A certificate authority in a temporary folder, a server that echoes, and what it saw.
+//! A certificate authority in a temporary folder, an echo server, and the events that it recorded.
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
@@ -24,7 +24,7 @@ use crate::{
     authority::{Authority, IssueRequest, IssuedPaths},
 };
 
-/// How long a test waits for what must come.
+/// How long a test waits for an expected event.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(20);
 
 pub(super) fn identity(role: Role, site: &str, name: &str) -> Identity {
@@ -32,7 +32,7 @@ pub(super) fn identity(role: Role, site: &str, name: &str) -> Identity {
     Identity::from_parts(role, site, Name::new(name).unwrap()).unwrap()
 }
 
-/// Notes that nobody expects.
+/// Fails on any note.
 pub(super) fn no_note(text: String) {
     panic!("unexpected note: {text}");
 }
@@ -71,7 +71,7 @@ impl Pki {
     }
 }
 
-/// What the accept loop told.
+/// Events recorded from the accept loop.
 #[derive(Default)]
 pub(super) struct Seen {
     pub(super) failures: Mutex<Vec<HandshakeFailure>>,
@@ -115,7 +115,7 @@ impl Seen {
     }
 }
 
-/// A server that echoes what it reads, byte by byte, and tells who connected.
+/// A server that echoes every byte and reports its peers.
 pub(super) struct Echo {
     pub(super) addr: SocketAddr,
     pub(super) tls: ServerTls,
@@ -157,7 +157,7 @@ impl Drop for Echo {
     }
 }
 
-/// Echoes until the connection ends, or gives way before its first byte.
+/// Echoes until the connection ends, or is evicted before its first byte.
 pub(super) async fn echo(accepted: Accepted) {
     let Accepted { mut stream, slot, .. } = accepted;
     let (evict, evicted) = oneshot::channel::<()>();

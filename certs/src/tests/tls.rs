@@ -1,4 +1,4 @@
-//! Who gets a connection and who does not, for which reason.
+//! Which peers can connect, and why others are refused.
 
 use std::{
     path::{Path, PathBuf},
@@ -19,7 +19,7 @@ use crate::{
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// Connects and says whether the server took the client.
+/// Connects; returns whether the server accepted the client.
 async fn try_client(echo: &Echo, tls: &ClientTls) -> bool {
     match tls.connect("127.0.0.1", echo.addr.port(), Role::Gateway, TIMEOUT).await {
         Ok((mut stream, _)) => ping(&mut stream).await.is_ok(),
@@ -30,11 +30,11 @@ async fn try_client(echo: &Echo, tls: &ClientTls) -> bool {
 
 /// The reason for which the server refuses a client.
 async fn refusal(echo: &Echo, tls: &ClientTls) -> HandshakeFailure {
-    assert!(!try_client(echo, tls).await, "the server took the client");
+    assert!(!try_client(echo, tls).await, "the server accepted the client");
     echo.seen.failure().await
 }
 
-/// An identity folder with the root's signature under whatever the test wants.
+/// An identity folder whose certificate has arbitrary URIs and the root's signature.
 fn forge(pki: &Pki, name: &str, uris: &[&str]) -> PathBuf {
     let root = pki.authority.dir();
     let read = |path: &Path| std::fs::read_to_string(path).unwrap();
@@ -79,7 +79,7 @@ async fn try_raw(echo: &Echo, config: &Arc<ClientConfig>) -> std::io::Result<()>
 }
 
 #[tokio::test]
-async fn a_device_gets_a_connection_and_is_known() {
+async fn a_device_connects_and_is_identified() {
     let pki = Pki::new();
     let mut echo = Echo::of(&pki).await;
     let (mut stream, server) = pki
@@ -96,7 +96,7 @@ async fn a_device_gets_a_connection_and_is_known() {
 }
 
 #[tokio::test]
-async fn certificates_that_are_not_valid_get_no_connection() {
+async fn certificates_outside_their_validity_are_refused() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
     let now = SystemTime::now();
@@ -124,7 +124,7 @@ async fn another_root_is_refused_on_both_sides() {
     assert!(matches!(error, ConnectError::Tls { failure: TlsFailure::UnknownIssuer, .. }), "{error}");
     assert!(matches!(echo.seen.failure().await, HandshakeFailure::Tls(TlsFailure::Refused(_))));
 
-    // The stranger knows our root, but its own certificate is not from it.
+    // The stranger trusts our root, but its own certificate is not from it.
     for file in ["ca.pem", "crl.pem"] {
         std::fs::copy(pki.authority.dir().join(file), stranger.join(file)).unwrap();
     }
@@ -133,7 +133,7 @@ async fn another_root_is_refused_on_both_sides() {
 }
 
 #[tokio::test]
-async fn no_certificate_is_refused() {
+async fn clients_without_a_certificate_are_refused() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
@@ -144,7 +144,7 @@ async fn no_certificate_is_refused() {
 }
 
 #[tokio::test]
-async fn a_revoked_device_is_out_at_once_even_with_a_session_to_resume() {
+async fn a_revoked_device_is_refused_at_once_even_with_a_session_to_resume() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
     let issued = pki.issue(Role::Device, "press-17");
@@ -167,7 +167,7 @@ async fn a_revoked_device_is_out_at_once_even_with_a_session_to_resume() {
 }
 
 #[tokio::test]
-async fn what_is_remembered_of_a_chain_ends_with_its_configuration() {
+async fn the_chain_cache_ends_with_its_configuration() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
     let issued = pki.issue(Role::Device, "press-17");
@@ -188,7 +188,7 @@ async fn what_is_remembered_of_a_chain_ends_with_its_configuration() {
 }
 
 #[tokio::test]
-async fn a_remembered_chain_is_nothing_without_its_key() {
+async fn a_cached_chain_is_useless_without_its_key() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
     let folder = pki.folder(Role::Device, "press-17");
@@ -201,13 +201,13 @@ async fn a_remembered_chain_is_nothing_without_its_key() {
         config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(stolen));
         config.resumption = rustls::client::Resumption::disabled();
         try_raw(&echo, &Arc::new(config)).await.unwrap_err();
-        // The handshake's own signature, not the chain's.
+        // The handshake's own signature fails, not the chain's.
         assert!(matches!(echo.seen.failure().await, HandshakeFailure::Tls(TlsFailure::UnknownIssuer)));
     }
 }
 
 #[test]
-fn sessions_are_never_kept() {
+fn sessions_are_never_cached() {
     let pki = Pki::new();
     let config = ServerTls::new(&pki.folder(Role::Gateway, "gw"), &[b"mqtt"]).unwrap().config();
     assert!(!config.session_storage.can_cache());
@@ -251,7 +251,7 @@ async fn a_server_of_another_role_or_host_is_refused() {
 async fn a_certificate_must_name_one_identity_of_this_trust_domain() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
-    // The folder of a client with such a certificate does not load, so the client is a raw one.
+    // A folder with such a certificate does not load, so the test uses a raw client.
     let good = "spiffe://test.example/site/berlin/device/a";
     for (name, uris, expected) in [
         ("none", &[][..], IdentityError::NoUri),

@@ -1,22 +1,22 @@
-//! The chains that were verified, up to a bound.
+//! A bounded cache of verified chains.
 //!
-//! Two generations: new chains and those that are found go to the young one; when that is full it becomes the old one,
-//! and what the old one held is forgotten. So what is used stays, insertion and look-up cost the same at every size,
-//! and no list of uses is kept. A chain that was forgotten is verified again, which costs time and nothing else: who
-//! presents valid chains by the ten thousand can slow others down to what a first handshake costs.
+//! Two generations: new chains and cache hits go to the young one. When it is full, it becomes the old one, and the
+//! previous old one is dropped. So chains in use stay, insertion and lookup take constant time, and no list of uses is
+//! needed. An evicted chain is verified again, which only costs time: a client that presents tens of thousands of valid
+//! chains can slow others down to the cost of a first handshake.
 
 use std::{collections::HashMap, mem};
 
 use rustls::pki_types::UnixTime;
 
-/// Most chains that are remembered: two generations of the most that a table of 32,768 places holds without growing.
-/// With 48 bytes and one of the table's own for each place they take 3.2 MB.
+/// Maximum number of cached chains: two generations of the maximum that a table of 32,768 buckets holds without
+/// growing. At 48 bytes plus one byte of the table's own per bucket, they take 3.2 MB.
 pub(super) const CHAINS_MAX: usize = 2 * 28_672;
 
 /// SHA-256 of a chain.
 pub(super) type Digest = [u8; 32];
 
-/// A period in seconds since 1970, both ends within it.
+/// A period in seconds since 1970, both ends inclusive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ValidityPeriod {
     pub(super) first: u64,
@@ -24,7 +24,7 @@ pub(super) struct ValidityPeriod {
 }
 
 impl ValidityPeriod {
-    /// Whether a time lies in the period.
+    /// Whether the period contains a time.
     pub(super) fn holds(&self, now: UnixTime) -> bool {
         (self.first..=self.last).contains(&now.as_secs())
     }
@@ -38,13 +38,13 @@ pub(super) struct ChainCache {
 }
 
 impl ChainCache {
-    /// An empty cache of at most so many chains, at least two.
+    /// An empty cache for at most `chains_max` chains (at least two).
     pub(super) fn new(chains_max: usize) -> Self {
         let generation_max = (chains_max / 2).max(1);
         Self { young: HashMap::new(), old: HashMap::new(), generation_max }
     }
 
-    /// The period of a chain that is remembered.
+    /// The period of a cached chain.
     pub(super) fn find(&mut self, digest: &Digest) -> Option<ValidityPeriod> {
         if let Some(period) = self.young.get(digest) {
             return Some(*period);
@@ -54,7 +54,7 @@ impl ChainCache {
         Some(period)
     }
 
-    /// Remembers a chain.
+    /// Caches a chain.
     pub(super) fn insert(&mut self, digest: Digest, period: ValidityPeriod) {
         if self.young.len() >= self.generation_max {
             mem::swap(&mut self.young, &mut self.old);
@@ -82,11 +82,11 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_holds_and_what_is_used_stays() {
+    fn the_bound_holds_and_chains_in_use_stay() {
         let mut cache = ChainCache::new(8);
         for number in 0..1_000 {
             cache.insert(digest(number), PERIOD);
-            // At least half of it is in use once it was full.
+            // Once full, the cache stays at least half full.
             assert!((if number < 8 { 1 } else { 4 }..=8).contains(&cache.len()), "{} chains", cache.len());
             assert_eq!(cache.find(&digest(number)), Some(PERIOD));
             assert_eq!(cache.find(&digest(0)), Some(PERIOD), "after {number}");

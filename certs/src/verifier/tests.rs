@@ -1,4 +1,4 @@
-//! With a verifier inside that counts, and chains of a root, an intermediate and a leaf.
+//! Tests with an inner verifier that counts its calls, and chains of a root, an intermediate and a leaf.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use rustls::{CertificateError, RootCertStore, server::WebPkiClientVerifier};
 use super::*;
 use crate::provider::provider;
 
-/// The library's verifier, which counts how often it is asked.
+/// The library's verifier with a counter of calls.
 #[derive(Debug)]
 struct Counting {
     inner: Arc<dyn ClientCertVerifier>,
@@ -56,7 +56,7 @@ impl ClientCertVerifier for Counting {
     }
 }
 
-/// Years in which leaf and intermediate are valid, from the first of January to the first of January.
+/// Years in which leaf and intermediate are valid, from 1 January to 1 January.
 const LEAF: [i32; 2] = [2030, 2040];
 const INTERMEDIATE: [i32; 2] = [2025, 2035];
 
@@ -64,7 +64,7 @@ const INTERMEDIATE: [i32; 2] = [2025, 2035];
 struct Pki {
     root: CertificateDer<'static>,
     intermediate: CertificateDer<'static>,
-    /// Signs leaves in the root's place, and in the intermediate's.
+    /// Issuers that sign leaves as the root, and as the intermediate.
     direct: Issuer<'static, KeyPair>,
     through: Issuer<'static, KeyPair>,
 }
@@ -81,7 +81,7 @@ fn params(name: &str, [first, last]: [i32; 2], ca: bool) -> CertificateParams {
 }
 
 impl Pki {
-    /// The names are the same in all of them.
+    /// All instances use the same names.
     fn new() -> Self {
         let key = || KeyPair::generate().unwrap();
         let root_key = key();
@@ -112,7 +112,7 @@ fn year(year: i32) -> u64 {
     u64::try_from(day.whole_seconds()).unwrap()
 }
 
-/// Verifies a chain at a time: what came of it, and how often the library had been asked by then.
+/// Verifies a chain at time `now`; returns the result and the library's call count.
 fn ask(
     (verifier, counting): &(ClientVerifier, Arc<Counting>),
     chain: &[&CertificateDer<'static>],
@@ -137,12 +137,12 @@ fn a_chain_is_verified_once() {
     let verifier = pki.verifier();
     let (leaf, other) = (Pki::leaf(&pki.direct), Pki::leaf(&pki.direct));
     assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1));
-    assert_eq!(ask(&verifier, &[&leaf], year(2032)), (Ok(()), 1), "it is asked again for the same chain");
+    assert_eq!(ask(&verifier, &[&leaf], year(2032)), (Ok(()), 1), "the same chain is verified again");
     assert_eq!(ask(&verifier, &[&other], year(2032)), (Ok(()), 2), "another leaf is not verified");
     let chain = [&Pki::leaf(&pki.through), &pki.intermediate];
     assert_eq!(ask(&verifier, &chain, year(2032)), (Ok(()), 3));
     assert_eq!(ask(&verifier, &chain, year(2032)), (Ok(()), 3));
-    // The same leaf in another chain is another chain.
+    // The same leaf with an intermediate is another chain.
     assert_eq!(ask(&verifier, &[&leaf, &pki.intermediate], year(2032)), (Ok(()), 4));
     assert_eq!(refusal(ask(&verifier, &chain[..1], year(2032)).0), CertificateError::UnknownIssuer);
     assert_eq!(verifier.0.cached_chains(), 4);
@@ -150,7 +150,7 @@ fn a_chain_is_verified_once() {
 }
 
 #[test]
-fn time_counts_at_every_handshake_in_both_directions() {
+fn both_ends_of_the_validity_are_checked_at_every_handshake() {
     let pki = Pki::new();
     let verifier = pki.verifier();
     let leaf = Pki::leaf(&pki.direct);
@@ -162,18 +162,18 @@ fn time_counts_at_every_handshake_in_both_directions() {
     assert_eq!(asked, 2, "a refusal is the library's");
     let (result, _) = ask(&verifier, &[&leaf], first - 1);
     assert!(matches!(refusal(result), CertificateError::NotValidYetContext { .. }));
-    assert_eq!(ask(&verifier, &[&leaf], first), (Ok(()), 3), "a refusal took it from the cache");
+    assert_eq!(ask(&verifier, &[&leaf], first), (Ok(()), 3), "a refusal removed it from the cache");
 }
 
 #[test]
-fn every_certificate_of_the_chain_has_its_time() {
+fn the_validity_of_every_certificate_in_the_chain_is_checked() {
     let pki = Pki::new();
     let verifier = pki.verifier();
     let chain = [&Pki::leaf(&pki.through), &pki.intermediate];
     let (first, last) = (year(LEAF[0]), year(INTERMEDIATE[1]));
     assert_eq!(ask(&verifier, &chain, first), (Ok(()), 1));
     assert_eq!(ask(&verifier, &chain, last), (Ok(()), 1));
-    // The leaf is still valid, its issuer not; then the other way round.
+    // The leaf is still valid, but its issuer is not; then vice versa.
     let (result, _) = ask(&verifier, &chain, last + 1);
     assert!(matches!(refusal(result), CertificateError::ExpiredContext { .. }));
     let (result, _) = ask(&verifier, &chain, first - 1);
@@ -181,14 +181,14 @@ fn every_certificate_of_the_chain_has_its_time() {
 }
 
 #[test]
-fn a_certificate_beside_the_chain_that_is_not_valid_spoils_nothing() {
+fn an_invalid_extra_certificate_does_not_matter() {
     let pki = Pki::new();
     let verifier = pki.verifier();
-    // The library needs no intermediate here, so it does not look at this one's time, and neither may the cache.
+    // The library needs no intermediate here and does not check this one's validity, so the cache must not refuse it.
     let chain = [&Pki::leaf(&pki.direct), &pki.intermediate];
     assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 1));
     assert_eq!(ask(&verifier, &chain, year(2036)), (Ok(()), 2));
-    // Nor can it be read: it passes, and is not remembered.
+    // An unreadable extra certificate: the chain is accepted, but not cached.
     let junk = CertificateDer::from(vec![1, 2, 3]);
     let chain = [chain[0], &junk];
     assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 3));
@@ -207,7 +207,7 @@ fn any_changed_bit_is_refused() {
         let (result, _) = ask(&verifier, &[&CertificateDer::from(bytes)], year(2031));
         assert!(result.is_err(), "a changed bit in byte {place} passes");
     }
-    assert_eq!(verifier.0.cached_chains(), 1, "what is refused is remembered");
+    assert_eq!(verifier.0.cached_chains(), 1, "refused chains are cached");
     assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1 + leaf.len()));
 }
 
@@ -221,7 +221,7 @@ fn a_chain_of_another_root_is_refused_every_time() {
         let (result, now_asked) = ask(&verifier, &[&stranger], year(2031));
         assert_eq!((refusal(result), now_asked), (CertificateError::BadSignature, asked));
     }
-    // Its own root in the chain does not help it.
+    // Including its own root in the chain does not help.
     let chain = [&stranger, &other.root];
     assert!(ask(&verifier, &chain, year(2031)).0.is_err());
     assert!(ask(&verifier, &chain, year(2031)).0.is_err());

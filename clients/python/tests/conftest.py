@@ -1,4 +1,4 @@
-"""Certificates, made once: by ``catchment-certs`` of the folder CATCHMENT_BIN, or else by ``openssl``."""
+"""Certificates, made once by ``catchment-certs`` in the folder CATCHMENT_BIN, otherwise by ``openssl``."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def fake(pki: Path) -> Iterator[Callable[..., FakeGateway]]:
-    """Makes fake gateways, and closes them at the end."""
+    """Creates fake gateways and closes them at the end."""
     made: list[FakeGateway] = []
 
     def make(behaviour: Behaviour | None = None, **options: object) -> FakeGateway:
@@ -84,7 +84,7 @@ def fake(pki: Path) -> Iterator[Callable[..., FakeGateway]]:
 
 @pytest.fixture
 def device(pki: Path) -> Iterator[Callable[..., Device]]:
-    """Makes devices with short pauses; those still open at the end are closed without waiting."""
+    """Creates devices with short pauses; those still open at the end are closed without waiting."""
     made: list[Device] = []
 
     def make(gateway: str, **options: object) -> Device:

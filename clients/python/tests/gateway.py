@@ -1,7 +1,7 @@
-"""A gateway for tests: speaks the protocol over mutual TLS, and misbehaves as a test tells it to.
+"""A fake gateway: speaks the protocol over mutual TLS, and misbehaves as a test requires.
 
-It counts like a naive model: ``counted(epoch)`` are the messages that it took, in order. What was taken and not
-acknowledged may be lost with ``crash``, as by a gateway that is killed.
+It counts like a naive model: ``counted(epoch)`` returns the accepted messages, in order. ``crash`` may lose accepted
+messages that are not acknowledged, like a killed gateway.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Message = tuple[int, dict[str, Any]]
 
 
 class Cut(Exception):
-    """The behaviour has ended the connection."""
+    """The behaviour ended the connection."""
 
 
 class Connection:
@@ -34,7 +34,7 @@ class Connection:
         self._rest = b""
 
     def lines(self) -> Iterator[dict[str, Any]]:
-        """Messages as they come, until the device closes."""
+        """Yields messages as they arrive, until the device closes the connection."""
         while True:
             while b"\n" not in self._rest:
                 data = self.tls.recv(65536)
@@ -57,7 +57,7 @@ class Connection:
         raise Cut
 
     def cut(self) -> None:
-        """End without close_notify, as a broken network does."""
+        """Ends without close_notify, like a broken network."""
         raise Cut
 
 
@@ -65,7 +65,7 @@ Behaviour = Callable[["FakeGateway", Connection], None]
 
 
 class FakeGateway:
-    """Listens on loopback; every connection is served by ``behaviour`` on a thread of its own."""
+    """Listens on loopback; ``behaviour`` serves each connection on its own thread."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class FakeGateway:
             return taken[-1][0] if taken else 0
 
     def take(self, epoch: str, message: dict[str, Any]) -> int:
-        """Count a message, unless its number was taken before; return the highest number."""
+        """Counts a message, unless its number was accepted before; returns the highest number."""
         with self.changed:
             if message["seq"] > self.highest(epoch):
                 self._taken.setdefault(epoch, []).append((message["seq"], message))
@@ -154,7 +154,7 @@ class FakeGateway:
             self._durable[epoch] = max(self._durable.get(epoch, 0), seq)
 
     def crash(self, chance: random.Random) -> None:
-        """Lose some of what was taken last and never told durable, and all connections."""
+        """Loses some of the last messages that were not acknowledged as durable, and all connections."""
         with self.lock:
             self.life += 1
             for epoch, taken in self._taken.items():
@@ -162,7 +162,7 @@ class FakeGateway:
                 del taken[chance.randint(least, len(taken)) :]
 
     def counted(self) -> list[dict[str, Any]]:
-        """The values of all messages that are counted, but for empty ones."""
+        """The values of all counted messages, except empty ones."""
         with self.lock:
             return [message["values"] for taken in self._taken.values() for _, message in taken if message["values"]]
 
@@ -182,7 +182,7 @@ class FakeGateway:
         with self.lock:
             self._closed = True
             for each in self._sockets:
-                # Not SSLSocket's own, after which a thread that reads would read bytes that are still encrypted.
+                # Not SSLSocket.shutdown: after it, a reading thread would get bytes that are still encrypted.
                 with suppress(OSError):
                     socket.socket.shutdown(each, socket.SHUT_RDWR)
             threads = list(self._threads)
@@ -214,7 +214,7 @@ def welcome(gateway: FakeGateway, connection: Connection) -> str:
 
 
 def serve(gateway: FakeGateway, connection: Connection) -> None:
-    """As a gateway should."""
+    """Behaves like a correct gateway."""
     epoch = welcome(gateway, connection)
     for message in connection.lines():
         ack = gateway.take(epoch, message)
@@ -223,7 +223,7 @@ def serve(gateway: FakeGateway, connection: Connection) -> None:
 
 
 class Deaf:
-    """Welcomes, then reads nothing until it is released."""
+    """Sends a welcome, then reads nothing until released."""
 
     def __init__(self) -> None:
         self.released = threading.Event()
@@ -236,7 +236,7 @@ class Deaf:
 
 
 class Chaos:
-    """Cuts, crashes, garbage and acknowledgements of only a part, at random; well-behaved after ``rounds``."""
+    """Random cuts, crashes, garbage and partial acknowledgements; behaves correctly after ``rounds`` connections."""
 
     def __init__(self, seed: int, rounds: int) -> None:
         self._chance = random.Random(seed)

@@ -1,4 +1,4 @@
-"""Delivery against a gateway that cuts, forgets, says nothing, or says nonsense."""
+"""Delivery to a gateway that cuts connections, loses messages, stays silent, or sends nonsense."""
 
 from __future__ import annotations
 
@@ -155,7 +155,7 @@ def test_a_full_buffer_can_block(fake: Fake, device: Make) -> None:
     assert sorted(values["x"] for values in gateway.counted()) == [0, 1, 2]
 
 
-def test_closing_wakes_who_waits_for_room(fake: Fake, device: Make) -> None:
+def test_closing_wakes_a_send_that_waits_for_room(fake: Fake, device: Make) -> None:
     sender = device(fake(Deaf()).address, buffer_max=1, when_full="block")
     sender.send(x=1)
     outcome: list[BaseException] = []
@@ -247,7 +247,7 @@ def test_a_wrong_first_answer_ends_the_connection(fake: Fake, device: Make, firs
     assert [type(error) for error in errors] == [ProtocolError]
 
 
-def test_unknown_answers_are_passed_over(fake: Fake, device: Make) -> None:
+def test_unknown_responses_are_ignored(fake: Fake, device: Make) -> None:
     def behaviour(gateway: FakeGateway, connection: Connection) -> None:
         epoch = welcome(gateway, connection)
         for message in connection.lines():
@@ -261,8 +261,8 @@ def test_unknown_answers_are_passed_over(fake: Fake, device: Make) -> None:
     assert gateway.connections == 1
 
 
-def test_refusals_are_told_and_do_not_stop_delivery(fake: Fake, device: Make) -> None:
-    """A message refused as a whole is not acknowledged by itself; partly refused ones are."""
+def test_refusals_are_reported_and_do_not_stop_delivery(fake: Fake, device: Make) -> None:
+    """A message refused as a whole gets no acknowledgement of its own; a partly refused one does."""
 
     def behaviour(gateway: FakeGateway, connection: Connection) -> None:
         epoch = welcome(gateway, connection)
@@ -317,7 +317,7 @@ def test_a_failing_callback_does_no_harm(fake: Fake, device: Make, caplog: pytes
     assert "refused: old (too_old)" in caplog.text
 
 
-def test_a_silent_gateway_is_left_and_an_idle_one_is_not(fake: Fake, device: Make) -> None:
+def test_the_device_reconnects_from_a_silent_gateway_but_not_from_an_idle_one(fake: Fake, device: Make) -> None:
     def behaviour(gateway: FakeGateway, connection: Connection) -> None:
         if connection.ordinal > 1:
             return serve(gateway, connection)
@@ -355,7 +355,7 @@ def test_another_sender_of_the_epoch_is_noticed(fake: Fake, device: Make) -> Non
     assert sender.pending == 1
 
 
-def test_an_epoch_is_continued_above_what_the_gateway_has(fake: Fake, device: Make) -> None:
+def test_an_epoch_continues_above_the_gateways_highest_number(fake: Fake, device: Make) -> None:
     gateway = fake()
     for life in range(3):
         sender = device(gateway.address, epoch="boot")
@@ -365,8 +365,8 @@ def test_an_epoch_is_continued_above_what_the_gateway_has(fake: Fake, device: Ma
     assert [values["x"] for values in gateway.counted()] == list(range(30))
 
 
-def test_an_acknowledgement_may_be_of_an_earlier_connection(fake: Fake, device: Make) -> None:
-    """What was sent on a connection that broke may be taken after the welcome of the next one."""
+def test_an_acknowledgement_may_cover_an_earlier_connection(fake: Fake, device: Make) -> None:
+    """Messages sent on a broken connection may be accepted after the welcome of the next one."""
 
     def behaviour(gateway: FakeGateway, connection: Connection) -> None:
         epoch = connection.hello()
@@ -401,7 +401,7 @@ def test_only_the_named_gateway_of_the_own_root_is_trusted(fake: Fake, device: M
     assert gateway.counted() == []
 
 
-def test_what_cannot_work_is_told_at_once(pki: Path, tmp_path: Path) -> None:
+def test_invalid_arguments_are_reported_at_once(pki: Path, tmp_path: Path) -> None:
     for address in ("", "localhost", "localhost:", ":7600", "localhost:0", "localhost:65536", "::1:7600", "a:b"):
         with pytest.raises(IdentityError, match="HOST:PORT"):
             Device(address, pki / "device")
@@ -420,8 +420,8 @@ def test_what_cannot_work_is_told_at_once(pki: Path, tmp_path: Path) -> None:
             Device("localhost:1", pki / "device", **options)  # type: ignore[arg-type]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-def test_a_forked_child_is_told(fake: Fake, device: Make) -> None:
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_forked_child_gets_an_error(fake: Fake, device: Make) -> None:
     sender = device(fake().address)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -1,4 +1,4 @@
-"""Readings that no gateway would take are refused where they are made."""
+"""Readings that no gateway would accept are refused by ``send``."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ from catchment_device._message import encode
         b"1",
     ],
 )
-def test_values_that_are_no_finite_numbers_are_refused(value: Any) -> None:
+def test_values_other_than_finite_numbers_are_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="temperature: a value is a finite number or a boolean") as told:
         encode({"fine": 1, "temperature": value})
     assert isinstance(told.value, InvalidReading)
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a-b", "a b", "a.b", "é", "a\n", "x" * 201, 7])
-def test_names_against_the_rule_are_refused(name: Any) -> None:
+def test_invalid_names_are_refused(name: Any) -> None:
     with pytest.raises(ValueError, match="name"):
         encode({name: 1})
     with pytest.raises(ValueError, match="name"):
@@ -59,18 +59,18 @@ def test_names_against_the_rule_are_refused(name: Any) -> None:
         {f"l{number}": "x" for number in range(17)},
     ],
 )
-def test_labels_against_the_rule_are_refused(labels: Any) -> None:
+def test_invalid_labels_are_refused(labels: Any) -> None:
     with pytest.raises(ValueError, match="label"):
         encode({"x": 1}, labels=labels)
 
 
 @pytest.mark.parametrize("ts", [float("nan"), True, "now", datetime(2026, 1, 1), 1_700_000_000_000_000_000])
-def test_times_that_are_none_are_refused(ts: Any) -> None:
+def test_invalid_times_are_refused(ts: Any) -> None:
     with pytest.raises(ValueError, match="ts is"):
         encode({"x": 1}, ts)
 
 
-def test_too_much_is_refused() -> None:
+def test_messages_beyond_the_limits_are_refused() -> None:
     with pytest.raises(ValueError, match="at least one"):
         encode({})
     with pytest.raises(ValueError, match="at most 10000 readings"):
@@ -79,7 +79,7 @@ def test_too_much_is_refused() -> None:
         encode({f"{'m' * 190}{number}": 1 for number in range(2_000)})
 
 
-def test_all_kinds_of_numbers_are_taken() -> None:
+def test_all_kinds_of_numbers_are_accepted() -> None:
     values: dict[str, Any] = {
         "a": 1,
         "b": 2.5,
@@ -96,7 +96,7 @@ def test_all_kinds_of_numbers_are_taken() -> None:
     assert line["labels"] == {"room": "3 é", "empty": ""}
 
 
-def test_the_time_is_that_of_the_call() -> None:
+def test_the_default_time_is_the_time_of_the_call() -> None:
     before = time.time_ns() // 1_000_000
     ts = json.loads(encode({"x": 1}))["ts"]
     assert before <= ts <= time.time_ns() // 1_000_000
@@ -104,7 +104,7 @@ def test_the_time_is_that_of_the_call() -> None:
     assert json.loads(encode({"x": 1}, moment))["ts"] == 1_700_000_000_123
 
 
-def test_one_line_whatever_the_labels_hold() -> None:
+def test_a_message_is_one_line_whatever_the_labels_contain() -> None:
     body = encode({"x": 1}, labels={"room": 'a\n\r"\\\u2028'})
     assert b"\n" not in body
     assert json.loads(body)["labels"] == {"room": 'a\n\r"\\\u2028'}

@@ -1,4 +1,4 @@
-"""Against the real programs, from the folder that CATCHMENT_BIN names, and an independent count."""
+"""Tests against the real programs in the folder CATCHMENT_BIN, with an independent count."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ REPOSITORY = ROOT.parent.parent
 
 
 class System:
-    """Trust root, aggregator and gateway in a folder, with the names that the repository's README uses."""
+    """Trust root, aggregator and gateway in a folder, with the names from the repository's README."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self.programs = programs
@@ -46,7 +46,7 @@ class System:
         run(self.programs / "catchment-certs", "issue", role, "--dir", "pki", *arguments, cwd=self.folder)
 
     def start(self, program: str, *arguments: str, listen: str = "127.0.0.1:0") -> tuple[subprocess.Popen[str], str]:
-        """Start a server; return it and its port, once it is ready."""
+        """Starts a server; returns it and its address once it is ready."""
         with (self.folder / f"{program}.log").open("a") as log:
             process = subprocess.Popen(
                 [str(self.programs / program), *arguments, "--listen", listen, "--log", "warn"],
@@ -78,7 +78,7 @@ class System:
         self.gateway_process, _ = self.start_gateway(f"127.0.0.1:{port}", *arguments)
 
     def query(self, selector: str, start: int, end: int, expected: int) -> dict[str, Any]:
-        """Ask until the expected number of readings is counted; return that point."""
+        """Queries until the expected number of readings is counted; returns that point."""
         deadline = time.monotonic() + PATIENCE
         while True:
             out = run(
@@ -111,14 +111,14 @@ def system(programs: Path, tmp_path: Path) -> Iterator[System]:
             made.end()
 
 
-def test_figures_are_true_when_the_gateway_is_killed_midway(system: System, tmp_path: Path) -> None:
+def test_aggregates_are_correct_when_the_gateway_is_killed_midway(system: System, tmp_path: Path) -> None:
     start = int(time.time()) - 1000
     values = [math.sin(number) * 100 for number in range(6_000)]
     settings: dict[str, Any] = {"state": tmp_path / "state", "backoff_max": 0.5, "on_error": lambda _: None}
     device = Device(system.gateway, system.device, **settings)
     for number, value in enumerate(values):
         if number in (1_500, 3_000):
-            # Killed with messages on their way: what it had taken and not told comes again.
+            # Killed with messages in flight: accepted but unacknowledged ones are resent.
             system.kill_gateway()
         if number in (1_700, 3_300):
             system.restart_gateway()
@@ -150,7 +150,7 @@ def test_refusals_of_a_real_gateway(system: System, tmp_path: Path) -> None:
     assert system.query("fine", start - 10, start + 10, 1)["count"] == 1
 
 
-def test_a_device_of_another_site_is_told_why(system: System) -> None:
+def test_a_device_of_another_site_gets_a_connection_error(system: System) -> None:
     errors: list[DeviceError] = []
     stranger = system.folder / "pki/site/munich/device/press-18"
     with Device(system.gateway, stranger, state=system.folder / "state", on_error=errors.append) as device:
@@ -161,7 +161,7 @@ def test_a_device_of_another_site_is_told_why(system: System) -> None:
 
 
 def blocks(document: Path, heading: str) -> list[str]:
-    """The Python examples of a document's section, up to the next heading of its rank."""
+    """The Python examples in a section of a document, up to the next heading of the same level."""
     rank = heading.index(" ")
     text = document.read_text()
     section = re.split(rf"^#{{1,{rank}}} ", text.split(heading + "\n", 1)[1], flags=re.MULTILINE)[0]
@@ -173,7 +173,7 @@ def blocks(document: Path, heading: str) -> list[str]:
     [(REPOSITORY / "README.md", "### A device in Python", 1), (ROOT / "README.md", "## Use", 4)],
 )
 def test_examples_of_the_documents_run(system: System, document: Path, heading: str, least: int) -> None:
-    """Each as it stands, but for the port."""
+    """Runs each example unchanged except for the port."""
     examples = blocks(document, heading)
     assert len(examples) >= least
     for example in examples:

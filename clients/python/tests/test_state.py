@@ -1,4 +1,4 @@
-"""The state file: restarts, kills, damage, power cuts, and two who want the same file."""
+"""The state file: restarts, kills, damage, power cuts, and two devices with the same file."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from gateway import PATIENCE, Chaos, Connection, FakeGateway, serve
 Fake = Callable[..., FakeGateway]
 Make = Callable[..., Device]
 
-# Nobody listens there.
+# No server listens there.
 NOWHERE = "127.0.0.1:1"
 
 
@@ -34,7 +34,7 @@ def python(script: str, *arguments: object) -> subprocess.Popen[str]:
 
 
 def snapshot(state: Path, to: Path) -> Path:
-    """Copy a file in use, as a power cut would leave it; by another process: closing it here unlocks it."""
+    """Copies a file in use, as a power cut would leave it. Uses another process: closing it here would unlock it."""
     to.mkdir()
     for name in (state.name, state.name + "-wal"):
         if (state.parent / name).exists():
@@ -58,7 +58,7 @@ def test_messages_and_epoch_survive_a_restart(fake: Fake, device: Make, tmp_path
 
 
 def test_a_killed_process_loses_nothing_and_repeats_nothing(fake: Fake, tmp_path: Path, pki: Path) -> None:
-    """What ``send`` returned for is counted; of what it was killed within, at most that one message."""
+    """Every message for which ``send`` returned is counted; the one being sent at the kill may be counted too."""
     script = """
         import sys
         from catchment_device import Device
@@ -87,7 +87,7 @@ def test_a_killed_process_loses_nothing_and_repeats_nothing(fake: Fake, tmp_path
                 break
         if until != "end":
             process.send_signal(signal.SIGKILL)
-        # What it still printed before it was killed.
+        # Includes the numbers that it printed before the kill.
         told[life] = max([int(n) for n in [last, *process.stdout.read().split()] if n != "end"], default=399)
         assert process.wait(PATIENCE) == (0 if until == "end" else -signal.SIGKILL)
         process.stdout.close()
@@ -99,8 +99,8 @@ def test_a_killed_process_loses_nothing_and_repeats_nothing(fake: Fake, tmp_path
         assert own[-1] in (told[life], told[life] + 1)
 
 
-def test_a_torn_file_is_its_own_beginning(fake: Fake, device: Make, tmp_path: Path) -> None:
-    """Whatever end of the log is missing or wrong, what is delivered is a beginning of what was sent."""
+def test_a_torn_file_delivers_a_prefix(fake: Fake, device: Make, tmp_path: Path) -> None:
+    """Whatever part at the end of the log is missing or damaged, a prefix of the sent messages is delivered."""
     away = device(NOWHERE, state=tmp_path / "state")
     for number in range(60):
         away.send(x=number)
@@ -125,14 +125,14 @@ def test_a_torn_file_is_its_own_beginning(fake: Fake, device: Make, tmp_path: Pa
         counted = [int(values["x"]) for values in gateway.counted()]
         assert counted == list(range(len(counted)))
         lengths.add(len(counted))
-    assert len(lengths) > 5, "the damage was felt"
+    assert len(lengths) > 5, "the damage had an effect"
 
 
 @pytest.mark.parametrize("connected_first", [False, True])
 def test_numbers_forgotten_in_a_power_cut_are_not_used_again(
     fake: Fake, device: Make, tmp_path: Path, connected_first: bool
 ) -> None:
-    """The file comes back as it was earlier; new messages are counted all the same, and no old one twice."""
+    """The file returns to an earlier state; new messages are still counted, and no old one twice."""
 
     def slow(gateway: FakeGateway, connection: Connection) -> None:
         if connection.ordinal > 1:
@@ -153,7 +153,7 @@ def test_numbers_forgotten_in_a_power_cut_are_not_used_again(
     gateway.wait(lambda: len(gateway.counted()) == 15)
     first._end()
     if not connected_first:
-        # A life between, which never reaches the gateway and is killed.
+        # A run in between, which never reaches the gateway and is killed.
         between = device(NOWHERE, state=earlier)
         for number in range(15, 18):
             between.send(x=number)
@@ -185,7 +185,7 @@ def test_numbers_are_raised_in_the_file(tmp_path: Path) -> None:
     file.close()
 
 
-def test_two_cannot_have_the_same_file(device: Make, tmp_path: Path, pki: Path) -> None:
+def test_two_devices_cannot_share_a_file(device: Make, tmp_path: Path, pki: Path) -> None:
     owner = device(NOWHERE, state=tmp_path / "state")
     with pytest.raises(StateLocked):
         device(NOWHERE, state=tmp_path / "state")
@@ -214,7 +214,7 @@ def test_an_epoch_is_not_changed_under_its_messages(device: Make, tmp_path: Path
     assert again.epoch == "a"
 
 
-def test_files_that_are_none_are_not_touched(device: Make, tmp_path: Path) -> None:
+def test_files_that_are_not_state_files_are_not_touched(device: Make, tmp_path: Path) -> None:
     text = tmp_path / "text"
     text.write_bytes(b"some text, longer than a header of SQLite. " * 40)
     foreign = tmp_path / "foreign"
@@ -228,7 +228,7 @@ def test_files_that_are_none_are_not_touched(device: Make, tmp_path: Path) -> No
         assert (path.read_bytes() if path.exists() else None) == before
 
 
-def test_a_message_that_cannot_be_kept_is_not_taken(fake: Fake, device: Make, tmp_path: Path) -> None:
+def test_a_message_that_cannot_be_stored_is_not_accepted(fake: Fake, device: Make, tmp_path: Path) -> None:
     gateway = fake()
     sender = device(gateway.address, state=tmp_path / "state")
     sender.send(x=1)
@@ -260,7 +260,7 @@ def test_more_stored_messages_than_the_buffer_holds_are_kept(fake: Fake, device:
     assert [values["x"] for values in gateway.counted()] == list(range(51))
 
 
-def test_an_unclosed_device_is_told_at_exit(tmp_path: Path, pki: Path) -> None:
+def test_an_unclosed_device_is_reported_at_exit(tmp_path: Path, pki: Path) -> None:
     script = """
         import logging, sys
         logging.basicConfig(stream=sys.stdout, format="%(message)s")

@@ -1,4 +1,4 @@
-//! A look at a data folder before a start, which locks nothing and leaves nothing changed.
+//! Checks a data folder before a start, without locking or changing anything.
 
 use std::io;
 use std::path::Path;
@@ -10,8 +10,8 @@ use super::facts::FolderFacts;
 use super::identity::{IDENTITY, LOCK, read_identity};
 use crate::fs::{Disk as _, RealDisk};
 
-/// Checks that `owner` could use a data folder of that kind, or make it. `None`: there is none yet. Changes nothing and
-/// takes no lock, so a server may be using it.
+/// Checks that `owner` could use or create a data folder of this kind. `None`: it does not exist yet. Changes nothing
+/// and takes no lock, so a server may be using the folder.
 ///
 /// # Errors
 /// See [`DataDirError`].
@@ -25,7 +25,7 @@ pub fn check_folder(
             check_leads_somewhere(path)?;
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or(Path::new("."));
-            // The root and the working folder are always there, so this ends.
+            // The root and the working folder always exist, so the recursion ends.
             return if parent.exists() {
                 writable(parent)?;
                 can_hold_folders(parent).map_err(DataDirError::io(path)).map(|()| None)
@@ -43,16 +43,16 @@ pub fn check_folder(
     Ok(Some(facts))
 }
 
-/// Refuses a symbolic link to what is not there: nothing can be made in its place.
+/// Refuses a dangling symbolic link: no folder can be created in its place.
 pub(super) fn check_leads_somewhere(path: &Path) -> Result<(), DataDirError> {
     if path.is_symlink() && !path.exists() {
-        let why = "a symbolic link that leads nowhere: make the folder that it names, or use another";
+        let why = "dangling symbolic link: create the folder that it points to, or use another path";
         return Err(DataDirError::io(path)(io::Error::new(io::ErrorKind::NotFound, why)));
     }
     Ok(())
 }
 
-/// Whether it is a folder in which this process may make files.
+/// Checks that `path` is a folder in which this process may create files.
 fn writable(path: &Path) -> Result<(), DataDirError> {
     let failed = DataDirError::io(path);
     if !path.is_dir() {
@@ -61,14 +61,16 @@ fn writable(path: &Path) -> Result<(), DataDirError> {
     rustix::fs::access(path, Access::WRITE_OK | Access::EXEC_OK).map_err(|errno| failed(errno.into()))
 }
 
-/// Whether folders can be made there: some file systems hold none, whatever their permissions say. Leaves nothing behind.
+/// Checks that folders can be created there: some file systems refuse them, whatever the permissions say. Removes its
+/// trial folder.
 fn can_hold_folders(parent: &Path) -> io::Result<()> {
     let trial = parent.join(format!(".catchment-check-{}", std::process::id()));
     std::fs::create_dir(&trial)?;
     std::fs::remove_dir(&trial)
 }
 
-/// Whether a folder of `owner` may be used by `found`; without an owner by anybody, and by nobody in particular always.
+/// Checks that `found` may use a folder of `owner`. Anyone may use a folder without an owner; if `found` is `None`, the
+/// owner is not checked.
 pub(super) fn check_owner(
     path: &Path,
     kind: &str,
@@ -84,7 +86,7 @@ pub(super) fn check_owner(
     }
 }
 
-/// A new folder holds nothing but what its creation or a file system puts there.
+/// Checks that a new folder holds only files that its creation or the file system puts there.
 pub(super) fn check_empty(path: &Path) -> Result<(), DataDirError> {
     let names = RealDisk.list(path).map_err(DataDirError::io(path))?;
     match names.iter().find(|name| !name.starts_with('.') && *name != LOCK && *name != "lost+found") {

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 /// A data folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
-    /// Another process has it.
+    /// Another process has locked it.
     #[error("data folder {} is in use by another process: stop that one, or use another folder", .0.display())]
     Locked(PathBuf),
-    /// Input or output failed.
+    /// Reading or writing failed.
     #[error("data folder: {}: {source}", path.display())]
     Io {
         /// File or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The identity is damaged.
@@ -30,21 +30,21 @@ pub enum DataDirError {
     Foreign {
         /// The folder.
         path: PathBuf,
-        /// What it is, and what to do.
+        /// What was found, and what to do.
         why: String,
     },
-    /// A log in the folder is another folder's.
+    /// A log in the folder belongs to another folder.
     #[error(
-        "data folder {}: `{log}` belongs to another data folder, and would be taken for this one's: put the right one back",
+        "data folder {}: `{log}` belongs to another data folder: put the right one back",
         path.display()
     )]
     Log {
         /// The folder.
         path: PathBuf,
-        /// The log, by its path within the folder.
+        /// The log's path within the folder.
         log: String,
     },
-    /// The folder is another's.
+    /// The folder belongs to another owner.
     #[error(
         "data folder {} belongs to {owner}, but the identity is {found}: start with the identity it belongs to, which \
          also delivers what waits in it, or use another folder; `catchment-{kind} folder adopt` changes its owner",
@@ -53,18 +53,18 @@ pub enum DataDirError {
     Owner {
         /// The folder.
         path: PathBuf,
-        /// Its kind, which is the program's.
+        /// The folder's kind, the same as the program's.
         kind: String,
-        /// Whose it is.
+        /// The recorded owner.
         owner: String,
-        /// Who asked for it.
+        /// The identity that opened it.
         found: String,
     },
 }
 
 impl DataDirError {
-    /// Whether another folder has to be given, or this one put right by hand: it is another's, has no whole identity, or
-    /// cannot be made or used. Otherwise it is in use, or the disk has failed.
+    /// True if the operator must choose another folder or repair this one: it belongs to another owner, its identity is
+    /// damaged or missing, or it cannot be created or used. Otherwise the folder is in use, or the disk has failed.
     pub fn is_configuration(&self) -> bool {
         use io::ErrorKind::{
             AlreadyExists, InvalidFilename, NotADirectory, NotFound, PermissionDenied, ReadOnlyFilesystem,

@@ -1,4 +1,4 @@
-//! What a data folder's identity says.
+//! Contents of a data folder's identity.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::error::DataDirError;
 use super::identity::{FORMAT_VERSION, OWNER};
 
-/// What a data folder says of itself.
+/// The contents of a data folder's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FolderFacts {
     pub(super) path: PathBuf,
@@ -27,7 +27,7 @@ impl FolderFacts {
         let number = |key: &str| {
             let value = values.get(key).and_then(|value| value.parse::<u64>().ok());
             value.ok_or_else(|| {
-                DataDirError::refused(path, format!("identity: `{key}` is missing or no number"))
+                DataDirError::refused(path, format!("identity: `{key}` is missing or not a number"))
             })
         };
         let foreign = |why: String| DataDirError::Foreign { path: path.to_owned(), why };
@@ -56,17 +56,17 @@ impl FolderFacts {
         &self.path
     }
 
-    /// Random at creation, 1 to 2^63-1: one life of this folder.
+    /// Random at creation, 1 to 2^63-1; identifies one life of this folder.
     pub fn epoch(&self) -> u64 {
         self.epoch
     }
 
-    /// When the folder was created, Unix milliseconds by the clock of then.
+    /// When the folder was created (Unix milliseconds, by the clock at that time).
     pub fn created_ms(&self) -> u64 {
         self.created_ms
     }
 
-    /// Whose the folder is; `None` for one that no server has opened since owners are written down.
+    /// The folder's owner; `None` if no server that records owners has opened it yet.
     pub fn owner(&self) -> Option<&str> {
         self.get(OWNER)
     }
@@ -77,7 +77,7 @@ impl FolderFacts {
         format!("the folder belongs to {owner}\n")
     }
 
-    /// A value that was given at creation or set since.
+    /// A value given at creation or set later.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.values.get(key).map(String::as_str)
     }

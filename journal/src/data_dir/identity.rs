@@ -19,7 +19,7 @@ pub(super) fn unfit_value(path: &Path) -> DataDirError {
     DataDirError::refused(path, "a key or value holds a line break or `=`")
 }
 
-/// The text of a folder's identity; `None` if it has none.
+/// The bytes of a folder's identity; `None` if it has none.
 pub(super) fn read_identity(path: &Path) -> Result<Option<Vec<u8>>, DataDirError> {
     match read_atomic(&RealDisk, &path.join(IDENTITY)) {
         Ok(bytes) => Ok(bytes),

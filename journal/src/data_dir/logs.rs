@@ -1,9 +1,10 @@
-//! Which logs belong to a data folder.
+//! The logs that belong to a data folder.
 //!
-//! A log's salt is random and stands in each of its segments, so it names the log. The identity keeps the salts of the
-//! folder's logs as `log.<path>=<salt in hex>`. So a start notices a log that is gone, also where nothing else of it is
-//! left, and one that came from another folder. A log that has to be made anew gets its salt first: the identity then has
-//! both (`<salt>,<new salt>`), until the start is over. So at no moment another folder's log would be taken.
+//! A log's salt is random and is part of each of its segments, so it identifies the log. The identity keeps the salts
+//! of the folder's logs as `log.<path>=<salt in hex>`. So a start notices a log that is gone, even without a trace, and
+//! a log that came from another folder. If a log must be recreated, its new salt is recorded first: the identity then
+//! has both (`<salt>,<new salt>`) until the start is complete. So another folder's log is never accepted, at any
+//! moment.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,21 +15,21 @@ use crate::error::OpenError;
 use crate::fs::{Disk as _, RealDisk};
 use crate::open::{find_salt, list_segments};
 
-/// Before the path of a log in a key of the identity.
+/// Prefix of a log's key in the identity, before its path.
 const KEY: &str = "log.";
 
-/// What stands where a log is expected.
+/// What was found where a log is expected.
 enum Found {
-    /// No segment, or none with a whole header.
+    /// No segment, or none with an intact header.
     Nothing,
-    /// The log of this salt.
+    /// The log with this salt.
     Log(u64),
 }
 
 /// Finds the log at a path within a folder.
 fn find(folder: &Path, log: &str) -> Result<Found, DataDirError> {
     let path = folder.join(log);
-    // A link to a disk that is not mounted is not a log that is gone.
+    // A link to an unmounted disk does not mean that the log is gone.
     for part in path.ancestors().take_while(|part| *part != folder) {
         if part.symlink_metadata().is_ok() && !part.is_dir() {
             return Err(DataDirError::io(part)(io::ErrorKind::NotADirectory.into()));
@@ -55,7 +56,7 @@ fn text(salt: u64) -> String {
 
 impl FolderFacts {
     /// Whether the identity names the log at this path within the folder. It names none before the folder's first start
-    /// is over, or of a version that did not name them.
+    /// is complete, or if an older version that did not record them wrote it.
     pub fn lists_log(&self, log: &str) -> bool {
         self.values.contains_key(&key(log))
     }
@@ -65,15 +66,16 @@ impl FolderFacts {
         self.values.keys().any(|key| key.starts_with(KEY))
     }
 
-    /// The salts that a log may have.
+    /// The salts allowed for a log.
     fn salts(&self, log: &str) -> Result<Vec<u64>, DataDirError> {
         let value = self.values.get(&key(log)).map_or("", String::as_str);
         let salts = value.split(',').filter(|salt| !salt.is_empty());
         let salts: Result<Vec<u64>, _> = salts.map(|salt| u64::from_str_radix(salt, 16)).collect();
-        salts.map_err(|_| DataDirError::refused(&self.path, format!("identity: `{KEY}{log}` is no number")))
+        salts
+            .map_err(|_| DataDirError::refused(&self.path, format!("identity: `{KEY}{log}` is not a number")))
     }
 
-    /// Finds a log that may only be this folder's.
+    /// Finds a log; refuses one of another folder.
     fn find_own(&self, log: &str) -> Result<Found, DataDirError> {
         let (salts, found) = (self.salts(log)?, find(&self.path, log)?);
         match found {
@@ -84,10 +86,10 @@ impl FolderFacts {
         }
     }
 
-    /// The logs that the identity names and that are gone or have no whole header, by their paths within the folder.
+    /// Paths (within the folder) of the logs that the identity names and that are gone or have no intact header.
     ///
     /// # Errors
-    /// A log of another folder stands in the place of one of this; or reading failed.
+    /// A log belongs to another folder, or reading failed.
     pub fn missing_logs(&self) -> Result<Vec<String>, DataDirError> {
         let mut missing = Vec::new();
         for log in self.values.keys().filter_map(|key| key.strip_prefix(KEY)) {
@@ -100,10 +102,11 @@ impl FolderFacts {
 }
 
 impl DataDir {
-    /// Names these logs in the identity, durably, before they are opened: the salts that those must get that are made anew.
+    /// Records these logs in the identity, durably, before they are opened. Returns the salts for the logs that must be
+    /// created.
     ///
     /// # Errors
-    /// A log of another folder stands in the place of one of this; a log cannot be read; or output failed.
+    /// A log belongs to another folder, a log cannot be read, or writing failed.
     pub fn prepare_logs(&mut self, logs: &[String]) -> Result<BTreeMap<String, u64>, DataDirError> {
         let (mut values, mut new) = (self.facts.values.clone(), BTreeMap::new());
         for log in logs {
@@ -112,7 +115,7 @@ impl DataDir {
                 Found::Log(salt) if salts.is_empty() => salts.push(salt),
                 Found::Log(_) => {}
                 Found::Nothing => {
-                    // One that an earlier start chose and did not get to.
+                    // A second salt comes from an earlier start that did not complete; it is used again.
                     if salts.len() < 2 {
                         salts.push(RealDisk.random_u64());
                     }
@@ -125,11 +128,11 @@ impl DataDir {
         Ok(new)
     }
 
-    /// The logs are open: the identity names them as they are, and no longer has the keys in `done`. Durably, before anything is
+    /// Records the salts of the open logs and removes the keys in `done`, durably. Call it before anything is
     /// acknowledged into a log.
     ///
     /// # Errors
-    /// A log cannot be read, or output failed.
+    /// A log cannot be read, or writing failed.
     pub fn confirm_logs(&mut self, logs: &[String], done: &[String]) -> Result<(), DataDirError> {
         let mut values = self.facts.values.clone();
         done.iter().for_each(|key| drop(values.remove(key)));

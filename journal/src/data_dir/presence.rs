@@ -1,4 +1,4 @@
-//! Whether a running server's folder is still the one that it opened.
+//! Checks that a running server's folder is still the one that it opened.
 
 use super::DataDir;
 use super::identity::{IDENTITY, LOCK};
@@ -6,9 +6,9 @@ use crate::fs::RealDisk;
 use crate::presence::{PresenceError, check_in_place, check_path};
 
 impl DataDir {
-    /// Whether the folder's path still leads to the folder that was opened, with its own `lock` and `identity`. It does
-    /// not when the folder was removed, renamed, replaced or unmounted, though open files of it still take writes. Asks
-    /// the file system: not for a thread that serves.
+    /// Checks that the folder's path still leads to the opened folder, with its own `lock` and `identity`. It does not
+    /// if the folder was removed, renamed, replaced or unmounted, although its open files still accept writes. Queries
+    /// the file system: do not call it on a thread that serves requests.
     ///
     /// # Errors
     /// See [`PresenceError`].

@@ -1,4 +1,4 @@
-//! The side of a shared log that writes: rounds of commit and of looking for space.
+//! The writing side of a shared log: each round commits and reserves space.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -13,19 +13,19 @@ use crate::pending::Block;
 use crate::position::Position;
 use crate::writer::{WriteError, Writer};
 
-/// The side that writes: a thread of its own (`GroupLog::start`), or whoever drives it (`GroupLog::manual`).
+/// The writing side. Runs in its own thread (`GroupLog::start`) or is driven by the caller (`GroupLog::manual`).
 pub struct Committer<D: Disk = RealDisk> {
     pub(super) inner: Arc<Inner<D>>,
     pub(super) writer: Writer<D>,
-    /// A block that found no space; it goes first.
+    /// A block that did not fit on the disk; it is written first.
     pub(super) held: Option<Block>,
     pub(super) spare: Vec<u8>,
     pub(super) full: Option<FullReason>,
-    /// When to look for space again.
+    /// When to try again to reserve space.
     pub(super) retry: Option<Instant>,
 }
 
-/// However a thread of the log ends, appenders learn of it.
+/// Notifies appenders when a thread of the log ends, even by a panic.
 pub(super) struct EndGuard<'a, D: Disk> {
     inner: &'a Inner<D>,
     /// What the thread does, as a verb.
@@ -37,9 +37,9 @@ impl<'a, D: Disk> EndGuard<'a, D> {
         Self { inner, does }
     }
 
-    /// Runs the thread's body; a panic poisons the log and continues to whoever joins the thread.
+    /// Runs the thread's body; a panic poisons the log, then propagates to the joining thread.
     pub(super) fn run<T>(self, body: impl FnOnce() -> T) -> T {
-        // What is left behind half-way is never used again: the log is poisoned.
+        // State left inconsistent by the panic is never used again: the log is poisoned.
         match catch_unwind(AssertUnwindSafe(body)) {
             Ok(ended) => ended,
             Err(panic) => {
@@ -51,19 +51,19 @@ impl<'a, D: Disk> EndGuard<'a, D> {
     }
 }
 
-/// What a panic said.
+/// The message of a panic.
 fn text_of(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
 }
 
-/// What one round has to do.
+/// The work of one round.
 struct Round {
     block: Option<Block>,
-    /// Why nothing may be written: poisoned from outside, or released segments could not be removed.
+    /// Why nothing may be written: the owner poisoned the log, or released segments could not be removed.
     failed: Option<Arc<str>>,
     wanted: u64,
-    /// Begin a new segment after the block; no record is accepted until then.
+    /// Start a new segment after the block; no record is accepted until then.
     roll: bool,
     stop: bool,
 }
@@ -81,11 +81,10 @@ impl<D: Disk> Committer<D> {
         }
     }
 
-    /// One round: commits what was appended up to now, removes what is released, looks for space. Does not wait for
-    /// anything.
+    /// Runs one round: commits all appended records, removes released segments, reserves space. Never waits.
     ///
     /// # Errors
-    /// The log is poisoned, now or since before.
+    /// The log is poisoned.
     pub fn step(&mut self) -> Result<(), Arc<str>> {
         if let Some(why) = self.inner.commits.borrow().poisoned.clone() {
             return Err(why);
@@ -171,7 +170,7 @@ impl<D: Disk> Committer<D> {
         self.full = None;
         if round.roll {
             match self.writer.roll(self.writer.tail()) {
-                // Now the one before can be removed.
+                // Now the previous segment can be removed.
                 Ok(()) => self.inner.ask_to_sweep(),
                 Err(WriteError::NoSpace(why)) => self.full = Some(FullReason::Disk(why)),
                 Err(WriteError::Failed(why)) => return Err(why),
@@ -188,7 +187,7 @@ impl<D: Disk> Committer<D> {
         Ok(())
     }
 
-    /// Tells everybody how it stands; `satisfied` is the room that was asked for in this round.
+    /// Publishes the state to all subscribers; `satisfied` is the room requested in this round.
     fn publish(&mut self, satisfied: u64) {
         let mut state = self.inner.state();
         if self.held.is_none() {
@@ -202,7 +201,7 @@ impl<D: Disk> Committer<D> {
         self.retry = self.full.as_ref().map(|_| Instant::now() + RETRY);
         let (durable, full) = (self.writer.tail(), self.full.is_some());
         self.inner.commits.send_modify(|commit| {
-            // Poisoned meanwhile: what was written is not reported as durable.
+            // If poisoned meanwhile, do not report the written block as durable.
             if commit.poisoned.is_none() {
                 commit.durable = durable;
             }
@@ -210,12 +209,12 @@ impl<D: Disk> Committer<D> {
         });
     }
 
-    /// After the last round: nothing is accepted any more.
+    /// Runs after the last round, when no more records are accepted.
     fn finish(&mut self) -> Result<Position, SyncError> {
         if let Some(FullReason::Disk(why)) = self.full.take().filter(|_| self.held.is_some()) {
             return Err(SyncError::Full(why));
         }
-        // A held block may have been followed by records that were accepted on reserved space.
+        // After a held block, more records may have been accepted into reserved space.
         while let Some(block) = self.inner.state().pending.take(Vec::new()) {
             self.writer.commit(&block).map_err(|error| self.end_error(error))?;
         }

@@ -11,15 +11,15 @@ use crate::pending::Pending;
 use crate::position::Position;
 use crate::segments::Segments;
 
-/// What the committer publishes after each round. Every publication wakes the subscribers, also those that
-/// wait to repeat an append that was refused with `BufferFull` or `Full`.
+/// State that the committer publishes after each round. Every publication wakes the subscribers, including those that
+/// wait to repeat an append refused with `BufferFull` or `Full`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
     /// Every record below is durable.
     pub durable: Position,
-    /// Why the log accepts and acknowledges nothing more.
+    /// Why the log no longer accepts or acknowledges records.
     pub poisoned: Option<Arc<str>>,
-    /// True while there is no space for a record that was refused. Space is looked for ten times a second.
+    /// True while there is no space for a refused record. The committer retries ten times a second.
     pub full: bool,
 }
 
@@ -30,12 +30,12 @@ pub(super) struct Inner<D: Disk> {
     pub(super) disk_free_min: u64,
     pub(super) segments: Arc<Segments>,
     pub(super) state: Mutex<State>,
-    /// For the committer.
+    /// Wakes the committer.
     pub(super) wake: Condvar,
-    /// For the sweeper.
+    /// Wakes the sweeper.
     pub(super) swept: Condvar,
     pub(super) commits: watch::Sender<Commit>,
-    /// Why nothing more is accepted, apart from the commits: who waits for this alone is not woken by each.
+    /// Why the log failed. Separate from `commits`, so that waiting for a failure does not wake at every commit.
     pub(super) failure: watch::Sender<Option<Arc<str>>>,
     pub(super) threads: Mutex<Option<Threads>>,
 }
@@ -49,22 +49,22 @@ pub(super) struct Threads {
 /// What they change under the lock.
 pub(super) struct State {
     pub(super) pending: Pending,
-    /// What is pending is to be committed, and the thread knows; false when nothing is pending.
+    /// A commit of the pending block is requested and the committer was woken; false when nothing is pending.
     pub(super) due: bool,
     /// Room that the largest refused record needs; 0 if none waits.
     pub(super) wanted: u64,
-    /// Segments that lie below as a whole may be removed.
+    /// Segments that lie entirely below may be removed.
     pub(super) released: Position,
-    /// There may be some.
+    /// There may be segments to remove.
     pub(super) sweep: bool,
-    /// There was a sweep since the last round.
+    /// A sweep finished since the last round.
     pub(super) freed: bool,
     /// Why a sweep failed.
     pub(super) unremovable: Option<Arc<str>>,
-    /// Why nothing is written any more.
+    /// Why the log writes nothing more.
     pub(super) poisoned: Option<Arc<str>>,
     pub(super) stop: bool,
-    /// Nothing is written any more.
+    /// The log writes nothing more.
     pub(super) ended: bool,
 }
 
@@ -87,11 +87,12 @@ impl State {
 
 impl<D: Disk> Inner<D> {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        // The state is consistent between any two statements that could panic.
+        // A panic cannot leave the state inconsistent, so a poisoned mutex is safe to use.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Accepts, writes and acknowledges nothing more, and says so to everybody; the first reason counts, and is returned.
+    /// Ends the log: it accepts, writes and acknowledges nothing more. Notifies all waiters; keeps and returns the
+    /// first reason.
     pub(super) fn poison(&self, why: Arc<str>) -> Arc<str> {
         let mut state = self.state();
         let why = Arc::clone(state.poisoned.get_or_insert(why));

@@ -1,8 +1,8 @@
-//! The side of a shared log that removes released segments, in a thread of its own: giving back the space of a large
-//! file can take a file system many times as long as a commit, and no acknowledgement waits for that.
+//! Removes released segments of a shared log in a thread of its own: freeing a large file can take the file system many
+//! times as long as a commit, and no acknowledgement waits for that.
 //!
-//! Whoever releases, or begins a segment, asks for a sweep; each is followed by a look of the committer, which may
-//! wait for the space.
+//! A release, or a new segment, requests a sweep. After each sweep the committer is woken, because it may wait for the
+//! space.
 
 use std::sync::{Arc, PoisonError};
 
@@ -11,16 +11,16 @@ use crate::fs::Disk;
 use crate::segments::remove_released;
 
 impl<D: Disk> Inner<D> {
-    /// There may be something to remove.
+    /// Requests a sweep.
     pub(super) fn ask_to_sweep(&self) {
         self.state().sweep = true;
         self.swept.notify_one();
     }
 
-    /// Removes what is released, if that was asked for.
+    /// Removes released segments, if a sweep was requested.
     ///
     /// # Errors
-    /// A removal that failed; it is final.
+    /// A removal failed; the error is final.
     pub(super) fn sweep(&self) -> Result<(), Arc<str>> {
         let before = {
             let mut state = self.state();
@@ -32,7 +32,7 @@ impl<D: Disk> Inner<D> {
         remove_released(&*self.disk, &self.segments, before)
     }
 
-    /// The thread: sweeps until the log ends.
+    /// The thread's body: sweeps until the log ends.
     pub(super) fn run_sweeper(&self) {
         loop {
             {

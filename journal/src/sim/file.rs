@@ -25,7 +25,7 @@ impl SimFile {
         result
     }
 
-    /// Grows the file, counting what the quota leaves beside this file.
+    /// Checks that the quota allows the file to grow to `end`.
     fn grow(state: &State, file: &Inode, end: u64) -> io::Result<()> {
         if end > file.now.len() as u64 { state.check_space(end) } else { Ok(()) }
     }
@@ -84,7 +84,7 @@ impl DiskFile for SimFile {
         self.with(|state, file| {
             assert!(!state.panics_at("sync"), "simulated: a defect at sync");
             if state.sync_fails() {
-                // Some of it arrived; all of it counts as clean.
+                // Some sectors reached the disk; all of them count as clean.
                 for sector in std::mem::take(&mut file.dirty) {
                     if state.coin() {
                         file.keep(sector, state.sector);

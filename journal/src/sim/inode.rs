@@ -33,7 +33,7 @@ impl Inode {
         self.now = self.durable.clone();
     }
 
-    /// Takes a sector over to the durable side, as far as that reaches.
+    /// Copies a sector to the durable contents, as far as they reach.
     pub(super) fn keep(&mut self, sector: u64, size: u64) {
         let from = ((sector * size) as usize).min(self.durable.len());
         let to = (from + size as usize).min(self.durable.len());

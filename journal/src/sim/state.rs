@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::inode::Inode;
 use crate::fs::FileStatus;
 
-/// A machine that uses the disk: one from before a crash can do nothing any more.
+/// The run of a machine that uses the disk: after a crash, older ones fail.
 #[derive(Clone)]
 pub(super) struct Machine {
     shared: Arc<Mutex<State>>,
@@ -24,7 +24,7 @@ impl Machine {
         self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The state, for a machine that is still running.
+    /// The state, if this handle's machine is still running.
     pub(super) fn running(&self) -> io::Result<MutexGuard<'_, State>> {
         let state = self.state();
         if state.life == self.life {
@@ -47,7 +47,7 @@ impl Machine {
 pub(super) struct State {
     pub(super) random: u64,
     pub(super) sector: u64,
-    /// Files opened before a crash belong to a machine that is no more.
+    /// Current run of the machine; files opened in an earlier run fail.
     pub(super) life: u64,
     pub(super) files: BTreeMap<u64, Inode>,
     pub(super) names: BTreeMap<PathBuf, u64>,

@@ -1,4 +1,4 @@
-//! Small files and data folders.
+//! Atomic files, checkpoints and data folders.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ fn a_small_file_is_old_or_new_after_a_crash() {
 }
 
 #[test]
-fn a_damaged_small_file_is_told() {
+fn a_damaged_atomic_file_is_reported() {
     let disk = SimDisk::new(1);
     let path = Path::new("/data/state");
     assert!(read_atomic(&disk, path).unwrap().is_none());
@@ -44,7 +44,7 @@ fn a_damaged_small_file_is_told() {
 }
 
 #[test]
-fn the_newest_whole_checkpoint_wins() {
+fn the_newest_intact_checkpoint_wins() {
     for seed in 0..300 {
         let mut disk = SimDisk::new(seed);
         let open =
@@ -66,7 +66,7 @@ fn the_newest_whole_checkpoint_wins() {
 }
 
 #[test]
-fn a_damaged_checkpoint_leaves_the_one_before() {
+fn a_damaged_checkpoint_falls_back_to_the_previous_one() {
     let disk = SimDisk::new(3);
     let checkpoints = Checkpoints::open(Arc::new(disk.clone()), Path::new("/data"), "state").unwrap();
     for n in 1..=3u8 {
@@ -99,10 +99,10 @@ fn a_data_folder_keeps_its_identity_and_one_owner() {
     drop(again);
     let error = DataDir::open(&path, "aggregator", 2, &[]).unwrap_err().to_string();
     assert!(error.contains("belongs to gateway"), "{error}");
-    // Another folder is another life.
+    // Another folder has another epoch.
     let other = DataDir::open(&dir.path().join("other"), "gateway", 2, &[]).unwrap();
     assert_ne!(other.epoch(), epoch);
-    // Without its identity a folder is not begun anew over what it holds.
+    // A folder that lost its identity is refused, not initialised over its contents.
     std::fs::create_dir(path.join("journal")).unwrap();
     std::fs::remove_file(path.join("identity")).unwrap();
     assert!(matches!(DataDir::open(&path, "gateway", 3, &[]), Err(DataDirError::Identity { .. })));

@@ -1,5 +1,5 @@
-//! Random schedules against a naive model: what was committed is there after any crash, and what is there
-//! beyond is a prefix of what was appended.
+//! Random schedules against a naive model: committed records survive every crash, and any further surviving records are
+//! a prefix of what was appended.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -80,14 +80,14 @@ impl World {
         }
     }
 
-    /// After a crash, or as another process after this one was killed.
+    /// Reopens after a crash, or as a new process after this one was killed.
     fn reopen(&mut self) -> Result<(), String> {
         if self.random.below(2) == 0 {
             self.disk.crash();
         }
         let (log, recovery) = match Log::open(Arc::new(self.disk.clone()), Path::new(DIR), small()) {
             Ok(opened) => opened,
-            // A fault was waiting for it.
+            // An injected fault hit the opening.
             Err(_) => {
                 self.disk.crash();
                 Log::open(Arc::new(self.disk.clone()), Path::new(DIR), small())
@@ -95,7 +95,7 @@ impl World {
             }
         };
         self.log = log;
-        ensure!(recovery.is_clean(), "no damage was done, but told: {:?}", recovery.damage);
+        ensure!(recovery.is_clean(), "no damage was done, but reported: {:?}", recovery.damage);
         ensure!(self.log.start() <= self.released, "starts at {}", self.log.start());
         let (found, damage) = read_all(&self.log, Position::ZERO);
         ensure!(damage.is_empty(), "no damage was done, but read: {damage:?}");
@@ -109,7 +109,7 @@ impl World {
         self.check_erased()
     }
 
-    /// Nothing is left behind the end that could be taken for a block later.
+    /// Checks that no bytes are left after the end that could later be mistaken for a block.
     fn check_erased(&self) -> Result<(), String> {
         let segments = crate::open::list_segments(&self.disk, Path::new(DIR)).map_err(|e| e.to_string())?;
         let last = segments.last().ok_or("no segment")?;
@@ -117,7 +117,7 @@ impl World {
         let file = self.disk.open(&path).map_err(|e| e.to_string())?;
         let mut rest = vec![0; 1 << 16];
         let n = file.read_at(&mut rest, offset(last.start, self.log.end())).map_err(|e| e.to_string())?;
-        ensure!(rest[..n].iter().all(|byte| *byte == 0), "old bytes behind the end");
+        ensure!(rest[..n].iter().all(|byte| *byte == 0), "old bytes after the end");
         Ok(())
     }
 
@@ -160,7 +160,7 @@ fn run(seed: u64, ignore_syncs: bool) -> Result<(), String> {
     world.reopen().map_err(|why| format!("seed {seed}, at the end: {why}"))
 }
 
-/// More with `CATCHMENT_SIM_SEEDS=20000`.
+/// Set `CATCHMENT_SIM_SEEDS=20000` to run more seeds.
 #[test]
 fn committed_records_survive_every_crash() {
     let seeds = std::env::var("CATCHMENT_SIM_SEEDS").ok().and_then(|n| n.parse().ok()).unwrap_or(1500);
@@ -184,7 +184,7 @@ fn bytes_of_a_failed_sync_are_written_again_at_the_next_opening() {
         disk.fail_sync_after(0);
         assert!(matches!(log.commit(), Err(SyncError::Poisoned(_))));
         drop(log);
-        // The cache still has them: so they are read, and from then on they must stay.
+        // The cache still has the bytes, so they are read, and from then on they must survive.
         let (log, _) = open(&disk);
         assert_eq!(read_all(&log, Position::ZERO).0.len(), 1);
         drop(log);

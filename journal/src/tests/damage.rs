@@ -1,4 +1,4 @@
-//! Damage in bytes that were durable: found, reported, and everything else kept.
+//! Damage in durable bytes is found and reported, and everything else is kept.
 
 use std::path::{Path, PathBuf};
 
@@ -7,7 +7,7 @@ use crate::format::segment_name;
 use crate::sim::SimDisk;
 use crate::{Damage, DamageReason, Disk, DiskFile, Position, ReadOnlyLog, quarantine, verify};
 
-/// A closed log of several segments, and what it holds.
+/// A closed log of several segments, and its records.
 fn filled(seed: u64) -> (SimDisk, Records) {
     let disk = SimDisk::new(seed);
     let mut random = Random(seed);
@@ -32,7 +32,7 @@ fn covered(damage: &[Damage], at: Position) -> bool {
     damage.iter().any(|damage| damage.from <= at && at < damage.to)
 }
 
-/// Opens, reads, and returns what was found; open's and the reader's damage together.
+/// Opens and reads the log; returns the records, and the damage found by the opening and the reader together.
 fn look(disk: &SimDisk) -> (Records, Vec<Damage>) {
     let (log, recovery) = open(disk);
     let (records, mut damage) = read_all(&log, Position::ZERO);
@@ -74,7 +74,7 @@ fn a_flipped_byte_costs_at_most_its_record_and_repair_leaves_a_clean_log() {
         let report = verify(&disk, Path::new(DIR)).unwrap();
         let peeked = peek(&disk);
         let (found, damage) = look(&disk);
-        assert_eq!(peeked, found, "seed {seed}: what a look without changes finds");
+        assert_eq!(peeked, found, "seed {seed}: a read-only log finds the same records");
         let lost: Vec<_> = records.iter().filter(|record| !found.contains(record)).collect();
         let context = format!("seed {seed}, {} byte {offset}: {damage:?}", path.display());
         assert!(lost.len() <= 1, "{} lost: {context}", lost.len());
@@ -116,7 +116,7 @@ fn lost_sectors_leave_the_rest() {
         let (disk, records) = filled(seed % 16);
         let mut random = Random(seed ^ 0x77);
         let files = segment_files(&disk);
-        // Not the last: what is behind the end of the last durable block is nobody's.
+        // Not the last segment: bytes after its last durable block belong to no record.
         let (path, length) = &files[random.below(files.len() as u64 - 1) as usize];
         let from = random.below(length / 512) * 512;
         let file = disk.open(path).unwrap();
@@ -154,7 +154,7 @@ fn a_missing_or_short_file_in_the_middle_is_damage() {
 }
 
 #[test]
-fn a_torn_tail_is_cut_behind_the_last_good_record_and_told() {
+fn a_torn_tail_is_cut_after_the_last_good_record_and_reported() {
     let disk = SimDisk::new(1);
     let (mut log, _) = open(&disk);
     for n in 0..5u8 {
@@ -169,7 +169,7 @@ fn a_torn_tail_is_cut_behind_the_last_good_record_and_told() {
     let (mut log, recovery) = open(&disk);
     assert!(recovery.torn_tail_bytes >= 100, "{recovery:?}");
     assert!(recovery.is_clean());
-    // The fifth is whole, but it would hide the hole.
+    // The fifth is intact, but keeping it would hide the gap.
     assert_eq!(read_all(&log, Position::ZERO).0.len(), 3);
     assert!(log.end() < end);
     log.append(b"new").unwrap();
@@ -180,12 +180,12 @@ fn a_torn_tail_is_cut_behind_the_last_good_record_and_told() {
 }
 
 #[test]
-fn payloads_that_imitate_blocks_are_not_taken_for_some() {
+fn payloads_that_imitate_blocks_are_not_mistaken_for_blocks() {
     let disk = SimDisk::new(3);
     let (mut log, _) = open(&disk);
     log.append(b"first").unwrap();
     log.commit().unwrap();
-    // All that a sender can know: the format and the position; not the salt.
+    // A sender can know the format and the position, but not the salt.
     let at = log.end();
     let mut forged = Vec::new();
     for guess in 0..64u64 {
@@ -197,7 +197,7 @@ fn payloads_that_imitate_blocks_are_not_taken_for_some() {
     log.commit().unwrap();
     drop(log);
     let path = Path::new(DIR).join(segment_name(Position::ZERO));
-    // The block's header is lost as in a torn write: the forged ones must not prove it durable.
+    // The block's header is lost, as in a torn write: the forged ones must not prove it durable.
     assert!(disk.flip(&path, 128 + at.get()));
     let (log, recovery) = open(&disk);
     assert!(recovery.torn_tail_bytes > 0 && recovery.is_clean(), "{recovery:?}");
@@ -205,7 +205,7 @@ fn payloads_that_imitate_blocks_are_not_taken_for_some() {
 }
 
 #[test]
-fn records_and_blocks_at_another_place_are_not_taken() {
+fn records_and_blocks_at_another_position_are_not_accepted() {
     let (salt, at, other) = (7, Position::new(4096), Position::new(8192));
     let header = crate::format::BlockHeader { hole: false, length: 40, records: 2 };
     let block = crate::format::encode_block_header(salt, at, header);
@@ -235,7 +235,7 @@ fn a_single_segment_without_header_is_not_opened_as_empty() {
 }
 
 #[test]
-fn damage_before_the_reader_begins_is_not_told_again() {
+fn damage_before_the_readers_start_is_not_reported_again() {
     let (disk, records) = filled(2);
     let path = Path::new(DIR).join(segment_name(Position::ZERO));
     let (at, _) = records[3];

@@ -1,4 +1,4 @@
-//! The shared log: many threads, one committer.
+//! The shared log with many threads and one committer.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ fn append<D: Disk>(log: &GroupLog<D>, record: &[u8]) -> Result<Position, AppendE
     }
 }
 
-/// Appends a dozen segments; returns the position of the last record.
+/// Fills a dozen segments; returns the position of the last record.
 fn append_many(log: &GroupLog<SimDisk>) -> Position {
     (0..400).fold(Position::ZERO, |_, _| append(log, &[5; 700]).unwrap())
 }
@@ -53,7 +53,7 @@ fn many_threads_on_a_real_disk() {
             })
         })
         .collect();
-    // Reads what is durable while the others append.
+    // Reads durable records while the others append.
     let mut reader = log.read(Position::ZERO);
     let (mut seen, mut buf) = (Vec::new(), Vec::new());
     let mut records: Vec<(Position, Vec<u8>)> = Vec::new();
@@ -86,7 +86,7 @@ fn many_threads_on_a_real_disk() {
 }
 
 #[test]
-fn what_was_published_as_durable_survives_a_crash() {
+fn records_published_as_durable_survive_a_crash() {
     for seed in 0..60 {
         let mut disk = SimDisk::new(seed);
         // More room than the threads can fill, so that only the crash ends the appends.
@@ -123,7 +123,7 @@ fn what_was_published_as_durable_survives_a_crash() {
             }
         };
         assert!(matches!(refused, AppendError::Poisoned(_)), "seed {seed}: {refused}");
-        wait_until("the crash is not told", || commits.borrow().poisoned.is_some());
+        wait_until("the crash is not reported", || commits.borrow().poisoned.is_some());
         assert!(matches!(log.close(), Err(SyncError::Poisoned(_))));
         written.sort();
         let (log, recovery) = open(&disk);
@@ -137,7 +137,7 @@ fn what_was_published_as_durable_survives_a_crash() {
 }
 
 #[test]
-fn a_failed_sync_is_told_and_nothing_more_is_acknowledged() {
+fn a_failed_sync_is_reported_and_nothing_more_is_acknowledged() {
     let disk = SimDisk::new(9);
     let log = GroupLog::start(open(&disk).0, "poison").unwrap();
     let commits = log.subscribe();
@@ -146,7 +146,7 @@ fn a_failed_sync_is_told_and_nothing_more_is_acknowledged() {
     let durable = commits.borrow().durable;
     disk.fail_sync_after(0);
     log.append(b"lost").unwrap();
-    wait_until("not told", || commits.borrow().poisoned.is_some());
+    wait_until("not reported", || commits.borrow().poisoned.is_some());
     assert!(matches!(log.append(b"more"), Err(AppendError::Poisoned(_))));
     assert_eq!((log.durable(), commits.borrow().durable), (durable, durable));
 }
@@ -157,7 +157,7 @@ fn a_shortage_is_known_before_anything_is_refused() {
     disk.set_quota(Some(100 << 10));
     let log = GroupLog::start(open(&disk).0, "short").unwrap();
     assert_eq!(log.shortage(), None);
-    // Less than the log keeps free: it is full although nobody appends.
+    // Less space than the log must leave free: it is full even without an append.
     disk.set_quota(Some(4 << 10));
     assert!(matches!(log.shortage(), Some(FullReason::DiskFree { .. })), "{:?}", log.shortage());
     disk.set_quota(None);
@@ -169,7 +169,7 @@ fn a_shortage_is_known_before_anything_is_refused() {
 }
 
 #[test]
-fn full_is_told_and_passes() {
+fn full_is_reported_and_passes() {
     let disk = SimDisk::new(10);
     disk.set_quota(Some(100 << 10));
     let log = GroupLog::start(open(&disk).0, "full").unwrap();
@@ -183,8 +183,8 @@ fn full_is_told_and_passes() {
         }
     };
     let last = fill(&log);
-    // An append hears of it a moment before the subscribers.
-    wait_until("not told", || commits.borrow().full);
+    // An append sees it a moment before the subscribers.
+    wait_until("not reported", || commits.borrow().full);
     wait_until("accepted and not written", || log.durable() > last);
     disk.set_quota(Some(200 << 10));
     wait_until("space from outside is not used", || !commits.borrow().full);
@@ -225,7 +225,7 @@ fn a_segment_that_cannot_be_removed_ends_the_log() {
     wait_until("not durable", || log.durable() > last);
     disk.crash();
     log.release(last);
-    wait_until("not told", || commits.borrow().poisoned.is_some());
+    wait_until("not reported", || commits.borrow().poisoned.is_some());
     let why = commits.borrow().poisoned.clone().unwrap();
     assert!(why.contains("remove released segments"), "{why}");
     assert!(matches!(log.append(b"more"), Err(AppendError::Poisoned(_))));
@@ -233,14 +233,14 @@ fn a_segment_that_cannot_be_removed_ends_the_log() {
 }
 
 #[test]
-fn an_owner_can_poison_and_everybody_who_waits_learns_of_it() {
+fn an_owner_can_poison_the_log_and_all_waiters_are_notified() {
     let disk = SimDisk::new(12);
     let log = GroupLog::start(open(&disk).0, "owner").unwrap();
     let at = log.append(b"good").unwrap();
     wait_until("not durable", || log.durable() > at);
     let mut commits = log.subscribe();
     commits.mark_unchanged();
-    // Taken and not yet committed: it may have been acknowledged to nobody.
+    // Accepted and not yet committed: it must not have been acknowledged.
     log.append_deferred(b"half done").unwrap();
     log.poison("memory has fallen behind");
     log.poison("a later reason");
@@ -271,14 +271,14 @@ fn a_panic_in_a_thread_of_the_log_poisons_it() {
 }
 
 #[test]
-fn a_block_that_finds_no_space_is_written_when_there_is_some() {
+fn a_block_without_space_is_written_once_there_is_space() {
     let disk = SimDisk::new(12);
     let log = GroupLog::start(open(&disk).0, "held").unwrap();
     let commits = log.subscribe();
     disk.set_copy_on_write(true);
     disk.set_quota(Some(1));
     log.append(b"one").unwrap();
-    wait_until("not told", || commits.borrow().full);
+    wait_until("not reported", || commits.borrow().full);
     let second = log.append(b"two").unwrap();
     assert_eq!(log.durable(), Position::ZERO);
     disk.set_quota(None);
@@ -289,7 +289,7 @@ fn a_block_that_finds_no_space_is_written_when_there_is_some() {
 }
 
 #[test]
-fn the_last_handle_that_goes_commits_the_rest() {
+fn dropping_the_last_handle_commits_the_rest() {
     let disk = SimDisk::new(11);
     let log = GroupLog::start(open(&disk).0, "drop").unwrap();
     let commits = log.subscribe();
@@ -303,7 +303,7 @@ fn deferred_appends_wait_for_the_next_requested_commit() {
     let disk = SimDisk::new(17);
     let log = GroupLog::start(open(&disk).0, "deferred").unwrap();
     for round in 0..200 {
-        // For nothing: it must not keep what follows from waking the thread.
+        // With nothing pending: it must not keep later appends from waking the thread.
         log.request_commit();
         let first = log.append_deferred(b"gathered").unwrap();
         let last = match round % 2 {

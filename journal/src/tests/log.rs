@@ -1,4 +1,4 @@
-//! Space, bounds, release, and the reader beside appends.
+//! Space, bounds, release, and a reader during appends.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{DIR, open, read_all, small};
 use crate::sim::SimDisk;
 use crate::{AppendError, FullReason, Log, LogConfig, Position, ReadEvent, SyncError};
 
-/// Appends until it is refused, committing as asked.
+/// Appends until a record is refused, committing when needed.
 fn fill(log: &mut Log<SimDisk>) -> (u64, FullReason) {
     let mut accepted = 0;
     loop {
@@ -33,7 +33,7 @@ fn append_with_patience(log: &mut Log<SimDisk>) {
 }
 
 #[test]
-fn a_full_disk_refuses_and_recovers_without_a_hand() {
+fn a_full_disk_refuses_and_recovers_by_itself() {
     let disk = SimDisk::new(1);
     disk.set_quota(Some(100 << 10));
     let (mut log, _) = open(&disk);
@@ -41,11 +41,11 @@ fn a_full_disk_refuses_and_recovers_without_a_hand() {
     assert!(accepted > 60, "{accepted}");
     assert!(matches!(why, FullReason::DiskFree { .. } | FullReason::Disk(_)), "{why}");
     assert_eq!(read_all(&log, Position::ZERO).0.len() as u64, accepted);
-    // Space comes back from outside.
+    // Another program frees space.
     disk.set_quota(Some(200 << 10));
     append_with_patience(&mut log);
     fill(&mut log);
-    // And by release of what is no longer needed.
+    // A release frees space.
     log.release(log.durable()).unwrap();
     append_with_patience(&mut log);
     assert_eq!(read_all(&log, Position::ZERO).0.last().unwrap().1, b"again");
@@ -80,7 +80,7 @@ fn the_bound_of_the_log_holds() {
 }
 
 #[test]
-fn what_was_accepted_fits_though_the_disk_is_full_by_then() {
+fn accepted_records_fit_even_if_the_disk_fills_up_meanwhile() {
     for seed in 0..20 {
         let disk = SimDisk::new(seed);
         let (mut log, _) = open(&disk);
@@ -127,7 +127,7 @@ fn records_beyond_the_bounds_are_refused_before_anything_changes() {
 }
 
 #[test]
-fn a_failed_sync_poisons_for_good() {
+fn a_failed_sync_poisons_permanently() {
     let disk = SimDisk::new(5);
     let (mut log, _) = open(&disk);
     log.append(b"one").unwrap();
@@ -144,7 +144,7 @@ fn a_failed_sync_poisons_for_good() {
 }
 
 #[test]
-fn a_reader_follows_appends_and_tells_of_a_release_under_it() {
+fn a_reader_follows_appends_and_reports_a_release_under_it() {
     let (mut log, _) = open(&SimDisk::new(6));
     let mut buf = Vec::new();
     let mut reader = log.read(Position::ZERO);
@@ -195,7 +195,7 @@ fn positions_that_the_log_lost_are_not_used_again() {
 }
 
 #[test]
-fn a_clean_close_lets_damage_in_the_last_commit_be_told_from_a_torn_tail() {
+fn a_clean_close_distinguishes_damage_in_the_last_commit_from_a_torn_tail() {
     let disk = SimDisk::new(8);
     let (mut log, _) = open(&disk);
     let at = log.append(&[5; 100]).unwrap();

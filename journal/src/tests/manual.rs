@@ -1,4 +1,4 @@
-//! A log whose rounds its owner drives: nothing is durable before a step, and all of it after one.
+//! A log whose owner drives the rounds: nothing is durable before a step, everything after one.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ fn records(log: &GroupLog<SimDisk>) -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn commits_only_when_it_is_told_to() {
+fn commits_only_in_a_step() {
     let mut disk = SimDisk::new(7);
     let dir = Path::new("/log");
     let open = |disk: &SimDisk| {
@@ -36,7 +36,7 @@ fn commits_only_when_it_is_told_to() {
 }
 
 #[test]
-fn a_failed_sync_is_told_at_every_step_from_then_on() {
+fn a_failed_sync_is_reported_at_every_later_step() {
     let disk = SimDisk::new(8);
     let log = Log::open(Arc::new(disk.clone()), Path::new("/log"), LogConfig::default()).unwrap().0;
     let (log, mut committer) = GroupLog::manual(log);
@@ -48,7 +48,7 @@ fn a_failed_sync_is_told_at_every_step_from_then_on() {
     assert!(log.subscribe().borrow().poisoned.is_some());
 }
 
-/// Bytes that each of the commits of a record of so many bytes writes.
+/// Bytes written by each of `commits` commits of one record of `record` bytes.
 fn written_by_commits(disk: &SimDisk, dir: &str, record: usize, commits: usize) -> Vec<u64> {
     let log = Log::open(Arc::new(disk.clone()), Path::new(dir), LogConfig::default()).unwrap().0;
     let (log, mut committer) = GroupLog::manual(log);
@@ -63,23 +63,23 @@ fn written_by_commits(disk: &SimDisk, dir: &str, record: usize, commits: usize) 
 }
 
 #[test]
-fn small_blocks_find_zeros_that_were_written_before() {
+fn small_blocks_find_zeros_written_ahead() {
     let disk = SimDisk::new(9);
     let written = written_by_commits(&disk, "/small", 1_000, 400);
     let steps: Vec<usize> = (0..written.len()).filter(|n| written[*n] > 1_100).collect();
     // A block takes 1,024 bytes: a step covers 128 of them, and the next is due when less than 64 are left. The first
-    // begins behind the page that the segment's header is in.
+    // starts after the page with the segment's header.
     assert_eq!(steps, [0, 67, 195, 323]);
     assert!(steps.iter().all(|n| written[*n] == 1_024 + (128 << 10)));
-    // Few large blocks in a step: it would cost more than it saves.
+    // Few large blocks fit into a step: writing ahead would cost more than it saves.
     assert!(written_by_commits(&disk, "/large", 40_000, 40).iter().all(|bytes| *bytes == 40_032));
-    // Written elsewhere each time: of no use.
+    // Copy-on-write: writing ahead is of no use.
     disk.set_copy_on_write(true);
     assert!(written_by_commits(&disk, "/elsewhere", 1_000, 200).iter().all(|bytes| *bytes == 1_024));
 }
 
 #[test]
-fn a_disk_that_fails_ahead_of_the_log_costs_no_record() {
+fn a_failed_write_ahead_of_the_log_costs_no_record() {
     let disk = SimDisk::new(10);
     disk.fail_write_after(2);
     let written = written_by_commits(&disk, "/log", 1_000, 200);

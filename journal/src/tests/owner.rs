@@ -1,4 +1,4 @@
-//! Whose a data folder is.
+//! The owner of a data folder.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ fn text(path: &Path) -> String {
 }
 
 #[test]
-fn a_folder_serves_its_owner_alone() {
+fn a_folder_serves_only_its_owner() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");
     let epoch = open(&path, BERLIN).unwrap().epoch();
@@ -29,20 +29,20 @@ fn a_folder_serves_its_owner_alone() {
     assert_eq!(text(&path), before, "a refusal changes nothing");
     let again = open(&path, BERLIN).unwrap();
     assert_eq!((again.epoch(), again.owner(), again.get("shards")), (epoch, Some(BERLIN), Some("4")));
-    // A look asks for no owner.
+    // `open` does not check the owner.
     drop(again);
     assert_eq!(DataDir::open(&path, "gateway", 0, &[]).unwrap().owner(), Some(BERLIN));
 }
 
 #[test]
-fn a_folder_from_before_owners_is_bound_once() {
+fn a_folder_without_an_owner_is_bound_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");
     std::fs::create_dir(&path).unwrap();
     let old = "format=2\nkind=gateway\nepoch=77\ncreated_ms=5\nshards=3\nlater=x=y\n";
     write_atomic(&RealDisk, &path.join("identity"), old.as_bytes()).unwrap();
     assert_eq!(DataDir::open(&path, "gateway", 0, &[]).unwrap().owner(), None);
-    assert_eq!(text(&path), old, "a look binds nothing");
+    assert_eq!(text(&path), old, "`open` binds nothing");
     let bound = open(&path, BERLIN).unwrap();
     assert_eq!((bound.epoch(), bound.created_ms(), bound.is_new()), (77, 5, false));
     assert_eq!((bound.get("shards"), bound.get("later")), (Some("3"), Some("x=y")));
@@ -76,11 +76,11 @@ fn a_folder_knows_its_logs() {
     let refused = folder.facts().missing_logs().unwrap_err();
     assert!(matches!(&refused, DataDirError::Log { log, .. } if log == "b"), "{refused}");
     assert!(check_folder(&path, "gateway", Some(BERLIN)).is_err());
-    // While it is being made anew, nothing but the old one and the new one is taken.
+    // While a log is being recreated, only the old and the new one are accepted.
     let strange = dir.path().join("strange");
     std::fs::rename(path.join("b"), &strange).unwrap();
     let new = folder.prepare_logs(&logs).unwrap();
-    assert_eq!(folder.prepare_logs(&logs).unwrap(), new, "a start that was cut off is made again");
+    assert_eq!(folder.prepare_logs(&logs).unwrap(), new, "an interrupted start is repeated");
     std::fs::rename(&strange, path.join("b")).unwrap();
     assert!(folder.facts().missing_logs().is_err());
     std::fs::rename(path.join("b"), &strange).unwrap();
@@ -94,16 +94,16 @@ fn a_folder_knows_its_logs() {
     assert_eq!((folder.facts().missing_logs().unwrap().len(), folder.get("note")), (0, None));
     std::fs::remove_dir_all(path.join("b")).unwrap();
     std::fs::rename(&elsewhere, path.join("b")).unwrap();
-    assert!(folder.facts().missing_logs().is_err(), "the old one is no longer this folder's");
-    // A disk that is not mounted is no log that is gone.
+    assert!(folder.facts().missing_logs().is_err(), "the old log no longer belongs to this folder");
+    // An unmounted disk does not mean that the log is gone.
     std::fs::remove_dir_all(path.join("b")).unwrap();
     std::os::unix::fs::symlink(dir.path().join("nowhere"), path.join("b")).unwrap();
     assert!(folder.facts().missing_logs().is_err() && folder.prepare_logs(&logs).is_err());
 }
 
-/// What a start could not use is not called good before it.
+/// The check refuses every path that a start could not use.
 #[test]
-fn a_check_finds_what_no_folder_can_be() {
+fn a_check_refuses_paths_that_cannot_be_a_folder() {
     let dir = tempfile::tempdir().unwrap();
     let link = dir.path().join("link");
     std::os::unix::fs::symlink(dir.path().join("nowhere"), &link).unwrap();
@@ -113,7 +113,7 @@ fn a_check_finds_what_no_folder_can_be() {
         let opened = open(path, BERLIN).unwrap_err();
         assert!(matches!(opened, DataDirError::Io { .. }), "{opened}");
     }
-    // Of something else: not even a lock is left in it.
+    // A folder with other contents: not even a lock file is left in it.
     std::fs::write(dir.path().join("photo.jpg"), b"").unwrap();
     assert!(open(dir.path(), BERLIN).unwrap_err().is_configuration());
     assert!(!dir.path().join("lock").exists());
@@ -126,7 +126,7 @@ fn a_check_before_a_start_changes_nothing() {
     assert_eq!(check_folder(&path, "gateway", Some(BERLIN)).unwrap(), None);
     assert!(!dir.path().join("deep").exists());
     let folder = open(&path, BERLIN).unwrap();
-    // Also while it is in use.
+    // Works while the folder is in use.
     let facts = check_folder(&path, "gateway", Some(BERLIN)).unwrap().unwrap();
     assert_eq!((facts.epoch(), facts.created_ms(), facts.owner()), (folder.epoch(), 7, Some(BERLIN)));
     drop(folder);

@@ -1,4 +1,4 @@
-//! Files that are removed, moved, replaced or cut under a running log: nothing is acknowledged into them.
+//! Files that are removed, moved, replaced or truncated under a running log: nothing is acknowledged into them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -37,7 +37,7 @@ fn nothing_is_committed_to_a_segment_that_lost_its_space() {
     log.append(b"kept").unwrap();
     let durable = log.commit().unwrap();
     fs::File::options().write(true).open(only_segment(dir.path())).unwrap().set_len(0).unwrap();
-    log.append(b"behind a hole").unwrap();
+    log.append(b"after a hole").unwrap();
     let Err(SyncError::Poisoned(why)) = log.commit() else { panic!("an emptied file took a commit") };
     assert!(why.contains("was cut short"), "{why}");
     assert_eq!(log.durable(), durable);
@@ -61,9 +61,9 @@ fn a_removed_folder_ends_a_shared_log_at_the_next_commit() {
     assert!(error.contains("was removed"), "{error}");
 }
 
-/// An idle log notices what becomes of its folder, and of each segment.
+/// An idle log notices changes to its folder and to each segment.
 #[test]
-fn a_look_finds_what_no_commit_meets() {
+fn a_check_finds_what_no_commit_notices() {
     let disk = SimDisk::new(2);
     let (log, mut committer) = GroupLog::manual(open(&disk).0);
     for _ in 0..200 {
@@ -73,7 +73,7 @@ fn a_look_finds_what_no_commit_meets() {
     log.check_in_place().unwrap();
     let files: Vec<PathBuf> = disk.files().into_iter().map(|(path, _)| path).collect();
     assert!(files.len() > 3, "{files:?}");
-    // What is released is removed in order, and that is no loss.
+    // Released segments are removed in order; that is not a loss.
     disk.remove(&files[0]).unwrap();
     assert!(log.check_in_place().is_err_and(|error| error.is_gone()), "an older segment is missing");
     let kept: u64 = files[1].file_stem().unwrap().to_str().unwrap().parse().unwrap();
@@ -81,7 +81,7 @@ fn a_look_finds_what_no_commit_meets() {
     log.check_in_place().unwrap();
     committer.step().unwrap();
     log.check_in_place().unwrap();
-    // Replaced by a copy: the open file is another.
+    // Replaced by a copy: the open file is a different one.
     let newest = files.last().unwrap();
     let aside = Path::new(DIR).join("aside");
     disk.rename(newest, &aside).unwrap();
@@ -96,23 +96,23 @@ fn a_look_finds_what_no_commit_meets() {
 fn an_owner_ends_a_log() {
     let disk = SimDisk::new(3);
     let (log, mut committer) = GroupLog::manual(open(&disk).0);
-    let at = log.append(b"never told").unwrap();
+    let at = log.append(b"never acknowledged").unwrap();
     log.poison("the folder is gone");
     log.poison("a second reason");
     assert!(matches!(log.append(b"x"), Err(AppendError::Poisoned(why)) if &*why == "the folder is gone"));
     assert_eq!(committer.step().unwrap_err().as_ref(), "the folder is gone");
     let commit = log.subscribe().borrow().clone();
     assert!(commit.durable <= at && commit.poisoned.as_deref() == Some("the folder is gone"));
-    // With a thread of its own: it ends, and closing says why.
+    // With its own thread: the thread ends, and closing returns the reason.
     let (log, _) = GroupLog::open(Arc::new(SimDisk::new(4)), Path::new(DIR), small(), "test").unwrap();
-    log.append_deferred(b"never told").unwrap();
+    log.append_deferred(b"never acknowledged").unwrap();
     log.poison("the folder is gone");
     assert!(matches!(log.close(), Err(SyncError::Poisoned(why)) if &*why == "the folder is gone"));
     assert_eq!(log.durable(), Position::ZERO);
 }
 
 #[test]
-fn a_data_folder_knows_whether_it_is_in_its_place() {
+fn a_data_folder_knows_whether_it_is_in_place() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data");
     let moved = dir.path().join("moved");
@@ -121,7 +121,7 @@ fn a_data_folder_knows_whether_it_is_in_its_place() {
     fs::rename(&path, &moved).unwrap();
     let error = folder.check_in_place().unwrap_err();
     assert!(error.is_gone() && error.to_string().contains("removed or moved"), "{error}");
-    // Another folder of the same content in its place.
+    // Another folder with the same contents in its place.
     fs::create_dir(&path).unwrap();
     fs::copy(moved.join("identity"), path.join("identity")).unwrap();
     assert!(folder.check_in_place().unwrap_err().to_string().contains("replaced by another"));

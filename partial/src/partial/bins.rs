@@ -1,23 +1,23 @@
-//! The bins of one sign of the sketch: sorted, sparse, at most [`MAX_BINS`].
+//! The sketch's bins for values of one sign: sorted, sparse, at most [`MAX_BINS`].
 //!
-//! Which bins there are depends only on which keys were ever added: the [`MAX_BINS`] greatest of them. A count
-//! whose key is below these is in the lowest bin. That lowest key only ever rises, so it does not matter whether a
-//! small key comes before or after the keys that crowd it out.
+//! The set of bins depends only on the set of keys ever added: it is the [`MAX_BINS`] greatest of them. Counts with
+//! smaller keys go to the lowest bin. The lowest key only ever rises, so it does not matter whether a small key is
+//! added before or after the keys that displace it.
 //!
-//! Encoding: varint number of bins; zigzag first key; for each bin but the first: varint difference of the keys
-//! less 1; each followed by: varint count, which is not zero.
+//! Encoding: varint number of bins; zigzag first key; for each bin except the first: varint difference of the keys
+//! minus 1; each followed by: varint count, which is not zero.
 
 use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use super::mapping::{MAX_KEY, MIN_KEY};
 
-/// The most bins for each sign: values over more than 58 octaves (17 powers of ten) without a gap. At 16 bytes a
-/// bin it bounds what one series can take to 64 KiB a window.
+/// Maximum number of bins per sign: enough for values over more than 58 octaves (17 powers of ten) without a gap. At
+/// 16 bytes per bin, one series takes at most 64 KiB per window.
 pub const MAX_BINS: usize = 2048;
 
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
 pub(super) struct Bin {
     pub(super) key: i32,
-    /// At least 1; stops at the greatest number.
+    /// At least 1; saturates.
     pub(super) count: u64,
 }
 
@@ -28,7 +28,7 @@ impl Bins {
     /// Adds `count` (not 0) values with this key.
     #[inline]
     pub(super) fn add(&mut self, key: i32, count: u64) {
-        // Keys rise by at least 1 from bin to bin: where there is no gap, the bin's place is known.
+        // Keys rise by at least 1 from bin to bin: without gaps, the key gives the bin's index.
         let guess = self.0.first().and_then(|first| usize::try_from(key - first.key).ok());
         match guess.and_then(|guess| self.0.get_mut(guess)) {
             Some(bin) if bin.key == key => bin.count = bin.count.saturating_add(count),
@@ -44,7 +44,7 @@ impl Bins {
         }
     }
 
-    /// How many bins are below this key.
+    /// Number of bins below this key.
     fn place(&self, key: i32) -> usize {
         let (Some(first), Some(last)) = (self.0.first(), self.0.last()) else { return 0 };
         if key < first.key {
@@ -53,7 +53,7 @@ impl Bins {
         if key > last.key {
             return self.0.len();
         }
-        // Counted from either end, the gaps alone keep it from being known; mostly they are few.
+        // Only gaps make the index uncertain, and mostly they are few: bound it from both ends, then search.
         let from_first = (key - first.key) as usize;
         let from_last = (last.key - key) as usize;
         let start = (self.0.len() - 1).saturating_sub(from_last);
@@ -62,11 +62,11 @@ impl Bins {
         start + range.partition_point(|bin| bin.key < key)
     }
 
-    /// Puts a bin with a new key in its place.
+    /// Inserts a bin with a new key at its index.
     fn insert(&mut self, place: usize, bin: Bin) {
         if self.0.len() < MAX_BINS {
             if self.0.len() == self.0.capacity() {
-                // By half instead of double: most series stop growing early.
+                // Grow by half instead of doubling: most series stop growing early.
                 self.0.reserve_exact((self.0.len() / 2).clamp(4, MAX_BINS - self.0.len()));
             }
             self.0.insert(place, bin);
@@ -100,7 +100,7 @@ impl Bins {
         }
         self.0.reserve_exact(missing.len());
         self.0.append(&mut missing);
-        // Two sorted runs: the stable sort merges them.
+        // The stable sort merges the two sorted runs.
         self.0.sort_by_key(|bin| bin.key);
         let excess = self.0.len().saturating_sub(MAX_BINS);
         let collapsed = self.0.drain(..excess).fold(0u64, |sum, bin| sum.saturating_add(bin.count));
@@ -108,12 +108,12 @@ impl Bins {
         self.0.shrink_to(MAX_BINS);
     }
 
-    /// The bins, keys rising.
+    /// The bins, by rising key.
     pub(super) fn iter(&self) -> std::slice::Iter<'_, Bin> {
         self.0.iter()
     }
 
-    /// Whether the values in here can have these extreme magnitudes (`None`: there are no values).
+    /// Whether the values in these bins can have these extreme magnitudes (`None`: there are no values).
     pub(super) fn can_span(&self, keys: Option<(i32, i32)>) -> bool {
         match (self.0.first(), self.0.last(), keys) {
             (None, None, None) => true,
@@ -209,7 +209,7 @@ mod tests {
             keys.reverse();
             prop_assert_eq!(&bins_of(&keys), &bins);
             prop_assert_eq!(bins.iter().map(|bin| bin.count).sum::<u64>(), keys.len() as u64);
-            // What was promised: the greatest keys, exactly.
+            // The promise: exactly the greatest keys.
             keys.dedup();
             keys.truncate(MAX_BINS);
             keys.reverse();

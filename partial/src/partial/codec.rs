@@ -1,15 +1,15 @@
-//! The small pieces of the encoding: variable-length integers, and reading that cannot run over the end.
+//! Building blocks of the encoding: variable-length integers, and a bounds-checked reader.
 //!
-//! A *varint* is LEB128: seven bits a byte, least significant first, the top bit says that another byte follows;
+//! A *varint* is LEB128: seven bits per byte, least significant first; the top bit tells that another byte follows;
 //! at most ten bytes. For *zigzag* see [`zigzag`].
 
 use crate::zigzag::{unzigzag, zigzag};
 
-/// Why bytes are no partial. Nothing was changed; the bytes come from a damaged store or a faulty sender.
+/// Why bytes are not a valid partial. Nothing was changed; the bytes come from a damaged store or a faulty sender.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end too early.
-    #[error("the encoded partial ends in the middle")]
+    #[error("the encoded partial is truncated")]
     Truncated,
     /// The version byte is unknown.
     #[error("a partial of encoding version {0} cannot be read: upgrade this program first")]
@@ -37,7 +37,7 @@ pub(crate) fn put_zigzag(value: i64, out: &mut Vec<u8>) {
     put_varint(zigzag(value), out);
 }
 
-/// The bytes that are not yet read.
+/// The unread bytes.
 pub(crate) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -80,7 +80,7 @@ impl<'a> Reader<'a> {
         self.varint().map(unzigzag)
     }
 
-    /// A varint that counts things: at most `most`.
+    /// A varint count of at most `most`.
     pub(crate) fn count(&mut self, most: usize, what: &'static str) -> Result<usize, DecodeError> {
         let count = usize::try_from(self.varint()?).map_err(|_| DecodeError::Invalid(what))?;
         if count > most { Err(DecodeError::Invalid(what)) } else { Ok(count) }

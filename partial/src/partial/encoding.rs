@@ -1,12 +1,12 @@
-//! The encoding of a [`Partial`]: what is stored and sent. Version 1 stays readable for ever.
+//! The encoding of a [`Partial`], for storage and transmission. Version 1 stays readable forever.
 //!
 //! ```text
 //! byte    version, 1
 //! byte    flags: bit 0     0 = the values follow, 1 = sums and sketch follow
 //!                bit 1     unit of times: 0 = milliseconds, 1 = nanoseconds
 //!                bits 2-4  scale of values: 0-6 = units of 10^-k, 7 = bits of the double
-//!                bits 5-7  0; each is for a part of a later version, to follow the parts of this one
-//! byte    only for scale 7: by how many bits the magnitudes are shifted right (0-63)
+//!                bits 5-7  0; each reserved for a part of a later version, placed after the parts of this one
+//! byte    only for scale 7: number of bits by which the magnitudes are shifted right (0-63)
 //!
 //! the values follow (up to 32 readings)        sums and sketch follow (more than 32 readings)
 //! values  see `exact`                          min     zigzag, as integer on the scale
@@ -16,14 +16,14 @@
 //! last    varint, index of the last one's      squares see `moments`
 //! times   see below                            sketch  see `sketch`
 //!
-//! times   zigzag, of the first reading relative to the base (the window's start), modulo 2^64 ns;
-//!         varint of the last, the least, and the greatest one, how much later than the first
+//! times   zigzag, first reading's time relative to the base (the window's start), modulo 2^64 ns;
+//!         varint each for last, least and greatest reading: how much later than the first
 //! ```
 //!
-//! With a single reading the indexes and the last three times are left out. Varint, zigzag: see `codec`; scale:
-//! see `numbers`. A reader refuses flags that it does not know, because the parts that it would lose belong to
-//! the summary. Decoding takes no more memory than a small multiple of the input, and what it accepts is a state
-//! that readings can lead to, as far as that can be seen at no cost.
+//! With a single reading, the indices and the last three times are left out. Varint, zigzag: see `codec`; scale:
+//! see `numbers`. A reader refuses unknown flags, because it would lose parts that belong to the summary. Decoding
+//! takes at most a small multiple of the input in memory. It accepts only states that readings can lead to, as far as
+//! that can be checked at no cost.
 
 use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use super::exact::Exact;
@@ -35,7 +35,7 @@ use super::sum::Sum;
 use super::{EXACT_MAX, Many, Partial, Values};
 use crate::time::Timestamp;
 
-/// The version that [`Partial::encode`] writes; [`Partial::decode`] reads it and all before.
+/// The version that [`Partial::encode`] writes; [`Partial::decode`] reads it and all earlier ones.
 pub const ENCODING_VERSION: u8 = 1;
 
 const SKETCH: u8 = 1;
@@ -47,8 +47,8 @@ const KNOWN: u8 = SKETCH | NANOSECONDS | SCALE;
 const CONTRADICTION: DecodeError = DecodeError::Invalid("least, greatest, first and last reading contradict");
 
 impl Partial {
-    /// Appends the encoding to `out`. Times are written relative to `base`, which [`Partial::decode`] needs again:
-    /// the start of the window. (Any base works; a near one is short.)
+    /// Appends the encoding to `out`. Times are written relative to `base`, usually the start of the window;
+    /// [`Partial::decode`] needs the same base. (Any base works; a near one gives a short encoding.)
     pub fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
         let unit = self.extent.map_or(Unit::Milliseconds, |extent| extent.unit(base));
         let ends = self
@@ -89,11 +89,11 @@ impl Partial {
         }
     }
 
-    /// Reads what [`Partial::encode`] wrote with the same `base`. Total: any bytes give a partial or an error.
+    /// Decodes the output of [`Partial::encode`] with the same `base`. Total: any bytes give a partial or an error.
     ///
     /// # Errors
     ///
-    /// The bytes are of a later version, cut off, too long, or not a state that readings lead to.
+    /// The bytes are of a later version, truncated, too long, or not a state that readings lead to.
     pub fn decode(bytes: &[u8], base: Timestamp) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
         let Head { sketch, unit, scale } = Head::decode(&mut reader)?;
@@ -108,8 +108,8 @@ impl Partial {
         Ok(partial)
     }
 
-    /// Whether [`Partial::decode`] takes these bytes, and the last reading's time (`None`: there are no readings).
-    /// Takes no memory for up to 32 readings.
+    /// Checks that [`Partial::decode`] accepts these bytes; returns the last reading's time (`None`: there are no
+    /// readings). Allocates nothing for up to 32 readings.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Partial {
     }
 }
 
-/// What the first bytes say.
+/// Contents of the first bytes.
 struct Head {
     sketch: bool,
     unit: Unit,
@@ -176,7 +176,7 @@ impl Head {
     }
 }
 
-/// What follows the values; `None`: there are none.
+/// The extent, encoded after the values; `None`: there are no values.
 fn extent_of_few(
     values: &[f64],
     reader: &mut Reader<'_>,
@@ -194,7 +194,7 @@ fn extent_of_few(
 }
 
 impl Many {
-    /// Whether this can belong to values with that extent.
+    /// Checks that these sums and this sketch can belong to values with that extent.
     fn check(&self, extent: &Extent) -> Result<(), DecodeError> {
         let (min, max) = (extent.min.value, extent.max.value);
         if self.count <= EXACT_MAX as u64 {
@@ -205,7 +205,7 @@ impl Many {
         {
             return Err(DecodeError::Invalid("sketch, sums, and least or greatest value contradict"));
         }
-        // A count that has stopped says nothing about the mean.
+        // A saturated count says nothing about the mean.
         let mean = self.sum.mean(self.count).filter(|_| self.count < u64::MAX);
         if mean.is_some_and(|mean| !(min..=max).contains(&mean)) {
             return Err(DecodeError::Invalid("the mean is not between least and greatest value"));

@@ -1,19 +1,18 @@
-//! The values themselves, sorted, while they are few.
+//! The values themselves, sorted, as long as they are few.
 //!
-//! From them the sums and all quantiles come exactly, so nothing else is kept of the values: ten readings take
-//! 80 to 128 bytes.
+//! They give the sums and all quantiles exactly, so nothing else is kept: ten readings take 80 to 128 bytes.
 //!
-//! Encoding: varint number; with the least value `v0` as integer on the partial's scale: zigzag `v0`; for each
-//! further value: varint difference to the one before.
+//! Encoding, with values as integers on the partial's scale: varint number of values; zigzag least value; for each
+//! further value: varint difference from its predecessor.
 
 use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use super::numbers::Scale;
 
-/// The most values that are kept as they are.
+/// Maximum number of values kept exactly.
 ///
-/// Up to here the sorted values are about as small as sums and sketch (on the wire one to three bytes a decimal
-/// value against 60 to 100 bytes; in memory 8 bytes a value against some 300), a sorted insertion is as quick as
-/// finding a bin, and a series with three readings a second in windows of ten seconds has exact quantiles.
+/// Up to this number, the sorted values are about as small as sums and sketch (on the wire one to three bytes per
+/// decimal value against 60 to 100 bytes; in memory 8 bytes per value against some 300), a sorted insertion is as fast
+/// as finding a bin, and a series with three readings per second in ten-second windows has exact quantiles.
 pub const EXACT_MAX: usize = 32;
 
 /// At most [`EXACT_MAX`] finite values in rising order, no negative zero.
@@ -21,7 +20,7 @@ pub const EXACT_MAX: usize = 32;
 pub(super) struct Exact(Vec<f64>);
 
 impl Exact {
-    /// Takes the value, or gives it back when full.
+    /// Adds the value, or returns it when full.
     #[inline]
     pub(super) fn push(&mut self, value: f64) -> Result<(), f64> {
         if self.0.len() >= EXACT_MAX {
@@ -32,11 +31,11 @@ impl Exact {
         Ok(())
     }
 
-    /// Takes values, which there must be room for.
+    /// Adds values; there must be room for them.
     pub(super) fn extend(&mut self, values: &[f64]) {
         let needed = self.0.len() + values.len();
         debug_assert!(needed <= EXACT_MAX);
-        // As it grows one by one.
+        // The same capacity as after single pushes.
         let mut capacity = self.0.capacity();
         while capacity < needed {
             capacity = (2 * capacity).max(4);
@@ -50,7 +49,7 @@ impl Exact {
         &self.0
     }
 
-    /// Index of a value that is among them.
+    /// Index of a value that is present.
     fn index(&self, value: f64) -> u64 {
         self.0.partition_point(|&other| other < value) as u64
     }
@@ -77,7 +76,7 @@ impl Exact {
         Ok(Self(Self::read(scale, reader, &mut buffer)?.to_vec()))
     }
 
-    /// The values, without taking memory for them.
+    /// Reads the values into `buffer`, without allocating.
     pub(super) fn read<'b>(
         scale: Scale,
         reader: &mut Reader<'_>,
@@ -97,7 +96,7 @@ impl Exact {
         Ok(buffer.get(..count).unwrap_or_default())
     }
 
-    /// The place of a value that is among them.
+    /// Encodes the index of a value that is present.
     pub(super) fn encode_index(&self, value: f64, out: &mut Vec<u8>) {
         put_varint(self.index(value), out);
     }

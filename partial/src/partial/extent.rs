@@ -1,9 +1,9 @@
-//! The readings at the ends: least and greatest value, first and last time.
+//! The extreme readings: least and greatest value, first and last time.
 //!
-//! Each is the least element of a total order, so any order of pushes and merges ends in the same:
-//! `min` by value then time, `max` by value downwards then time, `first` by time then value, `last` by time
-//! downwards then value downwards. (Of two readings equal in value the earlier is `min` and `max`; of two at one
-//! time the smaller is `first` and the larger is `last`.)
+//! Each is the least element of a total order, so every order of pushes and merges gives the same result: `min` by
+//! value, then time; `max` by descending value, then time; `first` by time, then value; `last` by descending time, then
+//! descending value. (Of two readings with equal values, the earlier is `min` and `max`; of two at the same time, the
+//! smaller is `first` and the larger is `last`.)
 
 use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use crate::time::{NANOS_PER_MILLI, Timestamp};
@@ -17,7 +17,7 @@ pub struct Point {
     pub value: f64,
 }
 
-/// The four readings at the ends of a set that is not empty.
+/// The four extreme readings of a non-empty set.
 #[derive(Copy, Clone, Debug, PartialEq)]
 pub(crate) struct Extent {
     pub(crate) min: Point,
@@ -80,7 +80,7 @@ impl Extent {
         }
     }
 
-    /// Whether readings exist of which this is the extent: whether it is that of its own four.
+    /// Whether any set of readings has this extent. That is so if its own four readings have it.
     pub(crate) fn is_possible(&self) -> bool {
         let mut extent = Self::of(self.first);
         extent.merge(self);
@@ -100,7 +100,7 @@ impl Extent {
         }
     }
 
-    /// The time of `first` relative to `base`, zigzag; unless `single`, how much later `last`, `min` and `max` are.
+    /// Encodes the time of `first` relative to `base` and, unless `single`, how much later `last`, `min` and `max` are.
     pub(crate) fn encode_times(&self, base: Timestamp, unit: Unit, single: bool, out: &mut Vec<u8>) {
         let first = self.first.time.as_nanos();
         // Modulo 2^64, so that nanoseconds reach every time from every base; milliseconds never wrap.

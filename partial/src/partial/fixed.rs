@@ -1,11 +1,11 @@
-//! Sums that are exact: fixed-point numbers as wide as they need to be.
+//! Exact sums: fixed-point numbers that grow as needed.
 //!
-//! Every finite double is a whole multiple of 2^-1074 and every square of one a multiple of 2^-2148, so their sums
-//! are integers in these units. A [`Fixed`] holds such an integer in limbs of 64 bits, only as many as are in use:
-//! three or four for ordinary readings. Adding integers is commutative and associative without any rounding, which
-//! no compensated floating-point sum is, and it is faster: two or three additions with carry. The one rounding
-//! happens when the sum is read, and it is correct to the last bit (what Python's `math.fsum` gives).
-//! It cannot overflow before it is read: the limit lies above 2^64 squares of the greatest double.
+//! Every finite double is an integer multiple of 2^-1074 and its square a multiple of 2^-2148, so their sums are
+//! integers in these units. A [`Fixed`] holds such an integer in 64-bit limbs, and only those in use: three or four for
+//! ordinary readings. Adding integers is commutative and associative without any rounding, unlike any compensated
+//! floating-point sum, and faster: two or three additions with carry. The only rounding happens when the sum is read,
+//! and it is correct to the last bit (as in Python's `math.fsum`). The sum cannot overflow before that: the limit is
+//! above 2^64 squares of the greatest double.
 //!
 //! Encoding: varint number of bytes, and unless that is 0: varint index of the lowest byte, then the bytes, least
 //! significant first, without zero bytes at either end.
@@ -24,17 +24,17 @@ const LIMB_BYTES: usize = 8;
 /// A non-negative integer: the sum of `limbs[i] << (64 * (low + i))`. Limbs at either end may be zero.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Fixed {
-    /// Negative only within a division, for places behind the point.
+    /// Negative only within a division, for places after the point.
     low: i32,
     limbs: Vec<u64>,
 }
 
-/// Adds `words` to the lowest limbs; the carry goes up through the rest, and out.
+/// Adds `words` to the lowest limbs and propagates the carry; returns the carry out.
 #[inline]
 fn add_limbs(limbs: &mut [u64], words: &[u64]) -> bool {
     let mut carry = false;
     let mut limbs = limbs.iter_mut();
-    // The words lead: a zip that ends at its second half has already taken an item from the first.
+    // `words` comes first in the zip: when the second iterator ends, `zip` has already consumed an item of the first.
     for (&word, limb) in words.iter().zip(limbs.by_ref()) {
         (*limb, carry) = limb.carrying_add(word, carry);
     }
@@ -45,14 +45,15 @@ fn add_limbs(limbs: &mut [u64], words: &[u64]) -> bool {
 }
 
 impl Fixed {
-    /// Adds `mantissa << bit`, for the mantissa of a double or a sum of some (`bit` at most 2^12).
+    /// Adds `mantissa << bit`, where `mantissa` is a double's mantissa or a sum of several (`bit` at most 2^12).
     #[inline]
     pub(super) fn add(&mut self, mantissa: u64, bit: u32) {
         let wide = u128::from(mantissa) << (bit % 64);
         self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64]);
     }
 
-    /// Adds `mantissa << bit`, for the square of a mantissa, which is below 2^106, or a sum of some (`bit` at most 2^12).
+    /// Adds `mantissa << bit`, where `mantissa` is the square of a mantissa (below 2^106) or a sum of several (`bit` at
+    /// most 2^12).
     #[inline]
     pub(super) fn add_square(&mut self, mantissa: u128, bit: u32) {
         let shift = bit % 64;
@@ -69,13 +70,13 @@ impl Fixed {
                 self.cover(index, words.len());
                 let offset = self.offset(index).unwrap_or_default();
                 let carry = add_limbs(self.limbs.get_mut(offset..).unwrap_or_default(), words);
-                // A sum at the limit is covered anew by each addition, and stays there.
+                // Each addition extends a sum at the limit again; this brings it back to the limit.
                 self.limit();
                 carry
             }
         };
         if carry {
-            // Seldom: no sum grows far.
+            // Rare: sums do not grow far.
             self.limbs.reserve_exact(1);
             self.limbs.push(1);
             self.limit();
@@ -109,7 +110,7 @@ impl Fixed {
         self.low + self.limbs.len() as i32
     }
 
-    /// Makes room for `count` limbs from `index` on.
+    /// Makes room for `count` limbs starting at `index`.
     #[cold]
     fn cover(&mut self, index: i32, count: usize) {
         if self.limbs.is_empty() {
@@ -123,8 +124,8 @@ impl Fixed {
         self.low -= below as i32;
     }
 
-    /// From the limit on, which no honest sum reaches, all sums are one: `2^(64 * LIMIT)`. As sums only grow, it
-    /// does not matter which addition crossed the limit.
+    /// Clamps sums to `2^(64 * LIMIT)`, which no honest sum reaches. As sums only grow, it does not matter which
+    /// addition crossed the limit.
     fn limit(&mut self) {
         if self.top() > LIMIT {
             let (start, limbs) = trim(&self.limbs);
@@ -149,7 +150,7 @@ impl Fixed {
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
         const RANGE: &str = "a sum is out of range";
-        // The limit itself is one bit above its limbs.
+        // The limit itself needs one bit more than the limbs below it.
         let limit = (LIMIT as usize) * LIMB_BYTES + 1;
         let count = reader.count(limit, RANGE)?;
         if count == 0 {
@@ -169,7 +170,7 @@ impl Fixed {
     }
 }
 
-/// The limbs without zeros at the ends, and how many were cut from the low end.
+/// The limbs without zeros at either end, after the number of zero limbs removed at the low end.
 fn trim(limbs: &[u64]) -> (i32, &[u64]) {
     let start = limbs.iter().take_while(|&&limb| limb == 0).count();
     let kept = limbs.get(start..).unwrap_or_default();
@@ -182,7 +183,7 @@ impl Ord for Fixed {
         let ((start, limbs), (other_start, other_limbs)) = (trim(&self.limbs), trim(&other.limbs));
         let top =
             |low: i32, limbs: &[u64]| if limbs.is_empty() { i32::MIN } else { low + limbs.len() as i32 };
-        // With equal tops the limbs compare from the highest down; one that goes on lower is greater.
+        // With equal tops, compare limbs from the highest down; the one with further lower limbs is greater.
         top(self.low + start, limbs)
             .cmp(&top(other.low + other_start, other_limbs))
             .then_with(|| limbs.iter().rev().cmp(other_limbs.iter().rev()))

@@ -1,29 +1,29 @@
-//! From magnitudes to the keys of the sketch's bins and back.
+//! Maps magnitudes to the keys of the sketch's bins, and back.
 //!
-//! A key is an integer part of a logarithm, so that the values of one bin differ by at most 2 %. The logarithm is
+//! A key is the integer part of a scaled logarithm, so the values in one bin differ by at most 2 %. The logarithm is
 //! the piecewise cubic one of DDSketch's `CubicallyInterpolatedMapping` (Masson, Rim, Lee: "DDSketch", PVLDB 12(12),
 //! 2019, and DataDog/sketches-java): for `x = 2^e (1 + s)` it is `e + 6/35 s^3 - 3/5 s^2 + 10/7 s`. Its slope is at
-//! least 10/7 of that of ln x, so bins of relative accuracy `a` need `7 / (10 ln((1+a)/(1-a)))` keys an octave:
-//! 34.999 for 1 %. With 35 the polynomial gets whole coefficients, an octave has exactly 35 bins, and a bin is at
-//! most `e^0.02` wide: accuracy tanh(0.01) = 0.99997 %. Against `ln` this costs 1 % more bins, is faster, and is
-//! made of operations that IEEE 754 specifies exactly: `ln` may differ in its last bit between platforms, and
-//! then the same reading would fall into different bins on a gateway and on the aggregator.
+//! least 10/7 of that of ln x, so bins of relative accuracy `a` need `7 / (10 ln((1+a)/(1-a)))` keys per octave:
+//! 34.999 for 1 %. With 35, the polynomial has integer coefficients, an octave has exactly 35 bins, and a bin is at
+//! most `e^0.02` wide: accuracy tanh(0.01) = 0.99997 %. Compared with `ln`, this costs 1 % more bins, is faster, and
+//! uses only operations that IEEE 754 specifies exactly. `ln` may differ in its last bit between platforms; then the
+//! same reading would fall into different bins on a gateway and on the aggregator.
 
-/// Bins for each doubling of the magnitude.
+/// Bins per doubling of the magnitude.
 const KEYS_PER_OCTAVE: i32 = 35;
 /// Exponent of the least magnitude, `f64::from_bits(1)`.
 const MIN_EXPONENT: i32 = -1074;
 const MAX_EXPONENT: i32 = 1023;
 
-/// The least key of a finite magnitude.
+/// Least key of a finite magnitude.
 pub(crate) const MIN_KEY: i32 = KEYS_PER_OCTAVE * MIN_EXPONENT;
-/// The greatest key of a finite magnitude.
+/// Greatest key of a finite magnitude.
 pub(crate) const MAX_KEY: i32 = KEYS_PER_OCTAVE * (MAX_EXPONENT + 1) - 1;
 
 const FRACTION_BITS: u32 = 52;
 const FRACTION: u64 = (1 << FRACTION_BITS) - 1;
 const EXPONENT_BIAS: i32 = 1023;
-/// Brings subnormal numbers into the range of normal ones, without rounding.
+/// Binary exponent that scales subnormal numbers into the normal range without rounding.
 const SUBNORMAL_SCALE: i32 = 54;
 
 /// The position of `1 + s` within its octave: 0 at `s = 0`, 35 at `s = 1`.
@@ -31,12 +31,12 @@ fn position(s: f64) -> f64 {
     ((6.0 * s - 21.0) * s + 50.0) * s
 }
 
-/// `2^exponent` for the exponents of normal numbers.
+/// `2^exponent`, for exponents of normal numbers.
 fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + EXPONENT_BIAS) as u64) << FRACTION_BITS)
 }
 
-/// The key of a magnitude (finite, above zero): within [`MIN_KEY`] and [`MAX_KEY`], growing with the magnitude.
+/// The key of a magnitude (finite, greater than zero): from [`MIN_KEY`] to [`MAX_KEY`], monotonic in the magnitude.
 #[inline]
 pub(crate) fn key(magnitude: f64) -> i32 {
     let (bits, bias) = if magnitude < f64::MIN_POSITIVE {
@@ -46,11 +46,11 @@ pub(crate) fn key(magnitude: f64) -> i32 {
     };
     let exponent = (bits >> FRACTION_BITS) as i32 - bias;
     let s = f64::from_bits(bits & FRACTION | 1f64.to_bits()) - 1.0;
-    // Just below an octave's end the polynomial can round up to 35.
+    // Just below the end of an octave, the polynomial can round up to 35.
     KEYS_PER_OCTAVE * exponent + (position(s) as i32).min(KEYS_PER_OCTAVE - 1)
 }
 
-/// The magnitude that stands for all of a bin: within 1 % of each, up to the spacing of subnormal numbers.
+/// The magnitude that represents a bin: within 1 % of each value in it, up to the spacing of subnormal numbers.
 pub(crate) fn magnitude(key: i32) -> f64 {
     let exponent = key.div_euclid(KEYS_PER_OCTAVE);
     let index = key.rem_euclid(KEYS_PER_OCTAVE);
@@ -64,7 +64,7 @@ pub(crate) fn magnitude(key: i32) -> f64 {
     }
 }
 
-/// The `s` whose position is `target`, by Newton's method; the slope lies between 26 and 50.
+/// The `s` whose position is `target`, by Newton's method; the slope is between 26 and 50.
 fn inverse(target: i32) -> f64 {
     let target = f64::from(target);
     let mut s = target / f64::from(KEYS_PER_OCTAVE);
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn every_key_of_an_octave_is_used_and_comes_back() {
+    fn every_key_of_an_octave_is_used_and_round_trips() {
         for wanted in -35..70 {
             assert_eq!(key(magnitude(wanted)), wanted);
         }

@@ -1,8 +1,8 @@
 //! The exact sum of the squares, and the variance.
 //!
-//! The population variance is `(n Q - S^2) / n^2` with the sum `S` and the sum of squares `Q`. In floating point
-//! this formula cancels badly; here `n`, `Q` and `S` are integers and the numerator is exact (see [`Fixed`]), so
-//! the variance is the true one, correctly rounded, also of values that differ in their last bit.
+//! The population variance is `(n Q - S^2) / n^2` with the sum `S` and the sum of squares `Q`. In floating point,
+//! this formula suffers from cancellation; here `n`, `Q` and `S` are integers and the numerator is exact (see
+//! [`Fixed`]), so the variance is the true one, correctly rounded, even for values that differ only in their last bit.
 //!
 //! Encoding: the sum as a [`Fixed`] in units of 2^-2148. (Third and fourth moments can follow the same way.)
 
@@ -19,7 +19,7 @@ pub(super) struct Squares(pub(super) Fixed);
 impl Squares {
     #[inline]
     pub(super) fn push(&mut self, value: f64) {
-        // Zero would make the sum reach down to bit 0.
+        // A zero would extend the sum down to bit 0.
         if value != 0.0 {
             let (mantissa, bit) = sum::units(value);
             self.0.add_square(u128::from(mantissa) * u128::from(mantissa), 2 * bit);
@@ -34,11 +34,11 @@ impl Squares {
         self.0.is_zero()
     }
 
-    /// The population variance of `count` values with this sum; `None` for 0. Never negative: a numerator below
-    /// zero, which only forged bytes can have, counts as zero.
+    /// The population variance of `count` values with this sum; `None` if `count` is 0. Never negative: a negative
+    /// numerator, possible only with forged bytes, counts as zero.
     pub(super) fn variance(&self, sum: &Sum, count: u64) -> Option<Rounded> {
         let numerator = self.0.times(count).minus(&sum.magnitude().squared());
-        // All places in the first division: dividing its floor again is then the floor of dividing by the square.
+        // With all places in the first division, dividing its floor again gives the floor of dividing by the square.
         let (once, rest) = (count > 0).then(|| numerator.over(count, 4))?;
         let (twice, more) = once.over(count, 0);
         Some(twice.round(UNIT, rest || more))

@@ -1,30 +1,30 @@
-//! Values as integers, so that neighbours differ by little and are cheap to write.
+//! Maps values to integers, so that neighbouring values differ little and take few bytes.
 //!
-//! Readings are mostly decimal: 21.5 is 215 tenths. Where all values of a partial are exactly `i / 10^k` with
-//! `k <= 6` (the quotient rounds to the same 64 bits) they are written as their `i`. Otherwise a value is its
-//! bit pattern as sign and magnitude, without the low zero bits that all have in common: 29 of them when the
-//! device measures in single precision. Both maps keep order, so a difference to the least value is never negative.
+//! Readings are mostly decimal: 21.5 is 215 tenths. If all values of a partial are exactly `i / 10^k` with
+//! `k <= 6` (the quotient rounds to the same 64 bits), they are written as their `i`. Otherwise a value is its
+//! bit pattern as sign and magnitude, without the low zero bits common to all: 29 of them if the device measures in
+//! single precision. Both mappings preserve order, so a difference from the least value is never negative.
 
 use super::codec::{DecodeError, Reader};
 
-/// How values become integers.
+/// How values map to integers.
 #[derive(Copy, Clone, PartialEq, Eq, Debug)]
 pub(crate) enum Scale {
     /// The integer counts units of 10^-k, `k <= 6`.
     Decimal(u8),
-    /// The integer is the sign and the magnitude bits shifted right by this, which is at most 63.
+    /// The integer is the sign and the magnitude bits, shifted right by this number (at most 63).
     Bits(u8),
 }
 
 /// 10^k as `f64`, all exact.
 const POWERS: [f64; 7] = [1.0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6];
-/// Decimal integers stay below this, where a double still tells neighbours apart after two roundings.
+/// Decimal integers stay below this limit, up to which a double distinguishes neighbours even after two roundings.
 const DECIMAL_LIMIT: f64 = 1e15;
 /// The code of [`Scale::Bits`]; smaller codes are the `k` of [`Scale::Decimal`].
 const BITS: u8 = 7;
 const MAGNITUDE: u64 = u64::MAX >> 1;
 
-/// `value * 10^k` if that is an integer in range from which exactly `value` comes back.
+/// `value * 10^k`, if that is an integer in range that converts back to exactly `value`.
 fn decimal(value: f64, power: f64) -> Option<i64> {
     let scaled = value * power;
     if scaled.abs() >= DECIMAL_LIMIT {
@@ -47,7 +47,7 @@ impl Scale {
         Self::Bits(shift.min(63) as u8)
     }
 
-    /// Three bits for the flags byte.
+    /// The scale's three bits in the flags byte.
     pub(crate) fn code(self) -> u8 {
         match self {
             Self::Decimal(k) => k,
@@ -55,7 +55,7 @@ impl Scale {
         }
     }
 
-    /// What the code does not say: one byte for [`Scale::Bits`], nothing for [`Scale::Decimal`].
+    /// Encodes the rest: one byte for [`Scale::Bits`], nothing for [`Scale::Decimal`].
     pub(crate) fn encode(self, out: &mut Vec<u8>) {
         if let Self::Bits(shift) = self {
             out.push(shift);
@@ -72,7 +72,7 @@ impl Scale {
         }
     }
 
-    /// The integer of one of the values that this scale was made for.
+    /// The integer of one of the values for which this scale was chosen.
     pub(crate) fn integer(self, value: f64) -> i64 {
         match self {
             Self::Decimal(k) => {

@@ -1,9 +1,8 @@
-//! Many readings at once: what [`Partial::push`] does for each of them, with the work that they share done once.
+//! Adds many readings at once, with the same result as [`Partial::push`] for each, but shared work done once.
 //!
-//! All parts are functions of the multiset of readings, so that it does not matter in which order and in what groups they
-//! are added. Values are held by their sign until some have come together, and then taken as a block: their mantissas are
-//! summed as one integer where their exponents are near each other, and neighbours in one bin are counted together.
-//! Nothing is allocated here that one push after the other would not allocate.
+//! All parts are functions of the multiset of readings, so the order and grouping of additions do not matter. Values
+//! are buffered by sign and added as a block: their mantissas are summed as one integer if their exponents are close,
+//! and neighbours in the same bin are counted together. Nothing is allocated that single pushes would not allocate.
 
 use super::{
     EXACT_MAX, Many, Partial, Point, Values, bins::Bins, extent::Extent, fixed::Fixed, mapping,
@@ -11,11 +10,11 @@ use super::{
 };
 use crate::time::Timestamp;
 
-/// Values of a block: their mantissas' sum, shifted by up to [`SPREAD`], fits 64 bits, and that of their squares 128.
+/// Values per block. The sum of their mantissas, shifted by up to [`SPREAD`], fits 64 bits; that of their squares, 128.
 const BLOCK: usize = 32;
-/// How far apart the exponents of a block may be to be summed as one.
+/// Maximum difference of exponents in a block that is summed as one integer.
 const SPREAD: u32 = 5;
-/// Up to so many readings are added one by one.
+/// Up to this many readings are added one by one.
 const SHORT: usize = 4;
 
 /// Adds readings to a partial.
@@ -44,7 +43,7 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
             partial.extent = extent;
             return match held {
                 [] => {}
-                // It has room.
+                // There is room.
                 [value] => drop(few.push(*value)),
                 _ => few.extend(held),
             };
@@ -67,7 +66,7 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
     partial.extent = extent;
 }
 
-/// A value as it is kept: negative zero is zero. One that is not finite is a bug of the caller, see [`Partial::push`].
+/// Normalizes a value: negative zero becomes zero. A non-finite value is a bug of the caller, see [`Partial::push`].
 #[inline]
 fn usual(value: f64) -> Option<f64> {
     debug_assert!(value.is_finite(), "a reading must be finite: {value}");
@@ -82,7 +81,7 @@ fn extend(extent: &mut Option<Extent>, point: Point) {
     }
 }
 
-/// Values that were not yet added to the parts.
+/// Buffered values that are not yet added to the parts.
 #[derive(Default)]
 struct Run {
     zeros: u64,
@@ -90,7 +89,7 @@ struct Run {
     negative: Side,
 }
 
-/// Magnitudes of the values of one sign.
+/// Magnitudes of buffered values of one sign.
 #[derive(Default)]
 struct Side {
     held: [f64; BLOCK],

@@ -1,8 +1,8 @@
 //! The quantile sketch for many values: a DDSketch (Masson, Rim, Lee, PVLDB 12(12), 2019).
 //!
-//! Positive and negative values are counted in bins of 1 % relative accuracy (see [`super::mapping`]), zeros apart.
-//! Beyond [`super::MAX_BINS`] bins of a sign the values nearest to zero lose their accuracy, never the others.
-//! The state is a function of the multiset of values: adding counts is all that push and merge do.
+//! Positive and negative values are counted in separate bins of 1 % relative accuracy (see [`super::mapping`]), zeros
+//! separately. Beyond [`super::MAX_BINS`] bins per sign, the values nearest to zero lose accuracy, never the others.
+//! The state is a function of the multiset of values: push and merge only add counts.
 //!
 //! Encoding: varint number of zeros, then the positive and the negative values' bins (keys of the magnitudes).
 
@@ -35,13 +35,13 @@ impl Sketch {
         self.negative.merge(&other.negative);
     }
 
-    /// The number of values; stops at the greatest number.
+    /// The number of values; saturates.
     pub(super) fn count(&self) -> u64 {
         let bins = self.positive.iter().chain(self.negative.iter());
         bins.fold(self.zeros, |sum, bin| sum.saturating_add(bin.count))
     }
 
-    /// About the value at `rank` (from 0) in rising order.
+    /// Approximate value at the zero-based `rank`, in rising order.
     pub(super) fn at_rank(&self, rank: u64) -> f64 {
         let negative = self.negative.iter().rev().map(|bin| (-1.0, Some(bin.key), bin.count));
         let positive = self.positive.iter().map(|bin| (1.0, Some(bin.key), bin.count));
@@ -62,11 +62,11 @@ impl Sketch {
         }
     }
 
-    /// Whether values exist that have these extremes, this sketch, and these signs of which there are sums.
+    /// Whether any set of values has these extremes, this sketch and these signs (of the non-zero sums).
     pub(super) fn is_possible(&self, min: f64, max: f64, signs: (bool, bool)) -> bool {
         let positive = (max > 0.0).then(|| (mapping::key(max), min));
         let negative = (min < 0.0).then(|| (mapping::key(-min), -max));
-        // A magnitude nearest to zero is only known when all values are on its side of zero.
+        // The magnitude nearest to zero is known only if all values are on the same side of zero.
         let spans = |bins: &Bins, ends: Option<(i32, f64)>| match ends {
             Some((greatest, nearest)) if nearest > 0.0 => {
                 bins.can_span(Some((mapping::key(nearest), greatest)))

@@ -1,7 +1,7 @@
 //! The exact sum of the values, and the mean.
 //!
-//! Positive and negative values are summed apart, each as an integer in units of 2^-1074 (see [`Fixed`]); most
-//! series have one sign only, and an empty sum costs nothing on the heap.
+//! Positive and negative values are summed separately, each as an integer in units of 2^-1074 (see [`Fixed`]). Most
+//! series have only one sign, and an empty sum takes no heap memory.
 //!
 //! Encoding: the sum of the positive values, then of the magnitudes of the negative ones, each as a [`Fixed`].
 
@@ -23,7 +23,7 @@ pub(super) fn units(value: f64) -> (u64, u32) {
     const FRACTION: u64 = (1 << 52) - 1;
     let bits = value.to_bits();
     let exponent = (bits >> 52) as u32 & 0x7ff;
-    // Subnormal numbers have no leading one, and the exponent of the least normal ones.
+    // Subnormal numbers have no leading one, and the same exponent as the least normal numbers.
     let leading = u64::from(exponent != 0) << 52;
     (bits & FRACTION | leading, exponent.saturating_sub(1))
 }
@@ -50,7 +50,7 @@ impl Sum {
         sign * magnitude.round(UNIT, false).value()
     }
 
-    /// The sum divided by `count`, correctly rounded; `None` for 0.
+    /// The sum divided by `count`, correctly rounded; `None` if `count` is 0.
     pub(super) fn mean(&self, count: u64) -> Option<f64> {
         let (sign, magnitude) = self.signed();
         let (quotient, rest) = (count > 0).then(|| magnitude.over(count, 2))?;
@@ -70,7 +70,7 @@ impl Sum {
         }
     }
 
-    /// Whether there are positive and negative values in it.
+    /// Whether the sum contains positive values, and whether it contains negative ones.
     pub(super) fn signs(&self) -> (bool, bool) {
         (!self.positive.is_zero(), !self.negative.is_zero())
     }

@@ -1,4 +1,4 @@
-//! Single partials against known figures; the merge laws and the encoding have their own files.
+//! Single partials against known statistics; the merge laws and the encoding have their own files.
 
 mod encoding;
 mod hostile;
@@ -8,7 +8,7 @@ mod readings;
 use super::*;
 use readings::{at, partial_of};
 
-/// Values, sum, mean, population variance, standard deviation: computed with Python's `fsum` and `Fraction`.
+/// Values, sum, mean, population variance, standard deviation, computed with Python's `fsum` and `Fraction`.
 type Statistics = (&'static [f64], f64, f64, f64, f64);
 
 #[rustfmt::skip]
@@ -27,9 +27,9 @@ const STATISTICS: &[Statistics] = &[
 ];
 
 #[test]
-fn figures_equal_those_of_exact_arithmetic() {
+fn statistics_equal_exact_arithmetic() {
     for &(values, sum, mean, variance, stddev) in STATISTICS {
-        // Twelve times the same values is beyond the exact ones; the power of two keeps the mean's bits.
+        // Repeating the values may exceed `EXACT_MAX`; a power of two keeps the mean's bits.
         for times in [1, 16] {
             let all = std::iter::repeat_n(values, times).flatten().copied();
             let partial = partial_of(all.map(|value| (at(0), value)));
@@ -79,7 +79,7 @@ fn negative_zero_is_zero() {
 
 #[test]
 #[cfg_attr(debug_assertions, should_panic(expected = "must be finite"))]
-fn what_is_not_finite_is_left_out() {
+fn non_finite_values_are_ignored() {
     let mut partial = partial_of([(at(0), 1.0)]);
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         partial.push(at(1), value);
@@ -101,7 +101,7 @@ fn huge_values_never_turn_into_nan() {
         assert_eq!((partial.sum(), partial.mean()), (0.0, Some(0.0)));
         assert_eq!((partial.variance(), partial.stddev()), (None, Some(f64::MAX)));
 
-        // A running sum in floating point would have overflowed on the way.
+        // A running floating-point sum would overflow on the way.
         let partial = partial_of((0..4 * times).map(|i| (at(i), if i < 2 * times { 1e308 } else { -1e308 })));
         assert_eq!(partial.sum(), 0.0);
         assert_eq!(partial_of((0..3 * times).map(|i| (at(i), -1e308))).sum(), f64::NEG_INFINITY);
@@ -119,7 +119,7 @@ fn quantiles_take_the_lower_nearest_rank() {
 }
 
 #[test]
-fn one_reading_too_many_for_exactness_changes_the_quantiles_alone() {
+fn one_reading_beyond_exact_max_changes_only_the_quantiles() {
     let readings = |count: i64| (0..count).map(|i| (at(i), 20.0 + i as f64 / 10.0));
     let exact = partial_of(readings(EXACT_MAX as i64));
     assert_eq!(exact.quantile(0.5), Some(21.5));
@@ -133,7 +133,7 @@ fn one_reading_too_many_for_exactness_changes_the_quantiles_alone() {
 }
 
 #[test]
-fn counts_stop_at_the_greatest_number() {
+fn counts_saturate() {
     let mut partial = partial_of((0..40).map(|i| (at(i), 1.5)));
     for _ in 0..70 {
         partial.merge(&partial.clone());

@@ -1,9 +1,9 @@
-//! The batch that benchmarks measure with, here and of the aggregator's store.
+//! The batch used by benchmarks, here and in the aggregator's store.
 
 use catchment_partial::{Partial, Width, Window};
 use catchment_proto::{Batch, Entry, History, Labels, MetricName, Name, SeriesKey};
 
-/// A batch of `count` series, a window each, ten readings in each.
+/// A batch of `count` series, with one window of ten readings each.
 pub(crate) fn batch(number: u64, count: u32) -> Batch {
     let width = Width::from_millis(10_000).unwrap();
     let window = Window::from_index(170_000_000 + number as i64, width).unwrap();

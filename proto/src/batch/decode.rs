@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl DictionaryDecoder {
-    /// Reads the next batch of the shard. After an error the dictionary is worth nothing: the stream ends.
+    /// Decodes the next batch of the shard. After an error the dictionary is unusable: the stream must end.
     ///
     /// # Errors
     /// [`BatchError`].
@@ -22,7 +22,7 @@ impl DictionaryDecoder {
         self.decode_sharing(wire, &|_| None)
     }
 
-    /// As [`DictionaryDecoder::decode`]; a series that `known` has is shared with its other holders.
+    /// Like [`DictionaryDecoder::decode`], but a series that `known` returns is shared with its other holders.
     ///
     /// # Errors
     /// [`BatchError`].

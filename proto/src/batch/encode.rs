@@ -7,7 +7,7 @@ use super::{Batch, ColumnEncoder, Entry};
 use crate::wire;
 
 impl Batch {
-    /// Appends the batch as a message [`wire::Batch`] that names all its series.
+    /// Appends the batch, encoded as a [`wire::Batch`] that names all its series.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let wire = self.columns();
         let mut put_bytes = |tag, bytes: &[u8]| {
@@ -39,7 +39,7 @@ impl Batch {
     }
 }
 
-/// Numbers of fields in `ingest.proto`.
+/// Field numbers of `ingest.proto`.
 mod tag {
     pub(super) const SERIES: u32 = 6;
 }

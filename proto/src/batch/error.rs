@@ -5,13 +5,13 @@ use catchment_partial::WidthError;
 use super::{PARTIALS_MAX, SHARDS_MAX};
 use crate::{history::HistoryError, series_dictionary::DictionaryError};
 
-/// Why a message is no [`Batch`].
+/// Why a message is not a valid [`Batch`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
-    /// The shard's number is beyond the bound.
+    /// The shard's number is too large.
     #[error("shard {0}, at most {SHARDS_MAX} are allowed")]
     Shard(u32),
-    /// A live batch has number 0, and only a live one.
+    /// Live batches, and only those, must have number 0.
     #[error("number {number} in a batch with live={live}")]
     Number {
         /// The number given.
@@ -19,7 +19,7 @@ pub enum BatchError {
         /// Whether it is marked live.
         live: bool,
     },
-    /// The width of the windows.
+    /// The width of the windows is invalid.
     #[error(transparent)]
     Width(#[from] WidthError),
     /// More partials than one batch may have.
@@ -51,16 +51,16 @@ pub enum BatchError {
     /// A window, part or revision out of range; holds the entry's number.
     #[error("entry {0}: window, part or revision out of range")]
     Range(usize),
-    /// The watermark cannot be expressed.
+    /// The watermark is out of range.
     #[error("watermark of {0} ms out of range")]
     Watermark(i64),
-    /// The bodies end before the last partial, or go on behind it.
+    /// The bodies end before the last partial, or continue after it.
     #[error("the lengths of the bodies do not add up to {0} bytes")]
     Bodies(usize),
-    /// What it says of earlier batches.
+    /// The history of earlier batches is invalid.
     #[error(transparent)]
     History(#[from] HistoryError),
-    /// A batch that stands alone refers to one before it.
+    /// A self-contained batch refers to an earlier one.
     #[error("the batch continues the list of series of another one")]
     Continues,
 }

@@ -54,7 +54,7 @@ fn a_batch_survives_the_wire() {
 }
 
 #[test]
-fn what_is_wrong_is_named() {
+fn errors_name_what_is_wrong() {
     let broken = |change: fn(&mut wire::Batch)| {
         let mut wire = wire::Batch::from(&sample());
         change(&mut wire);
@@ -81,7 +81,7 @@ fn what_is_wrong_is_named() {
 }
 
 proptest! {
-    /// Whatever numbers a peer sends, the answer is a batch or a reason.
+    /// Any numbers from a peer give a batch or an error.
     #[test]
     fn any_columns_are_safe(
         window in prop::collection::vec(any::<i64>(), 0..4),

@@ -7,7 +7,7 @@ fn span(from_ms: i64, to_ms: i64) -> Span {
 }
 
 #[test]
-fn what_is_not_known_is_not_claimed() {
+fn unknown_times_are_not_claimed() {
     let mut history = History::default();
     assert_eq!((history.of_last(1), history.wire(Width::MIN)), (None, None));
     history.push(1, span(10, 20));
@@ -15,7 +15,7 @@ fn what_is_not_known_is_not_claimed() {
     assert_eq!(history.of_last(0), Some(span(0, 15)));
     assert_eq!(history.of_last(2), Some(span(0, 15)));
     assert_eq!(history.of_last(3), Some(span(0, 20)));
-    assert_eq!(history.of_last(4), None, "batches before the first that it knows");
+    assert_eq!(history.of_last(4), None, "batches before the first known one");
     history.forget();
     history.push(1, span(30, 40));
     assert_eq!((history.of_last(1), history.of_last(2)), (Some(span(30, 40)), None));
@@ -39,7 +39,7 @@ fn a_year_of_batches_is_kept_in_a_few_ranges() {
 }
 
 #[test]
-fn a_message_is_read_or_refused() {
+fn a_message_is_accepted_or_refused() {
     let message = wire::BatchHistory { batches: vec![1], from: vec![-3], length: vec![2], unit_ms: 1000 };
     let read = |message: &wire::BatchHistory| History::read(Some(message));
     assert_eq!(read(&message).unwrap().of_last(1), Some(span(-3000, -1000)));
@@ -63,9 +63,10 @@ fn a_message_is_read_or_refused() {
 }
 
 proptest! {
-    /// Against all batches one by one: what it says of the last of them is no less than what they cover, also after it travelled.
+    /// Compares with all single batches: the times reported for the last of them are no less than what they cover, even
+    /// after a round trip over the wire.
     #[test]
-    fn no_less_is_said_than_there_is(
+    fn reported_times_are_never_less_than_the_batches_cover(
         spans in prop::collection::vec((-2_000_000_i64..2_000_000, 0_i64..50_000), 1..300),
         unit in 1_u32..20_000,
     ) {

@@ -35,21 +35,21 @@ fn batch(number: u64, metrics: &[u8]) -> Batch {
 
 proptest! {
     #[test]
-    fn what_was_left_out_comes_back(all in prop::collection::vec(prop::collection::vec(0..9_u8, 0..12), 1..8)) {
+    fn omitted_names_are_restored(all in prop::collection::vec(prop::collection::vec(0..9_u8, 0..12), 1..8)) {
         let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
         let mut told = std::collections::BTreeSet::new();
         for (number, metrics) in (1..).zip(&all) {
             let batch = batch(number, metrics);
             let short = encoder.encode((&batch).into());
             let new = metrics.iter().filter(|metric| told.insert(**metric)).count();
-            prop_assert_eq!(short.series.len(), new, "a name travels once");
+            prop_assert_eq!(short.series.len(), new, "each name is sent once");
             prop_assert_eq!(decoder.decode(short), Ok(batch));
         }
     }
 }
 
 #[test]
-fn a_batch_that_names_all_begins_a_new_list() {
+fn a_batch_that_names_all_series_starts_a_new_dictionary() {
     let mut decoder = DictionaryDecoder::default();
     for number in 1..4 {
         let batch = batch(number, &[3, 1, 1]);
@@ -59,7 +59,7 @@ fn a_batch_that_names_all_begins_a_new_list() {
 }
 
 #[test]
-fn a_list_is_bounded_on_both_sides() {
+fn the_dictionary_is_bounded_on_both_sides() {
     let series = |from: usize, to: usize| {
         let name = |n| wire::SeriesRef { device: "d".into(), metric: format!("m{n}"), labels: Vec::new() };
         (from..to).map(name).collect::<Vec<_>>()
@@ -78,13 +78,13 @@ fn a_list_is_bounded_on_both_sides() {
         Err(DictionaryError::TooMany(DICTIONARY_SERIES_MAX + 1))
     );
     let batch = send(at, at + 1);
-    assert!(!batch.continues, "the sender begins a new list");
+    assert!(!batch.continues, "the sender starts a new dictionary");
     decoder.add(&batch.series, batch.continues, &|_| None).unwrap();
     assert_eq!(decoder.len(), 1);
 }
 
 #[test]
-fn an_index_out_of_range_stays_so() {
+fn an_index_out_of_range_stays_out_of_range() {
     let mut bad = wire::Batch::from(&batch(1, &[1, 2]));
     bad.series_index = vec![0, 7];
     let (mut encoder, mut decoder) = (DictionaryEncoder::default(), DictionaryDecoder::default());
@@ -92,7 +92,7 @@ fn an_index_out_of_range_stays_so() {
 }
 
 #[test]
-fn a_list_tells_what_it_takes_and_shares_what_others_keep() {
+fn a_dictionary_counts_its_memory_and_shares_known_series() {
     let message = || wire::Batch::from(&batch(1, &[1, 2]));
     let mut own = DictionaryDecoder::default();
     let read = own.decode(message()).unwrap();
@@ -108,6 +108,6 @@ fn a_list_tells_what_it_takes_and_shares_what_others_keep() {
     assert_eq!((shared.series[0].cached_id(), shared.series[1].cached_id()), (7, 0), "one series");
     assert_eq!(sharing.added_bytes(), read.series[1].bytes());
     sharing.decode_sharing(message(), &known).unwrap();
-    assert_eq!(sharing.added_bytes(), read.series[1].bytes(), "a new list");
+    assert_eq!(sharing.added_bytes(), read.series[1].bytes(), "a new dictionary");
     assert!(sharing.bytes() < own.bytes());
 }

@@ -6,14 +6,14 @@ fn ip(text: &str) -> IpAddr {
     text.parse().unwrap()
 }
 
-/// A slot that may be taken away.
+/// A slot that can be evicted.
 fn acquire(slots: &Arc<ConnectionSlots>, addr: &str) -> ConnectionSlot {
     let slot = slots.try_acquire(ip(addr)).unwrap();
     slot.on_evict(|| ());
     slot
 }
 
-/// Notes in which order slots were taken away.
+/// Records the order of evictions.
 #[derive(Clone, Default)]
 struct Evicted(Arc<Mutex<Vec<u32>>>);
 
@@ -29,7 +29,7 @@ impl Evicted {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_silent_give_way_and_those_that_were_heard_stay() {
+async fn silent_connections_are_evicted_and_used_ones_stay() {
     let slots = ConnectionSlots::new(3, 3);
     let evicted = Evicted::default();
     let held: Vec<ConnectionSlot> = (0..3)
@@ -47,7 +47,7 @@ async fn the_silent_give_way_and_those_that_were_heard_stay() {
     next.mark_used();
     held[2].mark_used();
     assert_eq!(slots.try_acquire(ip("192.0.2.3")).unwrap_err(), Full::All);
-    // What was taken away is not given back twice.
+    // Evicted slots are not released twice.
     drop(held);
     assert_eq!(slots.taken(), 1);
     drop(next);
@@ -74,7 +74,7 @@ async fn a_crowd_from_one_address_costs_that_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_address_has_its_places_and_a_network_of_ipv6_is_one() {
+async fn slots_per_address_are_bounded_and_an_ipv6_64_is_one_address() {
     let slots = ConnectionSlots::new(10, 2);
     let first = acquire(&slots, "2001:db8::1");
     let second = acquire(&slots, "2001:db8::ffff:1");
@@ -86,7 +86,7 @@ async fn an_address_has_its_places_and_a_network_of_ipv6_is_one() {
     mapped.iter().for_each(ConnectionSlot::mark_used);
     assert_eq!(slots.try_acquire(ip("192.0.2.1")).unwrap_err(), Full::Address);
     drop(first);
-    // One that is silent gives way to another of its address.
+    // A silent connection is evicted for another one from its address.
     let silent = acquire(&slots, "2001:db8::3");
     let _next = acquire(&slots, "2001:db8::4");
     assert!(silent.is_evicted());
@@ -94,7 +94,7 @@ async fn an_address_has_its_places_and_a_network_of_ipv6_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_should_be_over_gives_way_late_or_to_another_address() {
+async fn late_connections_are_evicted_and_crowds_for_another_address() {
     let slots = ConnectionSlots::evicting_after(4, 4, Duration::from_secs(2));
     let busy: Vec<ConnectionSlot> = (0..4).map(|_| acquire(&slots, "192.0.2.1")).collect();
     busy.iter().for_each(ConnectionSlot::mark_used);
@@ -109,7 +109,7 @@ async fn what_should_be_over_gives_way_late_or_to_another_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_waits_has_the_next_free_place() {
+async fn a_waiting_connection_gets_the_next_free_slot() {
     let slots = ConnectionSlots::new(1, 1);
     let first = acquire(&slots, "192.0.2.1");
     first.mark_used();
@@ -124,7 +124,7 @@ async fn one_that_waits_has_the_next_free_place() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_nobody_has_looked_at_gives_way_to_nobody() {
+async fn a_connection_that_was_not_served_yet_is_not_evicted() {
     let slots = ConnectionSlots::new(2, 1);
     let first = slots.try_acquire(ip("192.0.2.1")).unwrap();
     let other = slots.try_acquire(ip("192.0.2.2")).unwrap();
@@ -142,13 +142,13 @@ async fn one_that_nobody_has_looked_at_gives_way_to_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_has_used_its_place_gives_way_last() {
+async fn an_active_connection_is_evicted_last() {
     let slots = ConnectionSlots::new(2, 2);
     let (first, second) = (acquire(&slots, "::1"), acquire(&slots, "::1"));
     first.touch();
     let _third = acquire(&slots, "::1");
     assert!(second.is_evicted() && !first.is_evicted());
-    // It hears of it also when it asks later.
+    // A callback set after the eviction is called at once.
     let called = Arc::new(AtomicUsize::new(0));
     let count = Arc::clone(&called);
     second.on_evict(move || _ = count.fetch_add(1, Relaxed));

@@ -1,7 +1,7 @@
-//! A connection of the HTTP endpoint that ends when its peer takes too long, asks for too much, or must give way.
+//! A connection of the HTTP endpoint that ends when its peer takes too long, sends too much, or is evicted.
 //!
-//! A request has a time to come, from the connection's beginning or its own first byte to its answer, however slowly
-//! its bytes trickle; the answer has the same time to be read. Between two requests a connection may be idle longer.
+//! A request has a deadline from the start of the connection, or from its first byte, to its response, however slowly
+//! its bytes trickle in; reading the response has the same deadline. Between requests, a connection may be idle longer.
 
 use std::{
     io,
@@ -20,27 +20,27 @@ use tokio::{
 
 use crate::connection_slots::ConnectionSlot;
 
-/// A scraper may keep its connection from one scrape to the next.
+/// Idle timeout: a scraper may keep its connection between scrapes.
 const IDLE: Duration = Duration::from_secs(60);
-/// Longest request with its head: a probe's has some hundred bytes.
+/// Maximum size of a request with its head; a probe's has some hundred bytes.
 const REQUEST_BYTES_MAX: usize = 16 << 10;
 
 /// Counts a connection that is closed from here, by reason.
 pub(super) type CountClosed = Arc<dyn Fn(&'static str) + Send + Sync>;
 
-/// What is waited for.
+/// What the connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// The first request, or the rest of one.
     Request,
-    /// The peer reads the answer.
+    /// The peer to read the response.
     Response,
     /// The next request.
     Idle,
 }
 
 impl Phase {
-    /// The reason for which a connection is closed that takes too long.
+    /// The reason for closing a connection that takes too long.
     const fn reason(self) -> &'static str {
         match self {
             Self::Request => "request_timeout",
@@ -56,9 +56,9 @@ pub(super) struct Connection {
     phase: Phase,
     timer: Pin<Box<Sleep>>,
     timeout: Duration,
-    /// Bytes read since the last answer.
+    /// Bytes read since the last response.
     request_bytes: usize,
-    /// Sends when the slot is taken away; here until the connection has waited for its peer.
+    /// Signals eviction; kept here until the connection first waits for its peer.
     evict: Option<oneshot::Sender<()>>,
     evicted: oneshot::Receiver<()>,
     slot: ConnectionSlot,
@@ -89,7 +89,7 @@ impl Connection {
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Fails when the connection must end, which is asked whenever it waits for its peer.
+    /// Returns an error when the connection must end. Polled whenever the connection waits for its peer.
     fn poll_end<T>(&mut self, task: &mut Context<'_>) -> Poll<io::Result<T>> {
         if let Some(evict) = self.evict.take() {
             self.slot.on_evict(move || _ = evict.send(()));
@@ -121,7 +121,7 @@ impl AsyncRead for Connection {
         if this.request_bytes > REQUEST_BYTES_MAX {
             return this.close("request_too_long");
         }
-        // Bytes that trickle never let it wait: the deadline is looked at with each.
+        // With trickling bytes the connection may never wait, so check the deadline at each read.
         if this.phase == Phase::Request && this.timer.deadline() <= Instant::now() {
             return this.close(this.phase.reason());
         }

@@ -8,12 +8,12 @@ use tokio::{
 
 use super::*;
 
-/// Longest wait for something that should happen at once.
+/// Maximum wait for an event that should happen at once.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 type Closed = Arc<Mutex<BTreeMap<&'static str, usize>>>;
 
-/// A running endpoint, and what it has closed.
+/// A running endpoint, and its counts of closed connections.
 async fn start(bounds: Bounds) -> (SocketAddr, Closed, tokio::task::JoinHandle<()>) {
     let server = HttpServer::bind("127.0.0.1:0".parse().unwrap()).await.unwrap().within(bounds);
     let address = server.local_addr().unwrap();
@@ -56,7 +56,7 @@ async fn metrics_and_probes_answer() {
     let ready = ask(address, "/readyz").await;
     assert!(ready.starts_with("HTTP/1.1 503") && ready.contains("journal"), "{ready}");
     assert!(ask(address, "/else").await.starts_with("HTTP/1.1 404"));
-    // One connection for several requests.
+    // Several requests over one connection.
     let mut stream = TcpStream::connect(address).await.unwrap();
     for _ in 0..3 {
         stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
@@ -71,7 +71,7 @@ async fn metrics_and_probes_answer() {
 
 #[tokio::test]
 async fn silent_and_slow_connections_keep_no_probe_out() {
-    // Longer than the test: none of them ends by its deadline.
+    // Longer than the test: no connection ends by its deadline.
     let bounds = Bounds { timeout: 100 * TIMEOUT, ..Bounds::default() };
     let (address, closed, running) = start(bounds).await;
     let mut held = Vec::new();
@@ -82,7 +82,7 @@ async fn silent_and_slow_connections_keep_no_probe_out() {
         }
         held.push(stream);
     }
-    // Some that ask for more than they read.
+    // Connections that request more than they read.
     for _ in 0..40 {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
@@ -99,7 +99,7 @@ async fn silent_and_slow_connections_keep_no_probe_out() {
 }
 
 #[tokio::test]
-async fn requests_and_answers_have_their_time() {
+async fn requests_and_responses_have_a_deadline() {
     let bounds = Bounds { timeout: Duration::from_millis(300), ..Bounds::default() };
     let (address, closed, running) = start(bounds).await;
     let mut silent = TcpStream::connect(address).await.unwrap();
@@ -109,7 +109,7 @@ async fn requests_and_answers_have_their_time() {
     let begun = Instant::now();
     let trickle = async {
         while slow.write_all(b"G").await.is_ok() {
-            assert!(begun.elapsed() < TIMEOUT, "it is open still");
+            assert!(begun.elapsed() < TIMEOUT, "it is still open");
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
@@ -131,7 +131,7 @@ async fn requests_and_answers_have_their_time() {
 }
 
 #[tokio::test]
-async fn a_request_has_a_bound() {
+async fn the_size_of_a_request_is_bounded() {
     let (address, closed, running) = start(Bounds::default()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     let head = format!("GET /healthz HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(64 << 10));

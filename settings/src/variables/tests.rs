@@ -1,4 +1,4 @@
-//! Which variables are refused, and what a refusal says.
+//! Refused variables, and the texts of the refusals.
 
 use clap::CommandFactory as _;
 
@@ -22,12 +22,12 @@ fn refused(prefix: Option<&str>, name: &str, value: &str) -> Option<String> {
 }
 
 #[test]
-fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
+fn unknown_and_misspelt_variables_are_refused_by_name() {
     let gateway = |name: &str| refused(Some("CATCHMENT_GATEWAY_"), name, "1");
     for known in ["CATCHMENT_GATEWAY_LISTEN", "CATCHMENT_LOG", "CATCHMENT_AGGREGATOR_LISTEN", "PATH"] {
         assert_eq!(gateway(known), None, "{known}");
     }
-    // The tool's, and those of tests.
+    // Variables of the tool and of tests.
     for other in ["CATCHMENT_AGGREGATOR", "CATCHMENT_IDENTITY", "CATCHMENT_TEST_PATIENCE"] {
         assert_eq!(gateway(other), None, "{other}");
     }
@@ -49,27 +49,27 @@ fn what_is_unknown_under_the_prefix_or_almost_known_is_refused_by_name() {
         assert!(line.contains(wrong) && line.contains(nearest), "{line}");
     }
     let line = gateway("CATCHMENT_GATEWAY_SOMETHING_ELSE").unwrap();
-    assert!(line.ends_with("; --help names all: correct it, or remove it"), "{line}");
-    assert_eq!(gateway("catchment_gateway_something_else"), None, "it may be another program's");
+    assert!(line.ends_with(": correct or remove it; --help lists all"), "{line}");
+    assert_eq!(gateway("catchment_gateway_something_else"), None, "it may belong to another program");
     assert!(refused(None, "CATCHMENT_LGO", "1").is_some());
     assert_eq!(refused(None, "CATCHMENT_GATEWAY_SOMETHING_ELSE", "1"), None);
 }
 
 #[test]
-fn a_value_that_cannot_be_is_told_in_words_of_users() {
+fn invalid_values_are_reported_in_words_for_users() {
     let mut command = Options::command();
-    for (value, why) in [("much", "a whole number is needed"), ("5000000000", "not in 0..=4294967295")] {
+    for (value, why) in [("much", "expected a whole number"), ("5000000000", "not in 0..=4294967295")] {
         let arguments: Vec<OsString> =
             ["x".into(), format!("--connections-max={value}")].map(OsString::from).into();
         let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
         let line = explained(&error, &mut command, &arguments);
         assert!(line.contains(why) && !line.contains("in string"), "{line}");
     }
-    assert_eq!(in_words("invalid socket address syntax".into()), "an address is needed, as 127.0.0.1:9000");
+    assert_eq!(in_words("invalid socket address syntax".into()), "expected an address like 127.0.0.1:9000");
 }
 
 #[test]
-fn variables_of_a_service_of_the_same_name_pass() {
+fn variables_of_a_service_with_the_same_name_pass() {
     for (name, value) in [
         ("SERVICE_HOST", "10.0.0.1"),
         ("SERVICE_PORT", "8443"),
@@ -86,7 +86,7 @@ fn variables_of_a_service_of_the_same_name_pass() {
 }
 
 #[test]
-fn a_wrong_value_is_blamed_on_the_flag_only_where_the_flag_was_given() {
+fn a_wrong_value_is_attributed_to_the_flag_only_if_the_flag_was_given() {
     let arguments: Vec<OsString> = ["x", "--connections-max=much"].map(Into::into).into();
     let mut command = Options::command();
     let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
@@ -111,11 +111,11 @@ fn wrong_usage_is_one_line_that_says_what_is_missing() {
     for (arguments, expected) in [
         (
             &["x", "--lisen", "a"][..],
-            "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; --help tells more",
+            "unexpected argument '--lisen' found; tip: a similar argument exists: '--listen'; see --help",
         ),
         (
             &["x", "--connections-max"],
-            "a value is required for '--connections-max <N>' but none was supplied; --help tells more",
+            "a value is required for '--connections-max <N>' but none was supplied; see --help",
         ),
     ] {
         let error = Options::try_parse_from(arguments).unwrap_err();
@@ -135,7 +135,7 @@ fn wrong_usage_is_one_line_that_says_what_is_missing() {
 }
 
 #[test]
-fn a_message_that_begins_with_a_flag_names_the_variable_that_gave_the_value() {
+fn a_message_about_a_flag_names_the_variable_that_gave_the_value() {
     let sources = Sources([("log_format".to_owned(), "CATCHMENT_LOG_FORMAT".to_owned())].into());
     assert_eq!(sources.named("--log-format: no such form"), "CATCHMENT_LOG_FORMAT: no such form");
     assert_eq!(sources.named("--log-format-x: no such form"), "--log-format-x: no such form");
@@ -143,11 +143,11 @@ fn a_message_that_begins_with_a_flag_names_the_variable_that_gave_the_value() {
 }
 
 #[test]
-fn a_wrong_value_of_one_subcommand_is_told_whatever_others_there_are() {
+fn a_wrong_value_of_one_subcommand_is_reported_despite_other_subcommands() {
     #[derive(Debug, Parser)]
     #[allow(dead_code)]
     enum Commands {
-        /// Has an argument of its own
+        /// Has its own argument
         First {
             /// Any
             #[arg(long, value_name = "ANY")]
@@ -164,11 +164,11 @@ fn a_wrong_value_of_one_subcommand_is_told_whatever_others_there_are() {
     let mut command = Commands::command();
     let error = command.try_get_matches_from_mut(&arguments).unwrap_err();
     let line = explained(&error, &mut command, &arguments);
-    assert!(line.contains("number") && line.ends_with("--help tells more"), "{line}");
+    assert!(line.contains("number") && line.ends_with("see --help"), "{line}");
 }
 
 #[test]
-fn variables_of_subcommands_are_known_as_sources() {
+fn variables_of_subcommands_are_sources_too() {
     let command =
         Command::new("x").subcommand(Command::new("ask").arg(Arg::new("path").long("path").env("PATH")));
     let matches = command.clone().get_matches_from(["x", "ask"]);
@@ -178,7 +178,7 @@ fn variables_of_subcommands_are_known_as_sources() {
 }
 
 #[test]
-fn a_variable_that_is_empty_or_no_utf8_is_named() {
+fn variables_that_are_empty_or_not_utf8_are_named() {
     use std::os::unix::ffi::OsStrExt as _;
     let broken = OsStr::from_bytes(b"a\xff");
     assert_eq!(unusable("X", OsStr::new(""), false).unwrap(), "X is empty: give it a value, or remove it");

@@ -195,7 +195,7 @@ async fn folders(bench: &Bench, server: &str) {
     fs::create_dir(&damaged).unwrap();
     fs::write(damaged.join("identity"), "format=2").unwrap();
     for (data, word) in [
-        (link, "leads nowhere"),
+        (link, "dangling symbolic link"),
         (PathBuf::from("/proc/catchment"), "/proc/catchment"),
         (photos, "holds `photo.jpg`"),
         (damaged, "identity"),

@@ -1,7 +1,7 @@
-"""Sends a device's readings to a Catchment gateway, each counted exactly once.
+"""Sends a device's readings to a Catchment gateway; each is counted exactly once.
 
-``Device`` numbers messages, keeps them in a bounded buffer and sends them again until the gateway says that they
-are durable. See the README of this package for examples and ``docs/delivery.md`` of Catchment for what is promised.
+``Device`` numbers messages, keeps them in a bounded buffer and resends them until the gateway acknowledges that they
+are durable. See this package's README for examples and Catchment's ``docs/delivery.md`` for the guarantees.
 """
 
 from ._device import Device

@@ -1,7 +1,7 @@
-"""The messages between ``send`` and their acknowledgement: bounded, numbered, and in the state file if there is one.
+"""The buffer of unacknowledged messages: bounded, numbered, and in the state file if there is one.
 
-What always holds under the lock: the numbers of the buffered messages are ``acked + 1 .. next - 1`` without a gap.
-Until the first welcome the numbers from ``_first`` on are tentative (see ``_state``).
+Invariant under the lock: the numbers of the buffered messages are ``acked + 1 .. next - 1`` without a gap.
+Until the first welcome, numbers from ``_first`` up are tentative (see ``_state``).
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import time
 from ._errors import BufferFull, Closed, DeviceError, EpochConflict, NotDelivered, ProtocolError, StateError
 from ._state import StateFile, Stored
 
-# What the object of a message costs beside its text, roughly.
+# Approximate memory of a message object beside its text.
 OVERHEAD_BYTES = 128
 
 
 class Buffer:
-    """Thread-safe; whoever waits here is woken by progress, failure and closing."""
+    """A thread-safe buffer; waiting threads are woken by progress, failure and closing."""
 
     def __init__(self, state: StateFile | None, messages_max: int, bytes_max: int) -> None:
         self._changed = threading.Condition()
@@ -35,7 +35,7 @@ class Buffer:
         stored = state.messages() if state else []
         first = stored[0].seq if stored else 1
         if [message.seq for message in stored] != list(range(first, first + len(stored))):
-            raise StateError("the state file has gaps in its numbers: it was changed from outside")
+            raise StateError("the state file has gaps in its numbers: another program changed it")
         self._acked = first - 1
         self._next = first
         self._first = first
@@ -54,11 +54,11 @@ class Buffer:
 
     @property
     def pending(self) -> int:
-        """Messages that are not acknowledged."""
+        """The number of unacknowledged messages."""
         return len(self._bodies)
 
     def _has_room(self, body: bytes) -> bool:
-        # A message larger than the bound of bytes alone would otherwise never find room.
+        # An empty buffer accepts any message: one larger than the byte bound would otherwise never fit.
         fits = self._bytes + len(body) + OVERHEAD_BYTES <= self._bytes_max or not self._bodies
         return fits and len(self._bodies) < self._messages_max
 
@@ -69,7 +69,7 @@ class Buffer:
             raise Closed("the device is closed")
 
     def put(self, body: bytes, wait: float | None) -> None:
-        """Take a message; where there is no room, wait so many seconds (``None``: without end) for it."""
+        """Add a message; if there is no room, wait up to ``wait`` seconds for it (``None``: forever)."""
         deadline = None if wait is None else time.monotonic() + wait
         with self._changed:
             self._check()
@@ -86,25 +86,25 @@ class Buffer:
             self._add(body)
 
     def welcome(self, ack: int) -> None:
-        """Take the answer to a hello: the highest number of the epoch that is durable."""
+        """Process the response to a hello: the epoch's highest durable number."""
         with self._changed:
             self._check_open()
             if not self._confirmed:
                 self._confirm(ack)
             elif ack > self._offered:
                 raise EpochConflict(
-                    f"the gateway has message {ack} of this epoch, but only {self._offered} were sent from here: "
+                    f"the gateway has message {ack} of this epoch, but this device sent only {self._offered}: "
                     "another device uses the same certificate and epoch, or a copy of the same state file"
                 )
             self._settle(ack)
 
     def _confirm(self, ack: int) -> None:
-        """Make tentative numbers final: above all that the gateway has."""
+        """Make tentative numbers final: raise them above all numbers that the gateway has."""
         shift = max(0, ack + 1 - self._first)
         if self._state:
             self._state.confirm(self._first, shift)
         if shift:
-            # All final ones are durable: a number above theirs is.
+            # All messages with final numbers are durable, because a higher number is.
             tentative = [self._bodies.pop(seq) for seq in range(self._first, self._next)]
             self._settle(self._first - 1)
             self._acked = ack
@@ -114,11 +114,11 @@ class Buffer:
         self._confirmed = True
 
     def acknowledge(self, ack: int) -> None:
-        """Take an acknowledgement. It may be of an earlier connection's copy, so it may be above this one's."""
+        """Process an acknowledgement. It may cover messages sent on an earlier connection only."""
         with self._changed:
             self._check_open()
             if ack > self._offered:
-                raise ProtocolError(f"the gateway acknowledged message {ack}, {self._offered} is the last sent")
+                raise ProtocolError(f"the gateway acknowledged message {ack}, but {self._offered} was the last sent")
             self._settle(ack)
 
     def _settle(self, ack: int) -> None:
@@ -133,9 +133,9 @@ class Buffer:
             self._state.forget(ack)
 
     def lines(self, after: int, bytes_max: int) -> tuple[bytes, int, int]:
-        """Return the lines of messages above a number, about so many bytes of them, and their first and last.
+        """Return lines of messages above ``after``, about ``bytes_max`` bytes, and their first and last number.
 
-        The last is below the first where there are none.
+        If there are none, the last number is below the first.
         """
         with self._changed:
             self._check_open()
@@ -151,16 +151,16 @@ class Buffer:
 
     @property
     def acked(self) -> int:
-        """The highest number that is acknowledged."""
+        """The highest acknowledged number."""
         return self._acked
 
     def body(self, seq: int) -> bytes | None:
-        """Return a message that is not acknowledged yet."""
+        """Return an unacknowledged message."""
         with self._changed:
             return self._bodies.get(seq)
 
     def flush(self, timeout: float | None) -> None:
-        """Wait until everything that was taken up to now is acknowledged."""
+        """Wait until everything accepted so far is acknowledged."""
         with self._changed:
             target = self.accepted
 
@@ -177,13 +177,13 @@ class Buffer:
             raise NotDelivered(f"{left} messages were not acknowledged within {timeout} s", left)
 
     def refuse_more(self) -> None:
-        """From here on ``put`` raises ``Closed``."""
+        """Refuse further messages: ``put`` raises ``Closed`` from now on."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def fail(self, failure: DeviceError) -> None:
-        """Delivery has ended for good: whoever waits is told so."""
+        """End delivery permanently: waiting and later calls raise ``failure``."""
         with self._changed:
             self._failure = failure
             self._changed.notify_all()
@@ -193,7 +193,7 @@ class Buffer:
             raise Closed("the device is closed")
 
     def end(self) -> None:
-        """Let go of the state file; nothing is sent or acknowledged any more."""
+        """Close the state file; nothing more is sent or acknowledged."""
         with self._changed:
             self._closed = self._ended = True
             if self._state:

@@ -1,4 +1,4 @@
-"""The device: what an application sees. ``send`` fills the buffer, a thread delivers it."""
+"""The device, the interface for applications. ``send`` fills the buffer, a thread delivers it."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from ._state import StateFile
 _log = logging.getLogger("catchment_device")
 _EPOCH_BYTES_MAX = 64
 _REFUSALS_KEPT = 100
-# How long an ending thread may take, beyond the time for delivery.
+# Seconds that the ending thread may take after the time for delivery.
 _FAREWELL = 1.0
 
 
@@ -45,24 +45,24 @@ class Device:
     """A device's connection to its gateway. Thread-safe; close it, or use it in a ``with`` statement.
 
     ``gateway``: ``"HOST:PORT"``; HOST must be in the gateway's certificate. ``identity``: the folder with
-    ``cert.pem``, ``key.pem`` and ``ca.pem``; read again for each connection, so a renewed certificate is taken.
+    ``cert.pem``, ``key.pem`` and ``ca.pem``; read again for each connection, so a renewed certificate takes effect.
 
-    ``epoch``: 1 to 64 bytes that name one life of the device; chosen at random, or the state file's, if not given.
-    ``state``: a file that keeps the epoch and unacknowledged messages through a restart; no other process may use it.
-    ``state_sync``: ``"lazy"`` survives the end of the process at any point, and a power cut but for the last
-    messages; ``"always"`` syncs before ``send`` returns, and so survives a power cut too.
+    ``epoch``: 1 to 64 bytes that identify one life of the device; default: the state file's, otherwise random.
+    ``state``: a file that keeps the epoch and unacknowledged messages across restarts; no other process may use it.
+    ``state_sync``: with ``"lazy"``, messages survive the end of the process at any point, and a power cut except for
+    the last ones; ``"always"`` syncs before ``send`` returns, so they survive a power cut too.
 
-    ``buffer_max`` and ``buffer_bytes_max`` bound the messages that are not acknowledged. When the buffer is full
+    ``buffer_max`` and ``buffer_bytes_max`` bound the unacknowledged messages. When the buffer is full,
     ``send`` raises ``BufferFull`` at once, or with ``when_full="block"`` after ``block_timeout`` seconds
-    (``None``: it waits without end). The state file's messages count, and are kept even if they are more.
+    (``None``: it waits forever). Messages in the state file count, and are kept even if they exceed the bounds.
 
     ``on_error`` is called with a ``DeviceError`` for each refusal (``Refused``) and each failed connection, on the
-    delivery thread; it must not block. Without it they are logged to ``catchment_device``.
+    delivery thread; it must not block. Without it, they are logged to ``catchment_device``.
 
-    After a failure the next attempt comes after ``backoff_min`` seconds, doubled up to ``backoff_max``, less up to a
-    half at random. A gateway that owes an answer and says nothing for ``ack_timeout`` seconds is left.
+    The pause between attempts doubles from ``backoff_min`` to ``backoff_max`` seconds, minus a random part of up to
+    half. If the gateway owes a response and is silent for ``ack_timeout`` seconds, the device reconnects.
 
-    Raises ``IdentityError`` and ``StateError``. That the gateway is away is no error: the device tries on.
+    Raises ``IdentityError`` and ``StateError``. An unreachable gateway is not an error: the device keeps trying.
     """
 
     def __init__(
@@ -96,7 +96,7 @@ class Device:
         self._gateway = gateway
         self._address = _address(gateway)
         self._identity = Path(identity)
-        tls(self._identity)  # so that a mistake is told at once
+        tls(self._identity)  # reports mistakes at once
         self._on_error = on_error
         self._connect_timeout = connect_timeout
         self._ack_timeout = ack_timeout
@@ -126,7 +126,7 @@ class Device:
         _open.add(self)
         self._thread.start()
 
-    # What applications call.
+    # The public interface.
 
     def send(
         self,
@@ -137,13 +137,13 @@ class Device:
         labels: Mapping[str, str] | None = None,
         **values: SupportsFloat,
     ) -> None:
-        """Take readings of one moment: ``send(temperature=21.5)`` or ``send({"temperature": 21.5}, ts=…)``.
+        """Send readings of one moment: ``send(temperature=21.5)`` or ``send({"temperature": 21.5}, ts=…)``.
 
-        ``ts``: Unix milliseconds or a ``datetime`` with a time zone; now, if not given. Metrics named ``ts`` or
+        ``ts``: Unix milliseconds or a ``datetime`` with a time zone; default: now. Metrics named ``ts`` or
         ``labels`` go into the mapping. Returns as soon as the message is in the buffer (and the state file).
 
         Raises ``InvalidReading`` (a ``ValueError``), ``BufferFull``, ``Closed``, ``StateError``, ``EpochConflict``;
-        after any of them the message was not taken.
+        the message was then not accepted.
         """
         self._check_process()
         body = encode({**(readings or {}), **values}, ts, labels)
@@ -151,15 +151,15 @@ class Device:
         self._signal()
 
     def flush(self, timeout: float | None = None) -> None:
-        """Wait until every message that was sent before is acknowledged; ``NotDelivered`` after ``timeout`` s."""
+        """Wait until every message sent so far is acknowledged; raise ``NotDelivered`` after ``timeout`` s."""
         self._check_waiting()
         self._buffer.flush(timeout)
 
     def close(self, timeout: float | None = None) -> int:
-        """Take no more messages, wait up to ``timeout`` s (``close_timeout`` by default) for acknowledgements, end.
+        """Close: refuse more messages and wait up to ``timeout`` s (default ``close_timeout``) for acknowledgements.
 
-        Returns how many messages are left in the state file for the next start; without a state file
-        ``NotDelivered`` says that they are lost. Closing again does nothing.
+        Returns the number of messages left in the state file for the next start; without a state file they are lost,
+        and it raises ``NotDelivered``. Closing again does nothing.
         """
         self._check_waiting()
         self._buffer.refuse_more()
@@ -194,7 +194,7 @@ class Device:
         except NotDelivered as lost:
             if kind is None:
                 raise
-            # The exception that is on its way is not replaced.
+            # Do not replace the exception in flight.
             _log.error("%s", lost)
 
     @property
@@ -204,17 +204,17 @@ class Device:
 
     @property
     def pending(self) -> int:
-        """How many messages are not acknowledged."""
+        """The number of unacknowledged messages."""
         return self._buffer.pending
 
     @property
     def acknowledged(self) -> int:
-        """How many messages were acknowledged since the start, refused ones included."""
+        """The number of messages acknowledged since the start, including refused ones."""
         return self._buffer.acknowledged
 
     @property
     def refused(self) -> int:
-        """How many refusals the gateway told since the start; at most 16 a message, and none when it is too busy."""
+        """The number of refusals received since the start; at most 16 per message, none if the gateway is too busy."""
         return self._refused
 
     @property
@@ -224,12 +224,12 @@ class Device:
 
     @property
     def connected(self) -> bool:
-        """Whether there is a connection at the moment."""
+        """Whether the device is connected now."""
         return self._connected
 
     @property
     def last_error(self) -> DeviceError | None:
-        """Why the last connection failed or broke; ``None`` once something was acknowledged since."""
+        """Why the last connection failed or broke; ``None`` once something has been acknowledged since."""
         return self._last_error
 
     # The delivery thread.
@@ -250,7 +250,7 @@ class Device:
             self._buffer.fail(error)
             self._tell(error)
         except BaseException as error:
-            _log.exception("delivery has ended by a mistake in this package")
+            _log.exception("delivery ended because of a bug in this package")
             self._buffer.fail(DeviceError(f"delivery has ended: {error!r}"))
         finally:
             self._connected = False
@@ -291,26 +291,26 @@ class Device:
             except Exception:
                 _log.exception("on_error failed")
         elif isinstance(error, Refused) or known is None or str(known) != str(error):
-            # The same failure again and again is told once.
+            # Log a repeated failure only once.
             _log.warning("%s", error if isinstance(error, (Refused, EpochConflict)) else f"{error}; trying again")
 
     def _pause(self, seconds: float) -> None:
-        """Wait; new messages do not shorten it, closing does."""
+        """Wait; closing ends the wait early, new messages do not."""
         deadline = time.monotonic() + seconds
         while not self._stop and (left := deadline - time.monotonic()) > 0:
             poll = select.select([self._wake], [], [], left)[0]
             if poll:
                 drain(self._wake)
 
-    # Helpers of both sides.
+    # Helpers of both threads.
 
     def _signal(self) -> None:
-        # Full: enough signals wait. Closed: nobody waits.
+        # If the socket is full, enough signals are pending; if it is closed, nothing waits for them.
         with suppress(OSError):
             self._waker.send(b"\0")
 
     def _end(self) -> None:
-        """End the thread, let go of the state file."""
+        """End the thread and close the state file."""
         self._stop = True
         self._signal()
         self._thread.join(_FAREWELL)
@@ -322,12 +322,12 @@ class Device:
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
-            raise RuntimeError("the process was forked after the device was made: make it in the child")
+            raise RuntimeError("the process was forked after the device was created: create it in the child process")
 
     def _check_waiting(self) -> None:
         self._check_process()
         if threading.current_thread() is self._thread:
-            raise RuntimeError("on_error must not wait for the delivery whose thread it is called on")
+            raise RuntimeError("on_error must not wait for delivery: it runs on the delivery thread")
 
     def _at_exit(self) -> None:
         if os.getpid() != self._pid:
@@ -353,7 +353,7 @@ def _require(holds: bool, message: str) -> None:
 
 
 def _address(gateway: str) -> tuple[str, int]:
-    """Split ``HOST:PORT``; an IPv6 address stands in brackets."""
+    """Split ``HOST:PORT``; an IPv6 address is in brackets."""
     host, colon, port = gateway.rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
@@ -370,7 +370,7 @@ def _address(gateway: str) -> tuple[str, int]:
 
 
 def _epoch(given: str | None, file: StateFile | None) -> str:
-    """Choose the epoch; a file with messages of another is not touched."""
+    """Choose the epoch; refuse a file with messages of another epoch."""
     stored = file.epoch() if file else None
     epoch = given or stored or secrets.token_hex(8)
     if file and epoch != stored:

@@ -1,4 +1,4 @@
-"""What can go wrong. Every exception of this package is a ``DeviceError``."""
+"""The exceptions of this package. All are subclasses of ``DeviceError``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class DeviceError(Exception):
 
 
 class InvalidReading(DeviceError, ValueError):
-    """A reading that no gateway would take; it was not put into the buffer."""
+    """No gateway would accept the reading; it was not put into the buffer."""
 
 
 class IdentityError(DeviceError, ValueError):
@@ -16,17 +16,17 @@ class IdentityError(DeviceError, ValueError):
 
 
 class BufferFull(DeviceError):
-    """There was no room in the buffer; the message was not taken."""
+    """The buffer is full; the message was not accepted."""
 
 
 class Closed(DeviceError):
-    """The device was closed; the message was not taken."""
+    """The device is closed; the message was not accepted."""
 
 
 class NotDelivered(DeviceError, TimeoutError):
-    """The time was over before everything was acknowledged.
+    """The timeout expired before everything was acknowledged.
 
-    ``pending``: how many messages were not acknowledged.
+    ``pending``: the number of unacknowledged messages.
     """
 
     def __init__(self, message: str, pending: int) -> None:
@@ -35,30 +35,30 @@ class NotDelivered(DeviceError, TimeoutError):
 
 
 class StateError(DeviceError):
-    """The state file cannot be used, or what was to be written could not be."""
+    """The state file cannot be used or written."""
 
 
 class StateLocked(StateError):
-    """The state file is in use by another device object, here or in another process."""
+    """Another device object, in this or another process, uses the state file."""
 
 
 class ConnectionFailed(DeviceError):
-    """A connection could not be made, or it broke. The device tries again by itself."""
+    """A connection could not be made, or it broke. The device reconnects by itself."""
 
 
 class ProtocolError(ConnectionFailed):
-    """The other side does not speak as a gateway does. The device tries again by itself."""
+    """The peer violated the gateway's protocol. The device reconnects by itself."""
 
 
 class EpochConflict(DeviceError):
-    """Another sender numbers messages of the same epoch: delivery has stopped, nothing more is sent."""
+    """Another sender uses the same epoch: delivery has stopped, and nothing more is sent."""
 
 
 class Refused(DeviceError):
     """The gateway refused a message or some of its readings. This is final; the message counts as acknowledged.
 
-    ``code`` is listed in ``docs/protocols.md``, Refusals (``too_old``, ``bad_label``, …), ``text`` says why, ``seq`` is the
-    message's number and ``body`` the message itself as JSON; both are ``None`` where they are not known any more.
+    ``code`` is one of ``docs/protocols.md``, Refusals (``too_old``, ``bad_label``, …), ``text`` the reason, ``seq`` the
+    message's number and ``body`` the message as JSON; the last two are ``None`` if no longer known.
     """
 
     def __init__(self, code: str, text: str, seq: int | None, body: str | None) -> None:

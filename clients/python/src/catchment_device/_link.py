@@ -1,7 +1,7 @@
-"""One connection to the gateway: mutual TLS, hello, then lines out and answers in, on a socket that never blocks.
+"""One connection to the gateway over mutual TLS and a non-blocking socket: a hello, then lines out and responses in.
 
-All of it runs on the delivery thread. A gateway slows a device by not reading; then the socket takes no more, the
-buffer fills, and ``send`` says so. Answers are read all the while.
+Everything here runs on the delivery thread. A gateway applies backpressure by not reading: the socket accepts no more
+data, the buffer fills, and ``send`` raises or waits. Responses are still read meanwhile.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from ._buffer import Buffer
 from ._errors import ConnectionFailed, IdentityError, ProtocolError, Refused
 from ._protocol import Ack, Answers, Refusal, Welcome, hello
 
-# Bytes of lines that are written as one.
+# Bytes of lines per write.
 _CHUNK_BYTES = 64 * 1024
-# Reads of one round, so that a gateway that floods cannot keep the device from writing.
+# Maximum number of reads per round, so that a flood of responses cannot keep the device from writing.
 _READS_MAX = 16
-# Refusals of whole messages, which are not acknowledged unless something is taken after them.
+# Refusals of whole messages, which are acknowledged only after a later message was accepted.
 _WHOLE = frozenset({"malformed", "too_long", "bad_sequence"})
 
 
@@ -63,7 +63,7 @@ class Link:
         ack_timeout: float,
         wake: socket.socket,
     ) -> None:
-        """Connect; ``OSError`` if that fails. ``wake``: readable when there is something new to do."""
+        """Connect; raise ``OSError`` on failure. ``wake`` is readable when there is something new to do."""
         tcp = socket.create_connection(address, timeout=connect_timeout)
         try:
             _keep_alive(tcp)
@@ -82,7 +82,7 @@ class Link:
         self._out = b""
         self._out_at = 0
         self._sent = 0
-        # The numbers of the lines that were sent and not acknowledged; the first of them is line `_line`.
+        # The numbers of the sent, unacknowledged lines; the first of them is line `_line`.
         self._lines: deque[int] = deque([0])
         self._line = 1
         self._replaced: set[int] = set()
@@ -96,9 +96,9 @@ class Link:
         progress: Callable[[], None],
         refused: Callable[[Refused], None],
     ) -> None:
-        """Deliver until told to stop; ``OSError`` or ``ConnectionFailed`` when the connection breaks.
+        """Deliver until ``stopping`` returns true; raise ``OSError`` or ``ConnectionFailed`` if the connection breaks.
 
-        ``progress`` is called when something was acknowledged, ``refused`` for each refusal.
+        Calls ``progress`` when something was acknowledged, and ``refused`` for each refusal.
         """
         self._out = hello(epoch)
         while not stopping():
@@ -106,13 +106,13 @@ class Link:
             more = self._read(epoch, buffer, refused)
             if buffer.acknowledged > before:
                 progress()
-            # After reading, as answers give reason to write; what comes later wakes the wait.
+            # Write after reading, because responses can make more to write; later responses end the wait.
             blocked = self._write(buffer)
             if not more:
                 self._wait(blocked, buffer)
 
     def _write(self, buffer: Buffer) -> bool:
-        """Write until all is written, or the socket takes no more: then return ``True``."""
+        """Write until everything is written, or the socket would block: then return ``True``."""
         while True:
             if not self._out and self._welcomed:
                 idle = not self._awaits(buffer)
@@ -124,7 +124,7 @@ class Link:
             if not self._out:
                 return False
             try:
-                # The same bytes again after it was blocked, as TLS wants.
+                # After a blocked write, TLS requires the same bytes again.
                 self._out_at += self._socket.send(memoryview(self._out)[self._out_at :])
             except ssl.SSLWantWriteError:
                 return True
@@ -134,7 +134,7 @@ class Link:
                 self._out, self._out_at = b"", 0
 
     def _read(self, epoch: str, buffer: Buffer, refused: Callable[[Refused], None]) -> bool:
-        """Take what has come; return whether there may be more."""
+        """Read the received responses; return whether there may be more."""
         for _ in range(_READS_MAX):
             try:
                 data = self._socket.recv(_CHUNK_BYTES)
@@ -170,8 +170,8 @@ class Link:
         body = None if seq is None else buffer.body(seq)
         refused(Refused(refusal.code, refusal.text, seq, None if body is None else body.decode()))
         if seq and body and refusal.code in _WHOLE and seq not in self._replaced:
-            # An empty message in its place: it is acknowledged, and if another was taken meanwhile it is
-            # acknowledged as known. Without it the refused one would wait for the next message.
+            # Send an empty message with the same number. It is acknowledged, as a duplicate if a later message was
+            # accepted meanwhile. Otherwise the refused one would stay unacknowledged until the next message.
             self._replaced.add(seq)
             self._lines.append(seq)
             self._out += b'{"seq":%d,"values":{}}\n' % seq
@@ -186,7 +186,7 @@ class Link:
         return not self._welcomed or self._sent > buffer.acked
 
     def _wait(self, blocked: bool, buffer: Buffer) -> None:
-        """Wait for something to do, or for the patience with a gateway that says nothing to end."""
+        """Wait for something to do, at most until ``ack_timeout`` has passed without a response."""
         events = selectors.EVENT_READ | (selectors.EVENT_WRITE if blocked else 0)
         self._selector.modify(self._socket, events)
         timeout = None
@@ -199,7 +199,7 @@ class Link:
                 drain(self._wake)
 
     def close(self) -> None:
-        """Close in order, so far as that does not block."""
+        """Close in order, as far as possible without blocking."""
         self._selector.close()
         with suppress(OSError, ValueError):
             self._socket.unwrap()
@@ -207,18 +207,18 @@ class Link:
 
 
 def drain(wake: socket.socket) -> None:
-    """Take the signals that have gathered."""
+    """Discard the pending signals."""
     with suppress(BlockingIOError):
         while wake.recv(4096):
             pass
 
 
-# The first answer may be missing where a certificate is refused: TLS 1.3 tells that after the handshake.
+# If the gateway refuses the certificate, TLS 1.3 reports that only after the handshake, in place of the first response.
 def explain(error: Exception, gateway: str) -> str | None:
-    """Say what to do about an error that users meet often."""
+    """Explain errors that are common among users."""
     text = str(error).lower()
     if isinstance(error, ssl.SSLCertVerificationError):
-        return f"{gateway} does not prove with a certificate of ca.pem's root that it has this name"
+        return f"{gateway} does not prove its name with a certificate from a root in ca.pem"
     if isinstance(error, ssl.SSLError) and "alert" in text:
-        return "the gateway refused this device's certificate: of another site or root, expired, or revoked"
+        return "the gateway refused this device's certificate: it is from another site or root, expired, or revoked"
     return None

@@ -1,6 +1,6 @@
-"""A message: readings with one time and one set of labels, checked by the rules of the gateway, as JSON text.
+"""Messages: readings with one time and one set of labels, checked by the gateway's rules, as JSON text.
 
-The text begins with ``{`` and has no sequence number: that is put in front when it is sent.
+The text begins with ``{`` and has no sequence number: that is inserted when it is sent.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import SupportsFloat, Union
 
 from ._errors import InvalidReading
 
-# The bounds of the gateway: docs/protocols.md, "Readings" and "Limits".
+# The gateway's limits: docs/protocols.md, "Readings" and "Limits".
 METRIC_BYTES_MAX = 200
 LABELS_MAX = 16
 LABEL_BYTES_MAX = 256
 READINGS_MAX = 10_000
 MESSAGE_BYTES_MAX = 256 * 1024
-# What a sequence number in front may add to a message.
+# Maximum number of bytes that the sequence number adds to a message.
 SEQ_BYTES_MAX = 32
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
@@ -37,9 +37,9 @@ def encode(
     ts: Timestamp | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> bytes:
-    """Check a message and write it as one line of JSON, without number and line end.
+    """Check a message and encode it as one line of JSON, without sequence number and line end.
 
-    ``ts``: Unix milliseconds, or a ``datetime`` with a time zone; now, if ``None``.
+    ``ts``: Unix milliseconds, or a ``datetime`` with a time zone; ``None``: now.
     """
     if not readings:
         raise InvalidReading("a message needs at least one reading")

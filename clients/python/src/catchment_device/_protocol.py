@@ -1,4 +1,4 @@
-"""The JSON lines of the gateway's answers, from bytes that may be anything, and the pauses between attempts. Pure."""
+"""Parses the gateway's responses (JSON lines) from untrusted bytes, and computes pauses between attempts. Pure."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from typing import NamedTuple, Union
 
 from ._errors import ProtocolError
 
-# No answer is as long: the texts of refusals have at most some hundred bytes.
+# Responses are shorter: the texts of refusals have at most some hundred bytes.
 ANSWER_BYTES_MAX = 64 * 1024
 
 
 class Welcome(NamedTuple):
-    """Answer to a hello."""
+    """Response to a hello."""
 
     epoch: str
     ack: int
 
 
 class Ack(NamedTuple):
-    """Everything up to the number is durable."""
+    """Everything up to this number is durable."""
 
     ack: int
 
 
 class Refusal(NamedTuple):
-    """A refused message or reading of it."""
+    """A refused message, or a refused reading of one."""
 
     code: str
     text: str
@@ -38,33 +38,33 @@ Answer = Union[Welcome, Ack, Refusal]
 
 
 def hello(epoch: str) -> bytes:
-    """Write the line that begins a numbered connection."""
+    """Encode the line that begins a numbered connection."""
     return json.dumps({"hello": {"epoch": epoch}}).encode() + b"\n"
 
 
 class Answers:
-    """Turns the received bytes into answers; holds at most one unfinished line."""
+    """Parses received bytes into responses; buffers at most one unfinished line."""
 
     def __init__(self) -> None:
         self._rest = b""
 
     def feed(self, data: bytes) -> list[Answer]:
-        """Return the answers that are complete; ``ProtocolError`` if they are none."""
+        """Return the complete responses; raise ``ProtocolError`` if one is invalid."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > ANSWER_BYTES_MAX:
-            raise ProtocolError("the other side sends an endless line: is this a gateway?")
+            raise ProtocolError("the peer sends an endless line: is it a gateway?")
         answers = (_answer(line) for line in lines if line.strip())
         return [answer for answer in answers if answer is not None]
 
 
 def _answer(line: bytes) -> Answer | None:
-    """Read one answer; ``None`` for a kind that this version does not know."""
+    """Parse one response; return ``None`` for a kind that this version does not know."""
     try:
         value = json.loads(line)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict):
-        raise ProtocolError(f"not an answer of a gateway: {line[:64]!r}")
+        raise ProtocolError(f"not a response of a gateway: {line[:64]!r}")
     if "ack" in value:
         return Ack(_number(value["ack"], line))
     welcome, error = value.get("welcome"), value.get("error")
@@ -83,13 +83,13 @@ def _is_number(value: object) -> bool:
 def _number(value: object, line: bytes) -> int:
     if isinstance(value, int) and _is_number(value):
         return value
-    raise ProtocolError(f"not an answer of a gateway: {line[:64]!r}")
+    raise ProtocolError(f"not a response of a gateway: {line[:64]!r}")
 
 
 class Backoff:
-    """Pauses that double from ``least`` to ``most`` seconds, each shortened at random by up to a half.
+    """Pauses that double from ``least`` to ``most`` seconds, each minus a random part of up to half.
 
-    The chance keeps the devices of a site from coming back all at once after its gateway was away.
+    The jitter keeps a site's devices from reconnecting all at once after an outage of the gateway.
     """
 
     def __init__(self, least: float, most: float, chance: random.Random | None = None) -> None:
@@ -99,7 +99,7 @@ class Backoff:
         self._next = least
 
     def reset(self) -> None:
-        """Begin again at the least pause: there was progress."""
+        """Restart at the shortest pause, after progress."""
         self._next = self._least
 
     def pause(self) -> float:

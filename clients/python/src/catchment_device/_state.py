@@ -1,9 +1,9 @@
 """The state file: epoch and unacknowledged messages, in SQLite, so that they survive the end of the process.
 
-What always holds: a message is in the file before it is sent, with a number that no other message has. After a
-power cut the file is as it was at some earlier moment, so numbers that were given out since are forgotten. That is
-why messages are *tentative* until the first welcome of their process says which numbers are taken; ``confirm``
-makes them final and is synced before the first of them is sent.
+Invariant: a message is in the file before it is sent, with a number that no other message has. After a power cut, the
+file has an earlier state and lacks numbers assigned since. Therefore messages are *tentative* until the first welcome
+of their process tells which numbers are in use; ``confirm`` makes them final and is synced before the first of them is
+sent.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SCHEMA = (
 
 
 class Stored(NamedTuple):
-    """A message of the file; ``final``: its number may have been sent."""
+    """A message in the file; ``final``: its number may have been sent."""
 
     seq: int
     final: bool
@@ -33,7 +33,7 @@ class Stored(NamedTuple):
 
 
 class StateFile:
-    """An open, locked state file. Not thread-safe: the buffer's lock guards it."""
+    """An open, locked state file. Not thread-safe: the buffer's lock protects it."""
 
     def __init__(self, path: str | os.PathLike[str], *, always_sync: bool) -> None:
         self._path = os.fspath(path)
@@ -50,14 +50,14 @@ class StateFile:
 
     def _open(self) -> None:
         with self._told("open"):
-            # One connection for good: the lock is held until it is closed, or its process has ended.
+            # The lock is held until this connection is closed or its process ends.
             self._db.execute("PRAGMA locking_mode=EXCLUSIVE")
             self._db.execute("BEGIN EXCLUSIVE")
             owner = self._db.execute("PRAGMA application_id").fetchone()[0]
             tables = self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             self._db.execute("COMMIT")
         if tables and owner != _APPLICATION_ID:
-            raise StateError(f"{self._path} is a database of another program: choose another state file")
+            raise StateError(f"{self._path} is another program's database: choose another state file")
         with self._told("open"):
             self._db.execute("PRAGMA journal_mode=WAL")
             self._db.execute(f"PRAGMA synchronous={self._synchronous}")
@@ -67,13 +67,13 @@ class StateFile:
 
     @contextmanager
     def _told(self, what: str) -> Iterator[None]:
-        """Turn errors of SQLite into those of this package."""
+        """Convert SQLite errors into this package's errors."""
         try:
             yield
         except sqlite3.Error as error:
             if "locked" in str(error):
                 raise StateLocked(
-                    f"the state file {self._path} is in use: each device needs a file of its own"
+                    f"the state file {self._path} is in use: each device needs its own file"
                 ) from error
             raise StateError(f"cannot {what} the state file {self._path}: {error}") from error
 
@@ -95,7 +95,7 @@ class StateFile:
         return None if row is None else str(row[0])
 
     def set_epoch(self, epoch: str) -> None:
-        """Begin a new epoch; there must be no messages."""
+        """Set a new epoch; the file must have no messages."""
         with self._told("write"):
             self._db.execute("INSERT OR REPLACE INTO epoch VALUES (1, ?)", (epoch,))
 
@@ -106,18 +106,18 @@ class StateFile:
         return [Stored(seq, bool(final), bytes(body)) for seq, final, body in rows]
 
     def append(self, message: Stored) -> None:
-        """Write a message; takes the place of one with its number whose writing was interrupted."""
+        """Write a message; replace one with the same number whose write was interrupted."""
         with self._told("write"):
             self._db.execute("INSERT OR REPLACE INTO message VALUES (?, ?, ?)", message)
 
     def confirm(self, first: int, shift: int) -> None:
-        """Make the numbers of all messages from ``first`` on final, each raised by ``shift``, and sync."""
+        """Make the numbers of all messages from ``first`` up final, each raised by ``shift``, and sync."""
         with self._told("write"):
             self._db.execute("PRAGMA synchronous=FULL")
             try:
                 with self._transaction():
                     if shift:
-                        # By way of negative numbers: a raised one may be another's old one.
+                        # Via negative numbers, because a raised number may equal another message's old one.
                         self._db.execute("UPDATE message SET seq = -(seq + ?) WHERE seq >= ?", (shift, first))
                         self._db.execute("UPDATE message SET seq = -seq WHERE seq < 0")
                     self._db.execute("UPDATE message SET final = 1 WHERE final = 0")
@@ -125,10 +125,10 @@ class StateFile:
                 self._db.execute(f"PRAGMA synchronous={self._synchronous}")
 
     def forget(self, ack: int) -> None:
-        """Remove messages up to a number. If that is lost in a power cut, they are only sent once more."""
+        """Remove messages up to a number. If a power cut undoes that, they are only resent."""
         with self._told("write"):
             self._db.execute("DELETE FROM message WHERE seq <= ?", (ack,))
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         self._db.close()

@@ -1,10 +1,10 @@
-//! What is needed to read exact sums: difference, product, quotient, and the one rounding at the end.
+//! Arithmetic for reading exact sums: difference, product, quotient, and the single rounding at the end.
 //!
-//! Schoolbook methods on few limbs; nothing here runs for each reading.
+//! Schoolbook methods on few limbs; nothing here runs per reading.
 
 use super::Fixed;
 
-/// `mantissa * 2^exponent`, rounded to nearest, ties to even: a double without its bounds of the exponent.
+/// `mantissa * 2^exponent`, rounded to nearest, ties to even: a double with an unbounded exponent.
 #[derive(Copy, Clone, PartialEq, Debug)]
 pub(crate) struct Rounded {
     /// Zero, or from 1 to 2^53.
@@ -57,22 +57,22 @@ impl Fixed {
         square
     }
 
-    /// `self / divisor` (not zero), rounded down to `places` limbs below the lowest; and whether there was a rest.
+    /// `self / divisor` (not zero), rounded down to `places` limbs below the lowest, and whether there is a remainder.
     pub(crate) fn over(&self, divisor: u64, places: u8) -> (Self, bool) {
         let mut quotient = Self { low: self.low - i32::from(places), limbs: vec![0; places.into()] };
         quotient.limbs.extend_from_slice(&self.limbs);
         let mut rest = 0u64;
         for limb in quotient.limbs.iter_mut().rev() {
             let dividend = u128::from(rest) << 64 | u128::from(*limb);
-            // The rest is below the divisor, so the quotient fits.
+            // The remainder is below the divisor, so the quotient fits.
             *limb = dividend.checked_div(divisor.into()).unwrap_or_default() as u64;
             rest = dividend.checked_rem(divisor.into()).unwrap_or_default() as u64;
         }
         (quotient, rest != 0)
     }
 
-    /// The nearest number of 53 bits to `(self + r) * 2^unit`, where `r` is above zero and below the lowest bit if
-    /// `more`, else zero.
+    /// The 53-bit number nearest to `(self + r) * 2^unit`. If `more`, `r` is greater than zero and less than the lowest
+    /// bit; otherwise it is zero.
     pub(crate) fn round(&self, unit: i32, more: bool) -> Rounded {
         let (start, limbs) = super::trim(&self.limbs);
         let mut down = limbs.iter().rev().copied();
@@ -88,14 +88,14 @@ impl Fixed {
         let fraction = top.unbounded_shl(DOUBLE_BITS);
         let half = 1u128 << (u128::BITS - 1);
         let up = fraction > half || (fraction == half && (below || mantissa % 2 == 1));
-        // The 128 bits of `top` end where the highest limb does, `shift` bits lower.
+        // The highest of the 128 bits of `top` is `shift` bits below the top of the highest limb.
         let end = 64 * (self.low + start + limbs.len() as i32) - shift as i32;
         Rounded { mantissa: (mantissa + u64::from(up)) as f64, exponent: unit + end - DOUBLE_BITS as i32 }
     }
 }
 
 impl Rounded {
-    /// As a double: infinite beyond its range, rounded again below its normal range.
+    /// Converts to a double: infinite beyond the range, rounded again below the normal range.
     pub(crate) fn value(self) -> f64 {
         let (mut value, mut exponent) = (self.mantissa, self.exponent);
         while exponent > 971 && value.is_finite() {
@@ -103,21 +103,21 @@ impl Rounded {
             exponent -= 971;
         }
         if exponent < -1022 {
-            // The first step is exact, as the mantissa is at least 1; so there is one rounding at most.
+            // The first step is exact, because the mantissa is at least 1; so there is at most one rounding.
             value *= power_of_two(-1022);
             exponent = (exponent + 1022).max(-1022);
         }
         value * power_of_two(exponent.min(971))
     }
 
-    /// The square root, correctly rounded but for the rounding of `self`.
+    /// The square root, correctly rounded apart from the rounding of `self`.
     pub(crate) fn sqrt(self) -> Self {
         let odd = self.exponent.rem_euclid(2);
         Self { mantissa: (self.mantissa * power_of_two(odd)).sqrt(), exponent: (self.exponent - odd) / 2 }
     }
 }
 
-/// `2^exponent` for the exponents of normal numbers.
+/// `2^exponent`, for exponents of normal numbers.
 fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(((exponent + 1023) as u64) << 52)
 }

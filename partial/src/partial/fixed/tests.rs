@@ -1,10 +1,10 @@
-//! Against `fsum`, which also sums exactly, by other means (Shewchuk's expansions), and against `u128`.
+//! Compares sums with `u128` arithmetic, and checks carries, the limit, rounding and the encoding.
 
 use super::*;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// Every value up to the limit as bytes, least significant first.
+/// The value as bytes, least significant first, for any value up to the limit.
 fn bytes(fixed: &Fixed) -> Vec<u8> {
     let mut bytes = vec![0; fixed.low as usize * LIMB_BYTES];
     bytes.extend(fixed.limbs.iter().flat_map(|limb| limb.to_le_bytes()));
@@ -14,7 +14,7 @@ fn bytes(fixed: &Fixed) -> Vec<u8> {
     bytes
 }
 
-/// A sum from 128-bit numbers at bit positions.
+/// The sum of `mantissa << bit` over the parts.
 fn fixed(parts: &[(u64, u32)]) -> Fixed {
     let mut sum = Fixed::default();
     parts.iter().for_each(|&(mantissa, bit)| sum.add(mantissa, bit));
@@ -50,7 +50,7 @@ fn a_sum_at_the_limit_stays_there_whatever_is_added() {
 }
 
 #[test]
-fn from_the_limit_on_all_sums_are_one() {
+fn sums_are_clamped_to_the_limit() {
     let beyond = Fixed { low: LIMIT - 1, limbs: vec![0, 3] };
     let mut below = Fixed { low: LIMIT - 1, limbs: vec![u64::MAX] };
     assert_eq!(decoded(&below), below);
@@ -72,7 +72,7 @@ fn halves_round_to_even_unless_more_follows() {
     assert_eq!(half_up(one, false), one as f64);
     assert_eq!(half_up(one, true), (one + 1) as f64);
     assert_eq!(half_up(one + 1, false), (one + 2) as f64);
-    // The bit that decides lies far below.
+    // The deciding bit is far below.
     assert_eq!(fixed(&[(one, 1001), (1, 1000), (1, 3)]).round(-1001, false).value(), (one + 1) as f64);
     assert_eq!(Fixed::default().round(-5, false).value(), 0.0);
     assert_eq!(fixed(&[(u64::MAX, 2034)]).round(-1074, false).value(), f64::INFINITY);

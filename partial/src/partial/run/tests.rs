@@ -27,7 +27,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(600))]
 
     #[test]
-    fn a_run_is_one_push_after_the_other(
+    fn a_run_equals_single_pushes(
         runs in prop::collection::vec(prop_oneof![readings(5), readings(40), readings(200)], 1..6)
     ) {
         let (mut one_by_one, mut by_runs) = (Partial::empty(), Partial::empty());

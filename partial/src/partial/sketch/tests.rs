@@ -1,4 +1,4 @@
-//! Against the true ranks and against the published `sketches-ddsketch`.
+//! Compares quantiles with the true ranks and with the published crate `sketches-ddsketch`.
 
 use super::*;
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! The bytes: golden examples that pin version 1, sizes, and what is lossless.
+//! The encoding: golden examples that pin version 1, sizes, and lossless round trips.
 
 use super::readings::{Reading, at, partial_of, readings};
 use crate::{DecodeError, Partial, Timestamp};
@@ -60,7 +60,7 @@ fn ordinary_readings_take_few_bytes() {
 }
 
 #[test]
-fn what_a_later_version_wrote_is_refused_by_name() {
+fn encodings_of_later_versions_are_refused_with_the_reason() {
     let decode = |bytes: &[u8]| Partial::decode(bytes, at(0));
     assert_eq!(decode(&[]), Err(DecodeError::Truncated));
     assert_eq!(decode(&[2, 0, 0]), Err(DecodeError::Version(2)));
@@ -74,13 +74,13 @@ fn contradictions_are_refused() {
         Err(DecodeError::Invalid(what)) => what,
         other => panic!("{other:?}"),
     };
-    // Two values 1 and 2; indexes of first and last; times of first, last, least, greatest.
+    // Two values, 1 and 2; indices of first and last; times of first, last, least, greatest.
     assert!(Partial::decode(&[1, 0, 2, 2, 1, 0, 1, 0, 5, 0, 5], at(0)).is_ok());
     invalid(&[1, 0, 2, 2, 1, 2, 1, 0, 5, 0, 5]);
     invalid(&[1, 0, 2, 2, 1, 0, 1, 0, 5, 1, 5]);
     invalid(&[1, 0, 2, 2, 1, 0, 1, 0, 5, 0, 6]);
     invalid(&[1, 0, 33, 2]);
-    // A sketch of 33 readings, then with one of its last bytes, a count, made smaller.
+    // A sketch of 33 readings; then the count near its end is reduced.
     let mut sketch = encode(&partial_of(temperatures(33)), at(0));
     assert!(Partial::decode(&sketch, at(0)).is_ok());
     let negative_bins = sketch.pop();
@@ -92,7 +92,7 @@ fn contradictions_are_refused() {
 
 proptest! {
     #[test]
-    fn decoding_gives_back_what_was_encoded(readings in readings(80), base: i64, near in -100i64..100) {
+    fn decoding_inverts_encoding(readings in readings(80), base: i64, near in -100i64..100) {
         let partial = partial_of(readings);
         for base in [Timestamp::from_nanos(base), at(near)] {
             prop_assert_eq!(Partial::decode(&encode(&partial, base), base), Ok(partial.clone()));

@@ -1,4 +1,4 @@
-//! Bytes from anywhere: decoding them ends in an error or in a partial that behaves as any other.
+//! Hostile bytes: decoding gives an error or a partial that behaves like any other.
 
 use super::readings::{at, partial_of, readings};
 use crate::{Partial, Timestamp};
@@ -11,7 +11,7 @@ fn encode(partial: &Partial, base: Timestamp) -> Vec<u8> {
     bytes
 }
 
-/// Everything that can be asked gives a number or nothing.
+/// Every aggregate is a number or `None`.
 fn assert_sound(partial: &Partial, base: Timestamp) {
     assert!(!partial.sum().is_nan());
     for statistic in [partial.mean(), partial.variance(), partial.stddev(), partial.quantile(0.5)] {
@@ -85,7 +85,7 @@ proptest! {
     ) {
         let (base, other) = (Timestamp::from_nanos(base), partial_of(other));
         check(&bytes, base, &other);
-        // Most arbitrary bytes end at the version: these go on.
+        // Most arbitrary bytes fail at the version; a valid prefix gets further.
         bytes.splice(0..0, [1, flags]);
         check(&bytes, base, &other);
     }
@@ -107,7 +107,7 @@ proptest! {
 }
 
 #[test]
-fn every_single_flipped_bit_and_every_cut() {
+fn every_single_bit_flip_and_every_truncation() {
     let few = (0..9).map(|i| (at(i), i as f64 / 10.0 - 0.4));
     let many = (0..90).map(|i| (at(i), (i as f64 - 40.0).powi(3) / 7.0));
     let mut decoded = 0;
@@ -127,7 +127,7 @@ fn every_single_flipped_bit_and_every_cut() {
 
 #[test]
 fn announced_items_that_do_not_follow_are_an_error() {
-    // 2048 bins of which none follows; 32 values of which none follows.
+    // 2048 announced bins, and 32 announced values, of which none follows.
     let many = partial_of((0..40).map(|i| (at(i), 1.0)));
     let mut bytes = encode(&many, at(0));
     let bins = bytes.len() - 4;

@@ -1,4 +1,4 @@
-//! Merging: any grouping, order and tree equals the single pass, and the single pass equals a naive model.
+//! Merge laws: any grouping, order and tree equals a single pass, and a single pass equals a naive model.
 
 use super::readings::{Reading, partial_of, readings};
 use crate::{EXACT_MAX, Partial, Timestamp};
@@ -7,7 +7,7 @@ use proptest::sample::Index;
 
 const QS: [f64; 9] = [0.0, 0.001, 0.1, 0.25, 0.5, 0.9, 0.99, 0.999, 1.0];
 
-/// All statistics, as bits where they are floating point.
+/// All statistics; floating-point ones as bits.
 fn statistics(partial: &Partial) -> Vec<Option<u64>> {
     let bits = |value: Option<f64>| value.map(f64::to_bits);
     let ends = [partial.min(), partial.max(), partial.first(), partial.last()];
@@ -31,7 +31,7 @@ fn assert_same(a: &Partial, b: &Partial) {
     assert_eq!(encoded(a), encoded(b));
 }
 
-/// Deals the readings into partials, then merges two at a time as the choices say, until one is left.
+/// Distributes the readings over partials, then merges two at a time, chosen by `choices`, until one is left.
 fn merged(readings: &[Reading], groups: &[Index], choices: &[(Index, Index)]) -> Partial {
     let mut partials = vec![Partial::empty(); 7];
     for (&(time, value), group) in readings.iter().zip(groups.iter().cycle()) {
@@ -47,7 +47,7 @@ fn merged(readings: &[Reading], groups: &[Index], choices: &[(Index, Index)]) ->
     partials.remove(0)
 }
 
-/// Exact sum by Shewchuk's method as in Python's `fsum`; for sums that do not overflow on the way.
+/// Exact sum by Shewchuk's method, as in Python's `fsum`; for sums that do not overflow on the way.
 fn fsum(values: impl Iterator<Item = f64>) -> f64 {
     let mut parts: Vec<f64> = Vec::new();
     for mut x in values {
@@ -121,7 +121,7 @@ fn check_against_model(readings: &[Reading]) {
             assert!((quantile - truth).abs() <= 0.01 * truth.abs() + 5e-324, "{q}: {quantile} for {truth}");
         }
     }
-    // Two passes in floating point: good where values are of like size.
+    // Two passes in floating point: accurate if the values have similar magnitudes.
     let mean = partial.mean().unwrap();
     let variance = values.iter().map(|value| (value - mean).powi(2)).sum::<f64>() / values.len() as f64;
     if values.iter().all(|value| value.abs() < 1e150) {
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn figures_equal_a_naive_model(readings in readings(120)) {
+    fn statistics_equal_a_naive_model(readings in readings(120)) {
         check_against_model(&readings);
     }
 }

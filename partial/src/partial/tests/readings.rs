@@ -1,4 +1,4 @@
-//! Readings for the tests: made by hand, and arbitrary ones with many ties, odd times and hard values.
+//! Readings for the tests: hand-made ones, and arbitrary ones with many ties, odd times and difficult values.
 
 use crate::{Partial, Timestamp};
 use proptest::prelude::*;
@@ -36,7 +36,7 @@ fn time() -> impl Strategy<Value = Timestamp> {
     ]
 }
 
-/// Up to `most` readings, either ordinary ones or any.
+/// Up to `most` readings, ordinary or arbitrary ones.
 pub(super) fn readings(most: usize) -> impl Strategy<Value = Vec<Reading>> {
     let ordinary = ((0i64..10_000).prop_map(at), (2000i32..2300).prop_map(|v| f64::from(v) / 100.0));
     prop_oneof![
