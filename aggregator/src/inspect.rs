@@ -49,7 +49,7 @@ fn list(what: &str, findings: &[impl Display], unlisted: u64, text: &mut String)
     }
 }
 
-/// Why a store's folder was not given to another identity.
+/// Why a store's folder was not adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum AdoptError {
     /// The identity cannot be loaded, or is no aggregator's.
@@ -58,7 +58,7 @@ pub enum AdoptError {
     /// The folder holds no store, is in use, or cannot be read.
     #[error(transparent)]
     Store(#[from] OpenError),
-    /// The new owner cannot be written down.
+    /// The new owner cannot be written.
     #[error(transparent)]
     Folder(#[from] DataDirError),
     /// The folder is of another trust domain.

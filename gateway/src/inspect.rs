@@ -19,10 +19,10 @@ use crate::{
     shard,
 };
 
-/// Why a data folder was not looked at, repaired or given to another identity.
+/// Why a data folder was not verified, repaired or adopted.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
-    /// The folder is none.
+    /// Not a data folder of a gateway.
     #[error("{} is not a gateway's data folder: it has no file `identity`", .0.display())]
     NoFolder(PathBuf),
     /// The folder is in use, another's, or cannot be read or written.
@@ -59,7 +59,7 @@ pub enum InspectError {
         batches: u64,
         /// Whose it is.
         before: String,
-        /// Who asks for it.
+        /// The new owner.
         owner: String,
     },
 }

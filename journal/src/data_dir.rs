@@ -108,8 +108,8 @@ impl DataDir {
         self.set(OWNER, owner)
     }
 
-    /// Gives the folder to an owner for whom an operator asks; answers in a line what was done. `check` is called with the
-    /// owner before, and may refuse; not where that is the new owner already.
+    /// Changes the owner on behalf of an operator; returns a line that reports it. `check` gets the previous owner and may
+    /// refuse; it is not called if that is the new owner already.
     ///
     /// # Errors
     /// What `check` says; output failed, as in [`DataDir::adopt`].

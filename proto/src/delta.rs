@@ -1,6 +1,6 @@
-//! Values as differences: each less the one before it, the first less 0.
+//! Delta encoding: each value as the difference to the one before it, the first as the difference to 0.
 
-/// The value before, of a column that is written or read from its beginning.
+/// The previous value of a column that is written or read from its start.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Delta(i64);
 
@@ -10,7 +10,7 @@ impl Delta {
         value.wrapping_sub(std::mem::replace(&mut self.0, value))
     }
 
-    /// The value that the next difference stands for; `None` when it exceeds 64 bits, and then the column is of no use.
+    /// The value that the next difference stands for; `None` if it exceeds 64 bits; the column is then unusable.
     pub(crate) fn value(&mut self, step: i64) -> Option<i64> {
         self.0 = self.0.checked_add(step)?;
         Some(self.0)

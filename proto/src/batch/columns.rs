@@ -19,7 +19,7 @@ pub struct ColumnEncoder {
 }
 
 impl ColumnEncoder {
-    /// With room for so many entries, and so many bytes of bodies.
+    /// Reserves room for this many entries and bytes of bodies.
     pub fn with_capacity(entries: usize, body_bytes: usize) -> Self {
         let columns = wire::Batch {
             series_index: Vec::with_capacity(entries),
@@ -50,19 +50,19 @@ impl ColumnEncoder {
         columns.body_bytes.push(u32::try_from(self.bodies.len() - start).unwrap_or(u32::MAX));
     }
 
-    /// A message that has the columns, and nothing else.
+    /// A message with only the columns set.
     pub fn finish(self) -> wire::Batch {
         wire::Batch { bodies: self.bodies.into(), ..self.columns }
     }
 }
 
-/// The indices of a batch's windows. What exceeds 64 bits wraps around.
+/// The window indices of a batch; values beyond 64 bits wrap around.
 pub fn window_indices(batch: &wire::Batch) -> impl Iterator<Item = i64> {
     let mut window = Delta::default();
     batch.window.iter().map(move |step| window.wrapping_value(*step))
 }
 
-/// An entry as its columns say; whether there are such a series, window and revision is not checked.
+/// An entry as decoded from the columns; series, window and revision are not checked yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Row {
     /// Index of the series.
@@ -77,7 +77,7 @@ pub(super) struct Row {
     pub(super) body_bytes: u32,
 }
 
-/// Reads the columns, which must have the same length; stops to be of use at the first error.
+/// Reads the columns, which must have the same length. Rows after the first error are meaningless.
 pub(super) fn rows(batch: &wire::Batch) -> impl Iterator<Item = Result<Row, BatchError>> {
     let (mut series, mut window, mut part) = (Delta::default(), Delta::default(), Delta::default());
     let columns = batch.series_index.iter().zip(&batch.window).zip(&batch.part);

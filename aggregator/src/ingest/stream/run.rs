@@ -1,4 +1,4 @@
-//! A stream from its first message to the cleaning up after it.
+//! A stream from its first message to its cleanup.
 
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 

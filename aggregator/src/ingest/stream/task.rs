@@ -1,4 +1,4 @@
-//! The loop of a stream: reads while there is room, completes in order, answers when the gateway takes it.
+//! The loop of a stream: reads while there is room, completes in order, responds when the gateway is ready.
 
 use std::{collections::BTreeMap, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
 
@@ -42,7 +42,7 @@ pub(super) struct BatchRef {
     pub(super) attempt: u32,
 }
 
-/// One stream and what is on its way.
+/// A stream and what is in flight on it.
 pub(super) struct StreamTask<'a> {
     pub(super) shared: &'a Shared,
     pub(super) responses: &'a mpsc::Sender<Result<DeliverResponse, Status>>,
