@@ -265,7 +265,7 @@ impl World {
         }
     }
 
-    /// A gateway sends its next message to the aggregator, beginning a stream if it has none.
+    /// A gateway sends its next messages to the aggregator, beginning a stream if it has none.
     ///
     /// # Errors
     /// A defect.
@@ -290,10 +290,11 @@ impl World {
             });
             return Ok(());
         };
+        let batches_max = 1 + self.random.index(3);
         let Some(gateway) = &mut self.sites[site].process else { return Ok(()) };
         let result = match live {
             true => Ok(gateway.live()),
-            false => gateway.next_delivery().map(|message| message.into_iter().collect()),
+            false => gateway.next_deliveries(batches_max),
         };
         match result {
             Ok(messages) => {

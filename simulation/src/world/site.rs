@@ -40,8 +40,8 @@ pub struct Site {
 const STEP: Duration = Duration::from_secs(25);
 
 impl World {
-    /// A device is away for longer than gateways remember it, and with it all that have no connection. It begins a new
-    /// epoch, as it must: whether the last that it sent was taken, nobody knows any more.
+    /// A device is away for longer than gateways remember it, and with it all that have no connection. It begins a
+    /// new epoch, as it must: whether the last that it sent was taken, nobody knows any more.
     ///
     /// # Errors
     /// A defect.
@@ -81,8 +81,8 @@ impl World {
         site.copy = Some((site.disk.copy(), self.truth.snapshot(&site.name)));
     }
 
-    /// A gateway's disk becomes what it was when it was copied: what was acknowledged since may be lost, unless it was delivered.
-    /// Its devices start again, because what they send again would be taken again.
+    /// A gateway's disk becomes what it was when it was copied: what was acknowledged since may be lost, unless it
+    /// was delivered. Its devices start again, because what they send again would be taken again.
     pub fn put_disk_back(&mut self, site: usize) {
         if self.sites[site].copy.is_none() {
             return;

@@ -137,7 +137,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "acknowledgement timeout",
         without: "an aggregator that acknowledges nothing is never left",
-        file: "gateway/src/uplink/mod.rs",
+        file: "gateway/src/uplink/stream.rs",
         find: "shard = ack_deadlines.expired() =>",
         replace: "shard = ack_deadlines.expired(), if config.ack_timeout.is_zero() =>",
         check: Check {
