@@ -31,6 +31,7 @@ use crate::{
 /// Sessions of a device: a connection that was lost may still be there beside the new one.
 const SESSIONS_MAX: usize = 3;
 
+mod release_audit;
 mod uplink;
 
 use uplink::{OutboxSender, begin_run};

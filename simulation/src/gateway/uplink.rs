@@ -1,10 +1,10 @@
-//! A gateway's runs, and its end of the streams to the aggregator.
+//! A gateway's runs, and its side of the streams to the aggregator.
 
 use std::{path::Path, sync::Arc, time::Duration};
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    lineage::{DeliveryStatus, FolderPast, Lineage},
+    lineage::{DeliveryStatus, FolderPast, Lineage, Numbering},
     shard::{Backpressure, Shard},
     uplink::{
         feedback::Feedback,
@@ -16,10 +16,10 @@ use catchment_gateway::{
 use catchment_journal::{Committer, Reader, sim::SimDisk};
 use catchment_proto::wire;
 
-use super::{End, Gateway};
+use super::{End, Gateway, release_audit::ReleaseAudit};
 use crate::limits::limits;
 
-/// Batches on their way at once: few, so that the bound is met.
+/// Batches in flight: few, so that the bound is met.
 const IN_FLIGHT_MAX: usize = 3;
 /// The length of each pause within its bounds.
 const JITTER: f64 = 0.5;
@@ -32,9 +32,13 @@ pub(super) struct OutboxSender {
 
 /// The gateway's end of a stream to the aggregator.
 struct Stream {
+    numbering: Numbering,
+    /// The aggregator has every batch up to this number of the present epoch.
+    delivered: u64,
     reader: Reader<SimDisk>,
+    audit: ReleaseAudit,
     feedback: Feedback,
-    /// The last that the shard published.
+    /// The latest that the shard published.
     progress: Progress,
 }
 
@@ -81,12 +85,20 @@ impl OutboxSender {
                 }
                 Effect::Read { batches_max } => {
                     stream.reader.extend();
-                    let chunk = read_chunk(&mut stream.reader, batches_max.min(batches_at_once));
-                    core.batches_read(chunk.map_err(|_| End::Failed)?);
+                    let chunk = read_chunk(&mut stream.reader, batches_max.min(batches_at_once))
+                        .map_err(|_| End::Failed)?;
+                    stream.audit.read(&chunk, outbox.durable());
+                    core.batches_read(chunk);
                 }
-                Effect::Reopen(position) => stream.reader = outbox.read(position),
+                Effect::Reopen(position) => {
+                    stream.reader = outbox.read(position);
+                    stream.audit.reopened(position);
+                }
                 Effect::Send(request) => requests.push(*request),
-                Effect::Release(position) => outbox.release(position),
+                Effect::Release(position) => {
+                    stream.audit.release(position, stream.numbering.own(stream.delivered))?;
+                    outbox.release(position);
+                }
                 Effect::Report(Report::Damage(damage)) => {
                     return Err(End::Defect(format!("outbox: {damage}")));
                 }
@@ -109,8 +121,8 @@ impl Gateway {
         self.lineage.start(1)
     }
 
-    /// A stream to the aggregator begins with its answer to the Start. False: the folder is not what it was, a new
-    /// epoch has begun, and the stream ends.
+    /// A stream begins with the aggregator's response to the Start. False: the folder is not what it was, a new epoch
+    /// has begun, and the stream ends.
     ///
     /// # Errors
     /// See [`End`].
@@ -130,9 +142,16 @@ impl Gateway {
         let reader = outbox.read(outbox.start_position());
         self.shard.restart_live();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
-        self.sender.core.begin(self.lineage.numbering(0), delivered);
-        let (feedback, progress) = (Feedback::default(), Progress::default());
-        self.sender.stream = Some(Stream { reader, feedback, progress });
+        let numbering = self.lineage.numbering(0);
+        self.sender.core.begin(numbering.clone(), delivered);
+        self.sender.stream = Some(Stream {
+            numbering,
+            delivered,
+            reader,
+            audit: ReleaseAudit::default(),
+            feedback: Feedback::default(),
+            progress: Progress::default(),
+        });
         Ok(true)
     }
 
@@ -145,6 +164,7 @@ impl Gateway {
     /// Everything up to a batch is durable at the aggregator.
     pub fn acknowledged(&mut self, number: u64) {
         if let Some(stream) = &mut self.sender.stream {
+            stream.delivered = stream.delivered.max(number);
             stream.feedback.acknowledge(number);
         }
     }
@@ -184,8 +204,8 @@ impl Gateway {
     }
 }
 
-/// As a gateway's start: where the batches of this run begin, the end of what was open, and where that ends. `None`
-/// while the disk refuses.
+/// Begins a run as a gateway's start does: records where its batches begin, closes the windows that were open before
+/// it, and records where that ends. `None` while the disk refuses.
 pub(super) fn begin_run(
     disk: &Arc<SimDisk>,
     identity: (u64, i64),
