@@ -1,7 +1,7 @@
 //! Encodes closed windows as a batch for the wire, and a batch as a record of the outbox.
 //!
-//! An outbox record is the batch's number (8 bytes, big-endian), then the encoded batch: the number can be read
-//! without decoding the rest.
+//! An outbox record is the batch's number (8 bytes, big-endian), then the encoded batch, so that the number can be
+//! read without decoding the batch.
 
 use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{
@@ -16,8 +16,8 @@ use crate::fold::{Emission, Emitted, State};
 
 /// Most partials of a batch.
 pub const BATCH_PARTIALS: u32 = 1_024;
-/// Memory of the partials and names of a batch, in bytes, beyond which no further one is added. They are smaller
-/// encoded, so a batch stays far below what an aggregator takes.
+/// Memory of the partials and names of a batch, in bytes, beyond which no further one is added. Encoded they are
+/// smaller, so a batch stays far below the largest that an aggregator accepts.
 pub const BATCH_MEMORY: usize = 1 << 20;
 
 /// A batch of the windows of an emission.
@@ -39,7 +39,7 @@ pub fn encode_live_batch(shard: u32, state: &State, open: &[Emitted]) -> wire::B
     batch
 }
 
-/// A watermark as it travels: at the least time there is, rounding down would leave the range that is taken.
+/// A watermark as sent. Rounding down the earliest timestamp would leave the accepted range.
 pub fn watermark_ms(watermark: Timestamp) -> i64 {
     watermark.as_millis().max(i64::MIN / 1_000_000)
 }
@@ -63,7 +63,7 @@ fn columns(shard: u32, state: &State, windows: &[Emitted]) -> wire::Batch {
     wire::Batch { shard, series, ..columns.finish() }
 }
 
-/// The time that the windows of a batch cover; `None`: it has none.
+/// The time that the windows of a batch cover; `None`: it has no windows.
 pub fn batch_span(batch: &wire::Batch) -> Option<Span> {
     let width = Width::from_millis(batch.width_ms).ok()?;
     Span::over(window_indices(batch).filter_map(|index| Window::from_index(index, width)))
@@ -77,7 +77,7 @@ pub fn encode_record(batch: &wire::Batch) -> Vec<u8> {
     record
 }
 
-/// The batch's number and its bytes.
+/// Splits an outbox record into the batch's number and its bytes.
 pub fn split_record(record: &[u8]) -> Option<(u64, &[u8])> {
     let (number, rest) = record.split_first_chunk::<8>()?;
     Some((u64::from_be_bytes(*number), rest))

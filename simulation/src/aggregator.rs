@@ -1,5 +1,5 @@
-//! An aggregator without threads and sockets: the product's embedded store on a simulated disk, and the rules of
-//! its delivery streams, one step at a time.
+//! An aggregator without threads and sockets: the product's embedded store on a simulated disk and its admission of
+//! delivery streams, one step at a time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -27,7 +27,7 @@ use futures_util::future::BoxFuture;
 
 use crate::truth::{Aggregates, Key};
 
-/// Batches of one stream that the store may have at once.
+/// Batches of one stream in flight to the store.
 const IN_FLIGHT_MAX: usize = 4;
 
 /// Small bounds, so that a short schedule meets them all.
@@ -51,31 +51,31 @@ fn config(series_max: usize) -> StoreConfig {
     }
 }
 
-/// Something of a stream that the store has, in the order of its arrival.
+/// A message of a stream that waits for the store, in order of arrival.
 enum QueuedDelivery {
     Batch { batch_ref: BatchRef, live: bool, put: BoxFuture<'static, Result<(), StoreError>> },
     Progress(ProgressReport),
 }
 
-/// A stream whose Start waits for what was taken before to be durable.
+/// A stream whose Start waits until earlier batches of its epoch are durable.
 struct PendingStart {
-    origin: Arc<GatewayEpoch>,
+    epoch: Arc<GatewayEpoch>,
     delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
 }
 
-/// Where a batch stands on its stream.
+/// Identifies a batch on its stream.
 #[derive(Clone, Copy)]
 struct BatchRef {
     shard: u32,
     number: u64,
-    first: bool,
-    round: u32,
+    stream_start: bool,
+    attempt: u32,
 }
 
 /// The aggregator's end of a stream.
 #[derive(Default)]
 pub struct Server {
-    beginning: Option<PendingStart>,
+    pending_start: Option<PendingStart>,
     started: Option<(Arc<GatewayEpoch>, StreamAdmission)>,
     queued: VecDeque<QueuedDelivery>,
 }
@@ -83,22 +83,22 @@ pub struct Server {
 impl Server {
     /// Whether two streams are of one gateway's folder.
     pub fn is_same_folder(&self, other: &Self) -> bool {
-        let origin = |server: &Self| server.started.as_ref().map(|(origin, _)| Arc::clone(origin));
-        origin(self).zip(origin(other)).is_some_and(|(a, b)| a.is_same_folder(&b))
+        let epoch = |server: &Self| server.started.as_ref().map(|(epoch, _)| Arc::clone(epoch));
+        epoch(self).zip(epoch(other)).is_some_and(|(a, b)| a.is_same_folder(&b))
     }
 }
 
-/// An aggregator that runs.
+/// A running aggregator.
 pub struct Aggregator {
     store: Arc<EmbeddedStore<SimDisk>>,
     journal: Committer<SimDisk>,
 }
 
 impl Aggregator {
-    /// Starts on what the disk and the tree hold. `None` while the disk refuses.
+    /// Starts from the disk and the tree. `None` while the disk refuses.
     ///
     /// # Errors
-    /// A message about a defect: damage is reported although nothing was damaged.
+    /// A defect: damage is reported although nothing was damaged.
     pub fn start(
         disk: &SimDisk,
         tree: &MemoryTree,
@@ -123,12 +123,12 @@ impl Aggregator {
         self.journal.step().is_ok() && self.store.poisoned().is_none()
     }
 
-    /// A round of packing; false when the store has failed.
+    /// A flush; false when the store has failed.
     pub fn flush(&mut self) -> bool {
         self.store.flush_now().is_ok()
     }
 
-    /// Whether a round of packing is asked for.
+    /// Whether a flush is due.
     pub fn flush_is_due(&self) -> bool {
         self.store.flush_is_due()
     }
@@ -144,27 +144,28 @@ impl Aggregator {
         up: &mut VecDeque<wire::DeliverRequest>,
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
-        if server.beginning.is_some() || server.queued.len() >= IN_FLIGHT_MAX {
+        if server.pending_start.is_some() || server.queued.len() >= IN_FLIGHT_MAX {
             return Ok(());
         }
         let Some(message) = up.pop_front() else { return Ok(()) };
-        let Some((origin, admission)) = &mut server.started else {
-            let (origin, _) = admit::start(gateway.clone(), message).map_err(|e| e.to_string())?;
-            let (store, origin) = (Arc::clone(&self.store), Arc::new(origin));
-            let begun = Arc::clone(&origin);
+        let Some((epoch, admission)) = &mut server.started else {
+            let (epoch, _) = admit::start(gateway.clone(), message).map_err(|e| e.to_string())?;
+            let (store, epoch) = (Arc::clone(&self.store), Arc::new(epoch));
+            let begun = Arc::clone(&epoch);
             let delivered = Box::pin(async move { store.begin(&begun).await });
-            server.beginning = Some(PendingStart { origin, delivered });
+            server.pending_start = Some(PendingStart { epoch, delivered });
             return self.begin(server, down);
         };
         server.queued.push_back(
             match admission.admit(message, ClockBound::UNBOUNDED).map_err(|e| e.to_string())? {
                 Admitted::Progress(report) => QueuedDelivery::Progress(report),
                 Admitted::Skipped => return self.poll_store(server, down),
-                Admitted::Batch { batch, stream_start: first, attempt: round, .. } => {
-                    let (store, origin) = (Arc::clone(&self.store), Arc::clone(origin));
-                    let batch_ref = BatchRef { shard: batch.shard, number: batch.number, first, round };
+                Admitted::Batch { batch, stream_start, attempt, .. } => {
+                    let (store, epoch) = (Arc::clone(&self.store), Arc::clone(epoch));
+                    let batch_ref =
+                        BatchRef { shard: batch.shard, number: batch.number, stream_start, attempt };
                     let live = batch.live;
-                    let put = Box::pin(async move { store.put(&origin, batch, first).await });
+                    let put = Box::pin(async move { store.put(&epoch, batch, stream_start).await });
                     QueuedDelivery::Batch { batch_ref, live, put }
                 }
             },
@@ -178,20 +179,20 @@ impl Aggregator {
         server: &mut Server,
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
-        let Some(PendingStart { origin, delivered }) = &mut server.beginning else { return Ok(()) };
+        let Some(PendingStart { epoch, delivered }) = &mut server.pending_start else { return Ok(()) };
         let Poll::Ready(delivered) = delivered.as_mut().poll(&mut Context::from_waker(Waker::noop())) else {
             return Ok(());
         };
-        let admission = StreamAdmission::new(origin.shards, delivered.map_err(|e| e.to_string())?);
-        let newer_epoch = self.store.newer_epoch(origin).unwrap_or(0);
+        let admission = StreamAdmission::new(epoch.shards, delivered.map_err(|e| e.to_string())?);
+        let newer_epoch = self.store.newer_epoch(epoch).unwrap_or(0);
         let resume = wire::Resume { newer_epoch, ..admission.resume() };
         down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(resume)) });
-        server.started = Some((Arc::clone(origin), admission));
-        server.beginning = None;
+        server.started = Some((Arc::clone(epoch), admission));
+        server.pending_start = None;
         Ok(())
     }
 
-    /// Lets the store go on with what it has of a stream; results are reported in the order of arrival.
+    /// Lets the store continue with a stream's messages; results are reported in order of arrival.
     ///
     /// # Errors
     /// The stream ends.
@@ -201,9 +202,9 @@ impl Aggregator {
         down: &mut VecDeque<wire::DeliverResponse>,
     ) -> Result<(), String> {
         self.begin(server, down)?;
-        let Some((origin, admission)) = &mut server.started else { return Ok(()) };
+        let Some((epoch, admission)) = &mut server.started else { return Ok(()) };
         let mut context = Context::from_waker(Waker::noop());
-        // All of them are tried, so that a later one may be taken before an earlier one is acknowledged.
+        // All of them are polled, so that a later one may be taken before an earlier one is acknowledged.
         let mut results = VecDeque::new();
         for queued in &mut server.queued {
             results.push_back(match queued {
@@ -218,20 +219,21 @@ impl Aggregator {
             let Poll::Ready(result) = result else { break };
             match server.queued.pop_front() {
                 Some(QueuedDelivery::Progress(report)) => {
-                    self.store.progress(origin, &report).map_err(|e| e.to_string())?;
+                    self.store.progress(epoch, &report).map_err(|e| e.to_string())?;
                 }
                 Some(QueuedDelivery::Batch { live: true, .. }) => match result {
                     Ok(()) | Err(StoreError::Full(_)) => {}
                     Err(error) => return Err(error.to_string()),
                 },
-                // It comes again, behind one that was refused.
+                // It is sent again, after one that was refused.
                 Some(QueuedDelivery::Batch { batch_ref, .. })
-                    if !admission.is_current(batch_ref.shard, batch_ref.round) => {}
+                    if !admission.is_current(batch_ref.shard, batch_ref.attempt) => {}
                 Some(QueuedDelivery::Batch {
-                    batch_ref: BatchRef { shard, number, first, round }, ..
+                    batch_ref: BatchRef { shard, number, stream_start, attempt },
+                    ..
                 }) => {
                     if let Err(StoreError::TooManySeries { message }) = result {
-                        admission.refuse(shard, number, first, round);
+                        admission.refuse(shard, number, stream_start, attempt);
                         let code = "too_many_series".to_owned();
                         let refusal = wire::BatchRefusal { shard, number, code, message };
                         down.push_back(wire::DeliverResponse { kind: Some(Kind::Refusal(refusal)) });
@@ -247,20 +249,20 @@ impl Aggregator {
         Ok(())
     }
 
-    /// A stream has ended, and its gateway has no other.
+    /// A stream has ended, and its gateway has no other one.
     pub fn drop_live(&self, server: &Server) {
-        if let Some((origin, _)) = &server.started {
-            self.store.drop_live(origin);
+        if let Some((epoch, _)) = &server.started {
+            self.store.drop_live(epoch);
         }
     }
 
-    /// Up to when each gateway has delivered.
+    /// The watermark of each gateway.
     pub fn watermarks(&self) -> BTreeMap<String, Option<Timestamp>> {
         let gateways = self.store.gateways().into_iter();
         gateways.map(|known| (known.epoch.gateway.to_string(), known.watermark)).collect()
     }
 
-    /// Whether it says of a gateway that something may be missing between two times.
+    /// Whether it reports a gap of a gateway between two times.
     pub fn is_missing(&self, gateway: &str, from: i64, to: i64) -> bool {
         let touches = |gap: &Gap| {
             gap.from.is_none_or(|begin| begin.as_nanos() < to)
@@ -270,17 +272,17 @@ impl Aggregator {
         of.flat_map(|known| known.gaps).any(|gap| touches(&gap))
     }
 
-    /// What it says is missing, for a message.
+    /// The gaps that it reports, for a message.
     pub fn gaps(&self) -> String {
         let gaps =
             |known: GatewayEntry| format!("{} {:?} {:?}", known.epoch.gateway, known.watermark, known.gaps);
         self.store.gateways().into_iter().map(gaps).collect::<Vec<_>>().join("; ")
     }
 
-    /// Everything that it answers.
+    /// All windows that it answers queries with.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// The store cannot be read.
     pub fn answer(&self) -> Result<BTreeMap<Key, Aggregates>, String> {
         let series: BTreeMap<u32, SeriesEntry> =
             self.store.series(&|_, _| true).into_iter().map(|entry| (entry.id.0, entry)).collect();
@@ -312,7 +314,7 @@ impl Aggregator {
         Ok(windows.iter().map(|(key, partial)| (key.clone(), aggregates(partial))).collect())
     }
 
-    /// What it holds, for a message.
+    /// Its state, for a message.
     pub fn describe(&self) -> String {
         format!("{:?}", self.store.stats())
     }

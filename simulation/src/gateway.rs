@@ -31,6 +31,7 @@ use crate::{
 /// Sessions of a device: a connection that was lost may still be there beside the new one.
 const SESSIONS_MAX: usize = 3;
 
+mod release_audit;
 mod uplink;
 
 use uplink::{OutboxSender, begin_run};
@@ -58,11 +59,9 @@ pub struct Gateway {
     sessions: BTreeMap<SessionId, Session>,
     checkpoint: Option<Capture>,
     live: Option<(Position, Vec<wire::Batch>)>,
-    sender: Option<OutboxSender>,
+    sender: OutboxSender,
     lineage: Lineage<SimDisk>,
     clock: Arc<ManualClock>,
-    /// Highest own number that was sent.
-    sent: u64,
 }
 
 impl Gateway {
@@ -100,7 +99,6 @@ impl Gateway {
         Ok(Some(Self {
             lineage,
             clock: Arc::clone(clock),
-            sent: 0,
             shard,
             journal,
             outbox,
@@ -109,7 +107,7 @@ impl Gateway {
             sessions: BTreeMap::new(),
             checkpoint: None,
             live: None,
-            sender: None,
+            sender: OutboxSender::new(),
         }))
     }
 
@@ -267,11 +265,7 @@ impl Gateway {
     pub fn is_done(&self) -> bool {
         self.shard.state().open_count().0 == 0
             && self.shard.progress().is_some_and(|progress| {
-                self.sender.as_ref().is_some_and(|sender| {
-                    sender.in_flight.is_empty()
-                        && sender.reported == progress.watermark
-                        && self.shard.outbox().durable() >= progress.outbox_end
-                })
+                self.sender.has_delivered(&progress) && self.shard.outbox().durable() >= progress.outbox_end
             })
     }
 
@@ -286,7 +280,7 @@ impl Gateway {
             self.shard.end(),
             self.shard.journal().bytes(),
             self.shard.outbox().bytes(),
-            self.sender.as_ref().map(|sender| sender.in_flight.len())
+            self.sender.in_flight()
         )
     }
 }

@@ -1,7 +1,7 @@
 //! Gateway, network and aggregator in one thread, under faults that a seed decides, against a naive model.
 //!
 //! The product's own code runs: the decisions of a device's actor, the shard with its fold, journal, outbox and
-//! checkpoints, the sender's bookkeeping, the rules of a delivery stream, the embedded store with its journal and its
+//! checkpoints, what the outbox sender sends and releases, the rules of a delivery stream, the embedded store with its journal and its
 //! flusher. Replaced are sockets and TLS, by queues that cut, delay and repeat; the disk, by one that loses unsynced
 //! data, tears writes, fails and fills up; sled, by a tree that is atomic and durable with each commit; threads and
 //! tasks, by single steps. So a seed always gives the same history, and thousands of schedules take seconds.

@@ -1,7 +1,7 @@
-//! The world of one schedule: devices, gateways, one aggregator, their disks, and everything on the way between.
+//! The world of one schedule: devices, gateways, one aggregator, their disks, and the messages between them.
 //!
-//! Each method is one step; what steps happen in which order is decided in `schedule`. A step that meets a defect
-//! returns its description.
+//! Each method is one step; `schedule` decides which steps happen in which order. A step that meets a defect returns
+//! its description.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -36,14 +36,14 @@ struct Stream {
     epoch: u64,
     up: VecDeque<wire::DeliverRequest>,
     down: VecDeque<wire::DeliverResponse>,
-    /// The gateway still uses it; otherwise the aggregator has only what was on its way.
+    /// The gateway still uses it; otherwise the aggregator gets only what was sent before.
     used: bool,
     server: Server,
 }
 
-/// Everything.
+/// The whole system and its surroundings.
 pub struct World {
-    /// Decides.
+    /// The source of all decisions.
     pub random: Random,
     /// Devices.
     pub devices: Vec<Device>,
@@ -53,13 +53,13 @@ pub struct World {
     pub aggregator: Option<Aggregator>,
     /// Its disk.
     pub disk: SimDisk,
-    /// Its packs.
+    /// Its blocks.
     pub tree: MemoryTree,
-    /// Something was done to disk or packs that may keep it from starting.
+    /// Disk or blocks were disturbed in a way that may keep it from starting.
     pub disturbed: bool,
-    /// What is right.
+    /// The right answers.
     pub truth: Truth,
-    /// What batches said of those before them.
+    /// What batches said about earlier ones.
     pub histories: Histories,
     /// What happened.
     pub stats: RunStats,
@@ -67,7 +67,7 @@ pub struct World {
     pub now: i64,
     /// No gateway's clock was ever set.
     pub clocks_are_right: bool,
-    /// The bound of series at the aggregator's next start.
+    /// The limit of series from the aggregator's next start on.
     pub series_max: usize,
     streams: Vec<Stream>,
 }
@@ -80,7 +80,7 @@ impl World {
         let sites: Vec<Site> = (0..1 + random.index(2)).map(|n| Site::new(n, now, &mut random)).collect();
         let devices =
             (0..1 + random.index(5)).map(|n| Device::new(n, n % sites.len(), &mut random)).collect();
-        // Mostly more than enough; else so few that batches are refused until the bound is raised.
+        // Mostly more than enough; otherwise so few that batches are refused until the limit is raised.
         let series_max = if random.chance(300) { 1 + random.index(8) } else { SERIES_ENOUGH };
         Self {
             devices,
@@ -100,7 +100,7 @@ impl World {
         }
     }
 
-    /// Time passes, for all clocks.
+    /// Time passes on all clocks.
     pub fn advance(&mut self, by: Duration) {
         self.now += i64::try_from(by.as_nanos()).unwrap_or(0);
         self.sites.iter().for_each(|site| site.clock.advance(by));
@@ -126,13 +126,13 @@ impl World {
         known.connect(site.next_session);
     }
 
-    /// A device reads an answer.
+    /// A device reads a response.
     pub fn receive(&mut self, device: usize) {
         let device = &mut self.devices[device];
         device.receive(&self.sites[device.gateway].name, &mut self.truth);
     }
 
-    /// A device loses its connection; the gateway may learn of it later, and read a part of what was sent.
+    /// A device loses its connection. The gateway may notice later, and read a part of what was sent.
     pub fn cut_device(&mut self, device: usize, reboot: bool) {
         let known = &mut self.devices[device];
         let site = &mut self.sites[known.gateway];
@@ -146,7 +146,7 @@ impl World {
         site.orphans.insert(session, (device, up));
     }
 
-    /// A gateway reads from a device, or from a connection that the device has lost already.
+    /// A gateway reads from a device, and from a connection that the device has already lost.
     ///
     /// # Errors
     /// A defect.
@@ -172,13 +172,13 @@ impl World {
         self.gateway_ended(number, result)
     }
 
-    /// A gateway writes the answers that may leave.
+    /// A gateway writes the responses that may leave.
     pub fn answer(&mut self, device: usize) {
         let known = &mut self.devices[device];
         let site = &mut self.sites[known.gateway];
         let (Some(wire), Some(gateway)) = (&mut known.wire, &mut site.process) else { return };
         wire.down.extend(gateway.responses(wire.session));
-        // Answers are cumulative: a peer that is slow to read gets the newest.
+        // Acks are cumulative: a slow reader gets only the newest.
         if wire.down.len() > 4 && matches!(wire.down.back(), Some(ToDevice::Ack(_))) {
             wire.down.drain(..wire.down.len() - 1);
         }
@@ -265,7 +265,7 @@ impl World {
         }
     }
 
-    /// A gateway sends its next message to the aggregator, beginning a stream if it has none.
+    /// A gateway sends its next messages to the aggregator, beginning a stream if it has none.
     ///
     /// # Errors
     /// A defect.
@@ -290,10 +290,11 @@ impl World {
             });
             return Ok(());
         };
+        let batches_max = 1 + self.random.index(3);
         let Some(gateway) = &mut self.sites[site].process else { return Ok(()) };
         let result = match live {
             true => Ok(gateway.live()),
-            false => gateway.next_delivery().map(|message| message.into_iter().collect()),
+            false => gateway.next_deliveries(batches_max),
         };
         match result {
             Ok(messages) => {
@@ -308,7 +309,7 @@ impl World {
         }
     }
 
-    /// A gateway reads an answer of the aggregator.
+    /// A gateway reads a response of the aggregator.
     ///
     /// # Errors
     /// A defect.
@@ -338,7 +339,7 @@ impl World {
         Ok(())
     }
 
-    /// A gateway loses its stream; the aggregator may learn of it later, and take a part of what was sent.
+    /// A gateway loses its stream. The aggregator may notice later, and take a part of what was sent.
     pub fn cut_stream(&mut self, site: usize) {
         if let Some(gateway) = &mut self.sites[site].process {
             gateway.disconnect();
@@ -350,7 +351,7 @@ impl World {
         }
     }
 
-    /// The aggregator goes on with one of the streams.
+    /// The aggregator continues with one of the streams.
     pub fn serve(&mut self) {
         let Some(aggregator) = &mut self.aggregator else { return };
         if self.streams.is_empty() {
@@ -378,7 +379,7 @@ impl World {
         }
     }
 
-    /// Everything that does not go by itself, for a message.
+    /// What each part waits for, for a message.
     pub fn describe(&self) -> String {
         let gateways: Vec<_> =
             self.sites.iter().map(|site| site.process.as_ref().map(Gateway::describe)).collect();

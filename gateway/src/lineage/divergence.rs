@@ -1,30 +1,30 @@
 //! Whether a data folder is still what it was when its batches were delivered. Pure.
 //!
-//! An aggregator says which run of the gateway delivered up to which number. A run of the folder's own history can only have
-//! delivered what it or an earlier run made, so only numbers below the base of the next run. A higher one was made by a run that
-//! went on from the same state as the next run did: the folder went back. A run that is not in the history delivers from another
-//! copy of the folder, or from the original of this one.
+//! An aggregator reports up to which number each run of the gateway delivered. A run of the folder's own history can
+//! only have delivered batches that it or an earlier run made: numbers below the base of the next run. A higher
+//! number was made by a run that continued from the same state as the next run did, so the folder went back. A run
+//! that is not in the history delivers from another copy of the folder, or from the original of this one.
 //!
-//! A newer epoch of the gateway that the folder did not begin is that of another folder, which served in its place
-//! (`lineage/plan.rs`).
+//! A newer epoch of the gateway that the folder did not begin belongs to another folder, which served in its place
+//! (`lineage/fork.rs`).
 //!
-//! No proof is: an aggregator that knows less than it did (it was restored), a history that does not reach back (`complete` is
-//! false), or a run that did not say who it is, as long as the numbers can be the folder's own.
+//! None of these is proof: an aggregator that knows less than before (it was restored), a history that does not reach
+//! back (`complete` is false), or a run without an id, as long as the numbers can be the folder's own.
 
 use super::runs::OwnRun;
 
 /// A run that delivered to the aggregator, in the folder's own numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DeliveredRun {
-    /// The run; 0: it did not say.
+    /// The run; 0: unknown.
     pub run: u64,
-    /// Runs before it on the folder that it delivered from, the newest first, as far as they are known.
+    /// Earlier runs on the folder that it delivered from, the newest first, as far as known.
     pub previous: Vec<u64>,
     /// Highest number that it delivered.
     pub number: u64,
 }
 
-/// What the folder knows of one shard.
+/// The folder's runs as one shard sees them.
 #[derive(Clone, Debug)]
 pub struct RunHistory<'a> {
     /// Its runs in order; the last is the present one.
@@ -38,7 +38,7 @@ pub struct RunHistory<'a> {
 /// Why a folder begins a new epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cause {
-    /// It is in an older state than it was.
+    /// It is in an older state than before.
     WentBack,
     /// Another copy of it delivers, or did.
     Doubled,
@@ -54,19 +54,20 @@ impl Cause {
     }
 }
 
-/// Where the folder's own line parted from the one that delivered.
+/// Where the folder's own line diverged from the one that delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Divergence {
-    /// Why it is known.
+    /// What proves it.
     pub cause: Cause,
     /// Batches up to this number were delivered from the own line.
     pub common: u64,
-    /// Place in the history of the first run that is on the own line alone; its length: the present run parted while it ran.
+    /// Index in the history of the first run that is on the own line alone; its length: the present run diverged
+    /// while running.
     pub run: usize,
 }
 
-/// Judges what an aggregator says of one shard: `seen` in its order, or `None` where it does not know of runs; `delivered` is the
-/// highest number.
+/// Judges an aggregator's report on one shard: `seen` in its order, or `None` if it does not know of runs;
+/// `delivered` is the highest number.
 pub fn find_divergence(
     own: &RunHistory<'_>,
     delivered: u64,
@@ -76,7 +77,7 @@ pub fn find_divergence(
     let Some(seen) = seen else {
         let base = own.runs.last().map_or(1, |run| run.base);
         let common = base.saturating_sub(1);
-        // An aggregator of this kind takes all names for those of the new epoch: what may be there must not go again.
+        // Such an aggregator takes all names for those of the new epoch: what it may have must not be sent again.
         return (delivered >= own.next).then_some(Divergence { cause: Cause::WentBack, common, run: last });
     };
     let unsaid = [DeliveredRun { number: delivered, ..DeliveredRun::default() }];
@@ -114,12 +115,12 @@ fn foreign(
 ) -> Option<Divergence> {
     let first = own.runs.first().map_or(0, |run| run.base);
     if !own.complete && reached.is_none() && entry.number < first {
-        // It may be a run from before the history.
+        // It may be a run older than the history.
         return None;
     }
     let place = |id: &u64| own.runs.iter().position(|run| run.id == *id);
     let previous = entry.previous.iter().find_map(place);
-    // Where nothing says when the lines parted, the present run is the likeliest: it found out at once.
+    // If nothing says when the lines diverged, the present run is the likeliest: it noticed at once.
     let run = previous.or(reached).map_or(own.runs.len().saturating_sub(1), |at| at + 1);
     Some(Divergence { cause: Cause::Doubled, common, run })
 }

@@ -1,23 +1,24 @@
-//! The epochs of one data folder, and how its own batch numbers stand in them.
+//! The epochs of one data folder, and how its own batch numbers map into them.
 //!
-//! A folder begins with the epoch of its identity. When it turns out that it went back to an older state, or that another copy
-//! of it delivers, it begins a new one. Its own numbers go on; on the wire they begin again. Batches that hold only what was
-//! folded before the two lines parted keep the names of the earlier epoch, so that what the other line delivered of the same
-//! windows is replaced and not added. What a run folded since has names of that run: whichever copies of the folder hold it, and
-//! whatever epochs they begin, they call it the same.
+//! A folder begins with the epoch of its identity. It begins a new one when it went back to an older state, or when
+//! another copy of it delivers. Its own numbers continue; on the wire they begin again. Batches that hold only
+//! readings folded before the two lines diverged keep the names of the earlier epoch, so that they replace what the
+//! other line delivered of the same windows instead of adding to it. Batches that a run folded since then have names
+//! of that run, which are the same in every copy of the folder that holds them, whatever epochs the copies begin.
 //!
-//! What the other line alone holds is missing. So that an aggregator knows, number 1 of each shard stands for it: no batch has that
-//! number, and the batches behind say which times it covers. Pure; [`super::Lineage`] keeps the epochs on disk.
+//! Batches that only the other line holds are missing. To report them, number 1 of each shard stands for them: no
+//! batch has that number, and later batches say which times it covers. Pure; [`super::Lineage`] keeps the epochs on
+//! disk.
 
 use catchment_partial::{Timestamp, Width};
 use catchment_proto::{History, Span, wire};
 use prost::Message;
 
-/// Epochs that are kept: batches of older ones left the outbox long ago.
+/// Epochs that are kept. Batches of older ones left the outbox long ago.
 pub const EPOCHS_MAX: usize = 256;
 /// Format of the file.
 const VERSION: u8 = 2;
-/// The format before: no epoch has `left_out_to`.
+/// The earlier format, without `left_out_to`.
 const VERSION_BEFORE: u8 = 1;
 
 /// One epoch.
@@ -29,8 +30,8 @@ pub struct Epoch {
     pub created_ms: i64,
     /// By shard; missing ones begin at 0.
     pub shards: Vec<ShardEpoch>,
-    /// Number 1 of each shard stands for windows that another line alone holds, none of which ends later than this; `None`: number 1
-    /// is a batch.
+    /// Number 1 of each shard stands for windows that only another line holds, none of which ends later than this;
+    /// `None`: number 1 is a batch.
     pub left_out_to: Option<Timestamp>,
 }
 
@@ -39,7 +40,7 @@ pub struct Epoch {
 pub struct ShardEpoch {
     /// Own number of the last batch before it.
     pub offset: u64,
-    /// From which own number on names belong to which epoch, in order; lower ones keep their names.
+    /// (own number, epoch) in order: names from this number on belong to this epoch. Lower numbers keep their names.
     pub names: Vec<(u64, u64)>,
 }
 
@@ -50,14 +51,14 @@ pub struct Epochs {
     later: Vec<Epoch>,
 }
 
-/// How the batches of one shard stand in the present epoch.
+/// How the batch numbers of one shard map into the present epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Numbering {
     offset: u64,
     /// See [`Epoch::left_out_to`].
     left_out_to: Option<Timestamp>,
     present: u64,
-    /// From which own number on names belong to which epoch, in order.
+    /// See [`ShardEpoch::names`].
     names: Vec<(u64, u64)>,
 }
 
@@ -90,7 +91,7 @@ struct ShardRecord {
 }
 
 impl Epochs {
-    /// The epoch of the folder's identity alone.
+    /// Only the epoch of the folder's identity.
     pub fn first(id: u64, created_ms: i64) -> Self {
         Self { first: Epoch { id, created_ms, shards: Vec::new(), left_out_to: None }, later: Vec::new() }
     }
@@ -105,17 +106,18 @@ impl Epochs {
         !self.later.is_empty()
     }
 
-    /// Whether these may be epochs of the folder whose identity has this one. The list forgets it when it is full.
+    /// Whether these may be the epochs of the folder whose identity has this epoch. A full list has forgotten it.
     pub fn may_be_of(&self, folder: u64) -> bool {
         self.first.id == folder || self.later.len() >= EPOCHS_MAX - 2
     }
 
-    /// Whether an epoch was begun under this number.
+    /// Whether the folder has begun this epoch.
     pub fn holds(&self, id: u64) -> bool {
         std::iter::once(&self.first).chain(&self.later).any(|epoch| epoch.id == id)
     }
 
-    /// A new epoch begins. Its time is later than that of the one before, so that an aggregator takes it for the present one.
+    /// Begins an epoch. Its time is later than that of the one before, so that an aggregator takes it for the present
+    /// one.
     pub fn begin(&mut self, mut epoch: Epoch) {
         epoch.created_ms = epoch.created_ms.max(self.present().created_ms.saturating_add(1));
         self.later.push(epoch);
@@ -124,7 +126,7 @@ impl Epochs {
         }
     }
 
-    /// How the batches of a shard stand in the present epoch.
+    /// How the batch numbers of a shard map into the present epoch.
     pub fn numbering(&self, shard: usize) -> Numbering {
         let present = self.present();
         let offset = present.shards.get(shard).map_or(0, |shard| shard.offset);
@@ -154,7 +156,7 @@ impl Epochs {
         bytes
     }
 
-    /// Reads what [`Self::encode`] made; `None`: it is something else.
+    /// Reads the bytes of [`Self::encode`]; `None`: they are something else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (&(VERSION | VERSION_BEFORE), bytes) = bytes.split_first()? else { return None };
         let shard = |shard: ShardRecord| ShardEpoch {
@@ -176,28 +178,30 @@ impl Epochs {
 }
 
 impl Numbering {
-    /// Numbers of the present epoch that no batch has.
+    /// How many numbers of the present epoch no batch has.
     fn left_out(&self) -> u64 {
         u64::from(self.left_out_to.is_some())
     }
 
-    /// The number of a batch in the present epoch; 0: it is from before.
+    /// The number of a batch in the present epoch; 0: it is of an earlier one.
     pub fn wire(&self, own: u64) -> u64 {
         own.checked_sub(self.offset).map_or(0, |since| since.saturating_add(self.left_out()))
     }
 
-    /// The own number of a batch of the present epoch; that of the last one before it for a number that none has.
+    /// The own number of a batch of the present epoch; for a number that no batch has, the last own number before the
+    /// epoch.
     pub fn own(&self, wire: u64) -> u64 {
         self.offset.saturating_add(wire.saturating_sub(self.left_out()))
     }
 
-    /// Whether an aggregator that has the batches up to this own number may not know yet that something is left out.
+    /// Whether an aggregator that has the batches up to this own number may not know yet that batches are left out.
     pub fn is_unreported(&self, own: u64) -> bool {
         self.left_out_to.is_some() && own <= self.offset
     }
 
-    /// What is said of the times that batches up to an own number cover, in the numbers of the present epoch: what is left out
-    /// stands before the first of them. What cannot be read is unknown to the aggregator too, and goes as it is.
+    /// The times that batches up to an own number cover, in the numbers of the present epoch. The batches left out
+    /// come before the first of them. A history that cannot be read here cannot be read by the aggregator either, and
+    /// is sent unchanged.
     pub fn history(&self, up_to: u64, message: Option<wire::BatchHistory>) -> Option<wire::BatchHistory> {
         let Some(to) = self.left_out_to else { return message };
         let (Ok(history), Ok(unit)) = (

@@ -1,20 +1,31 @@
-//! From what an aggregator says to the epoch that keeps the folder's own line apart. Pure.
+//! Plans the epoch that keeps the folder's own line apart from the one that delivered, from an aggregator's report.
+//! Pure.
 
 use std::fmt;
 
+use catchment_proto::wire;
+
 use super::{
-    DeliveryStatus,
     divergence::{Cause, DeliveredRun, Divergence, RunHistory, find_divergence},
     epochs::{Epochs, Numbering, ShardEpoch},
     runs::Runs,
 };
+
+/// What was delivered of a folder, as an aggregator reports it.
+#[derive(Clone, Copy, Debug)]
+pub struct DeliveryStatus<'a> {
+    /// The answer to the Start.
+    pub resume: &'a wire::Resume,
+    /// By shard: the highest own number that this process has sent.
+    pub sent: &'a [u64],
+}
 
 /// A new epoch, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fork {
     /// Why.
     pub cause: Cause,
-    /// Where it begins, by shard.
+    /// Where it begins in each shard.
     pub shards: Vec<ShardEpoch>,
     /// Readings of windows that end after this may be on the other line alone, Unix milliseconds; `None`: not known.
     pub affected_from_ms: Option<i64>,
@@ -38,7 +49,7 @@ impl fmt::Display for Fork {
     }
 }
 
-/// A time for people: UTC, to the second.
+/// A human-readable time: UTC, to the second.
 pub fn format_utc(unix_ms: i64) -> String {
     let (days, seconds) = (unix_ms.div_euclid(86_400_000), unix_ms.rem_euclid(86_400_000) / 1000);
     // Days since 1 March of the year 0, in eras of 400 years: leap days come last.
@@ -54,7 +65,7 @@ pub fn format_utc(unix_ms: i64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
 
-/// What each shard of the folder has to go by.
+/// What is known of one shard: the folder's side and the aggregator's.
 struct ShardView {
     own: Vec<super::runs::OwnRun>,
     delivered: u64,
@@ -90,13 +101,13 @@ impl ShardView {
     }
 }
 
-/// The runs of a shard in the folder's own numbers; `None`: this aggregator does not know of runs.
+/// The aggregator's runs of a shard, in the folder's own numbers; `None`: it does not know of runs.
 fn seen(at: usize, numbering: &Numbering, delivery_status: &DeliveryStatus<'_>) -> Option<Vec<DeliveredRun>> {
     if delivery_status.resume.runs.is_empty() {
         return None;
     }
     let runs = delivery_status.resume.runs.get(at).map(|shard| shard.runs.as_slice()).unwrap_or_default();
-    let seen = |run: &catchment_proto::wire::RunDelivered| DeliveredRun {
+    let seen = |run: &wire::RunDelivered| DeliveredRun {
         run: run.run,
         previous: run.previous_runs.clone(),
         number: numbering.own(run.number),
@@ -115,7 +126,7 @@ pub(super) fn plan_fork(
     let count = runs.present()?.shards.len();
     let shards: Vec<ShardView> =
         (0..count).map(|at| ShardView::of(at, runs, epochs, delivery_status, held)).collect();
-    // A folder in place of this one has delivered: what it took and did not deliver is missing, whatever this one holds.
+    // Another folder has served in place of this one: readings that it took and did not deliver are missing here.
     let newer = delivery_status.resume.newer_epoch;
     let replaced = newer != 0 && !epochs.holds(newer);
     let verdict = |shard: &ShardView| {
@@ -127,10 +138,10 @@ pub(super) fn plan_fork(
         shard.divergence(runs.is_complete()).or(replaced.then_some(since_now))
     };
     let verdicts: Vec<_> = shards.iter().map(verdict).collect();
-    // The folder parted from the other line as a whole.
+    // All shards of the folder diverged from the other line together.
     let earliest = *verdicts.iter().flatten().min_by_key(|verdict| verdict.run)?;
     let last = runs.present()?.id;
-    // A copy of a running gateway goes on under the same run, so neither may use its number for names.
+    // A copy of a running gateway continues under the same run, so neither may use that run's id for names.
     let parted_now = earliest.run >= shards.first()?.own.len();
     let id = if parted_now || epochs.holds(last) { fresh } else { last };
     let shard = |(shard, verdict): (&ShardView, &Option<Divergence>)| {
@@ -140,7 +151,7 @@ pub(super) fn plan_fork(
             Some(present) => vec![(present.sealed, id)],
             None => apart.iter().map(|run| (run.sealed, run.id)).collect(),
         };
-        // What is released was delivered: the new epoch has no numbers for it.
+        // Released batches were delivered: the new epoch has no numbers for them.
         ShardEpoch { offset: common.max(shard.held.saturating_sub(1)), names }
     };
     Some(Fork {

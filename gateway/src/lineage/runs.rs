@@ -1,15 +1,16 @@
-//! The runs of a gateway on one data folder: what each start of it was called, and where its batch numbers began.
+//! The runs of a gateway on one data folder: the id of each start, and where its batch numbers began.
 //!
-//! An aggregator says which run delivered which batches. Together with this list that tells whether the folder is still what
-//! it was when they were delivered: see [`mod@super::divergence`]. Pure; [`super::Lineage`] keeps it on disk.
+//! An aggregator reports which run delivered which batches. Compared with this list, that shows whether the folder is
+//! still what it was when they were delivered: see [`mod@super::divergence`]. Pure; [`super::Lineage`] keeps it on
+//! disk.
 
 use std::time::Duration;
 
 use prost::Message;
 
-/// Runs that are kept; older ones are forgotten, which proves nothing against a folder. An aggregator remembers four.
+/// Runs that are kept. Forgetting older ones never accuses a folder. An aggregator remembers four.
 pub const RUNS_MAX: usize = 256;
-/// Earlier runs that a Start says.
+/// Earlier runs that a Start lists.
 const PREVIOUS_MAX: usize = 16;
 /// Format of the file.
 const VERSION: u8 = 1;
@@ -23,8 +24,8 @@ pub struct Run {
     pub started_ms: i64,
     /// All shards had closed their windows up to here when it began, Unix milliseconds.
     pub watermark_ms: Option<i64>,
-    /// How long after its first reading was taken a window of it may end, at most: see [`crate::shard::ShardLimits::open_max`]; 0: an
-    /// earlier version did not say.
+    /// The longest that a window may end after its first reading was taken: see
+    /// [`crate::shard::ShardLimits::open_max`]; 0: written by an earlier version, unknown.
     pub open_max: Duration,
     /// By shard.
     pub shards: Vec<ShardRun>,
@@ -35,7 +36,7 @@ pub struct Run {
 pub struct ShardRun {
     /// The first number that it made.
     pub base: u64,
-    /// Batches before this hold only readings from before the run; `None`: the run ended before it took any.
+    /// Batches before this hold only readings from before the run; `None`: the run ended before it took a reading.
     pub sealed: Option<u64>,
 }
 
@@ -68,7 +69,7 @@ struct RunsRecord {
     runs: Vec<RunRecord>,
     #[prost(bool, tag = "2")]
     complete: bool,
-    /// 0 from a version that did not say it; as `epoch`.
+    /// 0, as `epoch`: written by an earlier version, unknown.
     #[prost(fixed64, tag = "3")]
     folder: u64,
     #[prost(fixed64, tag = "4")]
@@ -128,7 +129,8 @@ impl Runs {
         }
     }
 
-    /// The present run has closed every window that was open before it: batches before these numbers hold nothing of it.
+    /// The present run has closed every window that was open before it: batches before these numbers hold none of its
+    /// readings.
     pub fn seal(&mut self, sealed: &[u64]) {
         let Some(run) = self.list.last_mut() else { return };
         for (shard, sealed) in run.shards.iter_mut().zip(sealed) {
@@ -141,17 +143,17 @@ impl Runs {
         self.list.last()
     }
 
-    /// The runs before the present one, the newest first, as many as a Start says.
+    /// The runs before the present one, the newest first, as many as a Start lists.
     pub fn previous(&self) -> Vec<u64> {
         self.list.iter().rev().skip(1).take(PREVIOUS_MAX).map(|run| run.id).collect()
     }
 
-    /// The longest that a window of any of them may end after its first reading was taken.
+    /// The longest of their [`Run::open_max`].
     pub fn open_max(&self) -> Duration {
         self.list.iter().map(|run| run.open_max).max().unwrap_or_default()
     }
 
-    /// A run by its place in the list.
+    /// A run by its index in the list.
     pub fn get(&self, at: usize) -> Option<&Run> {
         self.list.get(at)
     }
@@ -168,9 +170,10 @@ impl Runs {
             let ShardRun { mut base, sealed } = run.shards.get(shard).copied().unwrap_or_default();
             let mut sealed = sealed.unwrap_or(base);
             if let Some(next) = runs.last() {
-                // What was not durable when the next run began was never delivered, so it made those numbers anew.
+                // Batches not durable when the next run began were never delivered: that run used their numbers
+                // again.
                 base = base.min(next.base);
-                // A run whose seal was not durable took nothing that is, so the next run's seal is as old.
+                // A run whose seal is not durable took no reading that is, so the next run's seal stands for it.
                 if next.base < sealed || run.shards.get(shard).is_none_or(|shard| shard.sealed.is_none()) {
                     sealed = next.sealed;
                 }
@@ -198,7 +201,7 @@ impl Runs {
         bytes
     }
 
-    /// Reads what [`Self::encode`] made; `None`: it is something else.
+    /// Reads the bytes of [`Self::encode`]; `None`: they are something else.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (&VERSION, bytes) = bytes.split_first()? else { return None };
         let record = RunsRecord::decode(bytes).ok()?;

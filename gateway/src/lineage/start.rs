@@ -2,10 +2,11 @@
 
 use std::{thread, time::Duration};
 
-use super::{Lineage, LineageError};
+use super::files::{Lineage, LineageError};
 use crate::shard::Shard;
 
-/// Writes down where the batches of this run begin, closes what was open before it, and writes down where that ends.
+/// Records where the batches of this run begin, closes the windows that were open before it, and records where that
+/// ends.
 pub(crate) fn begin_run(
     lineage: &mut Lineage,
     shards: &mut [Shard],

@@ -1,6 +1,10 @@
-use catchment_journal::{DiskFile as _, sim::SimDisk};
+use std::{path::Path, sync::Arc, time::Duration};
 
-use super::*;
+use catchment_journal::{Disk as _, DiskFile as _, RealDisk, read_atomic, sim::SimDisk, write_atomic};
+use catchment_partial::Timestamp;
+use catchment_proto::wire;
+
+use super::{files::EPOCHS, *};
 
 const FOLDER: &str = "/data";
 
@@ -76,7 +80,8 @@ fn a_folder_that_went_back_begins_a_new_epoch_and_keeps_it() {
     );
 }
 
-/// It was put away, another one served in its place, and now it is back: what the other one took and did not deliver is missing.
+/// It was put away, another one served in its place, and now it is back: what the other one took and did not deliver
+/// is missing.
 #[test]
 fn a_folder_that_comes_back_in_place_of_another_begins_a_new_epoch() {
     let disk = disk();

@@ -1,9 +1,9 @@
 //! Deadlines for acknowledgements of batches in flight. Pure: the time comes in.
 //!
-//! Pings say that a connection is there, not that anybody at its other end works: an aggregator that answers them and nothing
-//! else would keep the stream open, and the gateway's partials, for good. So batches that wait without a word on their shard
-//! for too long end the stream. An aggregator that is slow because it is full loses nothing by that: what it has not
-//! acknowledged is sent again.
+//! Pings prove a connection, not a working aggregator: one that answers only pings would hold the stream and the
+//! gateway's partials forever. So the stream ends when batches have been in flight for too long without an
+//! acknowledgement or refusal on their shard. A slow, full aggregator loses nothing: unacknowledged batches are sent
+//! again.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -12,30 +12,30 @@ use std::{
 
 use tokio::time::{Instant, sleep_until};
 
-/// What a stream waits for, by shard.
+/// Acknowledgements that a stream waits for, by shard.
 #[derive(Debug)]
 pub(super) struct AckDeadlines {
     timeout: Duration,
-    /// Since when batches of each shard wait, or since the last word on them; `None` while none waits.
+    /// When the oldest batch in flight left, or the last response on the shard came; `None`: none is in flight.
     since: Vec<Option<Instant>>,
 }
 
-/// What is to be done at some moment.
+/// The result of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Wake {
-    /// To check again then.
+    /// Check again then.
     At(Instant),
-    /// This shard has waited for too long.
+    /// The deadline of this shard has passed.
     Expired(usize),
 }
 
 impl AckDeadlines {
-    /// Nothing is on its way; batches may wait for so long without a word.
+    /// Nothing is in flight; batches may be in flight for `timeout` without a response.
     pub(super) fn new(shards: usize, timeout: Duration) -> Self {
         Self { timeout, since: vec![None; shards] }
     }
 
-    /// Nothing is on its way: a stream begins.
+    /// A stream begins with nothing in flight.
     pub(super) fn begin(&mut self) {
         self.since.fill(None);
     }
@@ -47,28 +47,28 @@ impl AckDeadlines {
         }
     }
 
-    /// The aggregator says something about a shard's batches.
+    /// The aggregator acknowledges or refuses batches of a shard.
     pub(super) fn record_response(&mut self, shard: usize, now: Instant) {
         if let Some(since) = self.since.get_mut(shard) {
             *since = since.map(|_| now);
         }
     }
 
-    /// Nothing of a shard is on its way any more.
+    /// Nothing of a shard is in flight any more.
     pub(super) fn idle(&mut self, shard: usize) {
         if let Some(since) = self.since.get_mut(shard) {
             *since = None;
         }
     }
 
-    /// Which shard has waited for too long, or when to check again.
+    /// The shard whose deadline has passed, or when to check again.
     pub(super) fn check(&self, now: Instant) -> Wake {
         let waiting =
             self.since.iter().enumerate().filter_map(|(shard, since)| Some((since.as_ref()?, shard)));
         match waiting.min() {
             Some((since, shard)) if now >= *since + self.timeout => Wake::Expired(shard),
             Some((since, _)) => Wake::At(*since + self.timeout),
-            // What leaves from now on may wait for so long.
+            // Batches that leave from now on have the whole timeout.
             None => Wake::At(now + self.timeout),
         }
     }
@@ -89,7 +89,7 @@ impl SharedAckDeadlines {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Completes with the shard whose batches have waited for too long.
+    /// Completes with the shard whose deadline has passed.
     pub(super) async fn expired(&self) -> usize {
         loop {
             let wake = self.lock().check(Instant::now());

@@ -1,4 +1,4 @@
-//! Pauses between attempts: exponential, with full jitter so that a site's gateways do not return together.
+//! Pauses between attempts: exponential, with jitter so that a site's gateways do not return together.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ impl Backoff {
         Self::between(FIRST, LONGEST)
     }
 
-    /// With other bounds.
+    /// Starts with `first`, up to `longest`.
     pub(super) const fn between(first: Duration, longest: Duration) -> Self {
         Self { first, longest, next: first }
     }

@@ -1,6 +1,6 @@
-//! The batches of a shard's outbox in flight on one stream. Pure: the sender and the simulation drive it.
+//! The in-flight window of one shard's outbox on one stream. Pure.
 //!
-//! Invariant: what may be released was acknowledged, or known to the aggregator when the stream began.
+//! Invariant: only batches that were acknowledged, or that the aggregator had when the stream began, may be released.
 
 use std::collections::VecDeque;
 
@@ -10,14 +10,14 @@ use catchment_proto::wire;
 
 use crate::{batch_encoder::watermark_ms, lineage::Numbering, worker::Progress};
 
-/// Batches on their way, in the order of the outbox. Numbers are the folder's own; only what crosses the wire has those of its
+/// Batches in flight, in the order of the outbox. Numbers are the folder's own; only messages carry those of its
 /// epoch.
 #[derive(Debug)]
 pub struct InFlight {
     numbering: Numbering,
     sent: u64,
     waiting: VecDeque<(u64, Position)>,
-    /// A batch was refused and has not left again: it and those behind it wait in the outbox.
+    /// A batch was refused and has not left again: it and the batches after it wait in the outbox.
     refused: bool,
 }
 
@@ -27,8 +27,8 @@ impl InFlight {
         Self { sent: numbering.own(delivered), numbering, waiting: VecDeque::new(), refused: false }
     }
 
-    /// Gives a batch that leaves its number on the wire, says which times those before it cover, and under which epoch its names
-    /// are.
+    /// Completes a batch that is about to leave: its number on the wire, the times that earlier batches cover, and
+    /// the epoch of its names.
     pub fn stamp(&self, batch: &mut wire::Batch, number: u64) {
         batch.number = self.numbering.wire(number);
         batch.history = self.numbering.history(number.saturating_sub(1), batch.history.take());
@@ -40,42 +40,42 @@ impl InFlight {
         self.numbering.wire(number)
     }
 
-    /// What an aggregator needs to know that has not all batches up to a report: which times they cover.
+    /// The times that batches up to a report cover, for an aggregator that may lack some of them.
     pub fn history_for(&self, progress: &Progress) -> Option<wire::BatchHistory> {
         let number = progress.number;
         let all_known = self.is_known(number) && !self.numbering.is_unreported(self.sent);
         if all_known { None } else { self.numbering.history(number, progress.history.wire(Width::MIN)) }
     }
 
-    /// At the beginning of a stream: what stands for the batches that another line of the folder holds alone, if the aggregator may
-    /// not know of it. It goes ahead of the batches, which may have to wait.
+    /// The first message of a stream if the aggregator may not know yet that batches are missing which only another
+    /// line of the folder holds. It leaves before the batches, which may have to wait.
     pub fn unreported(&self, shard: u32) -> Option<wire::Progress> {
         let before = self.numbering.own(0);
         self.numbering.is_unreported(self.sent).then(|| wire::Progress {
             shard,
-            // Of any window it says nothing.
+            // It closes no window.
             watermark_ms: watermark_ms(Timestamp::MIN),
             number: self.numbering.wire(before),
             history: self.numbering.history(before, None),
         })
     }
 
-    /// Whether the aggregator has a batch, or it has left on this stream.
+    /// Whether the aggregator has a batch, or it was sent on this stream.
     pub fn is_known(&self, number: u64) -> bool {
         number <= self.sent
     }
 
-    /// A batch leaves.
+    /// A batch is sent.
     pub fn record_sent(&mut self, number: u64, position: Position) {
         self.sent = number;
         self.waiting.push_back((number, position));
     }
 
-    /// Everything up to a number of the present epoch is acknowledged: how many batches that was news of, and the position of the last
-    /// of them in the outbox.
+    /// Everything up to a number of the present epoch is acknowledged. Returns how many batches this newly
+    /// acknowledges, and the position of the last of them in the outbox.
     pub fn acknowledge(&mut self, ack: u64) -> (u64, Option<Position>) {
         let (mut batches, mut covered) = (0, None);
-        // Before the first ack nothing is; a fresh epoch begins behind what it does not hold.
+        // An ack of 0 covers nothing of a first epoch; a later epoch's own numbers begin after its offset.
         let ack = self.numbering.own(ack);
         while let Some((_, position)) = self.waiting.front().copied().filter(|(number, _)| *number <= ack) {
             self.waiting.pop_front();
@@ -85,8 +85,8 @@ impl InFlight {
         (batches, covered)
     }
 
-    /// The aggregator has no room for a batch, and takes none behind it: both have not left. Answers where in the outbox it
-    /// stands, to read on from there; `None`: it is not on its way.
+    /// The aggregator has no room for a batch and drops those after it: none of them counts as sent. Returns its
+    /// position in the outbox, where reading continues; `None`: it is not in flight.
     pub fn refuse(&mut self, number: u64) -> Option<Position> {
         let number = self.numbering.own(number);
         let at = self.waiting.iter().position(|(waiting, _)| *waiting == number)?;
@@ -97,23 +97,23 @@ impl InFlight {
         Some(position)
     }
 
-    /// What was refused may leave again.
+    /// The refused batch may leave again.
     pub fn resume(&mut self) {
         self.refused = false;
     }
 
-    /// Batches that have left and are not acknowledged.
+    /// Batches that were sent and are not acknowledged.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// Whether nothing is on its way now.
+    /// Whether nothing is in flight now.
     pub fn is_idle(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// Whether nothing is on its way, and nothing refused that is to leave again: only then is what was read of the outbox
-    /// delivered.
+    /// Whether nothing is in flight and no refused batch waits to leave again: only then is everything that was read
+    /// of the outbox delivered.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && !self.refused
     }
@@ -123,7 +123,7 @@ impl InFlight {
 mod tests {
     use super::*;
 
-    /// A batch that has to wait at the aggregator tells nothing: what stands for another line's goes ahead.
+    /// Batches may have to wait at the aggregator, so the report on the other line's batches leaves before them.
     #[test]
     fn what_another_line_holds_is_reported_until_something_is_delivered() {
         use crate::lineage::{Epoch, Epochs, ShardEpoch};

@@ -1,5 +1,5 @@
-//! What a shard's sender does about a batch that the aggregator has no room for: it pauses, longer each time, and
-//! continues from that batch. Pure: the sender and the simulation drive it.
+//! How long a shard's sender pauses after a batch that the aggregator refused for want of room: longer each time,
+//! until a batch is acknowledged. Pure.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ const FIRST: Duration = Duration::from_millis(500);
 
 /// Pauses of one shard; outlives the streams.
 #[derive(Debug)]
-pub struct RefusalBackoff {
+pub(super) struct RefusalBackoff {
     backoff: Backoff,
     /// Refusals since the last acknowledgement.
     count: u64,
@@ -27,13 +27,13 @@ impl Default for RefusalBackoff {
 
 impl RefusalBackoff {
     /// A batch was refused: how long to pause. `jitter` lies in [0, 1).
-    pub fn refused(&mut self, jitter: f64) -> Duration {
+    pub(super) fn refused(&mut self, jitter: f64) -> Duration {
         self.count += 1;
         self.backoff.pause(jitter)
     }
 
     /// A batch is acknowledged: how many refusals were before it.
-    pub fn acknowledged(&mut self) -> u64 {
+    pub(super) fn acknowledged(&mut self) -> u64 {
         self.backoff.reset();
         std::mem::take(&mut self.count)
     }

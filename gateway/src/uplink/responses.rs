@@ -1,41 +1,41 @@
-//! What an aggregator answers on a stream: to the senders, to the budget of series, and to those who ask how this gateway is.
+//! Hands an aggregator's responses to the senders, the budget of series, and the conditions of this gateway.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, convert::Infallible};
 
 use catchment_proto::wire::{self, deliver_response};
 use tokio::{sync::watch, time::Instant};
 use tonic::Streaming;
 
-use super::{StreamError, UplinkConfig, ack_deadlines, next, sender::Feedback};
-use crate::metrics::Metrics;
+use super::{ack_deadlines::SharedAckDeadlines, feedback::Feedback, stream_error::StreamError};
+use crate::{budget::Budget, metrics::Metrics};
 
 /// Name of the condition that batches are refused.
 const REFUSED: &str = "uplink_refused";
 
 /// The responses of one stream.
 pub(super) struct ResponseHandler<'a> {
-    config: &'a UplinkConfig,
+    budget: &'a Budget,
     metrics: &'a Metrics,
-    ack_deadlines: &'a ack_deadlines::SharedAckDeadlines,
+    ack_deadlines: &'a SharedAckDeadlines,
     responses: Streaming<wire::DeliverResponse>,
-    /// By shard, the batch that was refused and not acknowledged since.
+    /// By shard, the batch that was refused and is not acknowledged since.
     refused: BTreeMap<u32, u64>,
 }
 
 impl<'a> ResponseHandler<'a> {
     pub(super) fn new(
-        config: &'a UplinkConfig,
+        budget: &'a Budget,
         metrics: &'a Metrics,
-        ack_deadlines: &'a ack_deadlines::SharedAckDeadlines,
+        ack_deadlines: &'a SharedAckDeadlines,
         responses: Streaming<wire::DeliverResponse>,
     ) -> Self {
-        Self { config, metrics, ack_deadlines, responses, refused: BTreeMap::new() }
+        Self { budget, metrics, ack_deadlines, responses, refused: BTreeMap::new() }
     }
 
     /// The newest budget of series, if the aggregator reports one.
     pub(super) fn budget(&self, series: Option<wire::SeriesBudget>) {
         if let Some(wire::SeriesBudget { series_max }) = series {
-            self.config.budget.set(series_max);
+            self.budget.set(series_max);
             self.metrics.series_max.set(i64::try_from(series_max).unwrap_or(i64::MAX));
         }
     }
@@ -44,7 +44,7 @@ impl<'a> ResponseHandler<'a> {
     pub(super) async fn receive(
         &mut self,
         senders: &[watch::Sender<Feedback>],
-    ) -> Result<std::convert::Infallible, StreamError> {
+    ) -> Result<Infallible, StreamError> {
         loop {
             match next(&mut self.responses).await? {
                 deliver_response::Kind::Ack(ack) => {
@@ -53,8 +53,8 @@ impl<'a> ResponseHandler<'a> {
                         .get(ack.shard as usize)
                         .ok_or(StreamError::Protocol("an ack for a shard that there is not"))?;
                     self.ack_deadlines.lock().record_response(ack.shard as usize, Instant::now());
-                    let is_news = sender.borrow().ack < ack.number;
-                    sender.send_modify(|feedback| feedback.ack = ack.number.max(feedback.ack));
+                    let mut is_news = false;
+                    sender.send_modify(|feedback| is_news = feedback.acknowledge(ack.number));
                     if is_news {
                         self.taken(ack.shard, ack.number);
                     }
@@ -64,8 +64,7 @@ impl<'a> ResponseHandler<'a> {
                         .get(refusal.shard as usize)
                         .ok_or(StreamError::Protocol("a refusal for a shard that there is not"))?;
                     self.ack_deadlines.lock().record_response(refusal.shard as usize, Instant::now());
-                    sender
-                        .send_modify(|feedback| feedback.refused = (refusal.number, feedback.refused.1 + 1));
+                    sender.send_modify(|feedback| feedback.refuse(refusal.number));
                     self.refuse(refusal);
                 }
                 deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
@@ -89,8 +88,8 @@ impl<'a> ResponseHandler<'a> {
         }
     }
 
-    /// A shard's batches are taken. What was refused on an earlier stream is refused again on this one, or taken: with the first
-    /// ack of a stream without refusals the condition is over.
+    /// A shard's batches are acknowledged. A batch that was refused on an earlier stream is refused or acknowledged
+    /// again on this one, so the first ack of a stream without refusals ends the condition.
     fn taken(&mut self, shard: u32, ack: u64) {
         if self.refused.get(&shard).is_some_and(|number| *number <= ack) {
             self.refused.remove(&shard);
@@ -99,4 +98,12 @@ impl<'a> ResponseHandler<'a> {
             tracing::info!(condition = REFUSED, "the aggregator takes all batches again");
         }
     }
+}
+
+/// The next response of a stream.
+pub(super) async fn next(
+    responses: &mut Streaming<wire::DeliverResponse>,
+) -> Result<deliver_response::Kind, StreamError> {
+    let response = responses.message().await?.ok_or(StreamError::Ended)?;
+    response.kind.ok_or(StreamError::Protocol("an answer of no kind"))
 }

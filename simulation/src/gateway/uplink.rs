@@ -1,35 +1,118 @@
-//! A gateway's runs, and its end of the streams to the aggregator.
+//! A gateway's runs, and its side of the streams to the aggregator.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use catchment_gateway::{
-    batch_encoder,
     clock::{Clock, ManualClock},
-    lineage::{DeliveryStatus, FolderPast, Lineage},
+    lineage::{DeliveryStatus, FolderPast, Lineage, Numbering},
     shard::{Backpressure, Shard},
-    uplink::in_flight::InFlight,
+    uplink::{
+        feedback::Feedback,
+        outbox_chunk::read_chunk,
+        sender_core::{Effect, Inputs, Report, SenderCore},
+    },
+    worker::Progress,
 };
-use catchment_journal::{Committer, Position, ReadEvent, Reader, sim::SimDisk};
-use catchment_partial::Timestamp;
-use catchment_proto::{DictionaryEncoder, wire};
-use prost::Message as _;
+use catchment_journal::{Committer, Reader, sim::SimDisk};
+use catchment_proto::wire;
 
-use super::{End, Gateway};
+use super::{End, Gateway, release_audit::ReleaseAudit};
 use crate::limits::limits;
 
-/// Batches on their way at once: few, so that the bound is met.
+/// Batches in flight: few, so that the bound is met.
 const IN_FLIGHT_MAX: usize = 3;
+/// The length of each pause within its bounds.
+const JITTER: f64 = 0.5;
+
+/// The gateway's side of the uplink: the product's decisions, carried out on the simulated disk and link.
+pub(super) struct OutboxSender {
+    core: SenderCore,
+    stream: Option<Stream>,
+}
 
 /// The gateway's end of a stream to the aggregator.
-pub(super) struct OutboxSender {
-    dictionary: DictionaryEncoder,
-    pub(super) in_flight: InFlight,
+struct Stream {
+    numbering: Numbering,
+    /// The aggregator has every batch up to this number of the present epoch.
+    delivered: u64,
     reader: Reader<SimDisk>,
-    /// Goes ahead of all.
-    unreported: Option<wire::Progress>,
-    pub(super) reported: Option<Timestamp>,
-    /// A batch was refused: the next turn sends nothing.
-    paused: bool,
+    audit: ReleaseAudit,
+    feedback: Feedback,
+    /// The latest that the shard published.
+    progress: Progress,
+}
+
+impl OutboxSender {
+    pub(super) fn new() -> Self {
+        Self { core: SenderCore::new(0, IN_FLIGHT_MAX), stream: None }
+    }
+
+    /// Whether everything up to this progress is acknowledged on the present stream, and the aggregator knows.
+    pub(super) fn has_delivered(&self, progress: &Progress) -> bool {
+        self.stream.is_some() && self.core.has_delivered(progress)
+    }
+
+    /// Batches in flight on the present stream.
+    pub(super) fn in_flight(&self) -> Option<usize> {
+        self.stream.as_ref().map(|_| self.core.in_flight().len())
+    }
+
+    /// Carries out effects until something was sent and the core looks at its inputs again, or it waits.
+    fn run(
+        &mut self,
+        shard: &Shard<SimDisk>,
+        now: Duration,
+        batches_at_once: usize,
+    ) -> Result<Vec<wire::DeliverRequest>, End> {
+        let Self { core, stream: Some(stream) } = self else { return Ok(Vec::new()) };
+        let outbox = shard.outbox();
+        let mut requests = Vec::new();
+        loop {
+            match core.next_effect() {
+                Effect::Update if !requests.is_empty() => return Ok(requests),
+                Effect::Update => {
+                    if let Some(progress) = shard.progress() {
+                        stream.progress = progress;
+                    }
+                    core.update(Inputs {
+                        now,
+                        jitter: JITTER,
+                        feedback: stream.feedback,
+                        progress: stream.progress.clone(),
+                        durable: outbox.durable(),
+                        outbox_bytes: outbox.bytes(),
+                    });
+                }
+                Effect::Read { batches_max } => {
+                    stream.reader.extend();
+                    let chunk = read_chunk(&mut stream.reader, batches_max.min(batches_at_once))
+                        .map_err(|_| End::Failed)?;
+                    stream.audit.read(&chunk, outbox.durable());
+                    core.batches_read(chunk);
+                }
+                Effect::Reopen(position) => {
+                    stream.reader = outbox.read(position);
+                    stream.audit.reopened(position);
+                }
+                Effect::Send(request) => requests.push(*request),
+                Effect::Release(position) => {
+                    stream.audit.release(position, stream.numbering.own(stream.delivered))?;
+                    outbox.release(position);
+                }
+                Effect::Report(Report::Damage(damage)) => {
+                    return Err(End::Defect(format!("outbox: {damage}")));
+                }
+                Effect::Report(Report::Unreadable { number, error }) => {
+                    return Err(End::Defect(format!("the outbox's record of batch {number}: {error}")));
+                }
+                Effect::Report(Report::Acknowledged(_) | Report::RefusalsOver(_))
+                | Effect::SignalAcknowledged(_)
+                | Effect::StartAckDeadline
+                | Effect::StopAckDeadline => {}
+                Effect::Wait { .. } => return Ok(requests),
+            }
+        }
+    }
 }
 
 impl Gateway {
@@ -38,126 +121,72 @@ impl Gateway {
         self.lineage.start(1)
     }
 
-    /// A stream to the aggregator begins with its answer to the Start. False: the folder is not what it was, a new epoch has
-    /// begun, and the stream ends.
+    /// A stream begins with the aggregator's response to the Start. False: the folder is not what it was, a new epoch
+    /// has begun, and the stream ends.
     ///
     /// # Errors
     /// See [`End`].
     pub fn connect(&mut self, resume: &wire::Resume) -> Result<bool, End> {
         let outbox = self.shard.outbox();
-        let mut reader = outbox.read(outbox.start_position());
-        let delivery_status = DeliveryStatus { resume, sent: &[self.sent] };
+        let delivery_status = DeliveryStatus { resume, sent: &[self.sender.core.sent()] };
         if self.lineage.detect_fork(&delivery_status, &[]).is_some() {
-            let mut record = Vec::new();
-            let held = match reader.next(&mut record).map_err(|_| End::Failed)? {
-                ReadEvent::Record(_) => batch_encoder::split_record(&record).map(|(number, _)| number),
-                _ => None,
-            };
+            let mut reader = outbox.read(outbox.start_position());
+            let chunk = read_chunk(&mut reader, 1).map_err(|_| End::Failed)?;
+            let held = chunk.batches.first().map(|stored| stored.number);
             let now = self.clock.wall();
             if let Some(fork) = self.lineage.detect_fork(&delivery_status, &[held]) {
                 self.lineage.fork(&fork, now).map_err(|_| End::Failed)?;
             }
             return Ok(false);
         }
+        let reader = outbox.read(outbox.start_position());
         self.shard.restart_live();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
-        let in_flight = InFlight::new(self.lineage.numbering(0), delivered);
-        let unreported = in_flight.unreported(0);
-        self.sender = Some(OutboxSender {
-            dictionary: DictionaryEncoder::default(),
-            in_flight,
+        let numbering = self.lineage.numbering(0);
+        self.sender.core.begin(numbering.clone(), delivered);
+        self.sender.stream = Some(Stream {
+            numbering,
+            delivered,
             reader,
-            unreported,
-            reported: None,
-            paused: false,
+            audit: ReleaseAudit::default(),
+            feedback: Feedback::default(),
+            progress: Progress::default(),
         });
         Ok(true)
     }
 
     /// The stream is lost.
     pub fn disconnect(&mut self) {
-        self.sender = None;
+        self.sender.stream = None;
         self.live = None;
     }
 
     /// Everything up to a batch is durable at the aggregator.
     pub fn acknowledged(&mut self, number: u64) {
-        let Some(sender) = &mut self.sender else { return };
-        if let (_, Some(position)) = sender.in_flight.acknowledge(number) {
-            self.shard.outbox().release(position);
+        if let Some(stream) = &mut self.sender.stream {
+            stream.delivered = stream.delivered.max(number);
+            stream.feedback.acknowledge(number);
         }
     }
 
-    /// The aggregator has no room for a batch: it is sent again after a pause, and those behind it after it.
+    /// The aggregator has no room for a batch.
     pub fn refused(&mut self, number: u64) {
-        let Some(sender) = &mut self.sender else { return };
-        if let Some(position) = sender.in_flight.refuse(number) {
-            sender.reader = self.shard.outbox().read(position);
-            sender.paused = true;
+        if let Some(stream) = &mut self.sender.stream {
+            stream.feedback.refuse(number);
         }
     }
 
-    /// The next message for the aggregator.
+    /// The next messages for the aggregator, with at most so many batches.
     ///
     /// # Errors
     /// See [`End`].
-    pub fn next_delivery(&mut self) -> Result<Option<wire::DeliverRequest>, End> {
-        let Some(sender) = &mut self.sender else { return Ok(None) };
-        if let Some(unreported) = sender.unreported.take() {
-            return Ok(Some(request(wire::deliver_request::Kind::Progress(unreported))));
-        }
-        let outbox = self.shard.outbox();
-        let progress = self.shard.progress();
-        let readable = outbox.durable();
-        sender.reader.extend();
-        let mut record = Vec::new();
-        let paused = std::mem::take(&mut sender.paused);
-        if !paused {
-            sender.in_flight.resume();
-        }
-        while !paused && sender.in_flight.len() < IN_FLIGHT_MAX {
-            match sender.reader.next(&mut record).map_err(|_| End::Failed)? {
-                ReadEvent::Record(position) => {
-                    let (number, bytes) =
-                        batch_encoder::split_record(&record).ok_or_else(|| unreadable(position))?;
-                    if sender.in_flight.is_known(number) {
-                        outbox.release(position);
-                        continue;
-                    }
-                    let mut batch = wire::Batch::decode(bytes).map_err(|_| unreadable(position))?;
-                    sender.in_flight.stamp(&mut batch, number);
-                    sender.in_flight.record_sent(number, position);
-                    self.sent = self.sent.max(number);
-                    return Ok(Some(request(wire::deliver_request::Kind::Batch(
-                        sender.dictionary.encode(batch),
-                    ))));
-                }
-                ReadEvent::Damage(damage) => return Err(End::Defect(format!("outbox: {damage}"))),
-                ReadEvent::End => break,
-            }
-        }
-        if !sender.in_flight.is_empty() {
-            return Ok(None);
-        }
-        outbox.release(readable);
-        let Some(progress) =
-            progress.filter(|now| now.watermark != sender.reported && readable >= now.outbox_end)
-        else {
-            return Ok(None);
-        };
-        sender.reported = progress.watermark;
-        let message = progress.watermark.map(|watermark| {
-            let number = sender.in_flight.wire_number(progress.number);
-            let history = sender.in_flight.history_for(&progress);
-            let progress = wire::Progress { shard: 0, watermark_ms: watermark.as_millis(), number, history };
-            request(wire::deliver_request::Kind::Progress(progress))
-        });
-        Ok(message)
+    pub fn next_deliveries(&mut self, batches_max: usize) -> Result<Vec<wire::DeliverRequest>, End> {
+        self.sender.run(&self.shard, self.clock.mono(), batches_max)
     }
 
     /// The state of open windows, once it is durable.
     pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
-        let Some(sender) = &mut self.sender else { return Vec::new() };
+        let OutboxSender { core, stream: Some(_) } = &mut self.sender else { return Vec::new() };
         let (end, batches) = self.live.take().unwrap_or_else(|| {
             let (end, batches, _) = self.shard.live();
             (end, batches)
@@ -166,13 +195,17 @@ impl Gateway {
             self.live = Some((end, batches));
             return Vec::new();
         }
-        let message = |batch| request(wire::deliver_request::Kind::Batch(sender.dictionary.encode(batch)));
-        batches.into_iter().map(message).collect()
+        core.live(batches);
+        let mut requests = Vec::new();
+        while let Effect::Send(request) = core.next_effect() {
+            requests.push(*request);
+        }
+        requests
     }
 }
 
-/// As a gateway's start: where the batches of this run begin, the end of what was open, and where that ends. `None` while the
-/// disk refuses.
+/// Begins a run as a gateway's start does: records where its batches begin, closes the windows that were open before
+/// it, and records where that ends. `None` while the disk refuses.
 pub(super) fn begin_run(
     disk: &Arc<SimDisk>,
     identity: (u64, i64),
@@ -192,12 +225,4 @@ pub(super) fn begin_run(
     };
     lineage.seal(&[sealed]).ok()?;
     Some(lineage)
-}
-
-fn unreadable(position: Position) -> End {
-    End::Defect(format!("the outbox's record at {position} is no batch"))
-}
-
-fn request(kind: wire::deliver_request::Kind) -> wire::DeliverRequest {
-    wire::DeliverRequest { kind: Some(kind) }
 }

@@ -1,4 +1,4 @@
-//! A gateway's place, and what may happen to its disk as a whole.
+//! A gateway's machine, and what may happen to its disk as a whole.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -14,9 +14,9 @@ use catchment_proto::{GatewayId, Name};
 use super::World;
 use crate::{device::ToGateway, gateway::Gateway, limits::limits, random::Random, truth::TruthSnapshot};
 
-/// One gateway's place: its disk and clock outlive its processes.
+/// One gateway's machine: its disk and clock outlive its processes.
 pub struct Site {
-    /// Its name, as the aggregator tells it.
+    /// Its name, as the aggregator prints it.
     pub name: String,
     pub(super) id: GatewayId,
     /// Its disk.
@@ -25,23 +25,23 @@ pub struct Site {
     pub clock: Arc<ManualClock>,
     /// The process, while it runs.
     pub process: Option<Gateway>,
-    /// Something was done to the disk that may keep a process from starting.
+    /// The disk was disturbed in a way that may keep a process from starting.
     pub disturbed: bool,
     /// The disk was put back to an earlier state.
     pub(super) went_back: bool,
-    /// A copy of the disk, and of what was acknowledged then.
+    /// A copy of the disk, with the readings acknowledged at that time.
     copy: Option<(SimCopy, TruthSnapshot)>,
     pub(super) next_session: u64,
-    /// Connections that their devices have lost, while the gateway still reads what was on its way.
+    /// Connections that their devices have lost, but from which the gateway still reads.
     pub(super) orphans: BTreeMap<u64, (usize, VecDeque<ToGateway>)>,
 }
 
-/// A device is forgotten after so many times this.
+/// Time passes in steps of this while devices expire.
 const STEP: Duration = Duration::from_secs(25);
 
 impl World {
-    /// A device is away for longer than gateways remember it, and with it all that have no connection. It begins a new
-    /// epoch, as it must: whether the last that it sent was taken, nobody knows any more.
+    /// A device, and every device without a connection, is away for longer than gateways remember it. It must begin a
+    /// new epoch, because nobody knows any more whether its last messages were taken.
     ///
     /// # Errors
     /// A defect.
@@ -75,14 +75,14 @@ impl World {
         self.sites.iter().filter_map(|site| site.process.as_ref()).map(Gateway::forgotten).sum()
     }
 
-    /// Somebody copies a gateway's disk, as it is at this moment.
+    /// Somebody copies a gateway's disk.
     pub fn copy_disk(&mut self, site: usize) {
         let site = &mut self.sites[site];
         site.copy = Some((site.disk.copy(), self.truth.snapshot(&site.name)));
     }
 
-    /// A gateway's disk becomes what it was when it was copied: what was acknowledged since may be lost, unless it was delivered.
-    /// Its devices start again, because what they send again would be taken again.
+    /// A gateway's disk is restored from the copy: readings acknowledged since then may be lost unless they were
+    /// delivered. Its devices restart, because readings that they send again would be taken again.
     pub fn put_disk_back(&mut self, site: usize) {
         if self.sites[site].copy.is_none() {
             return;

@@ -3,9 +3,11 @@
 
 mod fairness;
 mod folders;
+mod uplink;
 
 pub(super) use fairness::FAIRNESS;
 pub(super) use folders::FOLDERS;
+pub(super) use uplink::UPLINK;
 
 /// Tests of one package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,19 +137,6 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: false,
     },
     Safeguard {
-        name: "acknowledgement timeout",
-        without: "the gateway never leaves an aggregator that acknowledges nothing",
-        file: "gateway/src/uplink/mod.rs",
-        find: "shard = ack_deadlines.expired() =>",
-        replace: "shard = ack_deadlines.expired(), if config.ack_timeout.is_zero() =>",
-        check: Check {
-            package: "catchment-tests",
-            target: "--test=system",
-            filter: "defects::an_aggregator",
-        },
-        quick: false,
-    },
-    Safeguard {
         name: "batch applied half-way",
         without: "the aggregator flushes and acknowledges after a panic while it applies a batch",
         file: "aggregator/src/store/inner.rs",
@@ -253,15 +242,6 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         find: "(count < max).then_some(count + 1)",
         replace: "(count < u64::MAX).then_some(count + 1)",
         check: unit("catchment-gateway", "budget::"),
-        quick: false,
-    },
-    Safeguard {
-        name: "refused is not delivered",
-        without: "the gateway releases its outbox although a batch of it was refused",
-        file: "gateway/src/uplink/in_flight.rs",
-        find: "self.waiting.is_empty() && !self.refused",
-        replace: "self.waiting.is_empty()",
-        check: unit("catchment-gateway", "uplink::in_flight"),
         quick: false,
     },
     Safeguard {

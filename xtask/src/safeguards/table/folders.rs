@@ -24,7 +24,7 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
     Safeguard {
         name: "what another line holds alone",
         without: "results over a rolled-back folder claim to be complete",
-        file: "gateway/src/lineage/mod.rs",
+        file: "gateway/src/lineage/files.rs",
         find: "left_out_to: Some(left_out_to)",
         replace: "left_out_to: Some(left_out_to).filter(|to| *to < Timestamp::MIN)",
         check: SIMULATION,

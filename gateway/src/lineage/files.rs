@@ -1,17 +1,7 @@
-//! Where a data folder comes from: its runs and its epochs, and what it does when it is not what it was.
+//! The runs and epochs of a data folder, on disk.
 //!
-//! A folder can go back to an older state (a copy put back, files that lost their ends together) or be there twice. Then it makes
-//! batch numbers and names a second time that an aggregator has seen with other content. [`find_divergence()`] notices, and a new epoch
-//! ([`epochs`]) keeps both lines apart. Decision 0015 has the reasons.
-//!
-//! Two small files in the data folder, each written whole: `runs` at every start before anything is accepted, `epochs` at every
-//! new epoch before anything is sent or released under it.
-
-pub mod divergence;
-pub mod epochs;
-mod fork;
-pub mod runs;
-mod start;
+//! Two small files in the data folder, each written whole: `runs` at every start before anything is accepted,
+//! `epochs` at every new epoch before anything is sent or released under it.
 
 use std::{
     fmt, io,
@@ -24,19 +14,17 @@ use catchment_journal::{AtomicFileError, Disk, RealDisk, read_atomic, write_atom
 use catchment_partial::Timestamp;
 use catchment_proto::wire;
 
-pub(crate) use self::start::begin_run;
-pub use self::{
-    divergence::{Cause, DeliveredRun, Divergence, RunHistory, find_divergence},
-    epochs::{Epoch, Epochs, Numbering, ShardEpoch},
-    fork::{Fork, format_utc},
+use super::{
+    epochs::{Epoch, Epochs, Numbering},
+    fork::{DeliveryStatus, Fork, plan_fork},
     runs::{Run, Runs, ShardRun},
 };
 use crate::clock::nanos;
 
 /// The list of runs.
 pub(crate) const RUNS: &str = "runs";
-/// The list of epochs; not there while the folder has its first.
-const EPOCHS: &str = "epochs";
+/// The list of epochs; absent while the folder has its first.
+pub(super) const EPOCHS: &str = "epochs";
 
 /// The folder's history cannot be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +34,10 @@ pub enum LineageError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// The list of epochs is damaged: without it batches would go out under names that they do not have.
+    /// The list of epochs is damaged: without it batches would be sent under wrong names.
     #[error(
         "{}: damaged, or another folder's: restore it from a copy, or remove it: then a new epoch begins, and what waits in the outbox may count twice",
         .0.display()
@@ -57,23 +45,14 @@ pub enum LineageError {
     Epochs(PathBuf),
 }
 
-/// What was delivered of a folder, as an aggregator says it.
-#[derive(Clone, Copy, Debug)]
-pub struct DeliveryStatus<'a> {
-    /// The answer to the Start.
-    pub resume: &'a wire::Resume,
-    /// By shard: the highest own number that this process has sent.
-    pub sent: &'a [u64],
-}
-
-/// What is known of a data folder's past before its history is read.
+/// What is known of a data folder before its history is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FolderPast {
     /// It was made just now.
     New,
-    /// Its first start may have been cut off, or a version served it that kept no history.
+    /// Its first start may have been interrupted, or an earlier version without a history served it.
     Unknown,
-    /// A start of it was over, so it has a history.
+    /// A start was completed, so it has a history.
     Started,
 }
 
@@ -81,9 +60,9 @@ pub enum FolderPast {
 pub struct Lineage<D: Disk = RealDisk> {
     disk: Arc<D>,
     folder: PathBuf,
-    runs: Runs,
-    epochs: Epochs,
-    /// Files of the history that are gone or cannot be used.
+    pub(super) runs: Runs,
+    pub(super) epochs: Epochs,
+    /// Files of the history that are missing or unusable.
     lost: u64,
 }
 
@@ -121,12 +100,12 @@ impl<D: Disk> Lineage<D> {
         Ok(lineage)
     }
 
-    /// How many files of the history were gone or could not be used.
+    /// How many files of the history were missing or unusable.
     pub fn lost(&self) -> u64 {
         self.lost
     }
 
-    /// Writes the files again that are gone: their names.
+    /// Writes missing files again and returns their names.
     ///
     /// # Errors
     /// [`LineageError::Io`].
@@ -154,7 +133,7 @@ impl<D: Disk> Lineage<D> {
         write_atomic(&*self.disk, &path, bytes).map_err(|source| LineageError::Io { path, source })
     }
 
-    /// A run begins, and its shards make batches from these numbers on. Before any batch is made.
+    /// Begins a run whose shards make batches from these numbers on. Must be called before any batch is made.
     ///
     /// # Errors
     /// [`LineageError::Io`].
@@ -171,7 +150,8 @@ impl<D: Disk> Lineage<D> {
         self.write(RUNS, &self.runs.encode())
     }
 
-    /// Every window that was open before this run is closed, in batches before these numbers. Before anything is accepted.
+    /// Every window that was open before this run is closed, in batches before these numbers. Must be called before
+    /// any reading is accepted.
     ///
     /// # Errors
     /// [`LineageError::Io`].
@@ -193,25 +173,26 @@ impl<D: Disk> Lineage<D> {
         }
     }
 
-    /// How the batches of a shard stand in the present epoch.
+    /// How the batch numbers of a shard map into the present epoch.
     pub fn numbering(&self, shard: usize) -> Numbering {
         self.epochs.numbering(shard)
     }
 
-    /// What would keep the folder apart from the line that delivered, if that is another; `None`: it is what it was. `held`: by
-    /// shard, the lowest own number that is in the outbox; `None`: it is empty.
+    /// The epoch to begin if another line of the folder has delivered; `None`: the folder is what it was. `held`: by
+    /// shard, the lowest own number in the outbox; `None`: it is empty.
     pub fn detect_fork(&self, delivery_status: &DeliveryStatus<'_>, held: &[Option<u64>]) -> Option<Fork> {
         let fresh = (self.disk.random_u64() >> 1).max(1);
-        fork::plan_fork(&self.runs, &self.epochs, delivery_status, held, fresh)
+        plan_fork(&self.runs, &self.epochs, delivery_status, held, fresh)
     }
 
-    /// The longest that a window may end after its first reading was taken, in any run that is known.
+    /// See [`Runs::open_max`].
     pub fn open_max(&self) -> Duration {
         self.runs.open_max()
     }
 
-    /// Begins the epoch of a fork, durably; `now` by the gateway's clock. What is left out reaches as far as the bounds of any known
-    /// run allow; a larger `future_max` of the other line alone is not known here (docs/delivery.md).
+    /// Begins the epoch of a fork, durably; `now` is the gateway's wall clock. The batches left out reach as far as
+    /// the bounds of any known run allow; a larger `future_max` that only the other line had is not known here
+    /// (docs/delivery.md).
     ///
     /// # Errors
     /// [`LineageError::Io`]: the epoch may not be used.
@@ -226,7 +207,7 @@ impl<D: Disk> Lineage<D> {
     }
 }
 
-/// Whether a start would take the history of the folder whose identity has this epoch; changes nothing.
+/// Whether a start would accept the history of the folder whose identity has this epoch. Changes nothing.
 ///
 /// # Errors
 /// See [`LineageError`].
@@ -248,8 +229,8 @@ fn read_epochs<D: Disk>(disk: &D, folder: &Path, epoch: u64) -> Result<Option<Ep
     }
 }
 
-/// The list of runs of the folder whose identity has this epoch, and whether it could not be used: one that is damaged or
-/// another folder's is set aside, and what ran before is then unknown.
+/// The list of runs of the folder whose identity has this epoch, and whether it was unusable. A list that is damaged
+/// or another folder's is quarantined; earlier runs are then unknown.
 fn read_runs<D: Disk>(
     disk: &D,
     path: &Path,
@@ -286,6 +267,3 @@ fn read_runs<D: Disk>(
     );
     Ok((Runs::none(epoch, false), true))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,29 @@
+//! Delivers the outboxes to an aggregator: one stream, batches up, acknowledgements down.
+//!
+//! Every batch is sent in its shard's order, from the lowest that is not acknowledged, and released when the
+//! aggregator says that it is durable there. A stream that fails is opened again, at the next aggregator, after a
+//! pause. What was sent without an acknowledgement is sent again, which is harmless.
+//!
+//! ```text
+//! streams ─▶ stream ─▶ one sender a shard ─▶ sender_core ─▶ in_flight, refusal_backoff
+//!               │            ▲
+//!               └─▶ responses (feedback) ─▶ ack_deadlines
+//! ```
+//!
+//! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too.
+
+mod ack_deadlines;
+mod backoff;
+mod config;
+pub mod feedback;
+pub mod in_flight;
+pub mod outbox_chunk;
+mod refusal_backoff;
+mod responses;
+mod sender;
+pub mod sender_core;
+mod stream;
+mod stream_error;
+mod streams;
+
+pub(crate) use self::{config::UplinkConfig, streams::run};

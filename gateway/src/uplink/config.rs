@@ -1,0 +1,45 @@
+//! What an uplink needs.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use catchment_certs::ClientTls;
+
+use crate::{
+    budget::Budget,
+    clock::Clock,
+    lineage::{Lineage, Numbering},
+};
+
+/// What an uplink needs.
+#[derive(Clone, Debug)]
+pub(crate) struct UplinkConfig {
+    /// https://HOST:PORT, tried in turn.
+    pub(crate) aggregators: Vec<String>,
+    /// The gateway's identity as a client.
+    pub(crate) tls: ClientTls,
+    /// Runs and epochs of the data folder.
+    pub(crate) lineage: Arc<Mutex<Lineage>>,
+    /// Says when a new epoch begins.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Batches of a shard that may wait for their acknowledgement.
+    pub(crate) in_flight: usize,
+    /// How long they may wait without a word on them.
+    pub(crate) ack_timeout: Duration,
+    /// How many series the folder may hold; the aggregator reports it.
+    pub(crate) budget: Arc<Budget>,
+}
+
+impl UplinkConfig {
+    pub(super) fn lineage(&self) -> MutexGuard<'_, Lineage> {
+        self.lineage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How the batches of each shard are numbered in the present epoch.
+    pub(super) fn numbering(&self, shards: usize) -> Vec<Numbering> {
+        let lineage = self.lineage();
+        (0..shards).map(|shard| lineage.numbering(shard)).collect()
+    }
+}
