@@ -4,7 +4,7 @@
 
 use std::num::NonZeroU16;
 
-use super::QoS;
+use rmqtt_codec::types::QoS;
 
 /// First half-byte of a PUBLISH.
 const PUBLISH: u8 = 3;

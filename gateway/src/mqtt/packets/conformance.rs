@@ -5,7 +5,7 @@
 
 use rmqtt_codec::v5::DisconnectReasonCode as Code;
 
-use super::Violation;
+use super::violation::Violation;
 
 /// [MQTT-1.5.5-1]; 3.1.1 does not forbid it.
 pub(super) const OVERLONG: &str = "a number in more bytes than it needs";

@@ -2,7 +2,10 @@
 
 use rmqtt_codec::{types::MQTT_LEVEL_311, v3, v5};
 
-use super::{Connect, Packet, Violation};
+use super::{
+    packet::{Connect, Packet},
+    violation::Violation,
+};
 
 /// Flags of a CONNECT: byte of its variable header, and the one that is set for a clean start.
 const FLAGS_AT: usize = 7;
