@@ -36,7 +36,7 @@ use serde_json::value::RawValue;
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
 use super::{DecodeLimits, Decoded, lines, sink::Sink};
-use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
+use crate::intake::{Intake, NameKind, Reason, SeriesTable, TimeRules, shapes::Kind};
 
 /// Decodes one line (or payload) into the intake.
 ///

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
 use super::{DecodeLimits, Decoded, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
+use crate::intake::{Intake, NameKind, Reason, SeriesTable, TimeRules, shapes::Kind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

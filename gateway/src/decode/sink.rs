@@ -13,8 +13,7 @@ use hashbrown::HashSet;
 
 use super::{DecodeLimits, Decoded, EPOCH_BYTES_MAX, excerpt};
 use crate::intake::{
-    Intake, Reading, Reason, Refusal, SeriesTable, TimeRules,
-    name_collisions::NameKind,
+    Intake, NameKind, Reading, Reason, Refusal, SeriesTable, TimeRules,
     shapes::{Cursor, Kind},
 };
 

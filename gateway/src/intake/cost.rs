@@ -2,7 +2,7 @@
 
 use catchment_partial::{Timestamp, Width};
 
-use super::Reading;
+use super::reading::Reading;
 
 /// How many windows readings fall into, about: a window costs many times what a further reading of it does.
 #[derive(Clone, Copy, Debug, Default)]

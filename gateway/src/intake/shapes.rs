@@ -11,7 +11,7 @@ use std::hash::BuildHasher;
 use catchment_proto::Labels;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::Reading;
+use super::reading::Reading;
 
 /// Longest text in front of the names that is kept.
 const RAW_BYTES_MAX: usize = 1024;
