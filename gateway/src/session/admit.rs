@@ -6,7 +6,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{CloseReason, Session, protocol::DecodeStop};
+use super::{close_reason::CloseReason, connection::Session, protocol::DecodeStop};
 use crate::{
     device::{Admission, SessionIdentity},
     intake::Intake,

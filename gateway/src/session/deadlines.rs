@@ -4,7 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::CloseReason;
+use super::close_reason::CloseReason;
 use crate::config::Deadlines;
 
 /// A timer for a deadline that is usually extended before it expires.

@@ -8,12 +8,14 @@ use tokio::{
 };
 
 use super::{
-    CloseReason, Context, DISCONNECT_TIMEOUT, DRAIN_TIMEOUT, cancel_reason, drain_until_closed,
+    close_reason::CloseReason,
+    context::Context,
+    drain::{DISCONNECT_TIMEOUT, DRAIN_TIMEOUT, drain_until_closed},
     encode::Encoder,
+    handle::SessionHandle,
     protocol::Protocol,
     protocol_detection::{Detection, Foreign, ProtocolDetector},
     stream::{Duplex, Inbox},
-    table::SessionHandle,
     unfinished::UnfinishedGuard,
 };
 use crate::intake::Reason;
@@ -35,7 +37,7 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
         let read = tokio::select! {
             biased;
             () = handle.end.cancelled() => {
-                let why = handle.why().unwrap_or(cancel_reason(context));
+                let why = handle.why().unwrap_or(context.cancel_reason());
                 send_close_reason(stream, why).await;
                 return Err(why);
             }

@@ -10,7 +10,8 @@ use tokio::{
 };
 
 use super::{
-    CloseReason, Session, cancel_reason,
+    close_reason::CloseReason,
+    connection::Session,
     deadlines::{DeadlineTimer, DecodedSlice, ReadDeadlines},
     protocol::{Closing, DecodeStop},
     stream::Inbox,
@@ -62,7 +63,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let due = self.due(&times);
             tokio::select! {
                 biased;
-                () = &mut cancelled => return cancel_reason(&self.context),
+                () = &mut cancelled => return self.context.cancel_reason(),
                 // Before the deadline: what has come while this session waited was in time.
                 read = self.stream.fill(&mut inbox) => closing = match read {
                     Ok(1..) => None,
@@ -184,7 +185,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         self.context.metrics.waits.inc();
         tokio::select! {
             () = sleep(pause) => Ok(()),
-            () = self.handle.end.cancelled() => Err(cancel_reason(&self.context)),
+            () = self.handle.end.cancelled() => Err(self.context.cancel_reason()),
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use super::{CloseReason, Session, cancel_reason};
+use super::{close_reason::CloseReason, connection::Session};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Waits until one more answer has room; `false`: the device does not read.
@@ -30,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (mut before, mut due) = (self.stream.progress().0, Instant::now() + deadlines);
         while !self.responses.has_room() {
             tokio::select! {
-                () = self.handle.end.cancelled() => return Err(cancel_reason(&self.context)),
+                () = self.handle.end.cancelled() => return Err(self.context.cancel_reason()),
                 () = self.responses.drained.notified() => {}
                 () = sleep_until(due) => {
                     let (now, waiting) = self.stream.progress();

@@ -10,7 +10,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::{CloseReason, table::SessionHandle};
+use super::{close_reason::CloseReason, handle::SessionHandle};
 
 /// The unfinished messages of a worker's sessions.
 #[derive(Debug)]

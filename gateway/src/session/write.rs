@@ -4,7 +4,7 @@ use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{CloseReason, Session, responses::Response};
+use super::{close_reason::CloseReason, connection::Session, responses::Response};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The writing half.

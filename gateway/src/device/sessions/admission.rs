@@ -13,8 +13,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DeviceSessions, SessionEntry, SessionSeries};
-use crate::device::SessionId;
+use super::registry::{DeviceSessions, SessionEntry, SessionId};
 
 /// Who speaks on a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +49,7 @@ impl DeviceSessions {
             oldest.end.cancel();
         }
         self.sessions.reserve_exact(1);
-        self.sessions.push(SessionEntry {
-            id: session,
-            end,
-            epoch: None,
-            taken_over_at: None,
-            client: None,
-            admitted: false,
-            series: SessionSeries::default(),
-        });
+        self.sessions.push(SessionEntry::new(session, end));
     }
 
     /// A session says its first thing. `silence`: how long another one has been silent, `None` for one that counts as
