@@ -6,7 +6,6 @@ use std::{
 };
 
 use catchment_certs::Accepted;
-use catchment_journal::Position;
 use prometheus_client::metrics::gauge::Gauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -21,6 +20,7 @@ use super::{
     encode::Encoder,
     handle::SessionHandle,
     protocol::{Decoder, Protocol},
+    read_core::ReadCore,
     responses::ResponseQueue,
     stream::{Duplex, Inbox},
 };
@@ -58,13 +58,15 @@ where
         }
     };
     let _open = OpenConnection::of(&context, kind);
+    let decoder = Decoder::new(kind, context.limits, context.series_max, &context.protocols);
+    let responses = Rc::<ResponseQueue>::default();
     let session = Session {
         id,
         stream,
         device_sessions,
-        decoder: RefCell::new(Decoder::new(kind, context.limits, context.series_max, &context.protocols)),
+        core: RefCell::new(ReadCore::new(kind, decoder, Rc::clone(&responses))),
         encoder: Encoder::new(kind),
-        responses: Rc::default(),
+        responses,
         stalled_at: Cell::default(),
         handle,
         context,
@@ -96,7 +98,7 @@ pub(super) struct Session<S> {
     pub(super) id: SessionId,
     pub(super) stream: Duplex<S>,
     pub(super) device_sessions: Rc<RefCell<DeviceSessions>>,
-    pub(super) decoder: RefCell<Decoder>,
+    pub(super) core: RefCell<ReadCore>,
     pub(super) encoder: Encoder,
     pub(super) responses: Rc<ResponseQueue>,
     /// What the device had taken when it had not read for too long.
@@ -110,14 +112,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     async fn serve(&self, inbox: Inbox) -> CloseReason {
         let mut writing = std::pin::pin!(self.write());
         let why = tokio::select! {
-            // The reading half first: what it answers is looked for by the other one in the same turn.
+            // The reading half first: the writing half looks for its responses in the same turn.
             biased;
             why = self.read(inbox) => why,
             why = &mut writing => return why,
         };
-        // A token that was cancelled does not say by whom.
+        // A cancelled token does not say why.
         let why = if why == CloseReason::Replaced { self.handle.why().unwrap_or(why) } else { why };
-        self.push_close_reason(why);
+        self.core.borrow_mut().end(why);
         self.responses.end();
         // The last acknowledgement is waited for; a device that does not read is not.
         if Box::pin(timeout(DISCONNECT_TIMEOUT, writing)).await.is_err() {
@@ -136,30 +138,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     /// Waits for the program of a displaced session to close: first after the error, then after the end of the stream.
-    /// Whether it lives matters, which a slow network tells late.
+    /// Whether it lives matters, and on a slow network that shows late.
     async fn drain_displaced(&self) -> bool {
         match drain_until_closed(&self.stream, DRAIN_TIMEOUT).await {
             DrainOutcome::Lives => true,
-            // A reset would be the word of a system, not of a program.
+            // A reset comes from an operating system, not from a program.
             DrainOutcome::Broken => false,
             DrainOutcome::Silent => {
                 timeout(DRAIN_TIMEOUT, self.stream.shutdown()).await.is_ok_and(|ended| ended.is_ok())
                     && drain_until_closed(&self.stream, DISCONNECT_TIMEOUT).await == DrainOutcome::Lives
             }
-        }
-    }
-
-    /// Puts the reason in line behind the other responses, where the protocol has words for it.
-    fn push_close_reason(&self, why: CloseReason) {
-        let mut bytes = Vec::new();
-        if let Some((reason, what)) = why.to_client() {
-            bytes = self.decoder.borrow_mut().close_packet(reason, what);
-        }
-        if let Some(what) = why.to_device() {
-            self.encoder.close_reason(why.reason(), what, &mut bytes);
-        }
-        if !bytes.is_empty() {
-            self.responses.push(Position::ZERO, bytes);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A session before its protocol is known: it waits for the first bytes, and answers those that are of none.
+//! A session before its protocol is known: it waits for the first bytes, and answers bytes of no known protocol.
 
 use std::rc::Rc;
 
@@ -20,8 +20,8 @@ use super::{
 };
 use crate::intake::Reason;
 
-/// The first bytes tell the protocol when the handshake did not. They stay in the inbox, without what stands in front of
-/// the protocol's own.
+/// Detects the protocol by the first bytes when the handshake did not decide it. The bytes stay in the inbox, without
+/// the padding in front.
 pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &Duplex<S>,
     inbox: &mut Inbox,
@@ -31,7 +31,7 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     let mut detector = ProtocolDetector::default();
     let mut held = UnfinishedGuard::new(&context.session_table.unfinished);
     let deadlines = &context.session_table.deadlines;
-    // White space begins nothing: however it trickles, it puts no deadline off.
+    // White space begins no message: however slowly it comes, it extends no deadline.
     let (mut due, mut begun) = (Instant::now() + deadlines.first_byte, false);
     loop {
         let read = tokio::select! {
@@ -75,8 +75,8 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Ends the connection in order. Which protocol the device speaks is not known: the reason is sent as a line of JSON, which
-/// people can read too.
+/// Ends the connection in order. Which protocol the device speaks is not known: the reason is sent as a line of JSON,
+/// which people can read too.
 async fn send_close_reason<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, why: CloseReason) {
     let mut bytes = Vec::new();
     if let Some(what) = why.to_device() {

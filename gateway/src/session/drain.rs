@@ -1,4 +1,5 @@
-//! The end of a connection that is closed from here: the device reads the last words, and shows whether its program lives.
+//! The end of a connection that is closed from here: the device reads the last words, and shows whether its program
+//! lives.
 
 use std::{cell::Cell, io, time::Duration};
 
@@ -25,8 +26,8 @@ pub(super) enum DrainOutcome {
     Broken,
 }
 
-/// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and the
-/// device could lose what was last said to it.
+/// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and
+/// the device could lose what was last said to it.
 pub(super) async fn drain_until_closed<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &Duplex<S>,
     longest: Duration,

@@ -16,8 +16,6 @@ pub struct SessionHandle {
     last_message: Cell<Instant>,
     why: Cell<Option<CloseReason>>,
     delivered: Cell<bool>,
-    /// It counts among the connections of its device, or was refused: a message has come.
-    pub(super) admitted: Cell<bool>,
     /// The device closed its side after the error that ends the session: its program lives.
     alive_after_close: Cell<bool>,
     /// The device has said that it will be heard within this.
@@ -34,8 +32,8 @@ impl SessionHandle {
         }
         let last_message = Cell::new(Instant::now());
         let (why, silence_max) = (Cell::default(), Cell::default());
-        let (delivered, admitted, alive_after_close) = (Cell::default(), Cell::default(), Cell::default());
-        Rc::new(Self { end, last_message, why, delivered, admitted, alive_after_close, silence_max, slot })
+        let (delivered, alive_after_close) = (Cell::default(), Cell::default());
+        Rc::new(Self { end, last_message, why, delivered, alive_after_close, silence_max, slot })
     }
 
     /// The session must end, for this reason unless there was one before.
@@ -46,13 +44,13 @@ impl SessionHandle {
         self.end.cancel();
     }
 
-    /// Why the session must end, if this was the reason.
+    /// Why the session must end, if it was ended from outside.
     pub(super) fn why(&self) -> Option<CloseReason> {
         let evicted = || self.slot.as_ref().is_some_and(ConnectionSlot::is_evicted);
         self.why.get().or_else(|| evicted().then_some(CloseReason::GaveWay))
     }
 
-    /// The device's last message ended then.
+    /// Notes when the device's last message ended.
     pub(super) fn record_message(&self, now: Instant) {
         self.last_message.set(now);
     }
@@ -67,7 +65,7 @@ impl SessionHandle {
         self.alive_after_close.set(true);
     }
 
-    /// How long a session was silent that has ended and whose program lives all the same.
+    /// How long the session had been silent when it ended, if its program turned out to live.
     pub fn silence_if_alive(&self) -> Option<Duration> {
         self.alive_after_close.get().then(|| self.last_message.get().elapsed())
     }
@@ -82,7 +80,7 @@ impl SessionHandle {
         self.silence_max.get()
     }
 
-    /// The device has delivered something: it gives its slot to nobody.
+    /// The device has delivered something: its slot is not given away.
     pub(super) fn mark_delivered(&self) {
         if !self.delivered.replace(true)
             && let Some(slot) = &self.slot

@@ -1,7 +1,7 @@
 //! The sessions of a worker: which of them are alive, and which have been idle for too long.
 //!
-//! The worker checks its sessions for idle ones in turn, a few at a time: a timer for each would cost an idle session more
-//! memory than everything else that is kept here.
+//! The worker checks its sessions for idle ones in turn, a few at a time: a timer for each would cost an idle session
+//! more memory than everything else that is kept here.
 
 use std::{
     cell::{Cell, RefCell},
