@@ -3,8 +3,8 @@
 //! Series travel as small indexes that hold within a session ([`SeriesTable`]), so a name is checked and copied
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 //!
-//! - `batch`: the messages that are handed on together; `reading`, `message`, `refusal`: what they consist of; `cost`: how
-//!   much work they are;
+//! - `batch`: the messages that are handed on together; `reading`, `message`, `refusal`: what they consist of; `cost`:
+//!   how much work they are;
 //! - `series_table`: a session's series by name; `shapes`: how its messages look;
 //! - `metric_spellings`, `name_collisions`: names that are written differently and mapped to one;
 //! - `time_rules`: which event times are taken.

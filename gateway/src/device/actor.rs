@@ -1,8 +1,8 @@
-//! The actor of a device: it runs the device's sessions, and reports how they ended. It begins with the first connection
-//! of its device, and ends some time after the last.
+//! The actor of a device: it runs the device's sessions, and reports how they ended. It begins with the first
+//! connection of its device, and ends some time after the last.
 //!
-//! What is kept of a device is in the shard. An actor remembers which of the device's names are spelled in two ways and how
-//! long its programs are silent, and learns both again.
+//! What is kept of a device is in the shard. An actor remembers which of the device's names are spelled in two ways and
+//! how long its programs are silent, and learns both again.
 
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
@@ -27,8 +27,8 @@ pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// The actors of a worker's devices.
 pub type Actors = ActorRegistry<DeviceActor>;
 
-/// A connection of the device, with its handshake made: a session begins. Its first message makes it one of the device's
-/// connections, or it is refused.
+/// A connection of the device, with its handshake made: a session begins. Its first message makes it one of the
+/// device's connections, or it is refused.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Connect {
@@ -91,8 +91,8 @@ impl DeviceActor {
         Self { name, device_sessions: Rc::new(RefCell::new(device_sessions)), context, actors, ending: None }
     }
 
-    /// Ends the actor in a while if it has no session then. A connection that is already on its way to it comes first: an
-    /// actor empties its mailbox before it looks at its timers.
+    /// Ends the actor in a while if it has no session then. A connection that is already on its way to it comes first:
+    /// an actor empties its mailbox before it looks at its timers.
     fn end_when_idle(&mut self, actor: &mut Context<Self>) {
         if let Some(before) = self.ending.take() {
             actor.cancel_future(before);

@@ -1,5 +1,5 @@
-//! What a device's sessions decide together, apart from the actor's mailbox: which messages are new, which series they mean,
-//! which session stays.
+//! What a device's sessions decide together, apart from the actor's mailbox: which messages are new, which series they
+//! mean, which session stays.
 //!
 //! Pure but for the shard, which is an argument: the simulation drives the same code.
 //!

@@ -71,8 +71,8 @@ impl Intake {
         });
     }
 
-    /// Puts into the replies what the device's sessions refused of their messages, before they are written. `refusals` are in
-    /// the order of the messages.
+    /// Puts into the replies what the device's sessions refused of their messages, before they are written. `refusals`
+    /// are in the order of the messages.
     pub fn amend_replies(&mut self, refusals: &[Refusal]) {
         if refusals.is_empty() {
             return;
@@ -93,8 +93,8 @@ impl Intake {
         }
     }
 
-    /// Whether it is to be handed on before more is decoded: what a worker does at once is bounded, whatever it is. Looked at
-    /// after each message.
+    /// Whether it must be handed on before more is decoded, so that a worker's turn is bounded. Checked after each
+    /// message.
     pub fn is_large(&mut self) -> bool {
         let windows = self.cost.as_mut().map_or(0, |cost| cost.windows_opened(&self.readings));
         let windows = windows.min(self.readings.len());

@@ -1,9 +1,9 @@
-//! Two names of a device that are mapped to one (`a.b`, `a-b` and `a_b`) are summed into one series, and that is reported.
-//! Within a connection of JSON the second one is refused ([`super::SeriesTable::check_spelling`]); this finds the others: of
-//! line protocol, of labels, and of two connections of a device.
+//! Two names of a device that are mapped to one (`a.b`, `a-b` and `a_b`) are summed into one series, and that is
+//! reported. Within a connection of JSON the second one is refused ([`super::SeriesTable::check_spelling`]); this finds
+//! the others: of line protocol, of labels, and of two connections of a device.
 //!
-//! Bounded: a session remembers a number of names as hashes and then starts anew; a device remembers a number of names and
-//! compares no others.
+//! Bounded: a session remembers a number of names as hashes and then starts anew; a device remembers a number of names
+//! and compares no others.
 
 use std::{
     hash::{BuildHasher as _, Hash},

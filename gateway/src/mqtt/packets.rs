@@ -6,7 +6,8 @@
 //!
 //! - `packet`, `reply`, `violation`: what is read, what is answered, and why a connection ends;
 //! - `codec`: reads and writes the packets of one connection; `length`: where a packet ends;
-//! - `borrowed_publish`: ordinary messages, read in place; `read`, `write`: all other packets, from and to the library's;
+//! - `borrowed_publish`: ordinary messages, read in place; `read`, `write`: all other packets, from and to the
+//!   library's;
 //! - `conformance`: what the standards forbid and the library lets pass;
 //! - `disconnect`, `fitting`: the last packet of a connection, and packets that fit what the client takes.
 

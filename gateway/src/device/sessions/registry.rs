@@ -33,14 +33,14 @@ pub(super) struct SessionEntry {
 /// A device and its sessions.
 pub struct DeviceSessions {
     pub(super) name: Name,
-    /// Its index in the shard, held while the device has sessions: they remember indexes of its series, which stay valid
-    /// as long.
+    /// Its index in the shard, held while the device has sessions: they remember indexes of its series, which stay
+    /// valid as long.
     index: Option<(u32, Hold)>,
     pub(super) sessions: Vec<SessionEntry>,
     pub(super) sessions_max: usize,
     pub(super) series_max: usize,
     pub(super) name_collisions: NameCollisions,
-    /// A session that was silent for less counts as alive: one that was displaced after half of it has proven to be.
+    /// A session that was silent for less counts as alive: one that was displaced after half of it turned out to be.
     pub(super) silent_for: Duration,
     pub(super) metrics: Arc<Metrics>,
 }

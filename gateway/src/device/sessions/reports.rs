@@ -13,8 +13,8 @@ impl DeviceSessions {
         }
     }
 
-    /// Compares names that a session uses for the first time with those of the device, and reports two that are mapped to
-    /// one, whichever of its sessions use them.
+    /// Compares names that a session uses for the first time with those of the device, and reports two that are mapped
+    /// to one, whichever of its sessions use them.
     pub(super) fn note_name_collisions(&mut self, spelling: &[NameSpelling]) {
         for spelling in spelling {
             let Some(first) = self.name_collisions.note(spelling) else { continue };
@@ -28,8 +28,8 @@ impl DeviceSessions {
         }
     }
 
-    /// Reports that two programs of the device number their messages in one epoch: of two messages with one number only one
-    /// is taken.
+    /// Reports that two programs of the device number their messages in one epoch: of two messages with one number only
+    /// one is taken.
     pub(super) fn warn_shared_epoch(&self, epoch: &str) {
         self.metrics.epochs_shared.inc();
         tracing::warn!(

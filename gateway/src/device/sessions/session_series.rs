@@ -13,15 +13,15 @@ use crate::{
 /// Series indexes of a session that are kept in any case: trimming costs something.
 const SESSION_SERIES_MAX: usize = 1024;
 
-/// What a session's series indexes mean, which grow by one with each series that is new to the session.
+/// The device's indexes by those of the session, which grow by one with each series that is new to the session.
 #[derive(Debug, Default)]
 pub(super) struct SessionSeries {
     /// Index of the first that is kept.
     first: u32,
     /// The device's index of each, or `None` for a series that is refused.
     series: Vec<Option<u32>>,
-    /// Those that the gateway's budget refuses, by index: they are looked up again when they are used, because it may have
-    /// been raised.
+    /// Series that the gateway's budget refuses, by index: they are looked up again when they are used, because the
+    /// budget may have been raised.
     refused: BTreeMap<u32, RefusedSeries>,
 }
 
@@ -117,7 +117,7 @@ pub(super) fn too_many_series(
 ) -> Refusal {
     let bound = match full {
         SeriesFull::Device => format!("a device may have {series_max} series, the gateway's series_max"),
-        // Whether a bound is reached, only the aggregator knows: what is free is granted bit by bit.
+        // Only the aggregator knows which bound is reached: it grants what is free bit by bit.
         SeriesFull::Gateway(max) => format!(
             "this gateway may have {max} series, as its aggregator says, until those are delivered: send again later; if that \
              lasts, raise the aggregator's series_per_gateway_max, series_per_site_max or store_series_max, or forget series"

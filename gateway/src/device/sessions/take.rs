@@ -12,7 +12,7 @@ use crate::{
     shard::{Backpressure, Shard},
 };
 
-/// What became of the messages.
+/// The outcome of handing messages on.
 #[derive(Debug)]
 pub enum IntakeOutcome {
     /// All were taken, but for what was refused.
@@ -23,7 +23,7 @@ pub enum IntakeOutcome {
         durable_at: Position,
         /// What was refused here, in addition to what decoding refused.
         refusals: Vec<Refusal>,
-        /// The device is to be slowed: journal or outbox come near their bound.
+        /// The device must be slowed: journal or outbox come near their bound.
         slow: bool,
     },
     /// Nothing was taken and nothing may be acknowledged: the session was ended by a newer one.

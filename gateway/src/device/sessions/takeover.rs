@@ -14,8 +14,8 @@ use crate::{
     shard::{Backpressure, Shard},
 };
 
-/// Messages that a session sends this long after another one said hello in its epoch were not in flight then: two programs
-/// share the epoch.
+/// Messages that a session sends this long after another one said hello in its epoch were not in flight then: two
+/// programs share the epoch.
 pub(super) const TAKEOVER_GRACE: Duration = Duration::from_secs(5);
 
 /// Answer to a hello.

@@ -1,4 +1,4 @@
-//! The last packet of a connection that ends from here, in the words and within the bounds of its client.
+//! The last packet of a connection that the gateway ends, in the codes and within the bounds of its client.
 
 use bytes::BytesMut;
 use rmqtt_codec::{v3, v5, v5::DisconnectReasonCode};

@@ -4,8 +4,8 @@ use bytes::BytesMut;
 use rmqtt_codec::{error::EncodeError, v5};
 use tokio_util::codec::Encoder as _;
 
-/// Writes a packet with its reasons in words, which are there for people, or without them where it is longer than the client
-/// takes. `client_max`: the longest packet, all of it; 0 for any.
+/// Writes a packet with its reasons in words, which are there for people, or without them where it is longer than the
+/// client takes. `client_max`: the longest packet, all of it; 0 for any.
 ///
 /// # Errors
 /// It does not fit without them either: nothing is written.

@@ -7,8 +7,8 @@ use super::{conformance::OVERLONG, violation::Violation};
 /// Longest fixed header: type and four bytes of length.
 const HEADER_MAX: usize = 5;
 
-/// The lengths of the fixed header and of all of the packet at the front of a buffer; `None` when more bytes are needed
-/// to tell, an error when it is longer than `bytes_max` and its header.
+/// The lengths of the fixed header and of the whole packet at the front of a buffer; `None` while the length is
+/// incomplete, an error if the packet is longer than `bytes_max` and its header.
 pub(super) fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, usize)>, Violation> {
     let (mut length, mut shift) = (0_usize, 0);
     for (at, byte) in buffer.iter().enumerate().skip(1).take(HEADER_MAX - 1) {
@@ -28,7 +28,7 @@ pub(super) fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, us
     Ok(None)
 }
 
-/// Of version 5, the length of a packet takes no more bytes than it needs.
+/// In version 5, the length of a packet is encoded in as few bytes as possible.
 pub(super) fn check_length(packet: &[u8], header: usize) -> Result<(), Violation> {
     match packet.get(2..header).and_then(<[u8]>::last) {
         Some(0) => {
