@@ -73,7 +73,8 @@ impl Device {
         let room = Labels::new([("room", "3")]).expect("one label");
         let series = [(metric(0), Labels::none()), (metric(1), Labels::none()), (metric(0), room)];
         let count = 1 + random.index(series.len());
-        let protocol = if random.chance(500) { Protocol::Frames } else { Protocol::Json };
+        // A numbered line of JSON has one reading: fewer of those.
+        let protocol = if random.chance(700) { Protocol::Frames } else { Protocol::Json };
         Self {
             name,
             gateway,

@@ -151,7 +151,9 @@ impl World {
     /// # Errors
     /// A defect.
     pub fn read(&mut self, device: usize) -> Result<(), String> {
-        let most = 1 + if self.random.chance(200) { self.random.index(20) } else { self.random.index(600) };
+        // Mostly whole messages, sometimes a few bytes of one.
+        let most = if self.random.chance(100) { 20 } else { 1_500 };
+        let most = 1 + self.random.index(most);
         let known = &mut self.devices[device];
         let site = &mut self.sites[known.gateway];
         let Some(gateway) = &mut site.process else { return Ok(()) };
