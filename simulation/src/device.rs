@@ -1,10 +1,12 @@
 //! Devices: they take readings, may number their messages, and resend until acknowledged.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::collections::VecDeque;
 
+use catchment_gateway::session::protocol::Protocol;
 use catchment_proto::{Labels, MetricName, Name, SeriesKey};
 
 use crate::{
+    messages,
     random::Random,
     truth::{Reading, Truth},
 };
@@ -21,15 +23,6 @@ pub struct Message {
     pub readings: Vec<Reading>,
 }
 
-/// From a device to its gateway.
-#[derive(Clone, Debug)]
-pub enum ToGateway {
-    /// From here on, messages are numbered within this epoch.
-    Hello(Arc<str>),
-    /// A message.
-    Message(Message),
-}
-
 /// From a gateway to a device.
 #[derive(Clone, Copy, Debug)]
 pub enum ToDevice {
@@ -44,8 +37,8 @@ pub enum ToDevice {
 pub struct Wire {
     /// Its number at the gateway.
     pub session: u64,
-    /// In flight to the gateway.
-    pub up: VecDeque<ToGateway>,
+    /// Bytes in flight to the gateway.
+    pub up: Vec<u8>,
     /// In flight to the device.
     pub down: VecDeque<ToDevice>,
     welcomed: bool,
@@ -60,6 +53,8 @@ pub struct Device {
     pub name: Name,
     /// Number of its gateway.
     pub gateway: usize,
+    /// What it speaks.
+    pub protocol: Protocol,
     /// Its series.
     pub series: Vec<(MetricName, Labels)>,
     /// Its connection, while it has one.
@@ -78,9 +73,12 @@ impl Device {
         let room = Labels::new([("room", "3")]).expect("one label");
         let series = [(metric(0), Labels::none()), (metric(1), Labels::none()), (metric(0), room)];
         let count = 1 + random.index(series.len());
+        // A numbered line of JSON has one reading: fewer of those.
+        let protocol = if random.chance(700) { Protocol::Frames } else { Protocol::Json };
         Self {
             name,
             gateway,
+            protocol,
             series: series.into_iter().take(count).collect(),
             wire: None,
             numbered: random.chance(750),
@@ -102,7 +100,11 @@ impl Device {
             return;
         }
         let mut readings = Vec::new();
-        let most = if random.chance(50) { 30 } else { 3 };
+        let most = match self.protocol {
+            Protocol::Json if self.numbered => 1,
+            _ if random.chance(50) => 30,
+            _ => 3,
+        };
         for _ in 0..=random.below(most) {
             let back = match random.below(20) {
                 0 => random.between(0, 120_000),
@@ -125,7 +127,7 @@ impl Device {
     pub fn connect(&mut self, session: u64) {
         let mut wire = Wire { session, welcomed: !self.numbered, ..Wire::default() };
         if self.numbered {
-            wire.up.push_back(ToGateway::Hello(format!("boot-{}", self.boots).into()));
+            wire.up = messages::hello(self.protocol, &format!("boot-{}", self.boots));
         }
         self.wire = Some(wire);
     }
@@ -135,7 +137,7 @@ impl Device {
         let Some(wire) = self.wire.as_mut().filter(|wire| wire.welcomed) else { return };
         if let Some(message) = self.buffer.get(wire.sent) {
             wire.sent += 1;
-            wire.up.push_back(ToGateway::Message(message.clone()));
+            wire.up.extend(messages::message(self.protocol, message, self.numbered, &self.series));
         }
     }
 

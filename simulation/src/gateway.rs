@@ -1,30 +1,23 @@
 //! A gateway without threads and sockets: one shard of the product on the simulated disk, and what its worker
 //! and its sender do, one step at a time.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
-    device::{DeviceSessions, IntakeOutcome, SessionId},
-    intake::{Intake, Reading as Taken, SeriesTable},
+    device::{DeviceSessions, SessionId},
     lineage::Lineage,
     metrics::Metrics,
-    session::{self, responses::ResponseQueue},
     shard::{Backpressure, Capture, Setup, Shard, ShardFacts},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
-use catchment_partial::{Timestamp, Width};
-use catchment_proto::{Labels, MetricName, Name, wire};
+use catchment_partial::Width;
+use catchment_proto::wire;
 use tokio_util::sync::CancellationToken;
 
 pub use crate::end::End;
 use crate::{
-    device::{Message, ToDevice, ToGateway},
+    device::{Device, ToDevice},
     limits::limits,
 };
 
@@ -32,22 +25,11 @@ use crate::{
 const SESSIONS_MAX: usize = 3;
 
 mod release_audit;
+mod session;
 mod uplink;
 
+use session::{Outcome, Process, Session};
 use uplink::{OutboxSender, begin_run};
-
-/// A session.
-struct Session {
-    device: usize,
-    table: SeriesTable,
-    ordinal: u64,
-    /// A hello came: messages carry numbers.
-    numbered: bool,
-    /// Messages that found no room.
-    held: Option<Intake>,
-    /// Answers that wait for a sync.
-    responses: ResponseQueue,
-}
 
 /// A gateway that runs.
 pub struct Gateway {
@@ -57,6 +39,8 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     device_sessions: BTreeMap<usize, DeviceSessions>,
     sessions: BTreeMap<SessionId, Session>,
+    /// When each session was read last.
+    heard: BTreeMap<SessionId, Duration>,
     checkpoint: Option<Capture>,
     live: Option<(Position, Vec<wire::Batch>)>,
     sender: OutboxSender,
@@ -105,6 +89,7 @@ impl Gateway {
             metrics,
             device_sessions: BTreeMap::new(),
             sessions: BTreeMap::new(),
+            heard: BTreeMap::new(),
             checkpoint: None,
             live: None,
             sender: OutboxSender::new(),
@@ -112,25 +97,20 @@ impl Gateway {
     }
 
     /// A device connects.
-    pub fn attach(&mut self, session: SessionId, device: usize, name: &Name) {
+    pub fn attach(&mut self, session: SessionId, device: usize, known: &Device) {
         let device_sessions = self.device_sessions.entry(device).or_insert_with(|| {
-            DeviceSessions::new(name.clone(), SESSIONS_MAX, limits().series_max, Arc::clone(&self.metrics))
+            let (name, metrics) = (known.name.clone(), Arc::clone(&self.metrics));
+            DeviceSessions::new(name, SESSIONS_MAX, limits().series_max, metrics)
         });
         device_sessions.attach(session, CancellationToken::new());
         device_sessions.hold(&mut self.shard);
-        let session_state = Session {
-            device,
-            table: SeriesTable::new(8),
-            ordinal: 0,
-            numbered: false,
-            held: None,
-            responses: ResponseQueue::default(),
-        };
-        self.sessions.insert(session, session_state);
+        self.sessions.insert(session, Session::new(device, known.protocol));
+        self.heard.insert(session, self.clock.mono());
     }
 
     /// A session's connection is gone.
     pub fn detach(&mut self, session: SessionId) {
+        self.heard.remove(&session);
         if let Some(gone) = self.sessions.remove(&session)
             && let Some(device_sessions) = self.device_sessions.get_mut(&gone.device)
         {
@@ -138,75 +118,66 @@ impl Gateway {
         }
     }
 
-    /// Reads up to some messages of a session; they stay where they are while there is no room.
+    /// Whether a session goes on.
+    pub fn is_open(&self, session: SessionId) -> bool {
+        self.sessions.contains_key(&session)
+    }
+
+    /// Reads up to so many bytes of a session; they stay where they are while it waits.
     ///
     /// # Errors
     /// See [`End`].
-    pub fn read(
+    pub fn read(&mut self, session: SessionId, up: &mut Vec<u8>, most: usize) -> Result<(), End> {
+        self.heard.insert(session, self.clock.mono());
+        self.step(session, |known, process| known.read(up, most, process))
+    }
+
+    /// A session's connection broke, and all that came of it was read.
+    ///
+    /// # Errors
+    /// See [`End`].
+    pub fn lose(&mut self, session: SessionId) -> Result<(), End> {
+        self.step(session, Session::lose)?;
+        self.detach(session);
+        Ok(())
+    }
+
+    fn step(
         &mut self,
         session: SessionId,
-        up: &mut VecDeque<ToGateway>,
-        most: usize,
-        series: &[(MetricName, Labels)],
+        step: impl FnOnce(&mut Session, &mut Process<'_>) -> Result<Outcome, End>,
     ) -> Result<(), End> {
         let Some(known) = self.sessions.get_mut(&session) else { return Ok(()) };
         let Some(device_sessions) = self.device_sessions.get_mut(&known.device) else { return Ok(()) };
-        let intake = match known.held.take() {
-            Some(intake) => intake,
-            None => {
-                if let Some(ToGateway::Hello(epoch)) = up.front() {
-                    let welcome = device_sessions.hello(session, Arc::clone(epoch), &self.shard);
-                    if !known.responses.has_room() {
-                        return Err(End::Defect("there is no room for a welcome".to_owned()));
-                    }
-                    known.responses.push(welcome.durable_at, welcome.highest.to_le_bytes().to_vec());
-                    known.numbered = true;
-                    up.pop_front();
-                    return Ok(());
-                }
-                let mut intake = Intake::default();
-                for _ in 0..most {
-                    let Some(ToGateway::Message(message)) = up.front() else { break };
-                    known.decode(message, series, &mut intake);
-                    up.pop_front();
-                }
-                intake
-            }
+        // All count as silent since they were heard: who was silent for longest gives way.
+        let now = self.clock.mono();
+        let silence = |other| Some(now.saturating_sub(*self.heard.get(&other)?));
+        let mut process = Process {
+            id: session,
+            device_sessions,
+            shard: &mut self.shard,
+            metrics: &self.metrics,
+            clock: &self.clock,
+            silence: &silence,
+            displaced: None,
         };
-        if intake.is_empty() {
-            return Ok(());
+        let outcome = step(known, &mut process)?;
+        if let Some(displaced) = process.displaced {
+            self.detach(displaced);
         }
-        match device_sessions.take(session, &intake, &mut self.shard) {
-            Ok(IntakeOutcome::Taken { ack, durable_at, refusals, .. }) => {
-                if !refusals.is_empty() {
-                    return Err(End::Defect(format!("refused: {refusals:?}")));
-                }
-                known.responses.ack(durable_at, ack, Duration::ZERO);
-            }
-            Err(Backpressure::Failed(_)) => return Err(End::Failed),
-            Err(_) => known.held = Some(intake),
-            // One too many of its device: the oldest, whose connection the device has lost.
-            Ok(IntakeOutcome::Ended) => {
-                up.clear();
-                self.sessions.remove(&session);
-            }
+        if matches!(outcome, Outcome::Closed) {
+            self.detach(session);
         }
         Ok(())
     }
 
     /// The answers of a session that may leave.
-    pub fn responses(&mut self, session: SessionId) -> Vec<ToDevice> {
+    ///
+    /// # Errors
+    /// See [`Session::responses`].
+    pub fn responses(&mut self, session: SessionId) -> Result<Vec<ToDevice>, String> {
         let durable = self.shard.journal().durable();
-        let Some(known) = self.sessions.get_mut(&session) else { return Vec::new() };
-        let down = |answer| match answer {
-            session::responses::Response::Ack { ack, .. } => ToDevice::Ack(ack),
-            session::responses::Response::Encoded { bytes, .. } => {
-                ToDevice::Welcome(bytes.try_into().map_or(0, u64::from_le_bytes))
-            }
-        };
-        let mut leaving = Vec::new();
-        known.responses.drain_ready(durable, |answer| leaving.push(down(answer)));
-        leaving
+        self.sessions.get_mut(&session).map_or_else(|| Ok(Vec::new()), |known| known.responses(durable))
     }
 
     /// One round of the journal's commits.
@@ -282,18 +253,5 @@ impl Gateway {
             self.shard.outbox().bytes(),
             self.sender.in_flight()
         )
-    }
-}
-
-impl Session {
-    fn decode(&mut self, message: &Message, series: &[(MetricName, Labels)], intake: &mut Intake) {
-        self.ordinal += 1;
-        for reading in &message.readings {
-            let (metric, labels) = &series[reading.series];
-            let series = self.table.index(metric.as_str(), labels, &mut intake.fresh).expect("a valid name");
-            let time = Timestamp::from_nanos(reading.time);
-            intake.readings.push(Taken { series, time, value: reading.value });
-        }
-        intake.end_message(self.numbered.then_some(message.seq), self.ordinal);
     }
 }

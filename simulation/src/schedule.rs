@@ -100,7 +100,7 @@ fn make_whole(world: &mut World) -> Result<(), String> {
         for device in 0..world.devices.len() {
             world.send(device);
             world.read(device).map_err(|why| format!("round {round}: {why}"))?;
-            world.answer(device);
+            world.answer(device)?;
             world.receive(device);
         }
         for _ in 0..3 {

@@ -122,7 +122,7 @@ impl World {
         let site = &mut self.sites[known.gateway];
         let Some(gateway) = &mut site.process else { return };
         site.next_session += 1;
-        gateway.attach(site.next_session, device, &known.name);
+        gateway.attach(site.next_session, device, known);
         known.connect(site.next_session);
     }
 
@@ -151,37 +151,47 @@ impl World {
     /// # Errors
     /// A defect.
     pub fn read(&mut self, device: usize) -> Result<(), String> {
-        let most = 1 + self.random.index(3);
+        // Mostly whole messages, sometimes a few bytes of one.
+        let most = if self.random.chance(100) { 20 } else { 1_500 };
+        let most = 1 + self.random.index(most);
         let known = &mut self.devices[device];
         let site = &mut self.sites[known.gateway];
         let Some(gateway) = &mut site.process else { return Ok(()) };
         let mut result = Ok(());
         if let Some(wire) = &mut known.wire {
-            result = gateway.read(wire.session, &mut wire.up, most, &known.series);
+            result = gateway.read(wire.session, &mut wire.up, most);
         }
         let orphan = site.orphans.iter_mut().find(|(_, (owner, _))| *owner == device);
         if let Some((session, (_, up))) = orphan {
             let session = *session;
-            result = result.and(gateway.read(session, up, most, &known.series));
-            if up.is_empty() || self.random.chance(200) {
+            result = result.and_then(|()| gateway.read(session, up, most));
+            if up.is_empty() || !gateway.is_open(session) || self.random.chance(200) {
+                result = result.and_then(|()| gateway.lose(session));
                 site.orphans.remove(&session);
-                gateway.detach(session);
             }
+        }
+        // The gateway has closed the connection.
+        if known.wire.as_ref().is_some_and(|wire| !gateway.is_open(wire.session)) {
+            drop(known.disconnect(&site.name, &mut self.truth));
         }
         let number = known.gateway;
         self.gateway_ended(number, result)
     }
 
     /// A gateway writes the responses that may leave.
-    pub fn answer(&mut self, device: usize) {
+    ///
+    /// # Errors
+    /// A defect.
+    pub fn answer(&mut self, device: usize) -> Result<(), String> {
         let known = &mut self.devices[device];
         let site = &mut self.sites[known.gateway];
-        let (Some(wire), Some(gateway)) = (&mut known.wire, &mut site.process) else { return };
-        wire.down.extend(gateway.responses(wire.session));
+        let (Some(wire), Some(gateway)) = (&mut known.wire, &mut site.process) else { return Ok(()) };
+        wire.down.extend(gateway.responses(wire.session)?);
         // Acks are cumulative: a slow reader gets only the newest.
         if wire.down.len() > 4 && matches!(wire.down.back(), Some(ToDevice::Ack(_))) {
             wire.down.drain(..wire.down.len() - 1);
         }
+        Ok(())
     }
 
     /// Does something in a gateway that may end it.

@@ -1,7 +1,8 @@
-//! Decimal numbers as devices write them, without the general case: a sign, some digits, a point, some digits.
+//! Decimal numbers as devices usually write them: a sign, digits, a point, digits. Other numbers are left to
+//! `str::parse`.
 //!
-//! Where the digits as an integer are at most 2^53 and the decimals at most 22, both the integer and the power of ten are
-//! doubles without rounding, so that their quotient is rounded once: the nearest double, as `str::parse` finds it.
+//! Where the digits as an integer are at most 2^53 and the decimals at most 22, both the integer and the power of ten
+//! are doubles without rounding, so that their quotient is rounded once: the nearest double, as `str::parse` finds it.
 //! (Clinger, "How to Read Floating Point Numbers Accurately", PLDI 1990.)
 
 /// Most digits looked at: no more fit 64 bits whatever they are.

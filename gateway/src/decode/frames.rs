@@ -1,9 +1,9 @@
 //! Frames of `catchment/1`: one protobuf `DeviceMessage` each, see `proto/catchment/v1/device.proto`.
 //!
-//! Frames are cut by `catchment_proto::frame::split`. Two ways lead to the same: `fast_path` reads a message as encoders write
-//! it from its bytes into the intake; any other message, and whatever is refused, goes by way of the generated types here.
-//! [`SeriesAliases`] holds what the indexes of a connection's columns mean. Times are summed in `i128`, which cannot overflow
-//! with the values of a message, and checked against the range afterwards.
+//! Frames are cut by `catchment_proto::frame::split`. Two paths with the same result: `fast_path` reads a message in
+//! the form that encoders write straight from its bytes into the intake; any other message, and any refusal, goes
+//! through the generated types here. [`SeriesAliases`] holds what the indexes of a connection's columns mean. Times are
+//! summed in `i128`, which cannot overflow with the values of a message, and checked against the range afterwards.
 
 mod aliases;
 mod fast_path;
@@ -172,7 +172,7 @@ fn take_column(column: &Column, aliases: &mut SeriesAliases, sink: &mut Sink<'_>
     }
 }
 
-/// Takes a single reading or refuses it. Tells its series, when that has a name.
+/// Takes a single reading or refuses it. Returns its series, if that has a name.
 fn take_reading(reading: &Reading, sink: &mut Sink<'_>) -> Option<u32> {
     if sink.admit(1) == 0 {
         return None;

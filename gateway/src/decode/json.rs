@@ -4,7 +4,8 @@
 //! and `values`, wherever they stand; then `walk` puts its readings straight into the [`Intake`]. So an object
 //! that is no JSON leaves no reading, and memory does not grow with the number of members.
 //!
-//! An object that looks like one before is read once, by `known`, which takes what the two take and leaves the rest to them.
+//! An object that looks like an earlier one is read once, by `fast_path`, which accepts a subset of what the two accept
+//! and leaves the rest to them.
 //!
 //! * Long form: an object whose member `values` is an object; its other members but `ts`, `labels` and `seq`
 //!   are refused. Any other object is short form: `ts`, `labels` and `seq` have their meaning, each other
@@ -16,8 +17,8 @@
 //! * `nan`, `-Infinity` and their like, which are no JSON but which many libraries write, are refused one by one: see
 //!   `tokens`. Byte order marks and NUL bytes at both ends are passed over.
 //! * [`Options`] say what else devices write.
-//! * Array elements with a `seq` are a message each, all others of the array are one message together. In the payload of
-//!   another protocol `seq` is left aside, whatever it is: that protocol numbers its messages.
+//! * Array elements with a `seq` are a message each, all others of the array are one message together. In the payload
+//!   of another protocol `seq` is left aside, whatever it is: that protocol numbers its messages.
 
 mod fast_path;
 mod options;
@@ -36,7 +37,7 @@ use serde_json::value::RawValue;
 pub use self::options::{JsonSettings, Options, OptionsError, Strings, TimeFormat};
 use self::outline::Outline;
 use super::{DecodeLimits, Decoded, lines, sink::Sink};
-use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
+use crate::intake::{Intake, NameKind, Reason, SeriesTable, TimeRules, shapes::Kind};
 
 /// Decodes one line (or payload) into the intake.
 ///
@@ -74,7 +75,7 @@ pub(crate) fn decode(json: &[u8], options: &Options, sink: &mut Sink<'_>) -> Dec
     })
 }
 
-/// Decodes what is JSON but for what many devices write into it; `None` when it is none then either.
+/// Decodes JSON with the extras that many devices write into it; `None` if it is no JSON without them either.
 #[cold]
 fn mend(text: &str, options: &Options, sink: &mut Sink<'_>) -> Option<Decoded> {
     let save_point = sink.save_point();
@@ -94,7 +95,7 @@ fn mend(text: &str, options: &Options, sink: &mut Sink<'_>) -> Option<Decoded> {
     value(&tokens::marked(trimmed)?, options, sink).ok()
 }
 
-/// What bytes are that are no UTF-8, as far as that is known.
+/// Names the encoding of bytes that are not UTF-8, as far as it is known.
 fn not_utf8(bytes: &[u8]) -> &'static str {
     match bytes {
         [0xfe, 0xff, ..] | [0xff, 0xfe, ..] => "not valid UTF-8 but UTF-16: text is UTF-8 here",
@@ -135,7 +136,7 @@ fn value(text: &str, options: &Options, sink: &mut Sink<'_>) -> Result<Decoded, 
             json.end()?;
             Ok(decoded)
         }
-        // Told as an error where it is no JSON at all.
+        // Reported as an error if it is no JSON at all.
         _ => serde_json::from_str::<&RawValue>(text).map(|_| {
             sink.refuse_message(Reason::Malformed, || {
                 "readings are an object or an array of objects".to_owned()
@@ -236,7 +237,7 @@ impl<'de> Visitor<'de> for Elements<'_, '_, '_> {
                 refused = true;
                 continue;
             };
-            // What stands before an element with a number of its own is no part of its message.
+            // Elements before one with a number of its own are not part of its message.
             if self.sink.ends && open && outline.seq().is_ok_and(|seq| seq.is_some()) {
                 self.sink.end_message();
                 (ended, open) = (true, false);

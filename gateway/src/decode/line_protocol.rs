@@ -6,7 +6,7 @@
 //! * Fields are refused one by one: strings, numbers beyond the range, a name given twice.
 //! * A line that does not follow the grammar is refused whole.
 //!
-//! A line with series and fields as one before is read by `known`, which takes what the rest here would take.
+//! A line with the series and fields of an earlier one is read by `fast_path`, with the same result as the rest here.
 //!
 //! `parse` cuts a line into slices and checks its grammar before any reading is taken. Lines are cut by
 //! [`super::Lines::line_protocol`], which knows where a quoted value may hold a line end.
@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
 use super::{DecodeLimits, Decoded, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, Reason, SeriesTable, TimeRules, name_collisions::NameKind, shapes::Kind};
+use crate::intake::{Intake, NameKind, Reason, SeriesTable, TimeRules, shapes::Kind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -125,7 +125,7 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
     let fields = line.fields.len();
     let Some(time) = time_of_line(&line, precision, sink) else { return Ok(()) };
     let tags: Vec<_> = line.tags.iter().map(|(name, value)| (identifier(name), unescape(value))).collect();
-    // Also where the line is refused for it: of two names that are one, it is the only word that anybody hears.
+    // Also where the line is refused for it: of two names mapped to one, this is the only report.
     line.tags.iter().zip(&tags).for_each(|((written, _), (name, _))| {
         sink.note_spelling(NameKind::Label, written, name);
     });

@@ -1,13 +1,13 @@
 //! Cuts a stream of bytes into lines, however it arrives in pieces, in memory bounded by the longest line.
 //!
-//! The session owns the buffer: it appends what it read, calls [`Lines::next`] until [`Next::More`], and each
-//! time drops the bytes reported as consumed. Invariants: the result depends on the bytes alone, not on where reads
-//! cut them; no byte is looked at more than a few times, however small the reads; blank lines (those of NUL bytes and byte
-//! order marks alone too, and comments of line protocol) are neither handed on nor counted; a line beyond the bound is reported once and skipped up to the
-//! next line end without being kept.
+//! The session owns the buffer: it appends what it read, calls [`Lines::next`] until [`Next::More`], and each time
+//! drops the bytes reported as consumed. Invariants: the result depends on the bytes alone, not on where reads cut
+//! them; no byte is scanned more than a few times, however small the reads; blank lines (also lines of nothing but NUL
+//! bytes and byte order marks, and comments of line protocol) are neither handed on nor counted; a line beyond the
+//! bound is reported once and skipped up to the next line end without being kept.
 //!
-//! In line protocol a quoted field value may contain line ends. A quote that is never closed therefore makes
-//! one bad line of all up to the next quote or the bound, whichever comes first.
+//! In line protocol a quoted field value may contain line ends. So a quote that is never closed makes everything up to
+//! the next quote or the bound, whichever comes first, one bad line.
 
 use memchr::{memchr, memchr2};
 
@@ -24,7 +24,7 @@ pub enum Next<'b> {
         /// Bytes to drop from the front of the buffer, line included.
         consumed: usize,
     },
-    /// A line beyond the bound: refuse it ([`refuse_too_long`]); the calls to come skip its rest.
+    /// A line beyond the bound: refuse it ([`refuse_too_long`]); later calls skip the rest of it.
     TooLong {
         /// Bytes to drop from the front of the buffer.
         consumed: usize,
@@ -68,7 +68,7 @@ enum Place {
 }
 
 impl Place {
-    /// The place behind a byte; `None` when the byte ends the line.
+    /// The place after a byte; `None` when the byte ends the line.
     const fn after(self, byte: u8) -> Option<Self> {
         let next = match (self, byte) {
             (Self::String { escaped: true }, _) => Self::String { escaped: false },
@@ -181,7 +181,7 @@ impl Lines {
         match text.first() {
             None => true,
             Some(b'#') => self.grammar == Grammar::Quoted,
-            // The end of a text of C, or the beginning of one of Windows.
+            // The terminator of a C string, or the byte order mark of a text from Windows.
             Some(0 | 0xb | 0xef) => std::str::from_utf8(text).is_ok_and(|text| trim(text).is_empty()),
             Some(_) => false,
         }

@@ -1,7 +1,7 @@
 //! Names as devices write them, as the names of metrics and labels: one rule for all protocols that map them.
 //!
-//! Each character outside of `[A-Za-z0-9_]` becomes `_`, and a leading digit gets one in front, as users of Telegraf with
-//! Prometheus expect: `PM2.5` is `PM2_5`.
+//! Each character outside of `[A-Za-z0-9_]` becomes `_`, and a leading digit gets one in front, as users of Telegraf
+//! with Prometheus expect: `PM2.5` is `PM2_5`.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,7 @@ use catchment_proto::series::NAME_BYTES_MAX;
 /// Longest name as it is written, in bytes, that may be short enough as it is mapped: a character has four at most.
 pub(super) const WRITTEN_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
 
-/// A name as an identifier. Only one of no character at all is none.
+/// A name as an identifier; `None` only for the empty name.
 pub(crate) fn identifier(text: &str) -> Cow<'_, str> {
     if is_plain(text) && !begins_with_digit(text) {
         return Cow::Borrowed(text);
@@ -20,8 +20,8 @@ pub(crate) fn identifier(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Appends a name without the characters that `left_out` tells by themselves and the next one; stops soon after the longest
-/// name allowed, which is refused then.
+/// Appends a name without the characters that `left_out` tells by themselves and the next one; stops soon after the
+/// longest name allowed, which is refused then.
 pub(super) fn push_but(out: &mut String, text: &str, left_out: impl Fn(char, Option<char>) -> bool) {
     if out.is_empty() && begins_with_digit(text) {
         out.push('_');

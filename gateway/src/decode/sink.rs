@@ -4,8 +4,8 @@
 //! are counted in one refusal a reason, so every refused reading is counted and the list stays short.
 //!
 //! A sink made by [`Sink::payload`] is for protocols that wrap what a decoder reads: their message is theirs to end and
-//! to number, and their address may say labels ([`Sink::labels`]). The labels are merged where a decoder makes them, once
-//! an object or line and not once a reading.
+//! to number, and their address may say labels ([`Sink::labels`]). The labels are merged where a decoder makes them,
+//! once an object or line and not once a reading.
 
 use catchment_partial::Timestamp;
 use catchment_proto::{Labels, LabelsError, series::NAME_BYTES_MAX};
@@ -13,8 +13,7 @@ use hashbrown::HashSet;
 
 use super::{DecodeLimits, Decoded, EPOCH_BYTES_MAX, excerpt};
 use crate::intake::{
-    Intake, Reading, Reason, Refusal, SeriesTable, TimeRules,
-    name_collisions::NameKind,
+    Intake, NameKind, Reading, Reason, Refusal, SeriesTable, TimeRules,
     shapes::{Cursor, Kind},
 };
 
@@ -85,8 +84,8 @@ impl<'a> Sink<'a> {
         }
     }
 
-    /// For what another protocol's message carries: the caller ends the message, whose ordinal this is. `base`: labels of
-    /// all of its readings.
+    /// For what another protocol's message carries: the caller ends the message, whose ordinal this is. `base`: labels
+    /// of all of its readings.
     pub(crate) fn payload(
         intake: &'a mut Intake,
         table: &'a mut SeriesTable,
@@ -98,7 +97,8 @@ impl<'a> Sink<'a> {
         Self { ends: false, base, ..Self::new(intake, table, rules, limits, ordinal) }
     }
 
-    /// Labels that readings bring along, with those of the sink beside them. Of two of one name, the reading's own holds.
+    /// Labels that readings bring along, with those of the sink beside them. Of two of one name, the reading's own
+    /// holds.
     pub(super) fn labels(&self, own: Labels) -> Result<Labels, LabelsError> {
         if self.base.is_empty() {
             return Ok(own);
@@ -184,8 +184,8 @@ impl<'a> Sink<'a> {
         self.shape = None;
     }
 
-    /// From here to the end of the moment [`Sink::learn`] notes names for this kind of message and this text in front of
-    /// them, that identifies its labels.
+    /// From here to the end of the moment [`Sink::learn`] notes names for this kind of message and this text in front
+    /// of them, that identifies its labels.
     pub(super) fn begin_shape(&mut self, kind: Kind, raw: &[u8]) {
         let shapes = &mut self.table.shapes;
         self.shape = shapes.add(kind, &self.base, raw).map(|shape| shapes.cursor(shape));

@@ -1,10 +1,10 @@
 //! One value alone, as devices publish it: `23.4`, `true`, `ON`.
 //!
-//! * A number as JSON writes it, and also with a leading `+`, without digits before or behind the point (`.5`, `5.`), as
-//!   `printf` and spreadsheets write them. Finite, the nearest double where there is no equal one.
+//! * A number as JSON writes it, and also with a leading `+`, without digits before or behind the point (`.5`, `5.`),
+//!   as `printf` and spreadsheets write them. Finite, the nearest double where there is no equal one.
 //! * `true`, `false`, `on`, `off` in any mix of cases, as ESPHome, Tasmota and Shelly publish switches: 1 and 0.
-//! * ASCII white space around it is ignored, and so are NUL bytes (the end of a text of C) and byte order marks; all in all
-//!   at most [`BYTES_MAX`] bytes.
+//! * ASCII white space around it is ignored, and so are NUL bytes (the end of a text of C) and byte order marks; all in
+//!   all at most [`BYTES_MAX`] bytes.
 //! * The metric's name, which may be a level of a topic, is mapped as all names are (`names`).
 //!
 //! The time is the gateway's: there is none in the payload.

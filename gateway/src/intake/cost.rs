@@ -2,7 +2,7 @@
 
 use catchment_partial::{Timestamp, Width};
 
-use super::Reading;
+use super::reading::Reading;
 
 /// How many windows readings fall into, about: a window costs many times what a further reading of it does.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,8 +21,8 @@ impl IntakeCost {
         self.width = width.map_or(0, |width| width.as_nanos().unsigned_abs());
     }
 
-    /// Looks at some of the readings that have come since the last time, of each message a few: windows from the earliest to the
-    /// latest time.
+    /// Samples the readings that were added since the last call, a few of each message: windows from the earliest to
+    /// the latest time.
     pub(super) fn windows_opened(&mut self, readings: &[Reading]) -> usize {
         let new = readings.get(self.seen..).unwrap_or_default();
         self.seen = readings.len();

@@ -1,15 +1,15 @@
-//! How names are written: two that are one name as they are mapped (`a.b`, `a-b` and `a_b`) are summed into one series, and
-//! that is reported. Within a connection of JSON the second one is refused ([`super::SeriesTable::check_spelling`]); this finds the others:
-//! of line protocol, of labels, and of two connections of a device.
+//! Two names of a device that are mapped to one (`a.b`, `a-b` and `a_b`) are summed into one series, and that is
+//! reported. Within a connection of JSON the second one is refused ([`super::SeriesTable::check_spelling`]); this finds
+//! the others: of line protocol, of labels, and of two connections of a device.
 //!
-//! Bounded: a session remembers so many names as hashes and then begins anew, a device so many and then compares no others.
+//! Bounded: a session remembers a number of names as hashes and then starts anew; a device remembers a number of names
+//! and compares no others.
 
 use std::{
     hash::{BuildHasher as _, Hash},
     sync::LazyLock,
 };
 
-use super::SeriesTable;
 use hashbrown::{DefaultHashBuilder, HashMap, HashSet};
 
 /// Names that a session remembers, as hashes.
@@ -55,50 +55,6 @@ impl NameSpelling {
     /// How the device writes it, as far as it is shown.
     pub fn shown(&self) -> &str {
         if self.shown.is_empty() { &self.name } else { &self.shown }
-    }
-}
-
-/// How a name is written, by metric, within a connection of JSON.
-pub(super) type MetricSpellings = HashMap<Box<str>, Box<str>>;
-
-impl SeriesTable {
-    /// Whether a name as it is written may be that of a metric to which it is mapped: no other one has been before. Two
-    /// names would be summed into one series.
-    ///
-    /// # Errors
-    /// The message for the device.
-    pub fn check_spelling(&self, written: &str, metric: &str) -> Result<(), String> {
-        let spellings = self.spellings.as_deref();
-        if written == metric && spellings.is_none() {
-            return Ok(());
-        }
-        let first = match spellings.and_then(|spellings| spellings.get(metric)) {
-            Some(first) if **first == *written => return Ok(()),
-            Some(first) => first,
-            None if written == metric || !self.is_used(metric) => return Ok(()),
-            None => metric,
-        };
-        let short = |text: &str| text.chars().take(60).collect::<String>();
-        Err(format!(
-            "{:?} and {:?} are both metric {metric}, which the first of a connection has: rename one",
-            short(written),
-            short(first)
-        ))
-    }
-
-    /// Notes how the name of a metric that is known is written.
-    pub fn note_spelling(&mut self, written: &str, metric: &str) {
-        if written != metric {
-            let spellings = self.spellings.get_or_insert_default();
-            if !spellings.contains_key(metric) {
-                spellings.insert(metric.into(), written.into());
-            }
-        }
-    }
-
-    /// Whether a series of the metric is known.
-    fn is_used(&self, metric: &str) -> bool {
-        self.plain.contains_key(metric) || self.labelled.values().any(|metrics| metrics.contains_key(metric))
     }
 }
 
@@ -152,8 +108,6 @@ impl NameCollisions {
 
 #[cfg(test)]
 mod tests {
-    use catchment_proto::Labels;
-
     use super::*;
 
     #[test]
@@ -180,29 +134,5 @@ mod tests {
         }
         assert!(seen.names.len() <= SEEN_MAX && device.first.len() <= NAMES_MAX);
         assert!(device.first.values().all(|(_, shown)| shown.len() <= SHOWN_CHARS));
-    }
-
-    #[test]
-    fn a_metric_has_one_spelling() {
-        let mut names = SeriesTable::new(2);
-        let mut fresh = Vec::new();
-        let room = Labels::new([("room", "3")]).unwrap();
-        let mut take = |names: &mut SeriesTable, written: &str, metric: &str| {
-            names.check_spelling(written, metric)?;
-            names.index(metric, &room, &mut fresh)?;
-            names.note_spelling(written, metric);
-            Ok::<(), String>(())
-        };
-        assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
-        assert_eq!(take(&mut names, "a.b", "a_b"), Ok(()));
-        let reported = take(&mut names, "a_b", "a_b").unwrap_err();
-        assert!(reported.contains("\"a_b\" and \"a.b\" are both metric a_b"), "{reported}");
-        assert!(take(&mut names, "a-b", "a_b").is_err());
-        assert_eq!(take(&mut names, "c_d", "c_d"), Ok(()));
-        assert!(take(&mut names, "c.d", "c_d").unwrap_err().contains("\"c_d\""));
-        // The table starts anew.
-        assert_eq!(take(&mut names, "e", "e"), Ok(()));
-        assert_eq!(take(&mut names, "a_b", "a_b"), Ok(()));
-        assert!(names.spellings.is_none());
     }
 }

@@ -1,17 +1,17 @@
 //! How the messages of a session look: the text that identifies their labels, and after it the names in their order.
 //!
-//! Devices repeat themselves. Where a message begins like one before, its labels need not be made again, and the name that
-//! followed the one before then is most likely what follows now: comparing bytes tells, and nothing is hashed.
+//! Devices repeat themselves. Where a message begins like an earlier one, its labels need not be built again, and most
+//! likely its names follow in the same order: comparing bytes shows it, and nothing is hashed.
 //!
-//! Invariants: what a shape says is what [`super::SeriesTable`] says, for it is learnt from there and forgotten with it; no series
-//! occurs twice in a shape. Bounded in bytes: beyond, all is forgotten and learnt anew.
+//! Invariants: a shape agrees with [`super::SeriesTable`], because it is learnt from there and forgotten with it; no
+//! series occurs twice in a shape. Bounded in bytes: beyond, everything is forgotten and learnt anew.
 
 use std::hash::BuildHasher;
 
 use catchment_proto::Labels;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::Reading;
+use super::reading::Reading;
 
 /// Longest text in front of the names that is kept.
 const RAW_BYTES_MAX: usize = 1024;
@@ -21,7 +21,7 @@ const COMPARED_MAX: usize = 32;
 const WINDOW: usize = 16;
 /// Most names of one shape.
 const MEMBERS_MAX: usize = 256;
-/// What a shape or a name in it takes beside its text, roughly.
+/// Memory of a shape or a name in it beside its text, roughly.
 const SHAPE_BYTES: usize = 112;
 const MEMBER_BYTES: usize = 40;
 
@@ -217,8 +217,8 @@ impl Cursor {
         self.shape
     }
 
-    /// Whether none of the readings, whose names were found here, is of this series, which was found last. (Also `false`
-    /// where that takes long to tell.)
+    /// Whether none of the readings, whose names were found here, is of this series, which was found last. (Also
+    /// `false` where that takes long to tell.)
     #[inline]
     pub(crate) fn is_new(&self, readings: &[Reading], series: u32) -> bool {
         self.rising

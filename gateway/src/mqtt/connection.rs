@@ -1,9 +1,9 @@
 //! The rules of one MQTT connection: CONNECT first and once, messages by topic into the intake, a reply for each
 //! packet that has one. Pure: bytes and the time come in, an intake and replies go out.
 //!
-//! What always holds: a reply to a message leaves with the intake that holds the message, so never before it is
-//! durable; at most [`MqttOptions::receive_max`] messages of version 5 are without their last reply; a packet against the
-//! rules ends this connection, and version 5 gets the reason.
+//! Invariants: a reply to a message leaves with the intake that holds the message, so never before it is durable; at
+//! most [`MqttOptions::receive_max`] messages of version 5 are in flight; a packet that breaks the rules ends this
+//! connection, and a client of version 5 is sent the reason.
 
 use std::{collections::BTreeSet, num::NonZeroU16, sync::Arc, time::Duration};
 
@@ -29,9 +29,9 @@ const OVERHEAD_MAX: usize = 16 << 10;
 /// What a connection needs of the configuration.
 #[derive(Clone, Debug)]
 pub struct MqttOptions {
-    /// What is published where.
+    /// The topics, and what is published there.
     pub topics: Arc<Topics>,
-    /// Messages of QoS 1 and 2 that a client of version 5 may have on their way.
+    /// Messages of QoS 1 and 2 that a client of version 5 may have in flight.
     pub receive_max: NonZeroU16,
 }
 
@@ -40,7 +40,7 @@ pub struct MqttOptions {
 pub struct Open {
     /// Its identifier, unique among the clients of its device.
     pub client: Arc<str>,
-    /// What is kept of an earlier session is to be forgotten.
+    /// The state of an earlier session is dropped.
     pub clean: bool,
     /// The session is to outlive the connection.
     pub persistent: bool,
@@ -112,7 +112,7 @@ impl Connection {
         }
     }
 
-    /// Longest silence of the client, with the half that the standard grants on top; `None` for any.
+    /// Longest silence of the client: one and a half times its keep-alive, as the standard grants; `None` for any.
     pub fn silence_max(&self) -> Option<Duration> {
         (self.keep_alive > Duration::ZERO).then(|| self.keep_alive * 3 / 2)
     }
@@ -159,7 +159,7 @@ impl Connection {
         }
     }
 
-    /// Takes one packet; tells when no other is to follow now.
+    /// Takes one packet; returns why decoding stops after it, if it does.
     fn packet(
         &mut self,
         packet: Packet<'_>,
@@ -246,7 +246,7 @@ impl Connection {
     pub fn accept(&mut self, session_present: bool) -> Vec<u8> {
         self.phase = Phase::Open;
         let mut bytes = BytesMut::new();
-        // It fits: that was tried before the session was opened.
+        // It fits: `connect` has tried it.
         let _ = self.packets.put(&self.accepted(session_present), &mut bytes);
         bytes.to_vec()
     }
@@ -359,7 +359,7 @@ impl Connection {
         known.ok_or_else(|| Violation::protocol("MQTT: a topic alias that was never set"))
     }
 
-    /// Writes a reply; the place of a message that ends with it in the client's window is free again.
+    /// Writes a reply. If it ends a message, the message is no longer in flight.
     ///
     /// # Errors
     /// It does not fit what the client takes: the connection must end.

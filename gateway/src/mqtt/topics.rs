@@ -1,20 +1,20 @@
 //! Topics: what the payload of a PUBLISH means, and which labels its topic gives.
 //!
-//! The built-in topics are `telemetry` and `v1/devices/me/telemetry` (JSON), `telemetry/METRIC` (one value) and `influx`
-//! (line protocol). `[mqtt.topics]` of the configuration adds patterns, which win over the built-in ones:
+//! The built-in topics are `telemetry` and `v1/devices/me/telemetry` (JSON), `telemetry/METRIC` (one value) and
+//! `influx` (line protocol). `[mqtt.topics]` of the configuration adds patterns, which win over the built-in ones:
 //!
-//! * `+` stands for one level, `#` as the last one for any number of levels (none too), `{metric}` for one level that names
-//!   the metric of a value, `{name}` for one level that becomes a label. As MQTT has it, none of them stands for a first
-//!   level that begins with `$`.
+//! * `+` stands for one level, `#` as the last one for any number of levels (none too), `{metric}` for one level that
+//!   names the metric of a value, `{name}` for one level that becomes a label. As MQTT has it, none of them stands for
+//!   a first level that begins with `$`.
 //! * Of several patterns that match, the most specific holds: level by level from the left, literal text wins over a
 //!   placeholder, that over `+`, that over `#`. The order in the file does not matter, and two patterns that match the
 //!   same topics are refused.
 //! * A label that a reading brings along (JSON's `labels`, tags of line protocol) wins over the topic's of that name.
-//! * What stands for a placeholder is from outside: a level that names a metric is mapped as all names are, and a metric or
-//!   label that breaks the rules refuses the message.
+//! * What stands for a placeholder is from outside: a level that names a metric is mapped as all names are, and a
+//!   metric or label that breaks the rules refuses the message.
 //!
-//! A literal topic is found by one look-up and without an allocation; for the others a tree is walked of which no node
-//! is seen twice.
+//! A literal topic is found by one look-up without an allocation; for other topics a tree is searched, each node at
+//! most once.
 
 mod pattern;
 mod settings;
@@ -46,7 +46,7 @@ pub const PATTERNS_MAX: usize = 1_000;
 /// The built-in prefix of topics that name their metric.
 const TELEMETRY: &str = "telemetry/";
 
-/// A pattern of the configuration that cannot be.
+/// An invalid pattern of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TopicError {
     /// The pattern, or what is said about it, breaks a rule.
@@ -65,7 +65,7 @@ pub enum TopicError {
     TooMany(usize),
 }
 
-/// What became of a PUBLISH. What was refused stands in the intake, too.
+/// The outcome of a PUBLISH. Refusals are in the intake, too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// There are readings of it in the intake, or there was nothing in it to refuse.
@@ -130,8 +130,8 @@ impl Topics {
         }
     }
 
-    /// The built-in topics and those of a configuration. `precision`, `json`: unit of the times of line protocol, and how
-    /// JSON is read, where a topic says nothing of its own.
+    /// The built-in topics and those of a configuration. `precision`, `json`: unit of the times of line protocol, and
+    /// how JSON is read, where a topic says nothing of its own.
     ///
     /// # Errors
     /// The first pattern that breaks a rule, with the cause.
@@ -163,8 +163,8 @@ impl Topics {
 
     /// Puts the readings of a PUBLISH into the intake, without ending its message: `intake.messages` stays as it is.
     ///
-    /// `ordinal` is that of the message on its connection, for refusals. Empty JSON and an empty value are malformed, an
-    /// empty payload of line protocol is taken. A payload beyond `message_bytes_max` is refused.
+    /// `ordinal` is that of the message on its connection, for refusals. Empty JSON and an empty value are malformed,
+    /// an empty payload of line protocol is taken. A payload beyond `message_bytes_max` is refused.
     #[expect(clippy::too_many_arguments, reason = "those of every decoder, and the topic")]
     pub fn decode(
         &self,
@@ -239,7 +239,7 @@ impl Route {
 
     fn take(&self, topic: &str, payload: &[u8], sink: &mut Sink<'_>) {
         match &self.form {
-            // What was decoded and what was refused stands in the intake.
+            // Readings and refusals are in the intake.
             PayloadFormat::Json(options) => drop(json::decode(payload, options, sink)),
             PayloadFormat::LineProtocol(precision) => drop(line_protocol::decode(payload, *precision, sink)),
             PayloadFormat::Value(metric) => value::decode(payload, metric, sink),

@@ -1,11 +1,11 @@
-//! The reply to a device that agreed on one protocol in the handshake (ALPN) and speaks another.
+//! The reply to a device that negotiated one protocol by ALPN and speaks another.
 
 use super::{
     protocol::Protocol,
     protocol_detection::{Detection, Foreign, ProtocolDetector},
 };
 
-/// The last bytes to a device that agreed on MQTT and speaks something else.
+/// The last bytes to a device that negotiated MQTT and speaks something else.
 pub(super) fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
     match ProtocolDetector::default().inspect(first_bytes, true).1 {
         Detection::Foreign(foreign) => foreign.answer(),
@@ -13,7 +13,8 @@ pub(super) fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
     }
 }
 
-/// What first bytes look like that are no frame, although the handshake agreed on frames; `None` where nothing tells.
+/// What the first bytes look like if they are no frame although frames were negotiated; `None` if they look like
+/// nothing known.
 pub(super) fn not_frames(first_bytes: &[u8]) -> Option<String> {
     let detection = match ProtocolDetector::default().inspect(first_bytes, true).1 {
         Detection::Speaks(Protocol::Json) => "JSON lines: connect without ALPN",

@@ -1,4 +1,4 @@
-//! Why a session ended, and what its device hears of it.
+//! Why a session ended, and what its device is sent about it.
 
 use rmqtt_codec::v5::DisconnectReasonCode;
 
@@ -7,19 +7,19 @@ use rmqtt_codec::v5::DisconnectReasonCode;
 pub enum CloseReason {
     /// The device closed the connection, or it broke.
     Peer,
-    /// The device sent what cannot be read any further.
+    /// The device sent bytes that cannot be read any further.
     Broken,
     /// The device was silent for longer than it said it would be.
     Silent,
     /// No byte came after the handshake, or no whole CONNECT.
     NoFirst,
-    /// A message was begun and not finished in time.
+    /// A message was not finished in time.
     Unfinished,
     /// No message came for too long.
     Idle,
     /// The device has not read its responses for too long, and they may not be dropped.
     Unread,
-    /// The messages that were begun take too many bytes, and this one was the oldest.
+    /// Unfinished messages take too many bytes, and this one's was the oldest.
     Crowded,
     /// All connections are in use; this one had delivered nothing.
     GaveWay,

@@ -1,7 +1,7 @@
 //! The sessions of a worker that wait for a commit: their responses are not durable yet.
 //!
-//! One task of the worker follows the journal and wakes exactly those whose position is reached; a session without
-//! such responses is not woken, however many there are.
+//! One task of the worker follows the journal and wakes exactly the sessions whose position is reached; a session
+//! without such responses is not woken, however many sessions there are.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +12,7 @@ use catchment_journal::{Commit, Position};
 
 use super::responses::ResponseQueue;
 
-/// How far a worker's journal is synced, and who waits for it.
+/// How far a worker's journal is synced, and which sessions wait for it.
 #[derive(Debug, Default)]
 pub struct CommitWaiters {
     durable: Cell<Position>,

@@ -1,10 +1,10 @@
-//! Deadlines of a session: the first byte, the end of a message that has begun, the next message.
+//! Deadlines of a session: its first byte, the end of an unfinished message, the next message.
 
 use std::{pin::Pin, time::Duration};
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::CloseReason;
+use super::close_reason::CloseReason;
 use crate::config::Deadlines;
 
 /// A timer for a deadline that is usually extended before it expires.
@@ -36,10 +36,10 @@ impl DeadlineTimer {
     }
 }
 
-/// What of a session its deadlines count from, beside when it was heard last.
+/// What the deadlines of a session count from, beside its last message.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct ReadDeadlines {
-    /// When the message began that is not finished.
+    /// When the unfinished message began.
     begun: Option<Instant>,
     /// A whole message has come.
     heard: bool,
@@ -55,7 +55,7 @@ pub(super) struct DecodedSlice {
 }
 
 impl ReadDeadlines {
-    /// Notes what a slice did. Returns whether another message has begun in it.
+    /// Notes a slice. Returns whether another message has begun in it.
     pub(super) fn note(&mut self, slice: DecodedSlice, now: Instant) -> bool {
         self.heard |= slice.finished;
         let anew = slice.within && (slice.finished || self.begun.is_none());
@@ -67,7 +67,7 @@ impl ReadDeadlines {
         anew
     }
 
-    /// Whether the message that is not finished has taken too long.
+    /// Whether the unfinished message has taken too long.
     pub(super) fn is_late(&self, deadlines: &Deadlines, now: Instant) -> bool {
         self.begun.is_some_and(|begun| now >= begun + deadlines.message)
     }

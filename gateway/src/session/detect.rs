@@ -1,4 +1,4 @@
-//! A session before its protocol is known: it waits for the first bytes, and answers those that are of none.
+//! A session before its protocol is known: it waits for the first bytes, and answers bytes of no known protocol.
 
 use std::rc::Rc;
 
@@ -8,18 +8,20 @@ use tokio::{
 };
 
 use super::{
-    CloseReason, Context, DISCONNECT_TIMEOUT, DRAIN_TIMEOUT, cancel_reason, drain_until_closed,
+    close_reason::CloseReason,
+    context::Context,
+    drain::{DISCONNECT_TIMEOUT, DRAIN_TIMEOUT, drain_until_closed},
     encode::Encoder,
+    handle::SessionHandle,
     protocol::Protocol,
     protocol_detection::{Detection, Foreign, ProtocolDetector},
     stream::{Duplex, Inbox},
-    table::SessionHandle,
     unfinished::UnfinishedGuard,
 };
 use crate::intake::Reason;
 
-/// The first bytes tell the protocol when the handshake did not. They stay in the inbox, without what stands in front of
-/// the protocol's own.
+/// Detects the protocol by the first bytes when the handshake did not decide it. The bytes stay in the inbox, without
+/// the padding in front.
 pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &Duplex<S>,
     inbox: &mut Inbox,
@@ -29,13 +31,13 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     let mut detector = ProtocolDetector::default();
     let mut held = UnfinishedGuard::new(&context.session_table.unfinished);
     let deadlines = &context.session_table.deadlines;
-    // White space begins nothing: however it trickles, it puts no deadline off.
+    // White space begins no message: however slowly it comes, it extends no deadline.
     let (mut due, mut begun) = (Instant::now() + deadlines.first_byte, false);
     loop {
         let read = tokio::select! {
             biased;
             () = handle.end.cancelled() => {
-                let why = handle.why().unwrap_or(cancel_reason(context));
+                let why = handle.why().unwrap_or(context.cancel_reason());
                 send_close_reason(stream, why).await;
                 return Err(why);
             }
@@ -73,8 +75,8 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Ends the connection in order. Which protocol the device speaks is not known: the reason is sent as a line of JSON, which
-/// people can read too.
+/// Ends the connection in order. Which protocol the device speaks is not known: the reason is sent as a line of JSON,
+/// which people can read too.
 async fn send_close_reason<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, why: CloseReason) {
     let mut bytes = Vec::new();
     if let Some(what) = why.to_device() {

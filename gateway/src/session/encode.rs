@@ -1,11 +1,11 @@
-//! How responses look in each protocol, word by word.
+//! Responses as bytes of each protocol.
 
 use catchment_proto::{frame, wire};
 
 use super::protocol::Protocol;
 use crate::intake::Refusal;
 
-/// The answering half of a connection.
+/// The encoding half of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     kind: Protocol,

@@ -5,8 +5,8 @@
 //! it waits for as many as it needs, which are bounded.
 //!
 //! - White space, line ends, NUL bytes and byte order marks (UTF-8) in front are passed over.
-//! - A line that HTTP would take for a request is HTTP's, whatever its method, and never line protocol: as such it would
-//!   be refused in silence, and its client would send its body again and again.
+//! - A line that HTTP would take for a request is HTTP's, whatever its method, and never line protocol: as such it
+//!   would be refused in silence, and its client would send its body again and again.
 //! - Control characters among the first bytes are no text's.
 //! - A text is line protocol unless its first line is known to be something else.
 
@@ -283,8 +283,8 @@ fn http(line: &[u8]) -> Foreign {
     Foreign::Http { body: !line.starts_with(b"HEAD ") }
 }
 
-/// Whether a whole line that is no line protocol is meant as JSON: it ends like JSON, as one that lost its beginning does (a device
-/// that begins to send in the middle of its buffer), or it is a value that is no object.
+/// Whether a whole line that is no line protocol is meant as JSON: it ends like JSON, as one that lost its beginning
+/// does (a device that begins to send in the middle of its buffer), or it is a value that is no object.
 fn is_meant_as_json(line: &[u8]) -> bool {
     matches!(line.last(), Some(b'}' | b']'))
         || matches!(line, [b'"', .., b'"'])

@@ -1,6 +1,7 @@
-//! What goes back to the device, in order: acknowledgements once they are durable, welcomes, refusals.
+//! The response queue: what goes back to the device, in order. Acknowledgements once they are durable, welcomes,
+//! refusals.
 //!
-//! Bounded: consecutive acknowledgements become one, and any other response waits for room first
+//! Bounded: consecutive acknowledgements are merged, and any other response waits for room first
 //! (see `room`).
 
 use std::{
@@ -13,7 +14,7 @@ use std::{
 use catchment_journal::Position;
 use tokio::sync::Notify;
 
-/// Responses that wait to be written; beyond, no more is read from the device.
+/// Most responses that wait to be written; beyond, the device is not read.
 const RESPONSES_MAX: usize = 256;
 /// Likewise their bytes.
 const RESPONSE_BYTES_MAX: usize = 32 << 10;
@@ -68,7 +69,7 @@ pub struct ResponseQueue {
 }
 
 impl ResponseQueue {
-    /// An acknowledgement; takes the place of one that waits right before it when many wait.
+    /// Queues an acknowledgement; when many wait, it replaces the one right before it.
     pub fn ack(&self, durable_at: Position, ack: u64, read_at: Duration) {
         let mut queue = self.queue.borrow_mut();
         let full = queue.len() >= RESPONSES_MAX / 2;
@@ -78,12 +79,13 @@ impl ResponseQueue {
         }
     }
 
-    /// A response of another kind. The caller has waited for [`ResponseQueue::has_room`], except for the close reason.
+    /// Queues a response of another kind. The caller has waited for [`ResponseQueue::has_room`], except for the close
+    /// reason.
     pub fn push(&self, durable_at: Position, bytes: Vec<u8>) {
         self.put(durable_at, bytes, None);
     }
 
-    /// Replies that acknowledge messages; the caller waits for [`ResponseQueue::has_room`] afterwards.
+    /// Queues replies that acknowledge messages; the caller waits for [`ResponseQueue::has_room`] afterwards.
     pub fn replies(&self, durable_at: Position, bytes: Vec<u8>, read_at: Duration) {
         self.put(durable_at, bytes, Some(read_at));
     }
@@ -93,7 +95,7 @@ impl ResponseQueue {
         self.queue.borrow_mut().push_back(Response::Encoded { durable_at, bytes, read_at });
     }
 
-    /// Whether more responses may be queued: few gather for a device that does not read.
+    /// Whether more responses may be queued: few accumulate for a device that does not read.
     pub fn has_room(&self) -> bool {
         self.bytes.get() < RESPONSE_BYTES_MAX && self.queue.borrow().len() < RESPONSES_MAX
     }
@@ -114,7 +116,7 @@ impl ResponseQueue {
         self.ended.get() && self.queue.borrow().is_empty()
     }
 
-    /// What the first response waits for, unless that is being waited for already.
+    /// The position that the first response waits for, unless it is being waited for already.
     pub fn next_awaited(&self) -> Option<Position> {
         let queue = self.queue.borrow();
         let until = queue.front()?.durable_at();
@@ -129,7 +131,7 @@ impl ResponseQueue {
         }
     }
 
-    /// The sync has come, or will not come any more.
+    /// The commit has come, or never will.
     pub fn synced(&self) {
         self.waiting.set(false);
         if let Some(task) = &*self.waker.borrow() {
@@ -137,8 +139,8 @@ impl ResponseQueue {
         }
     }
 
-    /// Takes the first responses that may leave; of consecutive acknowledgements only the last. Returns
-    /// whether there were any.
+    /// Takes the responses at the front that may leave; of consecutive acknowledgements only the last. Returns whether
+    /// there were any.
     pub fn drain_ready(&self, durable: Position, mut take: impl FnMut(Response)) -> bool {
         let mut queue = self.queue.borrow_mut();
         let (mut any, mut last): (bool, Option<Response>) = (false, None);

@@ -1,20 +1,20 @@
-//! Responses slow the device that causes them: while too many wait to be written, it is not read.
+//! Backpressure by responses: while too many wait to be written, the device is not read.
 //!
-//! A device that reads its responses so gets each of them, however many its messages cause. One that writes all of its
-//! messages before it reads anything would wait for the gateway while the gateway waits for it. So a device that takes
-//! nothing for `message_timeout`, while a write waits for it, is not waited for any more until it has taken something:
-//! refusals are dropped and counted, acknowledgements become one, and it is read on. Where nothing may be dropped (replies
-//! of MQTT, the answer to a hello), its session ends.
+//! So a device that reads its responses gets each of them, however many its messages cause. A device that writes all of
+//! its messages before it reads anything would deadlock: it waits for the gateway, and the gateway for it. So when a
+//! device takes nothing for `message_timeout` while a write is pending, the session stops waiting for it until it takes
+//! something: refusals are dropped and counted, acknowledgements are merged, and reading continues. Where nothing may
+//! be dropped (replies of MQTT, the answer to a hello), the session ends.
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, sleep_until},
 };
 
-use super::{CloseReason, Session, cancel_reason};
+use super::{close_reason::CloseReason, connection::Session};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
-    /// Waits until one more answer has room; `false`: the device does not read.
+    /// Waits until the queue has room for one more response; `false`: the device does not read.
     pub(super) async fn room(&self) -> Result<bool, CloseReason> {
         if self.responses.has_room() {
             return Ok(true);
@@ -30,11 +30,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (mut before, mut due) = (self.stream.progress().0, Instant::now() + deadlines);
         while !self.responses.has_room() {
             tokio::select! {
-                () = self.handle.end.cancelled() => return Err(cancel_reason(&self.context)),
+                () = self.handle.end.cancelled() => return Err(self.context.cancel_reason()),
                 () = self.responses.drained.notified() => {}
                 () = sleep_until(due) => {
                     let (now, waiting) = self.stream.progress();
-                    // Without a write that waits, it is the disk that responses wait for.
+                    // Without a pending write, the responses wait for the disk.
                     if waiting && now == before {
                         self.stalled_at.set(Some(now));
                         return Ok(false);

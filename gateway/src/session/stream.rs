@@ -1,6 +1,6 @@
 //! The two directions of a session's stream, in one task; and the buffer that all sessions of a thread read into.
 //!
-//! An idle session holds no buffer, and one that waits for the rest of a message holds just what has come of it.
+//! An idle session holds no buffer; one that waits for the rest of a message holds exactly the bytes received so far.
 
 use std::{
     cell::{Cell, RefCell},
@@ -14,29 +14,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes read at once.
 const READ_BYTES: usize = 64 << 10;
-/// Bytes written at once: the peer has taken them before more are written.
+/// Bytes written at once; the peer has taken them before more are written.
 const PIECE_BYTES: usize = 16 << 10;
 
 thread_local! {
-    /// Lent to a session while it decodes what it has just read.
+    /// Lent to a session while it decodes what it just read.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// What was read and not decoded yet.
+/// Bytes that were read and not decoded yet.
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
-    /// Either the thread's buffer, or one of just the length of what is there.
+    /// Either the thread's buffer, or one that is exactly as long as its contents.
     bytes: Vec<u8>,
     end: usize,
 }
 
 impl Inbox {
-    /// What is there.
+    /// The bytes that are there.
     pub(super) fn unread(&self) -> &[u8] {
         self.bytes.get(..self.end).unwrap_or_default()
     }
 
-    /// The first bytes are decoded. What is left is held in just so much memory.
+    /// The first bytes are decoded. The rest is held in a buffer of exactly its length.
     pub(super) fn consume(&mut self, count: usize) {
         let shared = self.bytes.len() == READ_BYTES;
         if count == 0 && !shared {
@@ -55,7 +55,7 @@ impl Inbox {
         self.bytes.capacity()
     }
 
-    /// Makes what was read behind `kept` bytes of room in the thread's buffer part of this.
+    /// Adopts the thread's buffer, into which bytes were read after `kept` bytes of room.
     fn take(&mut self, mut buffer: Vec<u8>, kept: usize, read: usize) {
         if let Some(front) = buffer.get_mut(..kept) {
             front.copy_from_slice(self.unread());
@@ -79,12 +79,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
         Self { stream: RefCell::new(stream), written: Cell::new(0), writing: Cell::new(false) }
     }
 
-    /// How many writes were taken so far, and whether one waits: who reads nothing takes nothing.
+    /// How many writes the peer has taken so far, and whether one is pending: a peer that reads nothing takes nothing.
     pub(super) fn progress(&self) -> (u32, bool) {
         (self.written.get(), self.writing.get())
     }
 
-    /// Reads once, behind what is there; `Ok(0)` at the end.
+    /// Reads once, after the bytes that are there; `Ok(0)` at the end of the stream.
     pub(super) async fn fill(&self, inbox: &mut Inbox) -> io::Result<usize> {
         poll_fn(|task| {
             let mut buffer = SPARE.take();

@@ -1,7 +1,7 @@
-//! What a session's worker and its accept loop may do to it: see when it was heard last, and end it.
+//! The sessions of a worker: which of them are alive, and which have been idle for too long.
 //!
-//! The worker looks at its sessions in turn for those that have been idle for too long, a few at a time: a timer for
-//! each would cost an idle session more memory than all else that is kept here.
+//! The worker checks its sessions for idle ones in turn, a few at a time: a timer for each would cost an idle session
+//! more memory than everything else that is kept here.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,102 +11,18 @@ use std::{
     time::Duration,
 };
 
-use catchment_settings::connection_slots::ConnectionSlot;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
-use super::{CloseReason, Context, unfinished::UnfinishedMessages};
+use super::{close_reason::CloseReason, handle::SessionHandle, unfinished::UnfinishedMessages};
 use crate::{
     config::{Config, Deadlines},
     device::SessionId,
 };
 
-/// How often each session is looked at within the time that it may be idle.
-const IDLE_CHECKS: u32 = 8;
-/// Sessions looked at in one turn.
+/// How often each session is checked within the time that it may be idle.
+pub(super) const IDLE_CHECKS: u32 = 8;
+/// Sessions checked in one turn.
 const SLICE: usize = 512;
-/// How often the worker looks.
-const IDLE_CHECK_MIN: Duration = Duration::from_millis(25);
-const IDLE_CHECK_MAX: Duration = Duration::from_secs(1);
-
-/// A session, seen from outside.
-#[derive(Debug)]
-pub struct SessionHandle {
-    /// Cancelled when the session must end.
-    pub end: CancellationToken,
-    last_message: Cell<Instant>,
-    why: Cell<Option<CloseReason>>,
-    delivered: Cell<bool>,
-    /// It counts among the connections of its device, or was refused: a message has come.
-    pub(super) admitted: Cell<bool>,
-    /// The device closed its side after the error that ends the session: its program lives.
-    alive_after_close: Cell<bool>,
-    /// The device has said that it will be heard within this.
-    silence_max: Cell<Option<Duration>>,
-    slot: Option<ConnectionSlot>,
-}
-
-impl SessionHandle {
-    /// A session that begins. When its slot is taken away it ends.
-    pub fn new(end: CancellationToken, slot: Option<ConnectionSlot>) -> Rc<Self> {
-        if let Some(slot) = &slot {
-            let end = end.clone();
-            slot.on_evict(move || end.cancel());
-        }
-        let last_message = Cell::new(Instant::now());
-        let (why, silence_max) = (Cell::default(), Cell::default());
-        let (delivered, admitted, alive_after_close) = (Cell::default(), Cell::default(), Cell::default());
-        Rc::new(Self { end, last_message, why, delivered, admitted, alive_after_close, silence_max, slot })
-    }
-
-    /// The session must end, for this reason unless there was one before.
-    pub(super) fn close_as(&self, why: CloseReason) {
-        if self.why.get().is_none() {
-            self.why.set(Some(why));
-        }
-        self.end.cancel();
-    }
-
-    /// Why the session must end, if this was the reason.
-    pub(super) fn why(&self) -> Option<CloseReason> {
-        let evicted = || self.slot.as_ref().is_some_and(ConnectionSlot::is_evicted);
-        self.why.get().or_else(|| evicted().then_some(CloseReason::GaveWay))
-    }
-
-    /// The device's last message ended then.
-    pub(super) fn record_message(&self, now: Instant) {
-        self.last_message.set(now);
-    }
-
-    /// When the device's last message ended, or the session began.
-    pub(super) fn last_message_at(&self) -> Instant {
-        self.last_message.get()
-    }
-
-    /// The device has closed its side in order, or sent something, after its last answer.
-    pub(super) fn record_alive(&self) {
-        self.alive_after_close.set(true);
-    }
-
-    /// How long a session was silent that has ended and whose program lives all the same.
-    pub fn silence_if_alive(&self) -> Option<Duration> {
-        self.alive_after_close.get().then(|| self.last_message.get().elapsed())
-    }
-
-    /// The device has said how long it may be silent; `None` for any time.
-    pub(super) fn set_silence_max(&self, silence_max: Option<Duration>) {
-        self.silence_max.set(silence_max);
-    }
-
-    /// The device has delivered something: it gives its slot to nobody.
-    pub(super) fn mark_delivered(&self) {
-        if !self.delivered.replace(true)
-            && let Some(slot) = &self.slot
-        {
-            slot.mark_used();
-        }
-    }
-}
 
 /// What the sessions of a worker may take.
 #[derive(Clone, Copy, Debug)]
@@ -167,7 +83,7 @@ impl SessionTable {
             return Some(Duration::MAX);
         };
         let silent = now.saturating_duration_since(handle.last_message_at());
-        (silent >= handle.silence_max.get().unwrap_or(self.silent_after)).then_some(silent)
+        (silent >= handle.silence_max().unwrap_or(self.silent_after)).then_some(silent)
     }
 
     /// Ends a session.
@@ -183,7 +99,7 @@ impl SessionTable {
     }
 
     /// Looks at the share of the sessions that is due after `step`, and ends those that were idle for too long.
-    fn end_idle(&self, now: Instant, step: Duration) {
+    pub(super) fn end_idle(&self, now: Instant, step: Duration) {
         let idle = self.deadlines.idle;
         let sessions = self.sessions.borrow();
         let part = step.as_secs_f64() * f64::from(IDLE_CHECKS) / idle.as_secs_f64().max(1e-3);
@@ -206,24 +122,10 @@ impl SessionTable {
     }
 }
 
-/// Ends the worker's sessions that are idle for too long, and tells how many bytes of unfinished messages it holds.
-pub async fn end_idle_sessions(context: Rc<Context>) {
-    let idle = context.session_table.deadlines.idle;
-    let step = (idle / IDLE_CHECKS).clamp(IDLE_CHECK_MIN, IDLE_CHECK_MAX);
-    let mut ticks = interval(step);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut shown = 0;
-    loop {
-        ticks.tick().await;
-        context.session_table.end_idle(Instant::now(), step);
-        let held = i64::try_from(context.session_table.unfinished.held()).unwrap_or(i64::MAX);
-        context.metrics.unfinished_bytes.inc_by(held - shown);
-        shown = held;
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -276,19 +178,5 @@ mod tests {
         assert_eq!((plain.why(), plain.end.is_cancelled()), (Some(CloseReason::Displaced), true));
         tokio::time::sleep(60 * second).await;
         assert_eq!(silence(2), Some(70 * second));
-    }
-
-    #[tokio::test]
-    async fn a_place_is_kept_from_the_first_delivery_on() {
-        let slots = catchment_settings::connection_slots::ConnectionSlots::new(1, 1);
-        let addr = std::net::Ipv4Addr::LOCALHOST.into();
-        let silent = SessionHandle::new(CancellationToken::new(), slots.try_acquire(addr).ok());
-        let next = SessionHandle::new(CancellationToken::new(), slots.try_acquire(addr).ok());
-        assert!(silent.end.is_cancelled());
-        assert_eq!((silent.why(), next.why()), (Some(CloseReason::GaveWay), None));
-        next.mark_delivered();
-        assert!(slots.try_acquire(addr).is_err());
-        drop((silent, next));
-        assert_eq!(slots.taken(), 0);
     }
 }

@@ -1,8 +1,8 @@
-//! The bytes of messages whose end has not come, of all sessions of a worker: how many there are, and who ends when
-//! they are too many.
+//! The bytes of unfinished messages of all sessions of a worker: how many there are, and which session ends when there
+//! are too many.
 //!
-//! An honest device sends the rest at once. So the session whose unfinished message is the oldest ends, until the others
-//! have room: those that only begin messages push each other out.
+//! An honest device sends the rest at once. So the session with the oldest unfinished message ends, until the others
+//! have room: devices that only begin messages evict each other.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,7 +10,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use super::{CloseReason, table::SessionHandle};
+use super::{close_reason::CloseReason, handle::SessionHandle};
 
 /// The unfinished messages of a worker's sessions.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl UnfinishedMessages {
     }
 }
 
-/// What one session holds; nothing any more when it is dropped.
+/// The bytes that one session holds; none once this is dropped.
 #[derive(Debug)]
 pub(super) struct UnfinishedGuard<'a> {
     all: &'a UnfinishedMessages,

@@ -1,10 +1,10 @@
-//! The writing half of a session: sends what may leave once the journal is synced, many responses in one write.
+//! The writing half of a session: sends responses once the journal is synced far enough, many in one write.
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::{CloseReason, Session, responses::Response};
+use super::{close_reason::CloseReason, connection::Session, responses::Response};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The writing half.
@@ -18,8 +18,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let written = match bytes {
                 Err(why) => return why,
                 Ok(bytes) if bytes.is_empty() => {
-                    // close_notify, so that the device knows that nothing was cut off. To one that was displaced it comes later:
-                    // a program that closes without having read it resets the connection, as if it were gone.
+                    // close_notify, so that the device knows that nothing was cut off. To one that was displaced it
+                    // comes later: a program that closes without having read it resets the connection, as if it were
+                    // gone.
                     if self.handle.why() != Some(CloseReason::Displaced) {
                         let _ = self.stream.shutdown().await;
                     }

@@ -23,8 +23,9 @@ use crate::{
     session::{
         Context,
         commit_waiters::CommitWaiters,
+        idle,
         protocol::ProtocolOptions,
-        table::{self, SessionBounds, SessionTable},
+        table::{SessionBounds, SessionTable},
     },
     shard::{Observation, Shard, ShardCell, ShardLog},
 };
@@ -101,7 +102,7 @@ impl Worker {
                 observation: seen,
                 stopping,
             });
-            inner.supervise("idle sessions", table::end_idle_sessions(Rc::clone(&inner.context)));
+            inner.supervise("idle sessions", idle::end_idle_sessions(Rc::clone(&inner.context)));
             inner.supervise("receive", Rc::clone(&inner).receive(arriving));
             inner.supervise("begin commits", Rc::clone(&inner).group_commits(commit_requested));
             inner.supervise("follow commits", Rc::clone(&inner).follow_commits());

@@ -84,8 +84,7 @@ fn read(world: &mut World) -> Result<(), String> {
 
 fn answer(world: &mut World) -> Result<(), String> {
     let device = device(world);
-    world.answer(device);
-    Ok(())
+    world.answer(device)
 }
 
 fn advance(world: &mut World) -> Result<(), String> {

@@ -1,10 +1,6 @@
 //! A gateway's machine, and what may happen to its disk as a whole.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use catchment_gateway::clock::ManualClock;
 use catchment_journal::sim::{SimCopy, SimDisk};
@@ -12,7 +8,7 @@ use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, Name};
 
 use super::World;
-use crate::{device::ToGateway, gateway::Gateway, limits::limits, random::Random, truth::TruthSnapshot};
+use crate::{gateway::Gateway, limits::limits, random::Random, truth::TruthSnapshot};
 
 /// One gateway's machine: its disk and clock outlive its processes.
 pub struct Site {
@@ -33,7 +29,7 @@ pub struct Site {
     copy: Option<(SimCopy, TruthSnapshot)>,
     pub(super) next_session: u64,
     /// Connections that their devices have lost, but from which the gateway still reads.
-    pub(super) orphans: BTreeMap<u64, (usize, VecDeque<ToGateway>)>,
+    pub(super) orphans: BTreeMap<u64, (usize, Vec<u8>)>,
 }
 
 /// Time passes in steps of this while devices expire.

@@ -45,7 +45,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "sequence check",
         without: "the gateway takes a message whose number it has seen",
-        file: "gateway/src/device/sessions.rs",
+        file: "gateway/src/device/sessions/deduplicate.rs",
         find: "if seq <= deduplicated.highest {",
         replace: "if seq == u64::MAX {",
         check: SIMULATION,

@@ -1,9 +1,10 @@
 //! What the series indexes mean that a device has chosen for its connection.
 //!
-//! Bounded: indexes are 1 to `series_max`. Those that were given one after the other lie in a row; others are looked up.
+//! Bounded: indexes are 1 to `series_max`. Those that were given one after the other lie in a row; others are looked
+//! up.
 //!
-//! A definition holds as long as its connection, the session's table of names does not: it starts anew when a device uses
-//! many names. So a definition keeps its name, and is looked up again in a table that has started anew since.
+//! A definition holds as long as its connection, the session's table of names does not: it starts anew when a device
+//! uses many names. So a definition keeps its name, and is looked up again in a table that has started anew since.
 
 use hashbrown::HashMap;
 

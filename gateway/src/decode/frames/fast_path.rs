@@ -1,11 +1,11 @@
 //! A frame of readings as encoders write it, from its bytes straight into the intake.
 //!
-//! It takes the messages that [`super::wire_format`] has views of, with definitions before columns before single readings;
-//! of any other it leaves no trace, and the generated types decide what it is. What cannot be undone (definitions, names
-//! seen for the first time) waits until all of the message behind it was found well-formed.
+//! It takes the messages that [`super::wire_format`] has views of, with definitions before columns before single
+//! readings; of any other it leaves no trace, and the generated types decide what it is. What cannot be undone
+//! (definitions, names seen for the first time) waits until all of the message behind it was found well-formed.
 //!
-//! A column or reading in which something is refused is decoded by the generated types as well, so that there is one place
-//! that refuses.
+//! A column or reading in which something is refused is decoded by the generated types as well, so that there is one
+//! place that refuses.
 
 use catchment_partial::Timestamp;
 use catchment_proto::wire::{Column, Reading as WireReading, SeriesName};
@@ -112,7 +112,8 @@ fn check(mut rest: &[u8], mut last: Part) -> Option<()> {
     Some(())
 }
 
-/// Takes a column; `None` when it is malformed, `Some(None)`, and nothing changed, when its name is to be looked up again.
+/// Takes a column; `None` when it is malformed, `Some(None)`, and nothing changed, when its name is to be looked up
+/// again.
 #[inline]
 fn column(bytes: &[u8], aliases: &mut SeriesAliases, sink: &mut Sink<'_>) -> Option<Option<()>> {
     let view = ColumnView::of(bytes)?;

@@ -2,8 +2,8 @@
 //!
 //! It takes an object whose names are all known from earlier ones (see [`crate::intake::shapes`]), whose members are
 //! numbers, booleans and objects of such, without escapes, and whose `ts`, `labels` and `seq` are in order. Of anything
-//! else it leaves no trace and the decoder proper reads the object, tells what is wrong with it, and learns its names. So
-//! the two never differ in what they take, and this one decides nothing about what is refused.
+//! else it leaves no trace and the decoder proper reads the object, tells what is wrong with it, and learns its names.
+//! So the two never differ in what they take, and this one decides nothing about what is refused.
 
 use catchment_partial::Timestamp;
 use catchment_proto::Labels;
@@ -20,8 +20,8 @@ use crate::{
     },
 };
 
-/// Decodes an object from its opening brace on into readings; `None`, and nothing changed, when it is not of the usual kind.
-/// Leaves `sink.seq` as the object's.
+/// Decodes an object from its opening brace on into readings; `None`, and nothing changed, when it is not of the usual
+/// kind. Leaves `sink.seq` as the object's.
 pub(super) fn object(text: &str, sink: &mut Sink<'_>) -> Option<()> {
     let save_point = sink.save_point();
     sink.begin_moment();

@@ -1,5 +1,5 @@
-//! How the JSON of a device is to be read where it is not written as it should be: `[json]` of the configuration, and what
-//! a topic of `[mqtt.topics]` says of its own.
+//! How the JSON of a device is to be read where it is not written as it should be: `[json]` of the configuration, and
+//! what a topic of `[mqtt.topics]` says of its own.
 
 use std::borrow::Cow;
 
@@ -165,8 +165,8 @@ impl JsonSettings {
 }
 
 impl Options {
-    /// Whether numbers mean what they do by default: only then may a message be read by its likeness to one before, which
-    /// may have come on another topic.
+    /// Whether numbers mean what they do by default: only then may a message be read by its likeness to one before,
+    /// which may have come on another topic.
     pub(super) fn is_plain(&self) -> bool {
         self.time_key.is_none() && self.ignored.is_empty()
     }
@@ -191,8 +191,8 @@ impl Options {
         value::number(inner(raw)?.as_bytes()).ok()
     }
 
-    /// The time of an object, from the text of the member that is its time: that of the configuration or, for `ts`, Unix
-    /// milliseconds.
+    /// The time of an object, from the text of the member that is its time: that of the configuration or, for `ts`,
+    /// Unix milliseconds.
     ///
     /// # Errors
     /// [`Reason::Malformed`] when it is no time as it is due, [`Reason::TooOld`] or [`Reason::TooFarAhead`] when it is

@@ -200,8 +200,8 @@ impl<'de, 'o> Visitor<'de> for Members<'o> {
     }
 }
 
-/// An object of strings as checked labels; a message for the device when it breaks a rule. `note` hears of each name, as it
-/// is written and as it is mapped.
+/// An object of strings as checked labels; a message for the device when it breaks a rule. `note` hears of each name,
+/// as it is written and as it is mapped.
 pub(super) fn labels(raw: &RawValue, mut note: impl FnMut(&str, &str)) -> Result<Labels, String> {
     let pairs = pairs(raw).map_err(|error| match tokens::first(raw.get()) {
         Some(word) => format!("labels are an object of strings, {word} is none"),

@@ -49,8 +49,8 @@ pub(super) fn millis(text: &str) -> Result<Timestamp, Reason> {
     unix_time(text, NANOS_PER_MILLI)
 }
 
-/// Unix time in a unit of so many nanoseconds, a power of ten, with a fraction down to the nanosecond (further digits are
-/// cut off).
+/// Unix time in a unit of so many nanoseconds, a power of ten, with a fraction down to the nanosecond (further digits
+/// are cut off).
 ///
 /// # Errors
 /// [`Reason::Malformed`] when it is no number, [`Reason::TooOld`] or [`Reason::TooFarAhead`] when it is no time.

@@ -1,9 +1,9 @@
-//! Words that are no JSON and that devices write where a number is due, because there is none: `nan` of C and MicroPython,
-//! `NaN` of Python, `1.#QNAN` of old Windows, `ovf` of Arduino, `None`.
+//! Words that are no JSON and that devices write where a number is due, because there is none: `nan` of C and
+//! MicroPython, `NaN` of Python, `1.#QNAN` of old Windows, `ovf` of Arduino, `None`.
 //!
-//! Looked for only in what is no JSON. Each becomes an array of one marked string, so that the text is JSON and the value can
-//! be refused with the word that stood there; [`bare`] turns it back. An array, because it is taken nowhere: not as a reading,
-//! a label, an epoch or a time. As a string the word would be one of these, mark and all.
+//! Looked for only in what is no JSON. Each becomes an array of one marked string, so that the text is JSON and the
+//! value can be refused with the word that stood there; [`bare`] turns it back. An array, because it is taken nowhere:
+//! not as a reading, a label, an epoch or a time. As a string the word would be one of these, mark and all.
 
 use std::borrow::Cow;
 

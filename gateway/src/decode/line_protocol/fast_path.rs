@@ -1,8 +1,8 @@
 //! One pass over a line that looks like one before: the usual case, in which nothing is refused.
 //!
-//! It takes a line whose measurement and tags stand there as in an earlier line, letter for letter, whose fields are known
-//! from such lines (see [`crate::intake::shapes`]), and whose values and time are in order. Of anything else it leaves no
-//! trace and the decoder proper reads the line, tells what is wrong with it, and learns its names.
+//! It takes a line whose measurement and tags stand there as in an earlier line, letter for letter, whose fields are
+//! known from such lines (see [`crate::intake::shapes`]), and whose values and time are in order. Of anything else it
+//! leaves no trace and the decoder proper reads the line, tells what is wrong with it, and learns its names.
 
 use memchr::{memchr, memchr2};
 

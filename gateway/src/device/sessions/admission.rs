@@ -1,29 +1,29 @@
-//! Which sessions of a device may be: `sessions_max` of those that have said something, and as many that have not.
+//! Admission: a device may have `sessions_max` sessions that have sent a message, and as many that have not.
 //!
-//! A session that says its first thing when all places are in use gets one from another that was left behind: of the
-//! same client, which has come back; else of the one that was silent for longest, if it does not count as alive. If all
-//! are alive, it is the new one that ends. Taking the place of the oldest, programs that share an identity would end each
-//! other for ever.
+//! When all places are in use, the first message of a session displaces another session that was left behind: that of
+//! the same client, which has reconnected; else the one that was silent for longest, if it does not count as alive. If
+//! all are alive, the new session ends. If it displaced the oldest instead, programs that share an identity would end
+//! each other forever.
 //!
-//! Silence does not prove that a program is gone: it may report less often than a session counts as alive. One that closes its
-//! side in order, or sends something, after the error `displaced` lives. From then on sessions of the device count as alive for twice as long a
-//! silence as that one's, so such programs displace each other a few times and then the newest is refused.
+//! Silence does not prove that a program is gone: it may report less often than a session counts as alive. A program
+//! that closes its side in order, or sends something, after the error `displaced` lives. From then on, sessions of the
+//! device count as alive for twice as long a silence as that one's, so such programs displace each other a few times
+//! and then the newest is refused.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{DeviceSessions, SessionEntry, SessionSeries};
-use crate::device::SessionId;
+use super::registry::{DeviceSessions, SessionEntry, SessionId};
 
-/// Who speaks on a session.
+/// Whose session it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SessionIdentity<'a> {
     /// A client of MQTT, by its identifier. The session of the same one ends when this opens.
     Client(&'a str),
     /// A program that numbers its messages, by its epoch.
     Epoch(&'a str),
-    /// It has not said so.
+    /// Not known.
     Unknown,
 }
 
@@ -32,14 +32,14 @@ pub enum SessionIdentity<'a> {
 pub enum Admission {
     /// It has one.
     Admitted,
-    /// It has that of another session, which must end.
+    /// It has the place of another session, which must end.
     Displaces(SessionId),
     /// There is none: the session must end.
     Full,
 }
 
 impl DeviceSessions {
-    /// A session begins, of which nothing is known. When there are too many such, the oldest is asked to end.
+    /// A session begins that has sent nothing yet. When there are too many such, the oldest is asked to end.
     pub fn attach(&mut self, session: SessionId, end: CancellationToken) {
         let mut unknown = self.sessions.iter().enumerate().filter(|(_, known)| !known.admitted);
         if let Some((oldest, _)) = unknown.next()
@@ -50,19 +50,11 @@ impl DeviceSessions {
             oldest.end.cancel();
         }
         self.sessions.reserve_exact(1);
-        self.sessions.push(SessionEntry {
-            id: session,
-            end,
-            epoch: None,
-            taken_over_at: None,
-            client: None,
-            admitted: false,
-            series: SessionSeries::default(),
-        });
+        self.sessions.push(SessionEntry::new(session, end));
     }
 
-    /// A session says its first thing. `silence`: how long another one has been silent, `None` for one that counts as
-    /// alive.
+    /// A session sends its first message. `silence`: how long another one has been silent, `None` for one that counts
+    /// as alive.
     pub fn admit(
         &mut self,
         session: SessionId,

@@ -2,28 +2,35 @@
 
 use std::collections::BTreeMap;
 
+use catchment_journal::Disk;
 use catchment_proto::{Labels, MetricName};
 
-use crate::shard::SeriesFull;
+use crate::{
+    intake::{Intake, MessageMeta, Reason, Refusal},
+    shard::{Backpressure, SeriesFull, Shard},
+};
 
-/// What a session's series indexes mean, which grow by one with each series that is new to the session.
+/// Series indexes of a session that are kept in any case: trimming costs something.
+const SESSION_SERIES_MAX: usize = 1024;
+
+/// The device's indexes by those of the session, which grow by one with each series that is new to the session.
 #[derive(Debug, Default)]
 pub(super) struct SessionSeries {
     /// Index of the first that is kept.
     first: u32,
     /// The device's index of each, or `None` for a series that is refused.
     series: Vec<Option<u32>>,
-    /// Those that the gateway's budget refuses, by index: they are looked up again when they are used, because it may have
-    /// been raised.
-    pub(super) refused: BTreeMap<u32, RefusedSeries>,
+    /// Series that the gateway's budget refuses, by index: they are looked up again when they are used, because the
+    /// budget may have been raised.
+    refused: BTreeMap<u32, RefusedSeries>,
 }
 
 /// A series for which the gateway's budget has no place.
 #[derive(Debug)]
-pub(super) struct RefusedSeries {
-    pub(super) metric: MetricName,
-    pub(super) labels: Labels,
-    pub(super) full: SeriesFull,
+struct RefusedSeries {
+    metric: MetricName,
+    labels: Labels,
+    full: SeriesFull,
 }
 
 impl SessionSeries {
@@ -36,7 +43,46 @@ impl SessionSeries {
         self.refused.get(&index).map_or(SeriesFull::Device, |refused| refused.full)
     }
 
-    pub(super) fn learn(&mut self, index: u32, series: Option<u32>) {
+    /// Learns the device's index of each series that the session uses for the first time, or that was refused before.
+    pub(super) fn learn_all<D: Disk>(
+        &mut self,
+        device: u32,
+        intake: &Intake,
+        series_max: usize,
+        shard: &mut Shard<D>,
+    ) -> Result<(), Backpressure> {
+        for (index, metric, labels) in &intake.fresh {
+            let known = shard.series(device, metric, labels)?;
+            if let Err(full @ SeriesFull::Gateway(_)) = known {
+                if self.refused.len() >= series_max {
+                    self.refused.pop_first();
+                }
+                let refused = RefusedSeries { metric: metric.clone(), labels: labels.clone(), full };
+                self.refused.insert(*index, refused);
+            }
+            self.learn(*index, known.ok());
+        }
+        if self.refused.is_empty() {
+            return Ok(());
+        }
+        let mut last = None;
+        for index in intake.readings.iter().map(|reading| reading.series) {
+            if last.replace(index) == Some(index) {
+                continue;
+            }
+            let Some(refused) = self.refused.get_mut(&index) else { continue };
+            match shard.series(device, &refused.metric, &refused.labels)? {
+                Err(full) => refused.full = full,
+                Ok(known) => {
+                    self.refused.remove(&index);
+                    self.learn(index, Some(known));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, index: u32, series: Option<u32>) {
         if let Some(known) = index.checked_sub(self.first).and_then(|at| self.series.get_mut(at as usize)) {
             *known = series;
             return;
@@ -62,5 +108,26 @@ impl SessionSeries {
     }
 }
 
-/// Series indexes of a session that are kept in any case: trimming costs something.
-const SESSION_SERIES_MAX: usize = 1024;
+/// The refusal of a message's readings of series for which there is no place.
+pub(super) fn too_many_series(
+    meta: &MessageMeta,
+    count: u32,
+    full: SeriesFull,
+    series_max: usize,
+) -> Refusal {
+    let bound = match full {
+        SeriesFull::Device => format!("a device may have {series_max} series, the gateway's series_max"),
+        // Only the aggregator knows which bound is reached: it grants what is free bit by bit.
+        SeriesFull::Gateway(max) => format!(
+            "this gateway may have {max} series, as its aggregator says, until those are delivered: send again later; if that \
+             lasts, raise the aggregator's series_per_gateway_max, series_per_site_max or store_series_max, or forget series"
+        ),
+    };
+    Refusal {
+        reason: Reason::TooManySeries,
+        message: format!("{count} readings of new series: {bound}"),
+        ordinal: meta.ordinal,
+        seq: meta.seq,
+        count,
+    }
+}

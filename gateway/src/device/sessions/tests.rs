@@ -1,27 +1,30 @@
-//! The sessions of a device with a shard on a real folder, driven by the protocols' decoders: what it refuses, and what the replies say then.
+//! The sessions of a device with a shard on a real folder, driven by the protocols' decoders: what it refuses, and what
+//! the replies say then.
 
-use std::{num::NonZeroU16, time::Duration};
+use std::{num::NonZeroU16, sync::Arc, time::Duration};
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    frame,
+    Name, frame,
     wire::{Column, DeviceMessage, Reading as WireReading, Readings, SeriesName, device_message},
 };
+use tokio_util::sync::CancellationToken;
 
-use super::*;
+use super::{takeover::TAKEOVER_GRACE, *};
 use crate::{
     Settings,
     clock::{Clock, ManualClock},
     config::tests::given,
     decode::{DecodeLimits, line_protocol::Precision},
-    intake::TimeRules,
+    intake::{Intake, TimeRules},
+    metrics::Metrics,
     mqtt::{
         connection::MqttOptions,
         packets::{Outcome, Reply},
         tests::bytes::{connect, publish, release},
     },
     session::protocol::{DecodeStop, Decoder, Protocol, ProtocolOptions},
-    shard::{Setup, ShardFacts, ShardLimits},
+    shard::{Backpressure, Setup, Shard, ShardFacts, ShardLimits},
 };
 
 const SERIES_MAX: usize = 3;
@@ -127,7 +130,8 @@ fn invented(number: u32) -> WireReading {
     WireReading { metric: "x".to_owned(), labels, time_ns: 0, value: 1.0 }
 }
 
-/// Of two messages with one number the second is dropped as sent again: two programs must not share an epoch without a word.
+/// Of two messages with one number the second is dropped as sent again: two programs must not share an epoch without a
+/// word.
 #[test]
 fn two_programs_with_one_epoch_are_told_and_one_that_came_back_is_not() {
     let mut device = Device::new(Protocol::Json);

@@ -1,10 +1,11 @@
-//! Ordinary messages, read in place: what a device sends nearly always, without the copies that the library makes.
+//! Ordinary messages, read in place: nearly everything that devices send, without the copies that the library makes.
 //!
-//! What this file does not take goes to the library, which decides: the two must agree on what they both take.
+//! Packets that this file does not accept go to the library, which decides: the two must agree on packets that both
+//! accept.
 
 use std::num::NonZeroU16;
 
-use super::QoS;
+use rmqtt_codec::types::QoS;
 
 /// First half-byte of a PUBLISH.
 const PUBLISH: u8 = 3;

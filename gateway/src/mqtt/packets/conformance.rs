@@ -1,11 +1,12 @@
-//! What the standards forbid and the library lets pass: checked on the bytes of a whole packet, before the library reads it.
+//! Violations of the standards that the library lets pass: checked on the bytes of a whole packet, before the library
+//! reads it.
 //!
-//! Ordinary messages do not come here ([`super::BorrowedPublish`] takes none that could be wrong in these ways). Source: MQTT Version
-//! 3.1.1 and MQTT Version 5.0, OASIS Standards; the numbers of their statements stand beside what they forbid.
+//! Ordinary messages skip this ([`super::BorrowedPublish`] accepts none that could be wrong in these ways). Source:
+//! MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards; each check names the statement that it enforces.
 
 use rmqtt_codec::v5::DisconnectReasonCode as Code;
 
-use super::Violation;
+use super::violation::Violation;
 
 /// [MQTT-1.5.5-1]; 3.1.1 does not forbid it.
 pub(super) const OVERLONG: &str = "a number in more bytes than it needs";
@@ -39,7 +40,7 @@ pub(super) fn check(packet: &[u8], header: usize, is_v5: bool) -> Checked {
         12 => {}
         14 if is_v5 => disconnect(&mut rest)?,
         14 => {}
-        // What else a client does not send, and what is of 3.1.1 and short, is the library's.
+        // The library checks packets that a client never sends, and the short ones of 3.1.1.
         _ => return Ok(()),
     }
     if rest.0.is_empty() { Ok(()) } else { malformed("bytes behind the end of a packet") }
@@ -268,7 +269,7 @@ const RESPONSE_TOPIC: u32 = 0x08;
 const SUBSCRIPTION: u32 = 0x0b;
 const TOPIC_ALIAS: u32 = 0x23;
 
-/// What of a packet is not checked yet.
+/// The rest of a packet that is not checked yet.
 struct Rest<'p>(&'p [u8]);
 
 impl<'p> Rest<'p> {

@@ -1,10 +1,14 @@
-//! The last packet of a connection that ends from here, in the words and within the bounds of its client.
+//! The last packet of a connection that the gateway ends, in the codes and within the bounds of its client.
 
 use bytes::BytesMut;
-use rmqtt_codec::{error::EncodeError, v3, v5, v5::DisconnectReasonCode};
+use rmqtt_codec::{v3, v5, v5::DisconnectReasonCode};
 use tokio_util::codec::Encoder as _;
 
-use super::{Packets, VERSION, Version, Violation};
+use super::{
+    codec::{Packets, Version},
+    fitting::put_fitting,
+    violation::{VERSION, Violation},
+};
 
 impl Packets {
     /// Writes why a CONNECT is refused: by the version's own codes.
@@ -44,29 +48,6 @@ impl Packets {
             });
         }
     }
-}
-
-/// Writes a packet with its reasons in words, which are there for people, or without them where it is longer than the client
-/// takes. `client_max`: the longest packet, all of it; 0 for any.
-///
-/// # Errors
-/// It does not fit without them either: nothing is written.
-pub(super) fn put_fitting(
-    codec: &mut v5::Codec,
-    client_max: u32,
-    out: &mut BytesMut,
-    packet: impl Fn(bool) -> v5::Packet,
-) -> Result<(), EncodeError> {
-    let (start, mut size) = (out.len(), 0);
-    for in_words in [true, false] {
-        codec.encode(packet(in_words), out)?;
-        size = u32::try_from(out.len() - start).unwrap_or(u32::MAX);
-        if client_max == 0 || size <= client_max {
-            return Ok(());
-        }
-        out.truncate(start);
-    }
-    Err(EncodeError::OverMaxPacketSize { size, max: client_max })
 }
 
 const fn refused_v3(reason: DisconnectReasonCode) -> Option<v3::ConnectAckReason> {

@@ -2,14 +2,17 @@
 
 use rmqtt_codec::{types::MQTT_LEVEL_311, v3, v5};
 
-use super::{Connect, Packet, Violation};
+use super::{
+    packet::{Connect, Packet},
+    violation::Violation,
+};
 
 /// Flags of a CONNECT: byte of its variable header, and the one that is set for a clean start.
 const FLAGS_AT: usize = 7;
 const CLEAN_START: u8 = 2;
 
-/// Makes a CONNECT of version 5 without a client identifier one with a clean start, if it is none: there is no session
-/// to go on with under an identifier that is made for it. The standard allows both, the library only this.
+/// Sets clean start in a CONNECT of version 5 without a client identifier: there is no session to resume under an
+/// identifier that is made up for it. The standard allows both, the library only this.
 pub(super) fn with_clean_start(connect: &mut [u8]) {
     let Some(header) = skip_length(connect, 1) else { return };
     // Protocol name, version, flags and keep-alive; then the properties with their length.
@@ -30,7 +33,7 @@ fn number(bytes: &[u8], at: usize) -> Option<&[u8]> {
     bytes.get(..=last)
 }
 
-/// Where the bytes behind it begin.
+/// Where the bytes after it begin.
 fn skip_length(bytes: &[u8], at: usize) -> Option<usize> {
     Some(at + number(bytes, at)?.len())
 }

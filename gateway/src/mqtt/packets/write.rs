@@ -4,9 +4,9 @@ use std::num::NonZeroU16;
 
 use rmqtt_codec::{v3, v5};
 
-use super::{Outcome, Reply};
+use super::reply::{Outcome, Reply};
 
-/// A session that its client wants to keep is kept without end: a device has few of them.
+/// A persistent session never expires: a device has few of them.
 const EXPIRY_NEVER: u32 = u32::MAX;
 const NO_BROKER: &str = "a gateway is no broker: it takes messages and forwards none";
 

@@ -74,7 +74,8 @@ pub(crate) fn release(id: u16) -> Vec<u8> {
     packet(0x62, &id.to_be_bytes())
 }
 
-/// PUBACK (4), PUBREC (5) or PUBCOMP (7) that says nothing but success; in version 5 with that reason and no properties.
+/// PUBACK (4), PUBREC (5) or PUBCOMP (7) that says nothing but success; in version 5 with that reason and no
+/// properties.
 pub(super) fn acknowledged(version: u8, kind: u8, id: u16) -> Vec<u8> {
     // Without reason and properties a PUBACK may leave them out.
     let success: &[u8] = if version < 5 || kind == 4 { &[] } else { &[0, 0] };

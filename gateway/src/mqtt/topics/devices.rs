@@ -1,5 +1,5 @@
-//! What known devices publish: `tests/devices/NAME/` holds the part of a configuration that `docs/devices.md` quotes, and
-//! messages with the readings that come of them.
+//! What known devices publish: `tests/devices/NAME/` holds the part of a configuration that `docs/devices.md` quotes,
+//! and messages with the readings that come of them.
 //!
 //! `messages.txt`: `# where it comes from`, then `TOPIC PAYLOAD`, below it a line `> series=value` for each reading and
 //! `! reason count` for each refusal.

@@ -1,7 +1,7 @@
 //! Patterns as a tree of their levels: the most specific match of a topic.
 //!
-//! A node is reached by one way only, so a search sees each node at most once. Its depth is that of the deepest pattern,
-//! whatever the topic is.
+//! Each node has one parent, so a search visits each at most once. It is as deep as the deepest pattern, whatever the
+//! topic.
 
 use hashbrown::HashMap;
 
@@ -86,7 +86,7 @@ impl<T> Node<T> {
     }
 }
 
-/// The first level of a topic, and those behind it if there are any.
+/// The first level of a topic, and the levels after it if there are any.
 fn split_level(topic: &str) -> (&str, Option<&str>) {
     topic.split_once('/').map_or((topic, None), |(level, rest)| (level, Some(rest)))
 }

@@ -131,7 +131,8 @@ fn padding_and_marks_are_passed_over_and_bounded() {
     assert_eq!(is(b"\xef\xbb"), Detection::Speaks(Protocol::LineProtocol));
 }
 
-/// As from a device whose program begins to send in the middle of its buffer: the line is refused in words, those behind it count.
+/// As from a device whose program begins to send in the middle of its buffer: the line is refused in words, those
+/// behind it count.
 #[test]
 fn json_that_lost_its_beginning_is_json_and_no_line_protocol_for_good() {
     for bytes in [

@@ -33,10 +33,10 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     Safeguard {
         name: "a delivery keeps the place",
         without: "a device that delivers loses its place to a newcomer",
-        file: "gateway/src/session/table.rs",
+        file: "gateway/src/session/handle.rs",
         find: "            slot.mark_used();",
-        replace: "            let _ = place;",
-        check: unit("catchment-gateway", "session::table"),
+        replace: "            let _ = slot;",
+        check: unit("catchment-gateway", "session::handle"),
         quick: false,
     },
     Safeguard {
@@ -169,7 +169,7 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         name: "alive connections stay",
         without: "a new connection of a device ends one that is alive",
         file: "gateway/src/session/table.rs",
-        find: "(silent >= handle.silence_max.get().unwrap_or(self.silent_after)).then_some(silent)",
+        find: "(silent >= handle.silence_max().unwrap_or(self.silent_after)).then_some(silent)",
         replace: "Some(silent)",
         check: unit("catchment-gateway", "session::table"),
         quick: false,

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! * [`lines`] cuts a stream into lines in bounded memory; each decoder takes one whole line or frame.
-//! * What cannot be taken becomes a [`crate::intake::Refusal`], reading by reading; the good readings beside it are kept.
-//!   A message that cannot be parsed leaves no readings ([`Decoded::Refused`]).
+//! * What cannot be taken becomes a [`crate::intake::Refusal`], reading by reading; the good readings beside it are
+//!   kept. A message that cannot be parsed leaves no readings ([`Decoded::Refused`]).
 //! * No input panics, and what a message makes us hold is bounded by its own length and by [`DecodeLimits`].
 //! * Series that a refused message was the first to name stay in `Intake::fresh`: they are known without readings.
 

@@ -1,7 +1,7 @@
 //! The packet identifiers of an MQTT client: which messages of QoS 2 were received and not released.
 //!
-//! Of a session that outlives its connection they are the shard's, durable with the readings; of any other they live
-//! as long as the connection.
+//! Those of a persistent session are kept in the shard, durable with the readings; those of any other live as long as
+//! the connection.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -19,7 +19,7 @@ pub(super) struct MqttSession {
     open: BTreeSet<u16>,
 }
 
-/// What some messages change of a client's identifiers, before it is taken.
+/// Changes that some messages make to a client's identifiers, before the messages are taken.
 pub(super) struct PacketIds<'a> {
     id: &'a str,
     persistent: bool,
@@ -29,7 +29,7 @@ pub(super) struct PacketIds<'a> {
     forget: bool,
 }
 
-/// What has changed of a client's identifiers, apart from the shard's.
+/// Changes of a client's identifiers outside of the shard.
 #[derive(Debug, Default)]
 pub(super) struct PacketIdChanges {
     received: BTreeSet<u16>,
@@ -47,7 +47,7 @@ impl MqttSession {
         *self.id == *id
     }
 
-    /// What the messages changed has been taken.
+    /// The messages have been taken: applies their changes.
     pub(super) fn apply(&mut self, changed: PacketIdChanges) {
         self.open.extend(changed.received);
         self.open.retain(|id| !changed.released.contains(id));
