@@ -25,7 +25,7 @@ pub struct Run {
     /// All shards had closed their windows up to here when it began, Unix milliseconds.
     pub watermark_ms: Option<i64>,
     /// The longest that a window may end after its first reading was taken: see
-    /// [`crate::shard::DecodeLimits::open_max`]; 0: written by an earlier version, unknown.
+    /// [`crate::shard::ShardLimits::open_max`]; 0: written by an earlier version, unknown.
     pub open_max: Duration,
     /// By shard.
     pub shards: Vec<ShardRun>,
