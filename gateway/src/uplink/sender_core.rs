@@ -1,7 +1,7 @@
 //! Decides what of one shard's outbox is sent on a stream, and what of it is released.
 //!
 //! Pure: no socket, disk, timer or randomness. The caller carries out one [`Effect`] after another and hands in what
-//! came of it. [`super::sender`] does so over the network; the simulation does so on simulated disks and links.
+//! came of it. `sender.rs` does so over the network; the simulation does so on simulated disks and links.
 //!
 //! Invariants:
 //!
