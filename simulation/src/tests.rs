@@ -3,15 +3,16 @@
 /// Schedules per test run.
 const SCHEDULES: u64 = 3_000;
 
-/// Seeds that failed, each with the defect: these, with a safeguard (`xtask/src/safeguards/`) taken out.
+/// Seeds that failed, each with the defect: these, with a safeguard (`xtask/src/safeguards/`) taken out. When schedules are
+/// drawn in another way, their histories change: look for such seeds again.
 const PINNED: [(u64, &str); 7] = [
-    (7, "sequence check"),
-    (3, "ack after the commit"),
-    (3, "partials after the commit"),
-    (186, "replace by revision, live"),
-    (84, "one state a name"),
-    (95, "checkpoint behind the outbox"),
-    (546, "journal behind the checkpoint"),
+    (19, "sequence check"),
+    (57, "ack after the commit"),
+    (87, "partials after the commit"),
+    (737, "replace by revision, live"),
+    (42, "one state a name"),
+    (19, "checkpoint behind the outbox"),
+    (176, "journal behind the checkpoint"),
 ];
 
 #[test]
