@@ -22,6 +22,7 @@ pub(crate) mod names;
 pub(crate) mod sink;
 pub(crate) mod value;
 
+use catchment_proto::series::excerpt;
 pub use lines::{Lines, Next, refuse_too_long, too_long};
 
 /// Bounds of one message.
@@ -60,8 +61,3 @@ pub enum Decoded {
 
 /// Longest epoch in bytes.
 const EPOCH_BYTES_MAX: usize = 64;
-
-/// The beginning of a text from outside, fit for a message.
-fn excerpt(text: &str) -> String {
-    text.chars().take(40).collect()
-}

@@ -13,7 +13,7 @@
 //! total: any bytes yield rows or an error.
 
 use bytes::Bytes;
-use catchment_partial::{Width, Window};
+use catchment_partial::{Width, Window, unzigzag, zigzag};
 
 use super::{
     groups::{GROUP_SERIES, first_of},
@@ -228,14 +228,6 @@ fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(PartialName, u64, us
     let name = columns.name()?;
     let revision = name.part.wrapping_add(take(rest)?);
     Some((name, revision, usize::try_from(length >> 1).ok()?))
-}
-
-fn zigzag(value: i64) -> u64 {
-    ((value << 1) ^ (value >> 63)) as u64
-}
-
-fn unzigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
 }
 
 fn put(value: u64, out: &mut Vec<u8>) {

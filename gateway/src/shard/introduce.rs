@@ -81,13 +81,11 @@ impl<D: Disk> Shard<D> {
         metric: &MetricName,
         labels: &Labels,
     ) -> Result<(), Backpressure> {
-        let label =
-            |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
         let entry = SeriesEntry {
             device,
             index,
             metric: metric.as_str().to_owned(),
-            labels: labels.iter().map(label).collect(),
+            labels: labels.iter().map(wire::Label::from).collect(),
         };
         self.journaled.record(Entry::Series(entry)).map(drop)
     }

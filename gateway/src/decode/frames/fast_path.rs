@@ -7,13 +7,13 @@
 //! A column or reading in which something is refused is decoded by the generated types as well, so that there is one
 //! place that refuses.
 
-use catchment_partial::Timestamp;
+use catchment_partial::{Timestamp, unzigzag};
 use catchment_proto::wire::{Column, Reading as WireReading, SeriesName};
 use prost::Message;
 
 use super::{
     SeriesAliases, define, take_column, take_reading,
-    wire_format::{ColumnView, ReadingView, delimited, keys, varint, zigzag},
+    wire_format::{ColumnView, ReadingView, delimited, keys, varint},
 };
 use crate::{
     decode::sink::Sink,
@@ -151,7 +151,7 @@ fn fill(view: &ColumnView<'_>, series: u32, rules: &TimeRules, readings: &mut Ve
     let count = view.step_count();
     let step = match count {
         0 if steps.is_empty() => 0,
-        1 => zigzag(varint(&mut steps)?),
+        1 => unzigzag(varint(&mut steps)?),
         _ if count != further => return None,
         _ => 0,
     };
@@ -170,7 +170,7 @@ fn fill(view: &ColumnView<'_>, series: u32, rules: &TimeRules, readings: &mut Ve
         readings.push(reading(nanos, first));
         readings.reserve(further);
         for bytes in others {
-            nanos = nanos.checked_add(zigzag(varint(&mut steps)?))?;
+            nanos = nanos.checked_add(unzigzag(varint(&mut steps)?))?;
             if !within(nanos) {
                 return None;
             }

@@ -4,6 +4,8 @@
 //! that follows the `.proto` file of today: unknown fields, a repeated field in pieces or not packed. Where there is a
 //! view, it is what the generated types would hold.
 
+use catchment_partial::unzigzag;
+
 /// Keys of the fields: number and wire type.
 pub(super) mod keys {
     pub(crate) const MESSAGE_READINGS: u64 = 2 << 3 | 2;
@@ -41,12 +43,6 @@ pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     Some(value)
 }
 
-/// A number from its zigzag form.
-#[inline]
-pub(super) const fn zigzag(value: u64) -> i64 {
-    (value >> 1) as i64 ^ -((value & 1) as i64)
-}
-
 /// Takes a length and as many bytes off the front.
 #[inline]
 pub(super) fn delimited<'b>(bytes: &mut &'b [u8]) -> Option<&'b [u8]> {
@@ -75,7 +71,7 @@ impl<'b> ColumnView<'b> {
             match varint(&mut bytes)? {
                 // Cut to 32 bits, as protobuf has it.
                 keys::COLUMN_SERIES => view.series = varint(&mut bytes)? as u32,
-                keys::COLUMN_FIRST => view.first_time_ns = zigzag(varint(&mut bytes)?),
+                keys::COLUMN_FIRST => view.first_time_ns = unzigzag(varint(&mut bytes)?),
                 keys::COLUMN_STEPS if view.steps.is_empty() => view.steps = delimited(&mut bytes)?,
                 keys::COLUMN_VALUES if view.values.is_empty() => {
                     let (values, rest) = delimited(&mut bytes)?.as_chunks();
@@ -130,7 +126,7 @@ impl<'b> ReadingView<'b> {
         let name = bytes.get(..bytes.len() - rest.len())?;
         let mut view = Self { name, time_ns: 0, value: 0.0 };
         if field(keys::READING_TIME, &mut rest) {
-            view.time_ns = zigzag(varint(&mut rest)?);
+            view.time_ns = unzigzag(varint(&mut rest)?);
         }
         if field(keys::READING_VALUE, &mut rest) {
             let (value, behind) = rest.split_first_chunk()?;

@@ -264,7 +264,6 @@ fn needed(state: &State) -> u64 {
 /// The entry that introduces a series.
 fn series_entry(state: &State, device: u32, index: u32) -> Option<SeriesEntry> {
     let (_, metric, labels) = state.key(device, index)?;
-    let label = |(name, value): (&str, &str)| wire::Label { name: name.to_owned(), value: value.to_owned() };
-    let labels = labels.iter().map(label).collect();
+    let labels = labels.iter().map(wire::Label::from).collect();
     Some(SeriesEntry { device, index, metric: metric.as_str().to_owned(), labels })
 }
