@@ -174,7 +174,7 @@ impl Gateway {
     /// The answers of a session that may leave.
     ///
     /// # Errors
-    /// See [`Session::responses`].
+    /// A defect: bytes that the device cannot read.
     pub fn responses(&mut self, session: SessionId) -> Result<Vec<ToDevice>, String> {
         let durable = self.shard.journal().durable();
         self.sessions.get_mut(&session).map_or_else(|| Ok(Vec::new()), |known| known.responses(durable))
