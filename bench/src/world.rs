@@ -95,9 +95,14 @@ fn identity(role: Role, name: &str) -> anyhow::Result<Identity> {
 
 /// An aggregator, alone.
 pub(crate) fn aggregator(pki: &Pki, dir: &Path) -> anyhow::Result<Server> {
+    aggregator_with(pki, dir, &[])
+}
+
+/// As [`aggregator`], with these flags besides.
+pub(crate) fn aggregator_with(pki: &Pki, dir: &Path, flags: &[&str]) -> anyhow::Result<Server> {
     let mut command = Command::new(beside("catchment-aggregator")?);
     command.arg("--identity").arg(pki.aggregator()?).arg("--data").arg(dir.join("aggregator"));
-    command.args(["--listen", "127.0.0.1:0"]);
+    command.args(["--listen", "127.0.0.1:0"]).args(flags);
     Server::start(command, &dir.join("aggregator.log"))
 }
 

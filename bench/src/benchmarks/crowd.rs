@@ -77,7 +77,9 @@ pub(super) fn gateways(bench: &Bench) -> anyhow::Result<Measurement> {
     let identities = bench.pki.gateways(count)?;
     let dir = bench.folder("gateways");
     fs::create_dir_all(&dir)?;
-    let server = world::aggregator(&bench.pki, &dir)?;
+    // A grant is at most what a gateway may have: so all of them have room at once.
+    let most = (2 * SERIES).to_string();
+    let server = world::aggregator_with(&bench.pki, &dir, &["--series-per-gateway-max", &most])?;
     let (addr, pid) = (server.addr, server.pid());
     let load = Load { addr, pid: None, series: SERIES, in_flight: 64, duration: bench.duration };
     let partials = thread::scope(|scope| {

@@ -21,7 +21,7 @@ use super::{Target, connection::secure, event_loop};
 /// Concurrent handshakes.
 const AT_ONCE: usize = 32;
 /// Parts of a second over which the bytes of all connections are spread.
-const PARTS: usize = 20;
+const PARTS: usize = 500;
 /// The start of a JSON line that never ends.
 const BEGINNING: &[u8] = b"{\"a";
 
