@@ -3,7 +3,7 @@
 //! Series travel as small indexes that hold within a session ([`SeriesTable`]), so a name is checked and copied
 //! once and not with every reading. Everything here is checked: names, finite values, times within bounds.
 //!
-//! - `batch`: the messages that are handed on together; `reading`, `message`, `refusal`: what they consist of; `cost`:
+//! - `batch`: the messages that are handed on together; `reading`, `message`, `refusal`, `reply`: what they consist of; `cost`:
 //!   how much work they are;
 //! - `series_table`: a session's series by name; `shapes`: how its messages look;
 //! - `metric_spellings`, `name_collisions`: names that are written differently and mapped to one;
@@ -16,6 +16,7 @@ mod metric_spellings;
 mod name_collisions;
 mod reading;
 mod refusal;
+mod reply;
 mod series_table;
 pub(crate) mod shapes;
 mod time_rules;
@@ -27,6 +28,7 @@ pub use self::{
     name_collisions::{NameCollisions, NameSpelling},
     reading::Reading,
     refusal::{Reason, Refusal},
+    reply::{Message, Outcome, Reply},
     series_table::SeriesTable,
     time_rules::TimeRules,
 };

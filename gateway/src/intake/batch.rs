@@ -9,8 +9,8 @@ use super::{
     name_collisions::NameSpelling,
     reading::Reading,
     refusal::Refusal,
+    reply::Reply,
 };
-use crate::mqtt::packets::Reply;
 
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
 const LARGE: usize = 16_384;

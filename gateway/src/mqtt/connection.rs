@@ -11,12 +11,12 @@ use bytes::BytesMut;
 use rmqtt_codec::{types::Publish, v5::DisconnectReasonCode};
 
 use super::{
-    packets::{BorrowedPublish, CONNECT, Connect, Message, Outcome, Packet, Packets, QoS, Reply, Violation},
+    packets::{BorrowedPublish, CONNECT, Connect, Packet, Packets, QoS, Violation},
     topics::{Topics, Verdict},
 };
 use crate::{
     decode::DecodeLimits,
-    intake::{Intake, MessageMeta, MqttEffect, Reason, SeriesTable, TimeRules},
+    intake::{Intake, Message, MessageMeta, MqttEffect, Outcome, Reason, Reply, SeriesTable, TimeRules},
 };
 
 /// Topic aliases that a client may set.

@@ -1,10 +1,10 @@
-//! Packets of both versions as one: what a device may send, and how it is answered.
+//! Packets of both versions as one: what a device may send, and the bytes of replies.
 //!
 //! The codec library reads and writes the bytes. This folder bounds what it is given (whole packets only, never longer
 //! than the bound, so it holds no buffer of its own) and hides the differences of the versions.
 //! Sources: MQTT Version 3.1.1 and MQTT Version 5.0, OASIS Standards.
 //!
-//! - `packet`, `reply`, `violation`: what is read, what is answered, and why a connection ends;
+//! - `packet`, `violation`: what is read, and why a connection ends (what is answered: [`crate::intake::Reply`]);
 //! - `codec`: reads and writes the packets of one connection; `length`: where a packet ends;
 //! - `borrowed_publish`: ordinary messages, read in place; `read`, `write`: all other packets, from and to the
 //!   library's;
@@ -19,7 +19,6 @@ mod fitting;
 mod length;
 mod packet;
 mod read;
-mod reply;
 mod violation;
 mod write;
 
@@ -29,6 +28,5 @@ pub use self::{
     borrowed_publish::BorrowedPublish,
     codec::Packets,
     packet::{CONNECT, Connect, Packet},
-    reply::{Message, Outcome, Reply},
     violation::Violation,
 };

@@ -16,11 +16,10 @@ use crate::{
     clock::{Clock, ManualClock},
     config::tests::given,
     decode::{DecodeLimits, line_protocol::Precision},
-    intake::{Intake, TimeRules},
+    intake::{Intake, Outcome, Reply, TimeRules},
     metrics::Metrics,
     mqtt::{
         connection::MqttOptions,
-        packets::{Outcome, Reply},
         tests::bytes::{connect, publish, release},
     },
     session::protocol::{DecodeStop, Decoder, Protocol, ProtocolOptions},

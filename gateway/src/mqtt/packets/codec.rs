@@ -17,10 +17,10 @@ use super::{
     length::{check_length, lengths},
     packet::Packet,
     read::{from_v3, from_v5, with_clean_start},
-    reply::{Message, Outcome, Reply},
     violation::Violation,
     write::{to_v3, to_v5},
 };
+use crate::intake::{Message, Outcome, Reply};
 
 /// First byte of a PUBACK.
 const PUBACK: u8 = 0x40;

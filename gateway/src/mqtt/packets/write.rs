@@ -4,7 +4,7 @@ use std::num::NonZeroU16;
 
 use rmqtt_codec::{v3, v5};
 
-use super::reply::{Outcome, Reply};
+use crate::intake::{Outcome, Reply};
 
 /// A persistent session never expires: a device has few of them.
 const EXPIRY_NEVER: u32 = u32::MAX;

@@ -16,8 +16,7 @@ use super::{
 };
 use crate::{
     decode::DecodeLimits,
-    intake::{Intake, SeriesTable, TimeRules},
-    mqtt::packets::Reply,
+    intake::{Intake, Reply, SeriesTable, TimeRules},
 };
 
 enum Reader {

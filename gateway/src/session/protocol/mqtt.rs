@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     decode::DecodeLimits,
-    intake::{Reason, Refusal},
+    intake::{Reason, Refusal, Reply},
     mqtt::{
         connection::{Connection, MqttOptions, Stop},
-        packets::{Reply, Violation},
+        packets::Violation,
     },
 };
 

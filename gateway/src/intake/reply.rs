@@ -1,4 +1,4 @@
-//! How a device is answered.
+//! How a device is answered whose protocol answers message by message (MQTT).
 
 use std::num::NonZeroU16;
 
