@@ -171,7 +171,11 @@ impl Metrics {
         );
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points in answers", self.query_points.clone());
-        r.register("panics", "Panics of this process, each a bug; the log says where", self.panics.clone());
+        r.register(
+            "panics",
+            "Panics in this process, each a defect: the log says where",
+            self.panics.clone(),
+        );
         r.register(
             "log_lines_suppressed",
             "Log lines suppressed because there were too many like them",

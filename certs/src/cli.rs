@@ -253,7 +253,7 @@ struct List {
     #[command(flatten)]
     pki: Pki,
     /// Only certificates that expire within this time, such as `30d`, and have no successor.
-    #[arg(long, value_name = "TIME", value_parser = catchment_settings::parse_duration)]
+    #[arg(long, value_name = "DURATION", value_parser = catchment_settings::parse_duration)]
     expiring: Option<Duration>,
     /// Output format.
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -69,6 +69,6 @@ pub enum RunError {
     #[error("the gRPC server ended: {0}")]
     Grpc(String),
     /// A task panicked or ended prematurely.
-    #[error("{0}; this is a bug, please report it; acknowledged data is kept: restart the aggregator")]
+    #[error("{0}; this is a defect, please report it; acknowledged data is kept: restart the aggregator")]
     Defect(Arc<str>),
 }

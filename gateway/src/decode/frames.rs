@@ -210,12 +210,10 @@ fn take_value(
     match time {
         Ok(time) => sink.push(series, time, value),
         Err(reason @ Reason::TooOld) => {
-            sink.refuse(reason, 1, || format!("{}: its time is older than is taken here", what()));
+            sink.refuse(reason, 1, || format!("{}: its time is older than past_max", what()));
         }
         Err(reason) => {
-            sink.refuse(reason, 1, || {
-                format!("{}: its time is further in the future than is taken here", what())
-            });
+            sink.refuse(reason, 1, || format!("{}: its time is ahead by more than future_max", what()));
         }
     }
 }

@@ -187,9 +187,9 @@ fn moment(outline: &Outline<'_, '_>, sink: &mut Sink<'_>) -> Result<(Timestamp, 
             options.time(raw, is_ts).and_then(|time| sink.rules.check(time)).map_err(|reason| {
                 let (name, given) = (options.time_name(is_ts), scalar::shown(raw));
                 let message = match reason {
-                    Reason::TooOld => format!("{name} {given} is older than is taken here"),
+                    Reason::TooOld => format!("{name} {given} is older than past_max"),
                     Reason::TooFarAhead => {
-                        format!("{name} {given} is further in the future than is taken here")
+                        format!("{name} {given} is ahead by more than future_max")
                     }
                     _ => format!("{name} is {}; {given} is not", options.time_words(is_ts)),
                 };

@@ -181,10 +181,8 @@ fn time_of_line(line: &Line<'_>, precision: Precision, sink: &mut Sink<'_>) -> O
         Err(reason) => {
             let time = excerpt(time);
             sink.refuse(reason, line.fields.len() + line.beyond, || match reason {
-                Reason::TooOld => format!("time {time} is older than is taken here"),
-                _ => format!(
-                    "time {time} is further in the future than is taken here: is the precision right?"
-                ),
+                Reason::TooOld => format!("time {time} is older than past_max"),
+                _ => format!("time {time} is ahead by more than future_max: is the precision right?"),
             });
             None
         }

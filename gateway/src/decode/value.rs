@@ -19,9 +19,8 @@ pub(crate) const BYTES_MAX: usize = 64;
 pub(crate) fn decode(payload: &[u8], metric: &str, sink: &mut Sink<'_>) {
     // Not a number like another one: brokers mean by it that a kept message is deleted.
     if payload.is_empty() {
-        return sink.refuse(Reason::Malformed, 1, || {
-            "an empty payload: one number, true or false is due".to_owned()
-        });
+        return sink
+            .refuse(Reason::Malformed, 1, || "empty payload: expected a number, true or false".to_owned());
     }
     match number(payload) {
         Ok(value) => {

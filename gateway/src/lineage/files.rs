@@ -39,7 +39,7 @@ pub enum LineageError {
     },
     /// The list of epochs is damaged: without it batches would be sent under wrong names.
     #[error(
-        "{}: damaged, or another folder's: restore it from a copy, or remove it: then a new epoch begins, and what waits in the outbox may count twice",
+        "{} is damaged or belongs to another folder: restore it from a copy; or remove it to begin a new epoch, and what waits in the outbox may count twice",
         .0.display()
     )]
     Epochs(PathBuf),

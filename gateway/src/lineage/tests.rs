@@ -156,7 +156,7 @@ fn without_its_epochs_a_folder_is_refused() {
     disk.open(&Path::new(FOLDER).join(EPOCHS)).unwrap().write_all_at(&[0xff], 22).unwrap();
     let refused =
         Lineage::open(disk, Path::new(FOLDER), (7, 1_000), FolderPast::Started).unwrap_err().to_string();
-    assert!(refused.contains("/data/epochs: damaged") && refused.contains("restore it"), "{refused}");
+    assert!(refused.contains("/data/epochs is damaged") && refused.contains("restore it"), "{refused}");
 }
 
 #[test]

@@ -309,7 +309,7 @@ impl Connection {
         let on_their_way = self.unanswered as usize + self.open.len();
         let max = usize::from(self.options.receive_max.get());
         if self.packets.is_v5() && on_their_way > max {
-            let what = format!("at most {max} messages may be on their way");
+            let what = format!("at most {max} messages may be in flight (receive_max)");
             return Err(Violation::new(DisconnectReasonCode::ReceiveMaximumExceeded, what));
         }
         Ok(())

@@ -61,7 +61,7 @@ pub enum TopicError {
     #[error("json.{0}")]
     Json(#[from] OptionsError),
     /// More than [`PATTERNS_MAX`].
-    #[error("{0} patterns are too many, {PATTERNS_MAX} are possible")]
+    #[error("{0} patterns, at most {PATTERNS_MAX} are allowed")]
     TooMany(usize),
 }
 

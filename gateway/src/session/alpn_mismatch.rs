@@ -9,7 +9,7 @@ use super::{
 pub(super) fn not_mqtt(first_bytes: &[u8]) -> Vec<u8> {
     match ProtocolDetector::default().inspect(first_bytes, true).1 {
         Detection::Foreign(foreign) => foreign.answer(),
-        _ => Foreign::Named("no MQTT, on which the handshake agreed (ALPN)").answer(),
+        _ => Foreign::NotMqtt.answer(),
     }
 }
 
@@ -25,5 +25,5 @@ pub(super) fn not_frames(first_bytes: &[u8]) -> Option<String> {
         Detection::Foreign(Foreign::Http { .. }) => "HTTP",
         _ => return None,
     };
-    Some(format!("the handshake agreed on frames (ALPN catchment/1), and this looks like {detection}"))
+    Some(format!("ALPN selected frames (catchment/1), but this looks like {detection}"))
 }

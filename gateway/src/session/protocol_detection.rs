@@ -113,6 +113,8 @@ pub enum Foreign {
     Named(&'static str),
     /// Bytes that begin no protocol that is spoken here.
     Unknown,
+    /// Bytes that are not MQTT, although ALPN selected it.
+    NotMqtt,
     /// Nothing but white space.
     Padding,
 }
@@ -143,7 +145,8 @@ impl Foreign {
             Self::Wide => "text is UTF-8 here, not UTF-16 or UTF-32".to_owned(),
             Self::Tls => "TLS within TLS".to_owned(),
             Self::Named(name) => format!("this looks like {name}"),
-            Self::Unknown => "the first bytes begin nothing that is spoken here".to_owned(),
+            Self::Unknown => "unknown protocol".to_owned(),
+            Self::NotMqtt => "ALPN selected MQTT, but these bytes are not MQTT".to_owned(),
             Self::Padding => format!("more than {PADDING_BYTES_MAX} bytes of white space"),
         };
         // A line as JSON lines has it, which people can read too.
@@ -312,7 +315,7 @@ fn named(line: &[u8]) -> Option<&'static str> {
         }
         _ if is_command(line) => Some(MODEM),
         first if !first.is_ascii() && before_json.is_some() => {
-            Some("JSON behind characters that are no white space of JSON")
+            Some("JSON after characters that are not JSON white space")
         }
         _ if line.iter().any(u8::is_ascii_digit) && line.iter().all(is_of_a_number) => {
             Some("numbers without the names of what they measure")

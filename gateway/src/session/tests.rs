@@ -105,8 +105,8 @@ fn who_agreed_on_frames_and_speaks_something_else_gets_words() {
 #[test]
 fn who_agreed_on_mqtt_and_speaks_something_else_gets_words() {
     for (bytes, words) in [
-        (&b"{\"a\":1}\n"[..], "no MQTT"),
-        (b"m a=1\n", "no MQTT"),
+        (&b"{\"a\":1}\n"[..], "are not MQTT"),
+        (b"m a=1\n", "are not MQTT"),
         (b"GET / HTTP/1.1\r\n", "HTTP/1.1 400"),
         (b"PING\r\n", "Redis"),
     ] {

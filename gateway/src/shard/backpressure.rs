@@ -14,7 +14,7 @@ pub enum Backpressure {
     #[error("the gateway knows {0} devices, the bound devices_max")]
     Devices(u64),
     /// Too much waits for the next sync.
-    #[error("the disk is behind")]
+    #[error("waiting for the journal's sync")]
     Sync,
     /// The journal has failed; this gateway takes nothing more.
     #[error("the journal has failed: {0}")]

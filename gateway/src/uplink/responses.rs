@@ -51,7 +51,7 @@ impl<'a> ResponseHandler<'a> {
                     self.budget(ack.series);
                     let sender = senders
                         .get(ack.shard as usize)
-                        .ok_or(StreamError::Protocol("an ack for a shard that there is not"))?;
+                        .ok_or(StreamError::Protocol("an ack for an unknown shard"))?;
                     self.ack_deadlines.lock().record_response(ack.shard as usize, Instant::now());
                     let mut is_news = false;
                     sender.send_modify(|feedback| is_news = feedback.acknowledge(ack.number));
@@ -62,7 +62,7 @@ impl<'a> ResponseHandler<'a> {
                 deliver_response::Kind::Refusal(refusal) => {
                     let sender = senders
                         .get(refusal.shard as usize)
-                        .ok_or(StreamError::Protocol("a refusal for a shard that there is not"))?;
+                        .ok_or(StreamError::Protocol("a refusal for an unknown shard"))?;
                     self.ack_deadlines.lock().record_response(refusal.shard as usize, Instant::now());
                     sender.send_modify(|feedback| feedback.refuse(refusal.number));
                     self.refuse(refusal);

@@ -23,7 +23,7 @@ pub(super) enum StreamError {
     #[error("the aggregator does not keep to the protocol: {0}")]
     Protocol(&'static str),
     #[error(
-        "no acknowledgement of shard {shard} for {timeout:?} (uplink_ack_timeout), although the connection stands"
+        "no acknowledgement of shard {shard} for {timeout:?} (uplink_ack_timeout), although the connection is open"
     )]
     Silent { shard: usize, timeout: Duration },
     #[error(transparent)]

@@ -123,10 +123,10 @@ impl JsonSettings {
         let error = |key, cause: String| OptionsError { key, cause };
         if let Some(key) = &self.time_key {
             if key.is_empty() || key.len() > NAME_BYTES_MAX {
-                return Err(error("time_key", format!("a name of 1 to {NAME_BYTES_MAX} bytes is due")));
+                return Err(error("time_key", format!("must be a name of 1 to {NAME_BYTES_MAX} bytes")));
             }
             if matches!(&**key, "values" | "labels" | "seq" | "hello") {
-                return Err(error("time_key", format!("{key:?} has a meaning of its own")));
+                return Err(error("time_key", format!("{key:?} is reserved")));
             }
         } else if self.time_format.is_some() {
             return Err(error("time_format", "is for the member that time_key names: give both".to_owned()));
@@ -135,7 +135,7 @@ impl JsonSettings {
         if ignore.len() > IGNORED_MAX {
             return Err(error(
                 "ignore",
-                format!("{} names are too many, {IGNORED_MAX} are possible", ignore.len()),
+                format!("{} names, at most {IGNORED_MAX} are allowed", ignore.len()),
             ));
         }
         let mut ignored = HashSet::new();
@@ -143,15 +143,16 @@ impl JsonSettings {
             if name.is_empty() || name.len() > NAME_BYTES_MAX {
                 return Err(error(
                     "ignore",
-                    format!("{name:?}: a name of 1 to {NAME_BYTES_MAX} bytes is due"),
+                    format!("{name:?} must be a name of 1 to {NAME_BYTES_MAX} bytes"),
                 ));
             }
             let is_time = self.time_key.as_ref().is_some_and(|key| key == name);
             if is_time || matches!(&**name, "ts" | "values" | "labels" | "seq" | "hello") {
-                return Err(error("ignore", format!("{name:?} has a meaning of its own")));
+                return Err(error("ignore", format!("{name:?} is reserved")));
             }
-            if !ignored.insert(Box::from(&*identifier(name))) {
-                return Err(error("ignore", format!("{name:?} is there twice, as it is mapped")));
+            let mapped = identifier(name);
+            if !ignored.insert(Box::from(&*mapped)) {
+                return Err(error("ignore", format!("{name:?} is given twice (both map to {mapped:?})")));
             }
         }
         Ok(Options {

@@ -137,7 +137,7 @@ impl<'de, 'o> Outline<'de, 'o> {
         if let Some(first) = &self.first_other {
             sink.refuse(Reason::Malformed, self.others, || {
                 format!(
-                    "beside values there are ts, labels and seq only; {:?} is not taken: move it into values",
+                    "next to values only ts, labels and seq are allowed; move {:?} into values",
                     excerpt(first)
                 )
             });
@@ -204,8 +204,8 @@ impl<'de, 'o> Visitor<'de> for Members<'o> {
 /// as it is written and as it is mapped.
 pub(super) fn labels(raw: &RawValue, mut note: impl FnMut(&str, &str)) -> Result<Labels, String> {
     let pairs = pairs(raw).map_err(|error| match tokens::first(raw.get()) {
-        Some(word) => format!("labels are an object of strings, {word} is none"),
-        None => format!("labels are an object of strings: {error}"),
+        Some(word) => format!("labels must be an object of strings, not {word}"),
+        None => format!("labels must be an object of strings: {error}"),
     })?;
     let pairs: Vec<_> =
         pairs.iter().map(|(name, value)| (&*name.0, identifier(&name.0), &*value.0)).collect();

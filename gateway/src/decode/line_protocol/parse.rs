@@ -42,7 +42,7 @@ impl<'t> Line<'t> {
                 return Err("a tag without name or value");
             }
             if rest.0.starts_with('=') {
-                return Err("a tag with a second =, which is to be escaped");
+                return Err("unescaped = in a tag value");
             }
             if tags.len() < TAGS_MAX {
                 tags.push((name, value));
@@ -64,7 +64,7 @@ impl<'t> Line<'t> {
         rest.skip_spaces();
         let time = Some(rest.0).filter(|time| !time.is_empty());
         if time.is_some_and(|time| !is_integer(time)) {
-            return Err("behind the fields there is a time, a whole number, and nothing else");
+            return Err("after the fields only an integer timestamp may follow");
         }
         Ok(Self { measurement, tags, fields, beyond, time })
     }
@@ -145,7 +145,7 @@ impl<'t> Rest<'t> {
         let value = self.take(length);
         match self.0.as_bytes().first() {
             None | Some(b',' | b' ') => Ok((name, value)),
-            Some(_) => Err("something behind a quoted value"),
+            Some(_) => Err("unexpected text after a quoted value"),
         }
     }
 

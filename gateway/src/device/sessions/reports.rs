@@ -23,7 +23,7 @@ impl DeviceSessions {
             tracing::warn!(
                 device = %self.name, kind = spelling.kind.word(), name = %spelling.name,
                 first = ?first, second = ?spelling.shown(),
-                "two names of a device are one as they are mapped: they are summed, or within one line the first counts; rename one"
+                "two names of a device map to one metric or label and are summed (within one line the first counts): rename one"
             );
         }
     }

@@ -345,7 +345,7 @@ impl<'p> Rest<'p> {
             };
             let bit = 1_u64 << (id & 63);
             if seen & bit != 0 && id != USER {
-                return protocol("a property is there twice");
+                return protocol("a property is given twice");
             }
             seen |= bit;
             properties.value(id, *value)?;
@@ -365,12 +365,12 @@ impl<'p> Rest<'p> {
             }
             Value::Positive(count) => {
                 if self.number(count)? == 0 {
-                    return protocol("a property that must not be 0 is");
+                    return protocol("a property is 0 that must not be");
                 }
             }
             Value::Flag => {
                 if self.byte()? > 1 {
-                    return protocol("a property that is 0 or 1 is neither");
+                    return protocol("a property must be 0 or 1");
                 }
             }
             Value::Variable => {

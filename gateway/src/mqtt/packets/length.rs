@@ -14,7 +14,7 @@ pub(super) fn lengths(buffer: &[u8], bytes_max: u32) -> Result<Option<(usize, us
     for (at, byte) in buffer.iter().enumerate().skip(1).take(HEADER_MAX - 1) {
         length |= usize::from(byte & 0x7f) << shift;
         if length > bytes_max as usize {
-            let what = format!("a packet may have {bytes_max} bytes: see message_bytes_max");
+            let what = format!("a packet may have at most {bytes_max} bytes: see message_bytes_max");
             return Err(Violation::new(DisconnectReasonCode::PacketTooLarge, what));
         }
         if byte & 0x80 == 0 {

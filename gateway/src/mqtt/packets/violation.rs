@@ -23,7 +23,7 @@ impl Violation {
 
     /// A version that is not spoken here.
     pub(super) fn version() -> Self {
-        Self::new(VERSION, "MQTT: 3.1.1 and 5 are spoken here, no other version")
+        Self::new(VERSION, "only MQTT 3.1.1 and 5 are supported")
     }
 
     /// A packet that is not whole within its length.

@@ -33,11 +33,11 @@ impl<'p> Pattern<'p> {
             return Err("a topic has at least one character".to_owned());
         }
         if text.len() > PATTERN_BYTES_MAX {
-            return Err(format!("{} bytes are too long, {PATTERN_BYTES_MAX} are possible", text.len()));
+            return Err(format!("{} bytes, at most {PATTERN_BYTES_MAX} are allowed", text.len()));
         }
         let count = text.split('/').count();
         if count > PATTERN_LEVELS_MAX {
-            return Err(format!("{count} levels are too many, {PATTERN_LEVELS_MAX} are possible"));
+            return Err(format!("{count} levels, at most {PATTERN_LEVELS_MAX} are allowed"));
         }
         let levels = text.split('/').map(level).collect::<Result<Vec<_>, _>>()?;
         let rest = levels.iter().position(|level| *level == Level::Rest);
@@ -47,7 +47,7 @@ impl<'p> Pattern<'p> {
         let pattern = Self { levels };
         let mut seen = HashSet::new();
         if let Some((_, name)) = pattern.placeholders().find(|(_, name)| !seen.insert(*name)) {
-            return Err(format!("{{{name}}} is there twice"));
+            return Err(format!("{{{name}}} is given twice"));
         }
         Ok(pattern)
     }

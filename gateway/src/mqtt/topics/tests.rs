@@ -273,8 +273,8 @@ fn wrong_patterns_are_named_with_their_cause() {
         (r#""a/{b-c}" = "json""#, "a label name matches"),
         (r#""a/{device}" = "json""#, "label \"device\" is reserved"),
         (r#""a/{__x}" = "json""#, "reserved"),
-        (r#""a/{b}/{b}" = "json""#, "{b} is there twice"),
-        (r#""a/{metric}/{metric}" = "value""#, "{metric} is there twice"),
+        (r#""a/{b}/{b}" = "json""#, "{b} is given twice"),
+        (r#""a/{metric}/{metric}" = "value""#, "{metric} is given twice"),
         (r#""a/{metric}" = "json""#, "{metric} is for payload \"value\""),
         (r#""a/{metric}" = "influx""#, "{metric} is for payload \"value\""),
         (r#""a" = "value""#, "a value needs its metric"),
@@ -298,10 +298,12 @@ fn wrong_patterns_are_named_with_their_cause() {
     }
     let many: String = (0..17).map(|n| format!("/{{l{n}}}")).collect();
     assert!(error(&format!("'a{many}' = 'json'")).contains("at most 16 labels"));
-    assert!(error(&format!("'{}' = 'json'", "a/".repeat(64))).contains("65 levels are too many"));
-    assert!(error(&format!("'{}' = 'json'", "a".repeat(1025))).contains("1025 bytes are too long"));
+    assert!(error(&format!("'{}' = 'json'", "a/".repeat(64))).contains("65 levels, at most 64 are allowed"));
+    assert!(
+        error(&format!("'{}' = 'json'", "a".repeat(1025))).contains("1025 bytes, at most 1024 are allowed")
+    );
     let patterns = |n| (0..n).map(|n| format!("'a{n}' = 'json'\n")).collect::<String>();
-    assert!(error(&patterns(1001)).contains("1001 patterns are too many"));
+    assert!(error(&patterns(1001)).contains("1001 patterns, at most 1000 are allowed"));
     topics(&patterns(1000));
 }
 

@@ -202,9 +202,9 @@ fn others_are_answered_in_words() {
         (b"$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47\r\n", named("NMEA 0183")),
         (b"21.5\r\n", named("numbers without the names of what they measure")),
         (b"21.5, -4e1;7\n", named("numbers without the names of what they measure")),
-        (b"\xc2\xa0{\"a\":1}\n", named("JSON behind characters that are no white space of JSON")),
-        (b"\xe2\x80\x8b [{\"a\":1}]\n", named("JSON behind characters that are no white space of JSON")),
-        (b"\xef\xbb{\"a\":1}\n", named("JSON behind characters that are no white space of JSON")),
+        (b"\xc2\xa0{\"a\":1}\n", named("JSON after characters that are not JSON white space")),
+        (b"\xe2\x80\x8b [{\"a\":1}]\n", named("JSON after characters that are not JSON white space")),
+        (b"\xef\xbb{\"a\":1}\n", named("JSON after characters that are not JSON white space")),
     ] {
         assert_eq!(is(bytes), expected, "{:?}", String::from_utf8_lossy(bytes));
         let Detection::Foreign(foreign) = expected else { panic!("one of ours") };

@@ -137,7 +137,7 @@ fn what_cannot_be_is_named() {
     assert!(error("time_key = ''").starts_with("time_key: "));
     assert!(error("time_key = 'values'").starts_with("time_key: \"values\""));
     assert!(error("ignore = ['']").starts_with("ignore: "));
-    assert!(error("ignore = ['a', 'b.c', 'b-c']").starts_with("ignore: \"b-c\" is there twice"));
+    assert!(error("ignore = ['a', 'b.c', 'b-c']").starts_with("ignore: \"b-c\" is given twice"));
     assert!(error("ignore = ['ts']").starts_with("ignore: \"ts\""));
     assert!(error("time_key = 't'\nignore = ['t']").starts_with("ignore: \"t\""));
     let many: Vec<_> = (0..=IGNORED_MAX).map(|n| format!("'a{n}'")).collect();
