@@ -207,7 +207,7 @@ pub(crate) struct Cursor {
     shape: Shape,
     next: usize,
     found: bool,
-    /// Each name found so far stands behind the one before: none is there twice.
+    /// Each name found so far comes after the previous one: none is there twice.
     rising: bool,
 }
 
