@@ -58,12 +58,12 @@ fn stores(c: &mut Criterion) {
         store.flush_now().unwrap();
         store
     };
-    group.bench_function("pack", |b| b.iter_batched(|| put(open()), flushed, BatchSize::PerIteration));
+    group.bench_function("flush", |b| b.iter_batched(|| put(open()), flushed, BatchSize::PerIteration));
     let flushed = put(open());
     flushed.flush_now().unwrap();
     let all: Vec<_> = flushed.series(&|_, _| true).iter().map(|series| series.id).collect();
     let (from, to) = (catchment_partial::Timestamp::MIN, catchment_partial::Timestamp::MAX);
-    group.bench_function("scan packs, series by series", |b| {
+    group.bench_function("scan blocks, series by series", |b| {
         b.iter(|| {
             let mut count = 0;
             let mut visit = |_, _, _: &Partial| {

@@ -6,7 +6,8 @@
 //! folder.
 //!
 //! `lifetimes` defines how long certificates are valid, `profile` their contents, `ledger` records what was done, `issue`
-//! and `bulk` make identities, `renew` and `revoke` change them, `list` and `inspect` show them.
+//! and `bulk` make identities, `renew` and `revoke` change them, `list` and `inspect` show them; `error` is why any of
+//! it failed.
 
 mod bulk;
 mod error;

@@ -111,7 +111,7 @@ pub struct Settings {
     /// Maximum open windows of all series; beyond it, the oldest late ones are closed early [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_OPEN_WINDOWS_MAX")]
     pub open_windows_max: Option<usize>,
-    /// Maximum open windows of one device; it waits until some have closed [default: 100000, at least 4 per series]
+    /// Maximum open windows of one device (raised to 4 × series_max); it waits until some close [default: 100000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_DEVICE_OPEN_WINDOWS_MAX")]
     pub device_open_windows_max: Option<usize>,
     /// Maximum bytes of all journals; beyond it, devices wait [default: 1GiB]

@@ -1,9 +1,10 @@
 //! The gateway: takes readings from devices over mutual TLS, folds them into windows, delivers partials.
 //!
 //! ```text
-//! device ─▶ listener ─▶ session ─▶ decode ─▶ device (actor) ─▶ shard ─▶ fold ─▶ batch_encoder ─▶ uplink ─▶ aggregator
-//!           (certs)        ▲                                     │journal                    │outbox
-//!                          └──────────── responses ◀─ synced ─────┘
+//! device ─▶ listener ─▶ worker ─▶ device (actor) ─▶ session ─▶ decode ─▶ device::sessions ─▶ shard ─▶ fold ─┐
+//!           (certs)                                    ▲                                     │journal       │
+//!                                                      └─────────── responses ◀─ synced ─────┘              │
+//!                                       aggregator ◀─ uplink ◀─ outbox ◀─ batch_encoder ◀─ closed windows ──┘
 //! ```
 //!
 //! The files are named after these hops. [`bind`] recovers the state and binds the addresses, [`Gateway::run`] serves

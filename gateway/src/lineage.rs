@@ -1,4 +1,4 @@
-//! Where a data folder comes from: its runs and its epochs, and what it does when it is not what it was.
+//! Where a data folder comes from: its runs and its epochs, and how a folder that went back is handled.
 //!
 //! A folder can go back to an older state (a copy put back, files that lost their ends together) or exist twice. It
 //! then uses batch numbers and names again that an aggregator has seen with other content. [`find_divergence()`]

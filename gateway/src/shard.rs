@@ -9,10 +9,13 @@
 //! - `closer`: decisions by the clock: due windows (`position_history`), progress snapshots (`progress_tracker`),
 //!   devices to forget (`expiry`);
 //! - `outbox`: batches on their way to the outbox, and whether it has room;
-//! - `live`: rounds over the open windows, for `--live`.
+//! - `live`: rounds over the open windows, for `--live`;
+//! - `logs`: journal and outbox on disk; `limits`: the shard's share of the gateway's bounds; `backpressure`: why an
+//!   entry is refused for now.
 //!
 //! `facade` composes them, `tick`, `introduce` and `seal` do what needs several of them, `cell` shares the shard
-//! among the tasks of a worker. `recover` opens a shard's folder.
+//! among the tasks of a worker, `poison_guard` poisons it if a panic comes between append and fold. `recover` opens a
+//! shard's folder, `shard_facts` is what the folder knows of the shard, `progress` what the shard reports.
 
 mod backpressure;
 mod cell;

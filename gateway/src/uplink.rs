@@ -10,7 +10,9 @@
 //!               └─▶ responses (feedback) ─▶ ack_deadlines
 //! ```
 //!
-//! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too.
+//! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too. `outbox_chunk` reads the
+//! outbox, `feedback` holds what the aggregator said about a shard, `backoff` makes the pauses between streams,
+//! `stream_error` says why a stream ended.
 
 mod ack_deadlines;
 mod backoff;

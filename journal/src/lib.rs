@@ -13,6 +13,14 @@
 //! loss as long as the disk keeps what it synced. A failed sync is never retried. Nothing is committed to a removed
 //! file. Damage is reported, never skipped silently. All input and output goes through [`Disk`], so that tests can use
 //! a simulated disk that loses unsynced data and fails on request (`sim::SimDisk`, feature `sim`).
+//!
+//! Modules:
+//! - write: `log` and `group` (appenders), `pending` (the commit block being filled), `writer` (the disk side),
+//!   `segments` (the list of segments), `position`, `format` (the bytes of the files);
+//! - open: `open`, `tail` (finds the end);
+//! - read: `reader`, `read_only`, `read_buffer`, `scan` (one segment, past damage);
+//! - check: `verify`, `quarantine`, `damage` (reports), `presence` (files in place), `watchdog`;
+//! - files: `data_dir`, `atomic_file`, `fs` (the trait of disks), `sim`; `config` and `error` serve all of them.
 
 mod atomic_file;
 mod config;

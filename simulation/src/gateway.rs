@@ -118,7 +118,7 @@ impl Gateway {
         }
     }
 
-    /// Whether a session goes on.
+    /// Whether a session is open.
     pub fn is_open(&self, session: SessionId) -> bool {
         self.sessions.contains_key(&session)
     }

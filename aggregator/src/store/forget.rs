@@ -1,4 +1,4 @@
-//! Removal of old windows (retention), one bounded step at a time.
+//! Retention (no server calls it in this version): removes old windows, one bounded step at a time.
 //!
 //! A block whose windows all end early enough is removed; a block at the boundary is rewritten without the old ones.
 //! The flusher waits during a step. After a crash in between fewer windows are removed; the next call continues.

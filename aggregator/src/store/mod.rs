@@ -2,6 +2,18 @@
 //!
 //! A partial has a name (gateway, epoch, shard, series, window, part) and a revision. A store keeps the highest
 //! revision under each name, so delivering anything twice, late or in another order changes nothing.
+//!
+//! [`EmbeddedStore`] (`embedded`, `inner`) is one state machine. Its modules by group:
+//! - write-ahead log: `admission` (which batches enter, in which order), `entry` (a journal entry), `apply` (the state
+//!   as the fold of the entries), `open` (recovery by replay);
+//! - memtable: `memtable` (final windows), `live` (open windows), `row` (a partial's name and revision);
+//! - blocks: `flusher` with `flush_signal` and `flush_marker`, `block` (encoding), `block_store`, `groups` (of series),
+//!   `scan` (memory and blocks merged);
+//! - tree: `tree` (the trait), `sled_tree` with `tail`, `records` (keys and values), `sealed` (checksums);
+//! - catalog: `catalog`, `listing`, `epochs` and `quota` (limits), `runs`, `gaps`, `loss`, `progress_report`;
+//! - removal: `forget` (windows), `forget_series`;
+//! - checks and salvage: `check`, `verify`, `repair`, `salvage`, `copy` (of a folder), `folder_watch`;
+//! - the rest: `config`, `error`, `stats`, `locks`; for tests and simulation `manual`, `memory`, `testing`.
 
 mod admission;
 mod apply;
@@ -14,6 +26,7 @@ mod copy;
 mod embedded;
 mod entry;
 mod epochs;
+mod error;
 mod flush_marker;
 mod flush_signal;
 mod flusher;
@@ -62,6 +75,7 @@ pub use self::memory::MemoryTree;
 pub use self::{
     config::{OpenReport, Shortage, StoreConfig, StoreStats},
     embedded::EmbeddedStore,
+    error::StoreError,
     open::OpenError,
     progress_report::ProgressReport,
     repair::{RepairReport, repair},
@@ -187,53 +201,6 @@ impl StoredPartial {
         Partial::decode(&self.body, start)
             .map_err(|error| StoreError::Read(format!("series {}, window {start:?}: {error}", series.0)))
     }
-}
-
-/// Errors of a store.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The store has no room now. The sender must wait and send again.
-    #[error("the store has no room: {0}")]
-    Full(String),
-    /// The batch has new series without room; nothing of it was stored. It can be sent again once there is room.
-    #[error("{message}")]
-    TooManySeries {
-        /// Which bound is full, and what to do.
-        message: String,
-    },
-    /// The batch comes from a new data folder without room; nothing of it was stored.
-    #[error("{message}")]
-    TooManyEpochs {
-        /// Which bound is reached, and what to do.
-        message: String,
-    },
-    /// A batch does not follow its predecessor of the same stream.
-    #[error("shard {shard}: batch {got} does not follow {highest}")]
-    Gap {
-        /// The shard.
-        shard: u32,
-        /// Highest number that was applied.
-        highest: u64,
-        /// The number that arrived.
-        got: u64,
-    },
-    /// Another run of the gateway has begun to deliver from the same folder; nothing of the batch was stored.
-    #[error("another run of this gateway delivers from the same data folder")]
-    Superseded,
-    /// A partial of the batch cannot be decoded; nothing of the batch was stored.
-    #[error("entry {entry}: {reason}")]
-    Body {
-        /// Index of the partial in the batch.
-        entry: usize,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// A write or sync failed; this process acknowledges nothing more.
-    #[error("the store has failed and accepts nothing more: {0}")]
-    Poisoned(Arc<str>),
-    /// Reading failed.
-    #[error("the store cannot be read: {0}")]
-    Read(String),
 }
 
 /// Stores partials by series and window.

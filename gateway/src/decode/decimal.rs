@@ -29,7 +29,8 @@ fn digits(bytes: &[u8], mut number: u64) -> (u64, usize) {
     (number, count)
 }
 
-/// The number at the front and its length, if it is `-?(0|[1-9][0-9]*)(\.[0-9]+)?` and easy; whatever stands behind it.
+/// The number at the front and its length, if it is `-?(0|[1-9][0-9]*)(\.[0-9]+)?` and easy. Does not check what
+/// follows.
 #[inline]
 pub(super) fn at_front(bytes: &[u8]) -> Option<(f64, usize)> {
     let negative = bytes.first() == Some(&b'-');

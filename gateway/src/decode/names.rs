@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use catchment_proto::series::NAME_BYTES_MAX;
 
-/// Longest name as it is written, in bytes, that may be short enough as it is mapped: a character has four at most.
+/// Longest raw name that can still map to an allowed one: up to four bytes per character.
 pub(super) const WRITTEN_BYTES_MAX: usize = 4 * NAME_BYTES_MAX;
 
 /// A name as an identifier; `None` only for the empty name.

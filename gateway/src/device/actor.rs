@@ -27,7 +27,7 @@ pub(super) const IDLE: Duration = Duration::from_secs(600);
 /// The actors of a worker's devices.
 pub type Actors = ActorRegistry<DeviceActor>;
 
-/// A connection of the device, with its handshake made: a session begins. Its first message makes it one of the
+/// A connection of the device, after its handshake: a session begins. Its first message makes it one of the
 /// device's connections, or it is refused.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]

@@ -7,8 +7,8 @@ use hashbrown::HashMap;
 pub(super) struct MetricSpellings(Option<Box<HashMap<Box<str>, Box<str>>>>);
 
 impl MetricSpellings {
-    /// Whether a name as it is written may be that of the metric to which it is mapped. `is_used`: a series of the
-    /// metric is known.
+    /// Whether this spelling may be used for the metric; an error if another spelling came first. `is_used`: a series
+    /// of the metric is known.
     ///
     /// # Errors
     /// The message for the device.

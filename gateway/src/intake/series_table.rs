@@ -8,8 +8,8 @@ use super::{metric_spellings::MetricSpellings, name_collisions::SeenSpellings, s
 /// The series that a session has used, by name: each gets an index at its first use.
 ///
 /// Bounded: beyond `max` the table starts anew with higher indexes, so a device that invents labels costs time
-/// but no memory. Indexes are never reused within a session. Only indexes of the table as it stands are valid for
-/// readings: whoever keeps one for longer compares [`SeriesTable::generation`].
+/// but no memory. Indexes are never reused within a session. Only indexes of the current table are valid for
+/// readings. A caller that keeps an index longer must compare [`SeriesTable::generation`].
 #[derive(Debug)]
 pub struct SeriesTable {
     plain: HashMap<MetricName, u32>,
@@ -87,8 +87,8 @@ impl SeriesTable {
         self.generation
     }
 
-    /// Whether a name as it is written may be that of a metric to which it is mapped: no other one has been before. Two
-    /// names would be summed into one series.
+    /// Whether this spelling may be used for the metric; an error if another spelling came first: the two would be
+    /// summed into one series.
     ///
     /// # Errors
     /// The message for the device.

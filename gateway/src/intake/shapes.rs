@@ -32,7 +32,7 @@ pub(crate) enum Kind {
     Json,
     /// Measurement and tags; names are those of fields.
     LineProtocol,
-    /// Metric and labels of a single reading of a frame; the name behind them is empty.
+    /// Metric and labels of a single reading of a frame; the name after them is empty.
     Frames,
 }
 
@@ -46,7 +46,7 @@ struct ShapeEntry {
     base: Labels,
     raw: Box<[u8]>,
     members: Vec<(Box<[u8]>, u32)>,
-    /// Behind the name found last.
+    /// Position after the name found last.
     resume: usize,
 }
 
@@ -134,7 +134,7 @@ impl Shapes {
         Some(Shape(place))
     }
 
-    /// Notes what series a name means behind a shape's text.
+    /// Notes which series a name means after a shape's text.
     pub(crate) fn learn(&mut self, cursor: &mut Cursor, name: &[u8], series: u32) {
         let Some(entry) = self.entries.get_mut(cursor.shape.0) else { return };
         let is_expected = entry.members.get(cursor.next).is_some_and(|(_, known)| *known == series);
@@ -155,7 +155,7 @@ impl Shapes {
         entry.resume = cursor.next;
     }
 
-    /// Where the names of a message of this shape are looked for first: behind those of the last one.
+    /// Where the names of a message of this shape are looked for first: after those of the last one.
     pub(crate) fn cursor(&self, shape: Shape) -> Cursor {
         let resume = self.entries.get(shape.0).map(|entry| entry.resume % entry.members.len().max(1));
         Cursor { shape, next: resume.unwrap_or_default(), found: false, rising: true }
@@ -207,7 +207,7 @@ pub(crate) struct Cursor {
     shape: Shape,
     next: usize,
     found: bool,
-    /// Each name found so far stands behind the one before: none is there twice.
+    /// Each name found so far comes after the previous one: none is there twice.
     rising: bool,
 }
 

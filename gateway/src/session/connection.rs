@@ -126,7 +126,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             self.context.metrics.answers_dropped.inc_by(self.responses.unsent_refusals() as u64);
         }
         let lives = match why {
-            // Whoever gave way has sent nothing that it could lose an answer to.
+            // An evicted connection has sent nothing, so no response can be lost.
             CloseReason::Peer | CloseReason::GaveWay => false,
             CloseReason::Displaced => Box::pin(self.drain_displaced()).await,
             _ => Box::pin(drain_until_closed(&self.stream, DRAIN_TIMEOUT)).await == DrainOutcome::Lives,

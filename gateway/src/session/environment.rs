@@ -1,4 +1,4 @@
-//! What the reading core of a session asks of its process: the time, and the device behind it.
+//! What the reading core of a session asks of its process: the time, and its device.
 
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ pub trait Environment {
     /// Which event times are taken now.
     fn rules(&self) -> TimeRules;
 
-    /// The time of the clock that does not jump.
+    /// The time of the monotonic clock.
     fn mono(&self) -> Duration;
 
     /// Width of the windows, once it is known.

@@ -103,7 +103,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     inbox.consume(consumed);
                     return Ok(consumed > 0);
                 }
-                // A slice: what else was read waits behind the others.
+                // A slice has ended: the rest of what was read waits until the other sessions had a turn.
                 Step::Yield => yield_now().await,
                 Step::AwaitRoom => {
                     if !self.room().await? {

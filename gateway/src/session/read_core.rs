@@ -112,7 +112,7 @@ impl ReadCore {
         }
     }
 
-    /// Goes on until the driver must do something. `buffer` begins with the same bytes until the answer is
+    /// Runs until the driver must do something. `buffer` begins with the same bytes until the answer is
     /// [`Step::ReadMore`]. `closing`: no more bytes will come.
     pub fn step(
         &mut self,

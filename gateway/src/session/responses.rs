@@ -28,7 +28,7 @@ pub enum Response {
         durable_at: Position,
         /// The number.
         ack: u64,
-        /// When the message was read, by the clock that does not jump.
+        /// When the message was read, by the monotonic clock.
         read_at: Duration,
     },
     /// An encoded response that may leave once the journal is synced up to the position.

@@ -169,7 +169,7 @@ impl<D: Disk> Shard<D> {
         })
     }
 
-    /// Figures for the metrics.
+    /// Values for the metrics.
     pub fn observe(&self) -> Observation {
         Observation {
             open_windows: self.state().open_count().0,
@@ -180,7 +180,7 @@ impl<D: Disk> Shard<D> {
     }
 }
 
-/// Open windows, for those who watch them.
+/// Open windows, for live queries (`--live`).
 impl<D: Disk> Shard<D> {
     /// Makes the next round hold all open windows, for a receiver that does not have the earlier rounds.
     pub fn restart_live(&mut self) {

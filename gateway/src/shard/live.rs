@@ -1,4 +1,4 @@
-//! The open windows as live batches, for those who watch them (`--live`).
+//! The open windows as live batches, for live queries (`--live`).
 //!
 //! A round goes over all open windows, a bounded number at a time. Windows that change after the round has passed
 //! them are part of the next round.

@@ -1,4 +1,4 @@
-//! The way of batches into the outbox.
+//! Moves closed batches into the outbox.
 //!
 //! Invariant: a batch goes to the outbox only once the journal is synced beyond the entry that closed its windows.
 

@@ -1,4 +1,4 @@
-//! What a shard reports: its progress to the uplink, its figures to the metrics.
+//! What a shard reports: its progress to the uplink, its values for the metrics.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use catchment_proto::History;
 pub struct Progress {
     /// Windows that end at or before this are closed, durably.
     pub watermark: Option<Timestamp>,
-    /// Their batches stand in the outbox before this position.
+    /// Their batches are in the outbox before this position.
     pub outbox_end: Position,
     /// Number of the last of these batches; 0: there was none yet.
     pub number: u64,
@@ -19,7 +19,7 @@ pub struct Progress {
     pub history: Arc<History>,
 }
 
-/// Figures of a shard for the metrics.
+/// Values of a shard for the metrics.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Observation {
     /// Open windows.

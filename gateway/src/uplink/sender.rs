@@ -152,7 +152,7 @@ impl OutboxSender {
                 refusals,
                 "the aggregator takes batches again"
             ),
-            // Which batches it took, a start and `journal verify` say.
+            // A start and `journal verify` report which batches are lost.
             Report::Damage(damage) => {
                 self.metrics.damage.inc();
                 self.metrics.batches_lost.inc_by(damage.records_lost.unwrap_or(1));

@@ -8,7 +8,7 @@
 //! * Batches leave in the order of the outbox, at most `in_flight_max` of them beyond the highest acknowledged one.
 //! * The outbox is released only below a batch that was acknowledged, or that the aggregator had when the stream began;
 //!   as a whole only when nothing is in flight and nothing refused waits.
-//! * A refused batch is sent again after a pause, and those behind it after it. No batch leaves during the pause.
+//! * A refused batch is sent again after a pause, and later ones after it. No batch leaves during the pause.
 //! * Progress is reported only when every batch before it is acknowledged.
 //! * What the aggregator may not know of a new epoch leaves before any batch.
 //! * The outbox is not released as a whole again until its durable end or its size has changed: a release notifies as a

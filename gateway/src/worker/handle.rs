@@ -121,7 +121,7 @@ impl Worker {
         self.arrivals.clone()
     }
 
-    /// Figures for the metrics.
+    /// Values for the metrics.
     pub fn observation(&self) -> Observation {
         *self.observation.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -39,7 +39,7 @@ pub(super) struct Session {
 
 /// What a read led to.
 pub(super) enum Outcome {
-    /// The session goes on.
+    /// The session continues.
     Open,
     /// The session has ended, as devices must expect.
     Closed,

@@ -1,8 +1,8 @@
-//! Rules for documents: targets of relative links exist, and so do the files that ARCHITECTURE.md names.
+//! Rules for documents: targets of relative links exist, and so do the source files that documents name.
 
 use super::File;
 
-/// The document whose named files must exist.
+/// The document that must name the files of the data path, all by their whole paths.
 const ARCHITECTURE: &str = "ARCHITECTURE.md";
 /// Fewer named files than this mean that this check no longer understands the document.
 const NAMED_MIN: usize = 12;
@@ -76,6 +76,14 @@ fn named(text: &str) -> Vec<(usize, String)> {
     found
 }
 
+/// Whether a file that a document names must exist: placeholders need not, and documents other than ARCHITECTURE.md
+/// may shorten a path, so that it begins with none of the top folders.
+fn must_exist(files: &[File], document: &str, name: &str) -> bool {
+    let top = name.split('/').next();
+    let is_whole = document == ARCHITECTURE || files.iter().any(|file| file.path.split('/').next() == top);
+    is_whole && !name.contains("NAME")
+}
+
 /// Checks all documents; `exists` tells whether a path from the root exists.
 pub(super) fn check(files: &[File], exists: &dyn Fn(&str) -> bool) -> Vec<String> {
     let mut findings = Vec::new();
@@ -89,15 +97,14 @@ pub(super) fn check(files: &[File], exists: &dyn Fn(&str) -> bool) -> Vec<String
                 }
             }
         }
+        let gone = named(text).into_iter().filter(|(_, name)| must_exist(files, path, name) && !exists(name));
+        findings.extend(gone.map(|(number, name)| format!("{path}:{number}: {name} does not exist")));
     }
     let architecture = files.iter().find(|file| file.path == ARCHITECTURE);
-    let named = architecture.map(|file| named(&file.text)).unwrap_or_default();
-    if named.len() < NAMED_MIN {
-        findings
-            .push(format!("{ARCHITECTURE}: names only {} files, fewer than its table of hops", named.len()));
+    let count = architecture.map_or(0, |file| named(&file.text).len());
+    if count < NAMED_MIN {
+        findings.push(format!("{ARCHITECTURE}: names only {count} files, fewer than its table of hops"));
     }
-    let gone = named.iter().filter(|(_, name)| !exists(name));
-    findings.extend(gone.map(|(number, name)| format!("{ARCHITECTURE}:{number}: {name} does not exist")));
     findings
 }
 
@@ -106,10 +113,15 @@ mod tests {
     use super::*;
 
     fn run(extra: &str) -> Vec<String> {
+        run_with(extra, "")
+    }
+
+    /// `extra` ends ARCHITECTURE.md, `other` another document.
+    fn run_with(extra: &str, other: &str) -> Vec<String> {
         let table: String = (0..NAMED_MIN).map(|n| format!("| `a/{n}.rs` |\n")).collect();
         let files = [
             File { path: ARCHITECTURE.into(), text: format!("# The way\n{table}{extra}\n") },
-            File { path: "docs/x.md".into(), text: "## What it's `for`\n".into() },
+            File { path: "docs/x.md".into(), text: format!("## What it's `for`\n{other}\n") },
         ];
         check(&files, &|path| {
             (path.starts_with("a/") && path != "a/gone.rs") || files.iter().any(|f| f.path == path)
@@ -135,6 +147,12 @@ mod tests {
             assert_eq!(run(dead).len(), 1, "{dead}");
         }
         assert_eq!(check(&[], &|_| true).len(), 1);
+    }
+
+    #[test]
+    fn other_documents_may_shorten_paths_but_not_name_missing_files() {
+        assert_eq!(run_with("", "`short/gone.rs` `docs/NAME.rs`"), [""; 0]);
+        assert_eq!(run_with("", "`docs/gone.rs`"), ["docs/x.md:2: docs/gone.rs does not exist"]);
     }
 
     #[test]

@@ -203,7 +203,7 @@ impl<'t> Scan<'t, '_> {
         taken
     }
 
-    /// Takes the value at hand as a reading of this name, wherever in the shape that stands.
+    /// Takes the next value as a reading of this name, at any position in the shape.
     fn found(&mut self, name: &[u8]) -> Option<()> {
         if self.cursor.is_none() {
             self.guess()?;
@@ -256,7 +256,7 @@ impl<'t> Scan<'t, '_> {
         Some(value)
     }
 
-    /// The number at hand, finite, and its text. What may stand behind it, [`Scan::members`] says.
+    /// The next number, finite, and its text. [`Scan::members`] checks what follows it.
     #[inline]
     fn number(&mut self) -> Option<(f64, &'t str)> {
         let rest = self.bytes.get(self.at..)?;

@@ -196,8 +196,8 @@ impl Options {
     /// Unix milliseconds.
     ///
     /// # Errors
-    /// [`Reason::Malformed`] when it is no time as it is due, [`Reason::TooOld`] or [`Reason::TooFarAhead`] when it is
-    /// none that can be said.
+    /// [`Reason::Malformed`] when it is not in the configured format, [`Reason::TooOld`] or
+    /// [`Reason::TooFarAhead`] when it is outside the representable range.
     pub(super) fn time(&self, raw: &str, is_ts: bool) -> Result<Timestamp, Reason> {
         let format = if is_ts { TimeFormat::Milliseconds } else { self.time_format };
         let is_text = raw.starts_with('"');

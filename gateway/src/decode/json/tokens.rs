@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-/// What stands before and behind a word that was bare.
+/// Text inserted before and after a bare word.
 const FRONT: &str = "[\"\\u0000";
 const BACK: &str = "\"]";
 /// Longest word looked at: `nan(` with a payload has some thirty bytes.
@@ -85,7 +85,7 @@ impl<'t> Values<'t> {
         Self { bytes, at: 0 }
     }
 
-    /// Behind a colon, a comma or an opening bracket, and white space.
+    /// The next place after a colon, a comma or an opening bracket, and white space.
     fn next(&mut self) -> Option<usize> {
         let mut due = false;
         loop {

@@ -1,6 +1,6 @@
 //! The grammar of a line: slices of its text, escapes still in them, and the numbers of fields.
 //!
-//! Outside of quoted values a backslash keeps the character behind it from being a delimiter. The rules agree
+//! Outside of quoted values a backslash keeps the next character from being a delimiter. The rules agree
 //! with those by which `lines` finds the end of a line.
 
 use memchr::memchr2;

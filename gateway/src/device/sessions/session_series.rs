@@ -94,8 +94,8 @@ impl SessionSeries {
         self.series.push(series);
     }
 
-    /// Keeps the last ones, at least `least`: readings come with the indexes of the session's table as it stands, which
-    /// has no more ([`crate::intake::SeriesTable`]). Not while messages are at hand that may use any index of theirs.
+    /// Keeps the newest entries, at least `least`: the session's current table ([`crate::intake::SeriesTable`]) has no
+    /// more, and readings use its indexes. Not to be called while messages with older indexes are being taken.
     pub(super) fn trim(&mut self, least: usize) {
         if self.series.len() < least.saturating_mul(4).max(SESSION_SERIES_MAX) {
             return;

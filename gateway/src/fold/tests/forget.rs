@@ -101,7 +101,7 @@ fn a_number_is_used_once() {
     let mut state = State::decode(&state.encode()).unwrap();
     assert_eq!((state.next_device(), state.next_series(1)), (3, 2), "also where the last ones are forgotten");
     for taken in [0, 2] {
-        // Only a stored definition has a number of before: it is of the device that had it.
+        // Only a stored definition reuses an earlier number: it belongs to the device that had that number.
         assert!(state.clone().apply(at + 1, &device(taken, "other")).is_ok());
     }
     assert_eq!((index_of(&state, "d0"), index_of(&state, "d1")), (None, Some(1)));

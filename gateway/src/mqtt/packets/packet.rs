@@ -20,14 +20,14 @@ pub enum Packet<'a> {
     Publish(Box<Publish>),
     /// The client has released a QoS 2 message.
     Release(NonZeroU16),
-    /// It asks for messages.
+    /// SUBSCRIBE.
     Subscribe {
         /// Packet identifier.
         id: NonZeroU16,
         /// Number of filters.
         filters: usize,
     },
-    /// It cancels its request for messages.
+    /// UNSUBSCRIBE.
     Unsubscribe {
         /// Packet identifier.
         id: NonZeroU16,

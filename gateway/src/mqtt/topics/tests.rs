@@ -369,7 +369,7 @@ proptest! {
         }
         let topics = Topics::new(&given, Precision::default(), &JsonSettings::default()).unwrap();
         let mut candidates: Vec<_> = kept.iter().filter(|(_, pattern)| matches(pattern, &topic)).collect();
-        // A pattern that ends is more specific than one that goes on with `#`.
+        // A pattern that ends is more specific than one that continues with `#`.
         candidates.sort_by_key(|(_, pattern)| pattern.iter().map(|level| rank(level)).collect::<Vec<_>>());
         let expected = candidates.first().map(|(n, _)| PayloadFormat::Value(format!("m{n}").into()));
         prop_assert_eq!(topics.find(&topic.join("/")).map(|route| route.form.clone()), expected);

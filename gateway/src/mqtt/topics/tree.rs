@@ -15,7 +15,7 @@ struct Node<T> {
     one: Option<Box<Node<T>>>,
     /// Of the pattern that ends here.
     end: Option<T>,
-    /// Of the pattern that goes on with `#`.
+    /// Of the pattern that continues with `#`.
     rest: Option<T>,
 }
 

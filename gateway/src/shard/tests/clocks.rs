@@ -38,7 +38,7 @@ fn a_jump_ahead_that_is_put_right_is_not_seen() {
     settle(&mut shard);
     // A reading without a time gets the gateway's clock.
     world.take(&mut shard, "a", 2, 3_600 * SECOND, 2.0);
-    assert_eq!(world.pass(&mut shard, 20), 1.0, "the window of before closes when it should");
+    assert_eq!(world.pass(&mut shard, 20), 1.0, "the earlier window closes when it should");
     assert!(world.claims(&shard) <= 20 * SECOND, "{}", world.claims(&shard));
     world.set(20 * SECOND);
     world.take(&mut shard, "a", 3, 20 * SECOND, 4.0);

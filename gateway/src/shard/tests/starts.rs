@@ -16,7 +16,7 @@ impl Site {
         recovered
     }
 
-    /// The newest file of a log loses everything behind its header, or all of it.
+    /// The newest file of a log loses everything after its header, or all of it.
     fn lose_last_file(&self, log: &str, all: bool) {
         let dir = folder().join(log);
         let newest =
@@ -65,7 +65,7 @@ fn an_outbox_that_lost_its_end_delivers_what_it_has_before() {
     let mut site = Site::new(2);
     let mut random = Random(2);
     let first = site.shard.state().next_batch();
-    // A backlog of several files, and a checkpoint that stands behind it.
+    // A backlog of several files, and a checkpoint beyond it.
     for step in 0..400 {
         site.send(step % DEVICES, &mut random);
         site.taken = [step as u64 / 16; DEVICES];
@@ -83,7 +83,7 @@ fn an_outbox_that_lost_its_end_delivers_what_it_has_before() {
     assert_eq!(site.shard.outbox().start_position(), start, "what is left is not thrown away");
     let kept = outbox_numbers(&site);
     assert_eq!(kept, (first..lost[0].0).collect::<Vec<_>>());
-    // Batches that come now are behind the gap.
+    // Batches that come now are after the gap.
     site.world.clock.advance(Duration::from_secs(11));
     site.send(0, &mut random);
     site.world.clock.advance(Duration::from_secs(60));
@@ -132,7 +132,7 @@ fn a_start_writes_its_first_entry_also_where_the_last_file_is_full() {
                 }
             }
         }
-        // To the brim, and all in one commit: behind it there is no space for the next segment.
+        // To the brim, and all in one commit: after it there is no space for the next segment.
         for name in 0..200 {
             if site.shard.device(&Name::new(&format!("x{name}")).unwrap()).is_err() {
                 break;
