@@ -5,7 +5,7 @@ use catchment_partial::WidthError;
 use super::{PARTIALS_MAX, SHARDS_MAX};
 use crate::{history::HistoryError, series_dictionary::DictionaryError};
 
-/// Why a message is not a valid [`Batch`].
+/// Why a message is not a valid [`super::Batch`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BatchError {
     /// The shard's number is too large.
