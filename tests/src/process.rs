@@ -31,7 +31,9 @@ pub fn program(name: &str) -> PathBuf {
 
 /// A program's command, without settings from the environment.
 pub fn command(name: &str) -> Command {
-    let mut command = Command::new(program(name));
+    // A parent such as nohup ignores signals, and its children do too.
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(program(name));
     for (key, _) in std::env::vars_os() {
         if key.to_string_lossy().starts_with("CATCHMENT_") {
             command.env_remove(key);
