@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, anyhow};
+use anyhow::Context as _;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::{
     io::AsyncWriteExt as _,
@@ -69,7 +69,7 @@ impl Drop for Crowd {
     fn drop(&mut self) {
         drop(self.leave.take());
         if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
-            eprintln!("{}", anyhow!("the crowd panicked"));
+            eprintln!("the crowd panicked");
         }
     }
 }

@@ -58,8 +58,8 @@ pub(crate) fn each_once(target: &Target, devices: usize) -> anyhow::Result<()> {
     })
 }
 
-/// Concurrent clients in [`all_at_once`].
-const AT_ONCE: usize = 512;
+/// Devices that connect concurrently after an outage, to a gateway and to the acceptor that it is compared with.
+pub(super) const RETURNING_AT_ONCE: usize = 512;
 
 /// Seconds for one handshake of each of `devices` devices.
 ///
@@ -70,7 +70,7 @@ pub(crate) fn all_at_once(target: &Target, devices: usize, first: First) -> anyh
     event_loop()?.block_on(async {
         let started = Instant::now();
         let each = async |device: usize| once(target, device, first, &format!("{run}-{device}")).await;
-        let all = stream::iter(0..devices).map(each).buffer_unordered(AT_ONCE);
+        let all = stream::iter(0..devices).map(each).buffer_unordered(RETURNING_AT_ONCE);
         all.try_collect::<Vec<()>>().await?;
         Ok(started.elapsed().as_secs_f64())
     })

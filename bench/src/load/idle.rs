@@ -13,6 +13,7 @@ use super::{
     Ending, Shape, Target,
     connection::{Connection, LoadCounts},
     event_loop,
+    handshakes::RETURNING_AT_ONCE,
     json::{Json, MessagePool},
 };
 use crate::cpu;
@@ -44,9 +45,6 @@ async fn open(
     }
     Ok(connection)
 }
-
-/// Devices that connect concurrently after an outage.
-const RETURNING_AT_ONCE: usize = 512;
 
 /// Seconds until each of `connections` devices is connected and has one message acknowledged.
 ///

@@ -1,6 +1,6 @@
 //! The devices of a state as bytes, encoded in steps while the state changes.
 //!
-//! Nothing may walk the whole state in one go on a worker's thread, so each step encodes some devices. A device that
+//! A worker's thread must not walk the whole state at once, so each step encodes some devices. A device that
 //! is about to change before its turn is encoded first. So the bytes are those of the position at which the snapshot
 //! began, as if it had been taken in one go. Beyond the bytes themselves this costs one comparison a change.
 

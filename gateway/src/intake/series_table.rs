@@ -121,7 +121,7 @@ mod tests {
         assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(0));
         assert_eq!(fresh.len(), 2);
         assert!(table.index("9", &Labels::none(), &mut fresh).is_err());
-        // The bound: the table starts anew, indexes go on.
+        // At the bound the table starts empty; indexes continue.
         assert_eq!(table.index("c", &Labels::none(), &mut fresh), Ok(2));
         assert_eq!(table.index("a", &Labels::none(), &mut fresh), Ok(3));
     }

@@ -17,7 +17,7 @@ use crate::{
     session::{protocol::ProtocolOptions, responses::Response},
 };
 
-/// A process that answers as it is told.
+/// A process with scripted answers.
 struct Scripted {
     metrics: Arc<Metrics>,
     admission: Admission,

@@ -67,7 +67,7 @@ fn a_refused_series_is_taken_on_the_same_session_once_there_is_a_place() {
         intake.end_message(None, ordinal);
         match device_sessions.take(1, &intake, shard).unwrap() {
             IntakeOutcome::Taken { refusals, .. } => refusals,
-            IntakeOutcome::Ended => panic!("it goes on"),
+            IntakeOutcome::Ended => panic!("the session has ended"),
         }
     };
     for _ in 0..2 {

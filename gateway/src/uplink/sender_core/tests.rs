@@ -122,7 +122,7 @@ fn open_windows_leave_also_while_batches_have_to_wait() {
     outbox.refuse(1);
     outbox.core.live(live());
     assert_eq!(outbox.run(), [Done::Live]);
-    assert!(outbox.wait.0.is_some(), "the pause goes on");
+    assert!(outbox.wait.0.is_some(), "the pause continues");
 }
 
 #[test]
