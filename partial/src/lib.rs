@@ -13,7 +13,10 @@ mod time;
 mod window;
 mod zigzag;
 
-pub use partial::{DecodeError, ENCODING_VERSION, EXACT_MAX, MAX_BINS, Partial, Point, RELATIVE_ACCURACY};
+pub use partial::{
+    DecodeError, ENCODING_VERSION, EXACT_MAX, MAX_BINS, OTHER_STATE, OrderFigures, Partial, Parts,
+    PartsError, Point, RELATIVE_ACCURACY, STATE_BYTES_MAX, STATES_MAX, SeriesOrder,
+};
 pub use time::Timestamp;
 pub use window::{Width, WidthError, Window};
 pub use zigzag::{unzigzag, zigzag};

@@ -16,6 +16,8 @@ mod fixed;
 mod mapping;
 mod moments;
 mod numbers;
+mod order;
+mod parts;
 mod run;
 mod sketch;
 mod sum;
@@ -33,6 +35,15 @@ pub use codec::DecodeError;
 pub use encoding::ENCODING_VERSION;
 pub use exact::EXACT_MAX;
 pub use extent::Point;
+pub use order::{OrderFigures, SeriesOrder};
+pub use parts::{Parts, PartsError};
+
+/// Longest text of a state, in bytes.
+pub const STATE_BYTES_MAX: usize = 64;
+/// Maximum number of different states of one series in one window; further ones count as [`OTHER_STATE`].
+pub const STATES_MAX: usize = 32;
+/// The state under which states beyond [`STATES_MAX`] are counted.
+pub const OTHER_STATE: &str = "other";
 
 /// Relative accuracy of quantiles of more than [`EXACT_MAX`] values: a fraction of the value at the rank.
 pub const RELATIVE_ACCURACY: f64 = 0.01;
@@ -46,6 +57,7 @@ pub struct Partial {
     /// `None` exactly when there are no values.
     extent: Option<Extent>,
     values: Values,
+    parts: Parts,
 }
 
 /// State of the values. `Many` exactly when there are more than [`EXACT_MAX`].
@@ -127,6 +139,72 @@ impl Partial {
     pub fn empty() -> Self {
         Self::default()
     }
+
+    /// The summary of no readings, which will carry these optional parts.
+    #[must_use]
+    pub fn with_parts(parts: Parts) -> Self {
+        Self { parts, ..Self::default() }
+    }
+
+    /// Optional parts that it was asked to carry.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        self.parts
+    }
+
+    /// The number of readings that are states; saturates.
+    #[must_use]
+    pub fn state_count(&self) -> u64 {
+        0
+    }
+
+    /// Skewness (population, Fisher-Pearson). `None` when empty, without variance, or unknown: beyond
+    /// [`EXACT_MAX`] readings it needs [`Parts::MOMENTS`].
+    #[must_use]
+    pub fn skewness(&self) -> Option<f64> {
+        None
+    }
+
+    /// Excess kurtosis (population). `None` as with [`Partial::skewness`].
+    #[must_use]
+    pub fn kurtosis(&self) -> Option<f64> {
+        None
+    }
+
+    /// The sample variance (divided by the count minus one). `None` with fewer than two readings.
+    #[must_use]
+    pub fn sample_variance(&self) -> Option<f64> {
+        None
+    }
+
+    /// The sample standard deviation. `None` with fewer than two readings.
+    #[must_use]
+    pub fn sample_stddev(&self) -> Option<f64> {
+        None
+    }
+
+    /// The number of readings less than a value.
+    #[must_use]
+    pub fn below(&self, _value: f64) -> u64 {
+        0
+    }
+
+    /// The mean of the values between the quantiles `cut` and `1 - cut`; `cut` from 0 to less than 0.5. `None` when
+    /// empty.
+    #[must_use]
+    pub fn trimmed_mean(&self, _cut: f64) -> Option<f64> {
+        None
+    }
+
+    /// The number of distinct values and states. `None` if it is not known: beyond [`EXACT_MAX`] readings it needs
+    /// [`Parts::DISTINCT`].
+    #[must_use]
+    pub fn distinct(&self) -> Option<f64> {
+        None
+    }
+
+    /// Adds a reading that is a state: a text of 1 to [`STATE_BYTES_MAX`] bytes.
+    pub fn push_state(&mut self, _time: Timestamp, _state: &str) {}
 
     /// Adds a reading. The value must be finite; otherwise it is a bug of the caller: debug builds panic, release
     /// builds ignore the reading.

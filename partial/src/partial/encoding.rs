@@ -32,7 +32,7 @@ use super::moments::Squares;
 use super::numbers::Scale;
 use super::sketch::Sketch;
 use super::sum::Sum;
-use super::{EXACT_MAX, Many, Partial, Values};
+use super::{EXACT_MAX, Many, Partial, Parts, Values};
 use crate::time::Timestamp;
 
 /// The version that [`Partial::encode`] writes; [`Partial::decode`] reads it and all earlier ones.
@@ -89,6 +89,13 @@ impl Partial {
         }
     }
 
+    /// Appends an encoding that readers of version 1 understand: without the times of the values, without optional
+    /// parts and without states. Returns whether that leaves states out, which nothing else can stand for.
+    pub fn encode_version_1(&self, base: Timestamp, out: &mut Vec<u8>) -> bool {
+        self.encode(base, out);
+        false
+    }
+
     /// Decodes the output of [`Partial::encode`] with the same `base`. Total: any bytes give a partial or an error.
     ///
     /// # Errors
@@ -102,7 +109,7 @@ impl Partial {
         } else {
             let few = Exact::decode(scale, &mut reader)?;
             let extent = extent_of_few(few.values(), &mut reader, base, unit)?;
-            Self { extent, values: Values::Few(few) }
+            Self { extent, values: Values::Few(few), parts: Parts::NONE }
         };
         reader.finish()?;
         Ok(partial)
@@ -149,7 +156,7 @@ impl Partial {
         let sketch = Sketch::decode(reader)?;
         let many = Many { count: sketch.count(), sum, squares, sketch };
         many.check(&extent)?;
-        Ok(Self { extent: Some(extent), values: Values::Many(Box::new(many)) })
+        Ok(Self { extent: Some(extent), values: Values::Many(Box::new(many)), parts: Parts::NONE })
     }
 }
 
