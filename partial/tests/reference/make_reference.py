@@ -419,9 +419,11 @@ def expectations(cases, prometheus):
             inside = within(readings, start, end)
             numbers, states = numbers_of(inside), states_of(inside)
             rows = []
-            if index in (0, 2, 6) and numbers:
+            if index in (0, 2, 6):
                 rows += [*value_figures(numbers)]
-                rows.append(("distinct", "", len({*(v for _, v in numbers)} | {v for _, v in states})))
+                # Without numbers, the states are counted.
+                distinct = np.unique([v for _, v in numbers or states])
+                rows.append(("distinct", "", distinct.size))
             if index in (0, 2, 6):
                 rows += [*time_figures(numbers)]
             if case not in NOT_PROMETHEUS:
