@@ -113,7 +113,7 @@ impl Way {
             Self::Stored => {
                 let partial = partial_of(parts, readings);
                 let base = window(readings[0].0).start();
-                let read = Partial::decode(&encoded(&partial, base), base).unwrap();
+                let read = Partial::decode(&encoded(&partial, base), base).unwrap().asking_for(parts);
                 assert_eq!(read, partial);
                 vec![read]
             }

@@ -7,7 +7,7 @@ use catchment_partial::Timestamp;
 const READINGS: &str = include_str!("readings.csv");
 const EXPECTED: &str = include_str!("expected.csv");
 /// Times of the files count from here, Unix seconds.
-const EPOCH: i64 = 1_700_000_000;
+pub(crate) const EPOCH: i64 = 1_700_000_000;
 
 /// What a device sent.
 #[derive(Clone, Debug, PartialEq)]
