@@ -1,6 +1,6 @@
 //! Whatever is decoded, pushed or merged, nothing panics and every figure is a number or unknown.
 
-use catchment_partial::{OrderFigures, Partial, SeriesOrder, Timestamp};
+use catchment_partial::{OrderFigures, Partial, Parts, SeriesOrder, Timestamp};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -188,7 +188,10 @@ proptest! {
         let expected = figures(&partials);
         build::Shuffle(seed).shuffle(&mut partials);
         prop_assert_eq!(figures(&partials), expected.clone());
-        prop_assert_eq!(figures(&[build::merged(&partials)]), expected);
+        // Without the part, parts that are few each are known, but not all of them merged.
+        if parts.contains(Parts::ORDER) {
+            prop_assert_eq!(figures(&[build::merged(&partials)]), expected);
+        }
     }
 
     #[test]
