@@ -9,7 +9,7 @@ use crate::data::{self, Expected, Reading};
 const EXACT: f64 = 1e-12;
 /// Of quantiles beyond [`EXACT_MAX`] values.
 const SKETCH: f64 = 0.01;
-/// Of the estimated number of distinct values.
+/// Of the estimated number of distinct values: three standard errors.
 const DISTINCT: f64 = 0.05;
 
 /// What is summarised: the readings of one or several series in a range.
