@@ -200,7 +200,7 @@ proptest! {
         assert_sound_values(&a);
         let mut figures = follow(&[a.clone(), b.clone()], ends.map(Timestamp::from_nanos));
         assert_sound(&figures);
-        figures.merge(&follow(&[b.clone()], [Timestamp::MIN, Timestamp::MAX]));
+        figures.merge(&follow(std::slice::from_ref(&b), [Timestamp::MIN, Timestamp::MAX]));
         assert_sound(&figures);
         check(&build::encoded(&build::merged(&[a, b.clone()]), at(0)), &b);
     }

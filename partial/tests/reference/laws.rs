@@ -1,6 +1,6 @@
 //! Laws for any readings: splits, orders of arrival, merges and storage change nothing.
 
-use catchment_partial::{EXACT_MAX, OrderFigures, Partial, Parts, SeriesOrder, Timestamp};
+use catchment_partial::{EXACT_MAX, OrderFigures, Partial, Parts, SeriesOrder, Timestamp, Width, Window};
 use proptest::prelude::*;
 
 use crate::build::{self, Shuffle, partial_of, window};
@@ -137,6 +137,37 @@ fn assert_as_naive(
 const BOUND: f64 = 12.5;
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// A window in more parts than can be taken together is unknown, never wrong.
+    #[test]
+    fn a_window_in_very_many_parts_is_right_or_unknown(
+        values in prop::collection::vec(value(), 1..2_000), size in 1usize..80, merge: bool, seed: u64,
+    ) {
+        let reading = |(millis, value): (usize, Value)| (at(millis as i64 * 5), value);
+        let readings: Vec<Reading> = values.into_iter().enumerate().map(reading).collect();
+        let ends = [at(0), at(10_000)];
+        let mut parts: Vec<_> =
+            readings.chunks(size).map(|part| partial_of(build::all_parts(), part)).collect();
+        Shuffle(seed).shuffle(&mut parts);
+        if merge {
+            parts = vec![build::merged(&parts)];
+        }
+        let partials: Vec<_> = parts.into_iter().map(|partial| (window(at(0)), partial)).collect();
+        let figures = build::order(&partials, &[BOUND], ends[0], ends[1]);
+        let number = |(time, value): &Reading| Some((*time, Value::Number(value.number()?)));
+        let numbers: Vec<Reading> = readings.iter().filter_map(number).collect();
+        let naive = Naive::of(&numbers, BOUND, ends);
+        if figures.changes().is_some() {
+            assert_as_naive(&figures, &naive, true, BOUND)?;
+        }
+        if let Some(seconds) = figures.time_above(BOUND) {
+            prop_assert!(near(seconds, naive.above, 10.0));
+        }
+    }
+}
+
+proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     /// Parts of a window that do not overlap give what one pass over all readings gives.
@@ -162,6 +193,24 @@ proptest! {
         let naive = Naive::of(&readings, BOUND, [from, to]);
         prop_assume!(states.len() <= catchment_partial::STATES_MAX || readings.len() <= EXACT_MAX);
         assert_as_naive(&figures, &naive, build::is_many(&readings), BOUND)?;
+    }
+
+    /// Windows may change their width, when the gateway's configuration does.
+    #[test]
+    fn windows_of_two_widths_follow_one_another(readings in ordered(120), change in 0i64..=3, millis in 1u32..=30) {
+        let change = at(change * 10_000);
+        let of = |(time, _): &Reading| match *time < change {
+            true => window(*time),
+            false => Window::containing(*time, Width::from_millis(millis * 1000).unwrap()),
+        };
+        // A window of the new width that begins before the change holds only readings after it.
+        let groups: Vec<_> = readings.chunk_by(|a, b| of(a) == of(b)).collect();
+        prop_assume!(groups.iter().all(|group| group.len() <= EXACT_MAX));
+        let partials: Vec<_> =
+            groups.iter().map(|group| (of(&group[0]), partial_of(Parts::NONE, *group))).collect();
+        let figures = build::order(&partials, &[BOUND], at(0), at(30_000));
+        let naive = Naive::of(&readings, BOUND, [at(0), at(30_000)]);
+        assert_as_naive(&figures, &naive, false, BOUND)?;
     }
 
     /// Few readings give the same bits in every order of arrival, and however they are spread over partials.
