@@ -2,17 +2,24 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use catchment_partial::{Partial, Timestamp, Window};
+use catchment_partial::{OrderFigures, Partial, Timestamp, Window};
 use catchment_proto::{GatewayId, wire};
 use hashbrown::HashSet;
 
-use super::{aggregate::Aggregate, plan::Range, selector::label_value};
+use super::{
+    aggregate::{Aggregate, AggregateValue, Figures},
+    follow::{Followed, Follower},
+    plan::Range,
+    selector::label_value,
+};
 use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
 
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 const GAPS_MAX: usize = 10_000;
 /// Approximate memory of a point, without its partial.
 const POINT_BYTES: usize = 64;
+/// Approximate memory of a state without its text.
+const STATE_BYTES: usize = 48;
 
 /// Series merged into one.
 #[derive(Debug, PartialEq)]
@@ -134,17 +141,22 @@ pub(crate) struct WidthMismatch {
 #[derive(Debug)]
 pub(super) struct Points {
     range: Range,
-    partials: BTreeMap<i64, Partial>,
+    points: BTreeMap<i64, Figures>,
+    /// `None`: nothing that was requested depends on the order of readings.
+    follower: Option<Follower>,
     bytes: usize,
 }
 
 impl Points {
-    /// No points yet; holds at most [`Range::points`].
-    pub(super) fn new(range: Range) -> Self {
-        Self { range, partials: BTreeMap::new(), bytes: 0 }
+    /// No points yet, of a query over this range; holds at most [`Range::points`]. `order_bounds` are those of
+    /// [`Plan::order_bounds`](super::plan::Plan::order_bounds).
+    pub(super) fn new(range: Range, order_bounds: Option<Vec<f64>>) -> Self {
+        let follower = order_bounds.map(|bounds| Follower::new(range, bounds));
+        Self { range, points: BTreeMap::new(), follower, bytes: 0 }
     }
 
-    /// Merges the partial of a window that starts in the range.
+    /// Merges the partial of a window that starts in the range. Series come one after the other, each with its windows
+    /// in order of their start, and [`Points::end_series`] after each.
     ///
     /// # Errors
     /// The window does not fit into one point.
@@ -155,34 +167,76 @@ impl Points {
         {
             return Err(WidthMismatch { step_ms, width_ms });
         }
-        match self.partials.entry(self.range.point(window.start().as_millis())) {
+        let start_ms = self.range.point(window.start().as_millis());
+        match self.points.entry(start_ms) {
             Entry::Vacant(point) => {
-                self.bytes += POINT_BYTES + point.insert(partial.clone()).memory();
+                let figures = point.insert(Figures { partial: partial.clone(), order: None });
+                self.bytes += POINT_BYTES + figures.partial.memory();
             }
             Entry::Occupied(mut point) => {
-                let point = point.get_mut();
+                let point = &mut point.get_mut().partial;
                 let before = point.memory();
                 point.merge(partial);
                 self.bytes = (self.bytes + point.memory()).saturating_sub(before);
             }
         }
+        if let Some(left) = self.follower.as_mut().and_then(|follow| follow.push(start_ms, window, partial)) {
+            self.add_order(left);
+        }
         Ok(())
+    }
+
+    /// The present series has no more windows.
+    pub(super) fn end_series(&mut self) {
+        if let Some(left) = self.follower.as_mut().and_then(Follower::end_series) {
+            self.add_order(left);
+        }
+    }
+
+    /// Adds the figures of one series in one point to those of the other series there.
+    fn add_order(&mut self, (start_ms, figures): Followed) {
+        let Some(point) = self.points.get_mut(&start_ms) else { return };
+        let before = point.order.as_ref().map_or(0, order_bytes);
+        let order = match &mut point.order {
+            Some(order) => {
+                order.merge(&figures);
+                order
+            }
+            none => none.insert(figures),
+        };
+        self.bytes = (self.bytes + order_bytes(order)).saturating_sub(before);
     }
 
     /// Approximate memory of the points, bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.follower.as_ref().map_or(0, Follower::bytes)
     }
 
-    /// Starts of the points and their merged partials, in order of time; points without readings are omitted.
-    pub(super) fn into_points(self) -> impl Iterator<Item = (i64, Partial)> {
-        self.partials.into_iter().filter(|(_, partial)| partial.count() > 0)
+    /// Starts of the points and their figures, in order of time; points without readings are omitted.
+    pub(super) fn into_points(self) -> impl Iterator<Item = (i64, Figures)> {
+        let read = |partial: &Partial| partial.count() > 0 || partial.state_count() > 0;
+        self.points.into_iter().filter(move |(_, figures)| read(&figures.partial))
     }
 }
 
+/// Approximate memory of order-dependent figures, bytes.
+fn order_bytes(order: &OrderFigures) -> usize {
+    let states =
+        order.state_times().map_or(0, |times| times.iter().map(|(state, _)| state.len() + STATE_BYTES).sum());
+    size_of::<OrderFigures>() + states
+}
+
 /// Computes the values of a point.
-pub(super) fn evaluate(start_ms: i64, partial: &Partial, aggregates: &[(String, Aggregate)]) -> wire::Point {
-    let value = |(_, aggregate): &(_, Aggregate)| wire::Value { number: aggregate.evaluate(partial) };
+pub(super) fn evaluate(start_ms: i64, figures: &Figures, aggregates: &[(String, Aggregate)]) -> wire::Point {
+    let value = |(_, aggregate): &(_, Aggregate)| match aggregate.evaluate(figures) {
+        None => wire::Value::default(),
+        Some(AggregateValue::Number(number)) => wire::Value { number: Some(number), ..Default::default() },
+        Some(AggregateValue::Text(text)) => wire::Value { text: Some(text), ..Default::default() },
+        Some(AggregateValue::States(states)) => {
+            let states = states.into_iter().map(|(state, number)| wire::StateValue { state, number });
+            wire::Value { states: states.collect(), ..Default::default() }
+        }
+    };
     wire::Point { start_ms, values: aggregates.iter().map(value).collect() }
 }
 
