@@ -12,7 +12,7 @@ mod order;
 mod states;
 mod values;
 
-use catchment_partial::{OrderFigures, Partial};
+use catchment_partial::{OrderFigures, Partial, Parts};
 
 pub use arguments::ArgumentError;
 pub use names::AggregateError;
@@ -51,7 +51,25 @@ pub enum AggregateValue {
     States(Vec<(String, f64)>),
 }
 
+impl Figures {
+    /// Of no readings yet, to keep these optional parts.
+    #[must_use]
+    pub fn new(parts: Parts) -> Self {
+        Self { partial: Partial::with_parts(parts), order: None }
+    }
+}
+
 impl Aggregate {
+    /// The optional parts that [`Figures::partial`] must keep for it.
+    #[must_use]
+    pub fn parts(&self) -> Parts {
+        match self {
+            Self::Value(ValueAggregate::Skewness | ValueAggregate::Kurtosis) => Parts::MOMENTS,
+            Self::Value(ValueAggregate::Distinct) => Parts::DISTINCT,
+            _ => Parts::NONE,
+        }
+    }
+
     /// Whether it needs [`Figures::order`].
     #[must_use]
     pub fn needs_order(&self) -> bool {

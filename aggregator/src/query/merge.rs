@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use catchment_partial::{OrderFigures, Partial, Timestamp, Window};
+use catchment_partial::{OrderFigures, Partial, Parts, Timestamp, Window};
 use catchment_proto::{GatewayId, wire};
 use hashbrown::HashSet;
 
 use super::{
     aggregate::{Aggregate, AggregateValue, Figures},
     follow::{Followed, Follower},
-    plan::Range,
+    plan::{Needs, Range},
     selector::label_value,
 };
 use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
@@ -18,8 +18,6 @@ use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
 const GAPS_MAX: usize = 10_000;
 /// Approximate memory of a point, without its partial.
 const POINT_BYTES: usize = 64;
-/// Approximate memory of a state without its text.
-const STATE_BYTES: usize = 48;
 
 /// Series merged into one.
 #[derive(Debug, PartialEq)]
@@ -142,17 +140,19 @@ pub(crate) struct WidthMismatch {
 pub(super) struct Points {
     range: Range,
     points: BTreeMap<i64, Figures>,
+    /// Optional parts that the merged partials keep.
+    parts: Parts,
     /// `None`: nothing that was requested depends on the order of readings.
     follower: Option<Follower>,
     bytes: usize,
 }
 
 impl Points {
-    /// No points yet, of a query over this range; holds at most [`Range::points`]. `order_bounds` are those of
-    /// [`Plan::order_bounds`](super::plan::Plan::order_bounds).
-    pub(super) fn new(range: Range, order_bounds: Option<Vec<f64>>) -> Self {
+    /// No points yet, of a query over this range; holds at most [`Range::points`].
+    pub(super) fn new(range: Range, needs: Needs) -> Self {
+        let Needs { parts, order_bounds } = needs;
         let follower = order_bounds.map(|bounds| Follower::new(range, bounds));
-        Self { range, points: BTreeMap::new(), follower, bytes: 0 }
+        Self { range, points: BTreeMap::new(), parts, follower, bytes: 0 }
     }
 
     /// Merges the partial of a window that starts in the range. Series come one after the other, each with its windows
@@ -168,18 +168,19 @@ impl Points {
             return Err(WidthMismatch { step_ms, width_ms });
         }
         let start_ms = self.range.point(window.start().as_millis());
-        match self.points.entry(start_ms) {
+        let (merged, before) = match self.points.entry(start_ms) {
             Entry::Vacant(point) => {
-                let figures = point.insert(Figures { partial: partial.clone(), order: None });
-                self.bytes += POINT_BYTES + figures.partial.memory();
+                self.bytes += POINT_BYTES;
+                (&mut point.insert(Figures::new(self.parts)).partial, 0)
             }
-            Entry::Occupied(mut point) => {
-                let point = &mut point.get_mut().partial;
-                let before = point.memory();
-                point.merge(partial);
-                self.bytes = (self.bytes + point.memory()).saturating_sub(before);
+            Entry::Occupied(point) => {
+                let merged = &mut point.into_mut().partial;
+                let before = merged.memory();
+                (merged, before)
             }
-        }
+        };
+        merged.merge_across_series(partial);
+        self.bytes = (self.bytes + merged.memory()).saturating_sub(before);
         if let Some(left) = self.follower.as_mut().and_then(|follow| follow.push(start_ms, window, partial)) {
             self.add_order(left);
         }
@@ -196,7 +197,7 @@ impl Points {
     /// Adds the figures of one series in one point to those of the other series there.
     fn add_order(&mut self, (start_ms, figures): Followed) {
         let Some(point) = self.points.get_mut(&start_ms) else { return };
-        let before = point.order.as_ref().map_or(0, order_bytes);
+        let before = point.order.as_ref().map_or(0, OrderFigures::memory);
         let order = match &mut point.order {
             Some(order) => {
                 order.merge(&figures);
@@ -204,7 +205,7 @@ impl Points {
             }
             none => none.insert(figures),
         };
-        self.bytes = (self.bytes + order_bytes(order)).saturating_sub(before);
+        self.bytes = (self.bytes + order.memory()).saturating_sub(before);
     }
 
     /// Approximate memory of the points, bytes.
@@ -217,13 +218,6 @@ impl Points {
         let read = |partial: &Partial| partial.count() > 0 || partial.state_count() > 0;
         self.points.into_iter().filter(move |(_, figures)| read(&figures.partial))
     }
-}
-
-/// Approximate memory of order-dependent figures, bytes.
-fn order_bytes(order: &OrderFigures) -> usize {
-    let states =
-        order.state_times().map_or(0, |times| times.iter().map(|(state, _)| state.len() + STATE_BYTES).sum());
-    size_of::<OrderFigures>() + states
 }
 
 /// Computes the values of a point.

@@ -1,6 +1,6 @@
 //! A request, validated against its limits, as a scan needs it.
 
-use catchment_partial::{Timestamp, Width, Window};
+use catchment_partial::{Parts, Timestamp, Width, Window};
 use catchment_proto::wire::AggregateRequest;
 
 use super::{
@@ -30,6 +30,15 @@ pub(super) struct Plan {
     pub(super) by: Vec<String>,
     /// The columns: requested names, each once, and their aggregates.
     pub(super) aggregates: Vec<(String, Aggregate)>,
+}
+
+/// What aggregates need of the points.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Needs {
+    /// Optional parts of the merged partials.
+    pub(super) parts: Parts,
+    /// Bounds of times above and below; `None`: nothing depends on the order of readings.
+    pub(super) order_bounds: Option<Vec<f64>>,
 }
 
 /// The windows that start in [from, to), in steps. Times are Unix milliseconds.
@@ -63,16 +72,19 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
-    /// What [`Points`](super::merge::Points) must follow for the aggregates that depend on the order of readings:
-    /// bounds of times above and below; `None`: nothing.
-    pub(super) fn order_bounds(&self) -> Option<Vec<f64>> {
+    /// What its aggregates need of the points.
+    pub(super) fn needs(&self) -> Needs {
+        let aggregates = || self.aggregates.iter().map(|(_, aggregate)| aggregate);
         let mut bounds: Vec<f64> = Vec::new();
-        for bound in self.aggregates.iter().filter_map(|(_, aggregate)| aggregate.time_bound()) {
+        for bound in aggregates().filter_map(Aggregate::time_bound) {
             if !bounds.contains(&bound) {
                 bounds.push(bound);
             }
         }
-        self.aggregates.iter().any(|(_, aggregate)| aggregate.needs_order()).then_some(bounds)
+        Needs {
+            parts: aggregates().fold(Parts::NONE, |parts, aggregate| parts.with(aggregate.parts())),
+            order_bounds: aggregates().any(Aggregate::needs_order).then_some(bounds),
+        }
     }
 
     /// Checks a request.

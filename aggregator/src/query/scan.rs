@@ -107,7 +107,7 @@ async fn send_group(
     let Some(range) = group.overlap(&plan.range) else { return Ok(()) };
     for slice in range.slices(SLICE_POINTS) {
         // Points are those of the whole range, not of this group's windows.
-        let points = Points::new(plan.range, plan.order_bounds());
+        let points = Points::new(plan.range, plan.needs());
         let points = read(store, group, slice, points, messages).await?;
         // A step that fits no window fails in the first slice: before anything was sent.
         messages.header().await?;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use catchment_partial::STATE_BYTES_MAX;
+use catchment_partial::{Partial, STATE_BYTES_MAX};
 
 /// Longest text of a number, in bytes: more digits than a double has.
 const NUMBER_BYTES_MAX: usize = 64;
@@ -66,8 +66,7 @@ pub(super) fn state(text: &str) -> Result<String, ArgumentError> {
         None if text.contains(SPECIAL) => return Err(ArgumentError::State),
         None => text.to_owned(),
     };
-    let valid = (1..=STATE_BYTES_MAX).contains(&state.len()) && !state.contains(char::is_control);
-    if valid { Ok(state) } else { Err(ArgumentError::State) }
+    if Partial::is_state(&state) { Ok(state) } else { Err(ArgumentError::State) }
 }
 
 /// The text before the closing quotation mark, which must be the last character.

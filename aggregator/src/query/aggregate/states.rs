@@ -1,12 +1,8 @@
 //! Aggregates of states: readings that are texts.
 
-use catchment_partial::{OTHER_STATE, OrderFigures};
+use catchment_partial::OrderFigures;
 
 use super::{AggregateValue, Figures};
-
-/// Most states of one value; the rest is summed as [`OTHER_STATE`]. A series has at most
-/// [`catchment_partial::STATES_MAX`] in a window, but a group has many series.
-const STATES_SHOWN_MAX: usize = 256;
 
 /// An aggregate of the states of a point.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,19 +67,8 @@ fn share(time: f64, total: f64) -> Option<f64> {
     (total > 0.0).then(|| time / total)
 }
 
-/// The times in all states, sorted by the states. Of more than [`STATES_SHOWN_MAX`], those with the longest times; the
-/// others are summed.
+/// The times in all states, sorted by the states.
 fn shown(order: &OrderFigures) -> Option<Vec<(String, f64)>> {
-    let mut times = order.state_times()?;
-    if times.len() > STATES_SHOWN_MAX {
-        // The collective state last, then the longest times first; of equal times, the first state.
-        times.sort_by(|(a_state, a), (b_state, b)| {
-            let collective = (*a_state == OTHER_STATE).cmp(&(*b_state == OTHER_STATE));
-            collective.then(b.total_cmp(a)).then(a_state.cmp(b_state))
-        });
-        let rest = times.split_off(STATES_SHOWN_MAX);
-        times.push((OTHER_STATE, total(&rest)));
-        times.sort_by_key(|(state, _)| *state);
-    }
+    let times = order.state_times()?;
     Some(times.into_iter().map(|(state, time)| (state.to_owned(), time)).collect())
 }

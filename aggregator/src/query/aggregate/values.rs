@@ -90,7 +90,8 @@ impl ValueAggregate {
             Self::Below(bound) => Some(below(bound) as f64),
             Self::AtLeast(bound) => Some(partial.count().saturating_sub(below(bound)) as f64),
             Self::Between(from, to) => Some(below(to).saturating_sub(below(from)) as f64),
-            Self::Distinct => partial.distinct(),
+            // An estimate need not be whole.
+            Self::Distinct => partial.distinct().map(f64::round),
         }
     }
 }

@@ -88,7 +88,7 @@ fn window(start_ms: i64, width_ms: u32) -> Window {
 #[test]
 fn partials_are_merged_into_points() {
     let range = Range { from_ms: 10_000, to_ms: 60_000, step_ms: Some(20_000) };
-    let mut points = Points::new(range, None);
+    let mut points = Points::new(range, Needs::default());
     for (start, value) in [(10_000, 1.0), (20_000, 2.0), (30_000, 4.0), (50_000, 8.0)] {
         points.push(window(start, 10_000), &partial(&[(start, value)])).unwrap();
     }
@@ -108,18 +108,22 @@ fn partials_are_merged_into_points() {
 
 #[test]
 fn a_point_without_readings_is_left_out() {
-    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, None);
+    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
     points.push(window(0, 10_000), &partial(&[])).unwrap();
     assert!(finished_points(points, &columns(&["count"])).is_empty());
 }
 
 #[test]
 fn a_point_with_only_states_is_there() {
-    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, None);
+    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
     points.push(window(0, 10_000), &states(&[(1_000, "auto")])).unwrap();
     let points = finished_points(points, &columns(&["count", "state_count", "mean"]));
     let numbers: Vec<_> = points[0].values.iter().map(|value| value.number).collect();
     assert_eq!((points.len(), numbers), (1, vec![Some(0.0), Some(1.0), None]));
+}
+
+fn ordered() -> Needs {
+    Needs { order_bounds: Some(Vec::new()), ..Needs::default() }
 }
 
 /// Points of a counter that gains 1 a second, read every second.
@@ -134,7 +138,7 @@ fn followed(points: &mut Points, seconds: std::ops::Range<i64>) {
 #[test]
 fn figures_of_the_order_are_summed_over_series() {
     let range = Range { from_ms: 5_000, to_ms: 55_000, step_ms: Some(20_000) };
-    let mut points = Points::new(range, Some(Vec::new()));
+    let mut points = Points::new(range, ordered());
     let empty = points.bytes();
     followed(&mut points, 10..60);
     let one = points.bytes();
@@ -156,8 +160,32 @@ fn figures_of_the_order_are_summed_over_series() {
 }
 
 #[test]
+fn parts_that_are_needed_are_kept_beyond_few_readings() {
+    let shown = |names: &[&str], window_readings: i64| {
+        let request = wire::AggregateRequest {
+            selector: "m".to_owned(),
+            to_ms: 100_000,
+            aggregates: names.iter().map(|name| (*name).to_owned()).collect(),
+            ..Default::default()
+        };
+        let plan = super::super::plan::Plan::new(request).unwrap();
+        let mut points = Points::new(plan.range, plan.needs());
+        for start in [0, 10_000, 20_000] {
+            let readings: Vec<_> = (0..window_readings).map(|n| (start + n, (n % 7) as f64)).collect();
+            points.push(window(start, 10_000), &partial(&readings)).unwrap();
+        }
+        let numbers = |point: &wire::Point| point.values.iter().map(|value| value.number).collect::<Vec<_>>();
+        numbers(&finished_points(points, &plan.aggregates)[0])
+    };
+    let few = shown(&["skewness", "distinct", "count"], 21);
+    assert!(few[0].is_some_and(|skewness| skewness.abs() < 1e-9), "{few:?}");
+    assert_eq!(few[1..], [Some(7.0), Some(63.0)]);
+    assert_eq!(shown(&["skewness", "distinct"], 40), [None, None], "windows without the parts");
+}
+
+#[test]
 fn nothing_is_followed_unless_it_is_requested() {
-    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, None);
+    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
     followed(&mut points, 0..50);
     assert!(points.into_points().all(|(_, figures)| figures.order.is_none()));
 }
@@ -165,7 +193,7 @@ fn nothing_is_followed_unless_it_is_requested() {
 #[test]
 fn a_width_that_changes_widens_the_point() {
     let range = Range { from_ms: 5_000, to_ms: 55_000, step_ms: None };
-    let mut points = Points::new(range, Some(Vec::new()));
+    let mut points = Points::new(range, ordered());
     let counter = |s: i64| (s * 1_000 + 500, s as f64);
     points.push(window(10_000, 10_000), &partial(&(10..20).map(counter).collect::<Vec<_>>())).unwrap();
     points.push(window(20_000, 20_000), &partial(&(20..40).map(counter).collect::<Vec<_>>())).unwrap();
@@ -177,12 +205,13 @@ fn a_width_that_changes_widens_the_point() {
 
 #[test]
 fn a_window_that_does_not_fit_into_a_point_is_refused_with_its_width() {
-    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: Some(15_000) }, None);
+    let mut points =
+        Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: Some(15_000) }, Needs::default());
     let mismatch = points.push(window(0, 10_000), &partial(&[(0, 1.0)])).unwrap_err();
     assert_eq!(mismatch, WidthMismatch { step_ms: 15_000, width_ms: 10_000 });
     assert!(mismatch.to_string().contains("10000 ms wide"));
     points.push(window(0, 5_000), &partial(&[(0, 1.0)])).unwrap();
-    let mut one = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, None);
+    let mut one = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
     one.push(window(0, 7_000), &partial(&[(0, 1.0)])).unwrap();
 }
 

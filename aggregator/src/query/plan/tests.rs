@@ -44,10 +44,12 @@ fn a_histogram_becomes_columns() {
     let names: Vec<_> = classes.aggregates.iter().map(|(name, _)| &**name).collect();
     assert_eq!(names, ["below(1)", "between(1,2)", "at_least(2)"], "each once");
     assert_eq!(plan(&[&histogram(63)]).aggregates.len(), 64);
-    assert_eq!(classes.order_bounds(), None);
-    let bounds = plan(&["time_above(5)", "time_below(5)", "time_below(7)", "rate"]).order_bounds();
-    assert_eq!(bounds, Some(vec![5.0, 7.0]));
-    assert_eq!(plan(&["last_state"]).order_bounds(), Some(Vec::new()));
+    assert_eq!(classes.needs(), Needs::default());
+    let bounds = plan(&["time_above(5)", "time_below(5)", "time_below(7)", "rate"]).needs();
+    assert_eq!(bounds.order_bounds, Some(vec![5.0, 7.0]));
+    assert_eq!(plan(&["last_state"]).needs().order_bounds, Some(Vec::new()));
+    let parts = Parts::MOMENTS.with(Parts::DISTINCT);
+    assert_eq!(plan(&["kurtosis", "distinct"]).needs(), Needs { parts, order_bounds: None });
 }
 
 #[test]
