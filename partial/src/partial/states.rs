@@ -213,6 +213,11 @@ impl States {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
+        self.merge_up_to(other, MERGED_MAX);
+    }
+
+    /// As [`States::merge`]; with more than `readings_max` single readings, their order is not known.
+    pub(super) fn merge_up_to(&mut self, other: &Self, readings_max: usize) {
         self.count = self.count.saturating_add(other.count);
         self.distinct = match (self.distinct.take(), &other.distinct) {
             (Some(mut distinct), Some(other)) => {
@@ -222,7 +227,7 @@ impl States {
             _ => None,
         };
         let known = match (&mut self.sequence, &other.sequence) {
-            (Some(sequence), Some(other)) => sequence.merge(other, MERGED_MAX),
+            (Some(sequence), Some(other)) => sequence.merge(other, readings_max),
             _ => false,
         };
         if !known {
@@ -244,10 +249,8 @@ impl States {
 
     /// The number of distinct states; `None`: not known.
     pub(super) fn distinct(&self) -> Option<f64> {
-        if let Some(distinct) = &self.distinct {
-            return Some(distinct.estimate());
-        }
-        self.distinct_texts().map(|count| count as f64)
+        let exact = self.distinct_texts().map(|count| count as f64);
+        exact.or_else(|| self.distinct.as_ref().map(Distinct::estimate))
     }
 
     /// Time of the last reading.
