@@ -27,6 +27,9 @@ pub type Labels = BTreeMap<String, String>;
 /// Aggregates by name, by start of the point in Unix milliseconds, by labels of the series.
 pub type Table = BTreeMap<Labels, BTreeMap<i64, BTreeMap<String, f64>>>;
 
+/// Readings of each series: Unix milliseconds and value.
+type BySeries = BTreeMap<Labels, Vec<(i64, f64)>>;
+
 /// Labels from pairs.
 pub fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
@@ -185,7 +188,7 @@ impl Model {
     /// # Panics
     /// When the query names an aggregate that the model does not know.
     pub fn answer(&self, query: &QueryRequest, width_ms: i64) -> Table {
-        let mut groups: BTreeMap<(Labels, i64), BTreeMap<Labels, Vec<(i64, f64)>>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Labels, i64), BySeries> = BTreeMap::new();
         for reading in self.readings.lock().unwrap().iter() {
             let window = reading.time_ms.div_euclid(width_ms) * width_ms;
             let selected = reading.metric == query.metric

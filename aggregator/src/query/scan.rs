@@ -21,9 +21,9 @@ use crate::store::{Gap, Store};
 /// Most points merged at once: some ten kilobytes each at worst, out of the query's memory.
 const SLICE_POINTS: u32 = 4_096;
 /// Most values of one message.
-const MESSAGE_VALUES: usize = 8_192;
-/// Bytes at which a message is full before: texts and states. A point adds a few ten kilobytes at most.
-const MESSAGE_BYTES: usize = 1 << 20;
+const MESSAGE_VALUES: usize = 4_096;
+/// Bytes at which a message is full before: texts and states take many. A point adds a few ten kilobytes at most.
+const MESSAGE_BYTES: usize = 512 << 10;
 /// Partials between two yield points: some microseconds each.
 const CHECK_EVERY: usize = 16;
 /// Approximate memory of a gateway without its gaps.
