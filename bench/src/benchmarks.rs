@@ -10,6 +10,7 @@ mod goals;
 mod growth;
 mod idle;
 mod latency;
+mod partials;
 mod run;
 mod sharing;
 mod throughput;

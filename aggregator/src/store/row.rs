@@ -69,6 +69,14 @@ impl Row {
     }
 }
 
+impl RowRef<'_> {
+    /// A row of its own.
+    pub(super) fn owned(&self) -> Row {
+        let body = Bytes::copy_from_slice(self.body);
+        Row { series: self.series, name: self.name, revision: self.revision, body }
+    }
+}
+
 /// The keys of [`resolve`]: series and name, then revision.
 pub(super) trait Revised {
     fn place(&self) -> (u32, &PartialName);
