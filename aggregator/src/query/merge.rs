@@ -8,11 +8,12 @@ use hashbrown::HashSet;
 
 use super::{
     aggregate::{Aggregate, AggregateValue, Figures},
+    error::QueryError,
     follow::{Followed, Follower},
     plan::{Needs, Range},
     selector::label_value,
 };
-use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
+use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId, StoreError, StoredPartial};
 
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 const GAPS_MAX: usize = 10_000;
@@ -159,15 +160,42 @@ impl Points {
     /// in order of their start, and [`Points::end_series`] after each.
     ///
     /// # Errors
-    /// The window does not fit into one point.
-    pub(super) fn push(&mut self, window: Window, partial: &Partial) -> Result<(), WidthMismatch> {
+    /// The window does not fit into one point, or the stored bytes are damaged.
+    pub(super) fn push(&mut self, series: SeriesId, row: &StoredPartial) -> Result<(), QueryError> {
+        let start_ms = self.point_of(row.window)?;
+        let Some(follower) = &mut self.follower else {
+            // Faster than to decode it first.
+            return Ok(self.merge(start_ms, |merged| row.merge_into(series, merged))?);
+        };
+        let partial = row.partial(series)?;
+        let left = follower.push(start_ms, row.window, &partial);
+        self.merge(start_ms, |merged| {
+            merged.merge_across_series(&partial);
+            Ok(())
+        })?;
+        if let Some(left) = left {
+            self.add_order(left);
+        }
+        Ok(())
+    }
+
+    /// The point of a window.
+    fn point_of(&self, window: Window) -> Result<i64, WidthMismatch> {
         let width_ms = window.width().as_millis();
         if let Some(step_ms) = self.range.step_ms
             && step_ms % i64::from(width_ms) != 0
         {
             return Err(WidthMismatch { step_ms, width_ms });
         }
-        let start_ms = self.range.point(window.start().as_millis());
+        Ok(self.range.point(window.start().as_millis()))
+    }
+
+    /// Merges into a point, and counts the memory.
+    fn merge(
+        &mut self,
+        start_ms: i64,
+        merge: impl FnOnce(&mut Partial) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let (merged, before) = match self.points.entry(start_ms) {
             Entry::Vacant(point) => {
                 self.bytes += POINT_BYTES;
@@ -179,11 +207,8 @@ impl Points {
                 (merged, before)
             }
         };
-        merged.merge_across_series(partial);
+        merge(merged)?;
         self.bytes = (self.bytes + merged.memory()).saturating_sub(before);
-        if let Some(left) = self.follower.as_mut().and_then(|follow| follow.push(start_ms, window, partial)) {
-            self.add_order(left);
-        }
         Ok(())
     }
 

@@ -193,7 +193,7 @@ async fn read(
                 if number.is_multiple_of(CHECK_EVERY) {
                     sink.yield_point().await?;
                 }
-                points.push(row.window, &row.partial(*id)?)?;
+                points.push(*id, row)?;
             }
             sink.set_memory(messages.group_bytes + points.bytes())?;
             at = chunk.next;
