@@ -2,9 +2,12 @@
 //!
 //! There is one append-only log of rows per group of series, in order of arrival, so an insert needs no search. Each
 //! series lists its rows in runs of [`RUN_ROWS`], with the least and greatest start of each run, so a reader looks only at
-//! runs that may hold what it wants. A name may occur more than once; readers and the flusher resolve that ([`super::row::resolve`]). The flusher makes
+//! runs that may hold what it wants. A name may occur more than once; readers and the flusher resolve that ([`crate::store::memtable::row::resolve`]). The flusher makes
 //! the log of a group immutable: readers still see it, new rows go to a new log, and the immutable log is dropped as
 //! a whole after the flush.
+
+pub(in crate::store) mod live;
+pub(in crate::store) mod row;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -13,14 +16,14 @@ use std::{
 
 use catchment_partial::Timestamp;
 
-use super::{
-    groups::{GROUP_SERIES, group_of},
-    row::{PartialName, Row, RowRef, bucket_end, bucket_of, bucket_start},
+use crate::store::{
+    blocks::groups::{GROUP_SERIES, group_of},
+    memtable::row::{PartialName, Row, RowRef, bucket_end, bucket_of, bucket_start},
 };
 
 /// Memory of a row without its body, bytes: name, revision, location, its place in the list of its series, and a third
 /// for growth.
-pub(super) const ROW_OVERHEAD: usize = 82;
+pub(in crate::store) const ROW_OVERHEAD: usize = 82;
 /// Rows of a series whose least and greatest start are known.
 const RUN_ROWS: usize = 64;
 
@@ -64,7 +67,7 @@ impl SeriesRows {
 
 /// The windows of a group, in order of arrival.
 #[derive(Debug, Default)]
-pub(super) struct RowLog {
+pub(in crate::store) struct RowLog {
     rows: Vec<RowHeader>,
     bodies: Vec<u8>,
     /// By index of the series in its group.
@@ -126,19 +129,19 @@ impl RowLog {
     }
 
     /// All rows.
-    pub(super) fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
+    pub(in crate::store) fn rows(&self) -> impl Iterator<Item = RowRef<'_>> {
         self.rows.iter().map(|header| self.row(header))
     }
 
     /// Number of rows.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::store) fn len(&self) -> usize {
         self.rows.len()
     }
 }
 
 /// Final windows in memory, by group of series.
 #[derive(Debug, Default)]
-pub(super) struct Memtable {
+pub(in crate::store) struct Memtable {
     /// By number of the group.
     groups: Vec<RowLog>,
     /// Logs that are being flushed.
@@ -149,7 +152,7 @@ pub(super) struct Memtable {
 
 impl Memtable {
     /// Adds a row.
-    pub(super) fn put(&mut self, series: u32, name: PartialName, revision: u64, body: &[u8]) {
+    pub(in crate::store) fn put(&mut self, series: u32, name: PartialName, revision: u64, body: &[u8]) {
         let group = group_of(series) as usize;
         if self.groups.len() <= group {
             self.groups.resize_with(group + 1, RowLog::default);
@@ -167,20 +170,20 @@ impl Memtable {
     }
 
     /// Highest revision held under a name.
-    pub(super) fn revision(&self, series: u32, name: &PartialName) -> Option<u64> {
+    pub(in crate::store) fn revision(&self, series: u32, name: &PartialName) -> Option<u64> {
         let (from, to) = (name.start, name.start.saturating_add_nanos(1));
         let rows = self.logs(group_of(series)).flat_map(|log| log.between(series, from, to));
         rows.filter(|header| header.name == *name).map(|header| header.revision).max()
     }
 
     /// The names of a group's rows, by series.
-    pub(super) fn names(&self, group: u32) -> HashSet<(u32, PartialName)> {
+    pub(in crate::store) fn names(&self, group: u32) -> HashSet<(u32, PartialName)> {
         self.logs(group).flat_map(|log| &log.rows).map(|header| (header.series, header.name)).collect()
     }
 
     /// Drops the windows of a series that end at or before a time; returns the number of names. The immutable log
     /// stays unchanged.
-    pub(super) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
+    pub(in crate::store) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
         let Some(log) = self.groups.get_mut(group_of(series) as usize) else { return 0 };
         let mut gone = HashSet::new();
         let mut kept = RowLog::default();
@@ -200,29 +203,34 @@ impl Memtable {
     }
 
     /// Drops all windows of a series. The immutable log stays unchanged.
-    pub(super) fn drop_series(&mut self, series: u32) {
+    pub(in crate::store) fn drop_series(&mut self, series: u32) {
         self.drop_before(series, Timestamp::MAX);
     }
 
     /// Rows of a series whose windows start in [from, to), not resolved.
-    pub(super) fn rows(&self, series: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = Row> {
+    pub(in crate::store) fn rows(
+        &self,
+        series: u32,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Iterator<Item = Row> {
         let logs = self.logs(group_of(series));
         logs.flat_map(move |log| log.between(series, from, to).map(|header| log.row(header).owned()))
     }
 
     /// The first bucket of a series that holds a window which starts in [from, to).
-    pub(super) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
+    pub(in crate::store) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
         let logs = self.logs(group_of(series));
         logs.filter_map(|log| log.first_start(series, from, to)).min().map(bucket_of)
     }
 
     /// Whether a series has rows.
-    pub(super) fn holds(&self, series: u32) -> bool {
+    pub(in crate::store) fn holds(&self, series: u32) -> bool {
         self.logs(group_of(series)).filter_map(|log| log.rows_of(series)).any(|rows| !rows.rows.is_empty())
     }
 
     /// The first group at or after this one that has rows.
-    pub(super) fn next_group(&self, from: u32) -> Option<u32> {
+    pub(in crate::store) fn next_group(&self, from: u32) -> Option<u32> {
         let new = self.groups.iter().zip(0..).skip(from as usize).find(|(log, _)| !log.rows.is_empty());
         let immutable = self.immutable.range(from..).next().map(|(group, _)| *group);
         new.map(|(_, group)| group).into_iter().chain(immutable).min()
@@ -230,7 +238,7 @@ impl Memtable {
 
     /// Makes the log of a group immutable, for a flush; new rows go to a new log. Both are read until
     /// [`Memtable::drop_immutable`].
-    pub(super) fn freeze(&mut self, group: u32) -> Option<Arc<RowLog>> {
+    pub(in crate::store) fn freeze(&mut self, group: u32) -> Option<Arc<RowLog>> {
         if let Some(left) = self.immutable.get(&group) {
             return Some(Arc::clone(left));
         }
@@ -241,7 +249,7 @@ impl Memtable {
     }
 
     /// Drops the flushed immutable log of a group; returns it, so that it can be freed without a lock.
-    pub(super) fn drop_immutable(&mut self, group: u32) -> Option<Arc<RowLog>> {
+    pub(in crate::store) fn drop_immutable(&mut self, group: u32) -> Option<Arc<RowLog>> {
         let log = self.immutable.remove(&group)?;
         self.bytes = self.bytes.saturating_sub(log.bytes());
         self.rows = self.rows.saturating_sub(log.len());
@@ -249,18 +257,18 @@ impl Memtable {
     }
 
     /// Bytes of the rows, including overhead.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::store) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Number of rows; a name that arrived twice counts twice.
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::store) fn len(&self) -> usize {
         self.rows
     }
 }
 
 /// The part of a bucket within [from, to).
-pub(super) fn clip(bucket: i64, from: Timestamp, to: Timestamp) -> (Timestamp, Timestamp) {
+pub(in crate::store) fn clip(bucket: i64, from: Timestamp, to: Timestamp) -> (Timestamp, Timestamp) {
     (bucket_start(bucket).max(from), bucket_end(bucket).min(to))
 }
 
