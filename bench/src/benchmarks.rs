@@ -11,6 +11,7 @@ mod growth;
 mod idle;
 mod latency;
 mod partials;
+mod query;
 mod run;
 mod sharing;
 mod throughput;

@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use super::{
-    Bench, aggregator, crowd, fairness, growth, idle, latency, partials, sharing, throughput, uplink,
+    Bench, aggregator, crowd, fairness, growth, idle, latency, partials, query, sharing, throughput, uplink,
 };
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 15] = [
+pub(crate) const NAMES: [&str; 16] = [
     "frames",
     "json",
     "line-protocol",
@@ -23,6 +23,7 @@ pub(crate) const NAMES: [&str; 15] = [
     "crowd",
     "sharing",
     "partials",
+    "query",
     "growth",
 ];
 
@@ -49,6 +50,7 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.measurements.push(crowd::gateways(bench)?);
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
+        "query" => report.measurements.extend(query::run(bench)?),
         "partials" => report.measurements.extend(partials::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("unknown figure: {other}"),

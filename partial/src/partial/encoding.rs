@@ -24,7 +24,7 @@
 //! times   zigzag, first reading's time relative to the base (the window's start), modulo 2^64 ns;
 //!         varint each for last, least and greatest reading: how much later than the first
 //!
-//! optional parts, to the end   see `optional`
+//! optional parts               see `optional`
 //! ```
 //!
 //! With a single reading, the indices and the last three times are left out. Varint, zigzag: see `codec`; scale:
