@@ -3,7 +3,7 @@
 use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
-use catchment_partial::{Partial, Timestamp, Window};
+use catchment_partial::{DecodeError, Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries};
 use futures_util::future::BoxFuture;
 
@@ -129,9 +129,20 @@ impl StoredPartial {
     /// # Errors
     /// [`StoreError::Read`].
     pub fn partial(&self, series: SeriesId) -> Result<Partial, StoreError> {
-        let start = self.window.start();
-        Partial::decode(&self.body, start)
-            .map_err(|error| StoreError::Read(format!("series {}, window {start:?}: {error}", series.0)))
+        Partial::decode(&self.body, self.window.start()).map_err(|error| self.damage(series, &error))
+    }
+
+    /// Decodes it and merges it into a partial across series; `series` is named in the error.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    pub fn merge_into(&self, series: SeriesId, merged: &mut Partial) -> Result<(), StoreError> {
+        let merge = merged.merge_encoded_across_series(&self.body, self.window.start());
+        merge.map_err(|error| self.damage(series, &error))
+    }
+
+    fn damage(&self, series: SeriesId, error: &DecodeError) -> StoreError {
+        StoreError::Read(format!("series {}, window {:?}: {error}", series.0, self.window.start()))
     }
 }
 
