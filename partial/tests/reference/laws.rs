@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::build::{self, Shuffle, partial_of, window};
 use crate::data::{Reading, Value};
-use crate::naive::Naive;
+use crate::naive::{Naive, assert_as_naive, near};
 
 pub(crate) fn at(millis: i64) -> Timestamp {
     Timestamp::from_millis(millis).unwrap()
@@ -85,53 +85,6 @@ fn value_bits(partial: &Partial) -> Vec<Option<u64>> {
     found.extend([-5.0, 0.0, 1.0, 20.0, 1e5].map(|bound| Some(partial.below(bound))));
     found.extend([Some(partial.count()), Some(partial.state_count())]);
     found
-}
-
-fn near(value: f64, expected: f64, scale: f64) -> bool {
-    (value - expected).abs() <= 1e-9 * scale.max(expected.abs()) + 1e-12
-}
-
-/// Compares with the naive model. Bounds are known where every value is.
-fn assert_as_naive(
-    figures: &OrderFigures,
-    naive: &Naive,
-    is_many: bool,
-    bound: f64,
-) -> Result<(), TestCaseError> {
-    let pairs = [
-        ("increase", figures.increase(), naive.increase),
-        ("delta", figures.delta(), naive.delta),
-        ("integral", figures.integral(), (naive.count > 1).then_some(naive.integral)),
-        ("linear", figures.integral_linear(), (naive.count > 1).then_some(naive.integral_linear)),
-        ("mean", figures.time_weighted_mean(), (naive.count > 1).then(|| naive.integral / naive.covered)),
-    ];
-    for (name, value, expected) in pairs {
-        // With one reading there is no time: an integral of nothing is 0 or undefined.
-        if naive.count == 1 && value.is_none_or(|value| value == 0.0) {
-            continue;
-        }
-        let is_near = value.zip(expected).map_or(value == expected, |(a, b)| near(a, b, 1e7));
-        prop_assert!(is_near, "{}: {:?}, expected {:?}", name, value, expected);
-    }
-    if naive.count > 0 {
-        prop_assert_eq!(figures.resets(), Some(naive.resets));
-        prop_assert_eq!(figures.changes(), Some(naive.changes));
-    }
-    if naive.count > 1 && !is_many {
-        prop_assert!(near(figures.time_above(bound).unwrap(), naive.above, 30.0));
-        prop_assert!(near(figures.time_below(bound).unwrap(), naive.below, 30.0));
-    }
-    if naive.last_state.is_some() {
-        prop_assert_eq!(figures.last_state(), naive.last_state.as_deref());
-        prop_assert_eq!(figures.transitions(), Some(naive.transitions));
-        let times = figures.state_times().unwrap();
-        let states: Vec<_> = times.iter().map(|(state, _)| *state).collect();
-        prop_assert_eq!(states, naive.state_times.keys().collect::<Vec<_>>());
-        for (state, seconds) in times {
-            prop_assert!(near(seconds, naive.state_times[state], 30.0), "{}: {}", state, seconds);
-        }
-    }
-    Ok(())
 }
 
 const BOUND: f64 = 12.5;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use catchment_partial::{OTHER_STATE, STATES_MAX, Timestamp};
+use catchment_partial::{OTHER_STATE, OrderFigures, STATES_MAX, Timestamp};
+use proptest::prelude::*;
 
 use crate::build::window;
 use crate::data::Reading;
@@ -115,4 +116,51 @@ impl Naive {
             self.last_state = Some(last.clone());
         }
     }
+}
+
+pub(crate) fn near(value: f64, expected: f64, scale: f64) -> bool {
+    (value - expected).abs() <= 1e-9 * scale.max(expected.abs()) + 1e-12
+}
+
+/// Compares with the naive model. Bounds are known where every value is.
+pub(crate) fn assert_as_naive(
+    figures: &OrderFigures,
+    naive: &Naive,
+    is_many: bool,
+    bound: f64,
+) -> Result<(), TestCaseError> {
+    let pairs = [
+        ("increase", figures.increase(), naive.increase),
+        ("delta", figures.delta(), naive.delta),
+        ("integral", figures.integral(), (naive.count > 1).then_some(naive.integral)),
+        ("linear", figures.integral_linear(), (naive.count > 1).then_some(naive.integral_linear)),
+        ("mean", figures.time_weighted_mean(), (naive.count > 1).then(|| naive.integral / naive.covered)),
+    ];
+    for (name, value, expected) in pairs {
+        // With one reading there is no time: an integral of nothing is 0 or undefined.
+        if naive.count == 1 && value.is_none_or(|value| value == 0.0) {
+            continue;
+        }
+        let is_near = value.zip(expected).map_or(value == expected, |(a, b)| near(a, b, 1e7));
+        prop_assert!(is_near, "{}: {:?}, expected {:?}", name, value, expected);
+    }
+    if naive.count > 0 {
+        prop_assert_eq!(figures.resets(), Some(naive.resets));
+        prop_assert_eq!(figures.changes(), Some(naive.changes));
+    }
+    if naive.count > 1 && !is_many {
+        prop_assert!(near(figures.time_above(bound).unwrap(), naive.above, 30.0));
+        prop_assert!(near(figures.time_below(bound).unwrap(), naive.below, 30.0));
+    }
+    if naive.last_state.is_some() {
+        prop_assert_eq!(figures.last_state(), naive.last_state.as_deref());
+        prop_assert_eq!(figures.transitions(), Some(naive.transitions));
+        let times = figures.state_times().unwrap();
+        let states: Vec<_> = times.iter().map(|(state, _)| *state).collect();
+        prop_assert_eq!(states, naive.state_times.keys().collect::<Vec<_>>());
+        for (state, seconds) in times {
+            prop_assert!(near(seconds, naive.state_times[state], 30.0), "{}: {}", state, seconds);
+        }
+    }
+    Ok(())
 }
