@@ -150,11 +150,13 @@ proptest! {
 
     /// Windows may change their width, when the gateway's configuration does.
     #[test]
-    fn windows_of_two_widths_follow_one_another(readings in ordered(120), change in 0i64..=3, millis in 1u32..=30) {
+    fn windows_of_two_widths_follow_one_another(
+        readings in ordered(120), change in 0i64..=3, seconds in 1u32..=30,
+    ) {
         let change = at(change * 10_000);
         let of = |(time, _): &Reading| match *time < change {
             true => window(*time),
-            false => Window::containing(*time, Width::from_millis(millis * 1000).unwrap()),
+            false => Window::containing(*time, Width::from_millis(seconds * 1000).unwrap()),
         };
         // A window of the new width that begins before the change holds only readings after it.
         let groups: Vec<_> = readings.chunk_by(|a, b| of(a) == of(b)).collect();
@@ -224,7 +226,8 @@ proptest! {
     /// A run is as good as one reading after the other.
     #[test]
     fn runs_equal_pushes(readings in disordered(120), parts in parts()) {
-        let numbers: Vec<_> = readings.iter().filter_map(|(time, value)| Some((*time, value.number()?))).collect();
+        let number = |(time, value): &Reading| Some((*time, value.number()?));
+        let numbers: Vec<_> = readings.iter().filter_map(number).collect();
         let mut run = Partial::with_parts(parts);
         run.push_run(numbers.iter().copied());
         let mut pushed = Partial::with_parts(parts);
@@ -263,7 +266,9 @@ proptest! {
     }
 
     #[test]
-    fn merging_figures_is_commutative(a in ordered(120), b in ordered(120), a_parts in parts(), b_parts in parts()) {
+    fn merging_figures_is_commutative(
+        a in ordered(120), b in ordered(120), a_parts in parts(), b_parts in parts(),
+    ) {
         let figures = |readings: &[Reading], parts| {
             let windows = build::windows(build::Way::Pushed, parts, readings);
             build::order(&windows, &[BOUND], at(0), at(30_000))

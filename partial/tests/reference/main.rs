@@ -1,7 +1,7 @@
 //! Figures of the crate against those of NumPy, SciPy and Prometheus, and laws that hold for any readings.
 //!
-//! `README.md` describes the files of figures. [`data`] reads them, [`build`] makes partials of readings in several ways,
-//! [`figures`] compares; [`laws`] and [`hostile`] are property tests, against the model in [`naive`].
+//! `README.md` describes the files of figures. [`data`] reads them, [`build`] makes partials of readings in several
+//! ways, [`figures`] compares; [`laws`] and [`hostile`] are property tests, against the model in [`naive`].
 
 #[cfg(test)]
 mod build;
