@@ -147,8 +147,9 @@ impl Many {
                 optional.push_value(value);
             }
         }
-        if let Some(optional) = &mut self.optional {
+        if let Some(mut optional) = self.optional.take() {
             optional.push_few(points);
+            self.optional = optional.boxed();
         }
     }
 

@@ -81,20 +81,23 @@ impl<S: Span> Sequence<S> {
         }
     }
 
-    /// Adds a reading that is before all others to the span before which or after which it comes.
+    /// Adds a reading that is before all others to the span after which, within which or before which it comes.
     fn absorb(&mut self, mut reading: S) {
         let time = reading.ends().0;
-        if let Some(before) = self.spans.iter_mut().rfind(|span| span.ends().1 <= time) {
-            return before.append(&reading);
+        let next = self.readings.first().map(|(time, _)| *time);
+        let is_full = self.spans.len() >= SPANS_MAX;
+        match self.spans.iter_mut().rfind(|span| span.ends().0 <= time) {
+            Some(span) => span.add(&reading),
+            None => match self.spans.first_mut() {
+                // Nothing lies between.
+                Some(first) if is_full || next.is_none_or(|next| first.ends().0 <= next) => {
+                    reading.append(first);
+                    *first = reading;
+                }
+                _ => self.spans.insert(0, reading),
+            },
         }
-        match self.spans.first_mut() {
-            Some(first) if time < first.ends().0 => {
-                reading.append(first);
-                *first = reading;
-            }
-            Some(first) => first.beside(&reading),
-            None => self.spans.push(reading),
-        }
+        self.spans.sort_by(order_spans);
     }
 
     /// Takes together both sides' readings and spans. Returns whether they are within the bounds; otherwise it is

@@ -194,6 +194,21 @@ proptest! {
         }
     }
 
+    /// Readings that arrive at any time after partials were merged: what is written can be read.
+    #[test]
+    fn late_readings_after_merges(
+        groups in prop::collection::vec(disordered(60), 1..6), late in disordered(60), parts in parts(),
+    ) {
+        let partials: Vec<_> = groups.iter().map(|readings| partial_of(parts, readings)).collect();
+        let mut partial = build::merged(&partials);
+        for reading in &late {
+            build::push(&mut partial, reading);
+            let read = Partial::decode(&build::encoded(&partial, at(0)), at(0));
+            prop_assert_eq!(read.map(|read| read.asking_for(parts)), Ok(partial.clone()));
+        }
+        assert_sound(&follow(&[partial], [at(0), at(10_000)]));
+    }
+
     #[test]
     fn wild_times_and_values(a in wild(70), b in wild(70), parts in parts(), ends: [i64; 2]) {
         let (a, b) = (partial_of(parts, &a), partial_of(parts, &b));

@@ -172,6 +172,31 @@ proptest! {
         assert_as_naive(&figures, &naive, is_many, BOUND)?;
     }
 
+    /// Readings that follow what was merged count as if all had been pushed.
+    #[test]
+    fn pushes_after_merges_equal_the_single_pass(readings in ordered(160), seed: u64) {
+        let (from, to) = (at(0), at(30_000));
+        let (parts, mut shuffle) = (build::all_parts(), Shuffle(seed));
+        let mut partials = Vec::new();
+        for group in readings.chunk_by(|a, b| window(a.0) == window(b.0)) {
+            let (early, later) = group.split_at(shuffle.below(group.len() + 1));
+            let mut split: Vec<_> = build::stretches(early, &mut shuffle)
+                .into_iter()
+                .map(|part| partial_of(parts, part))
+                .collect();
+            shuffle.shuffle(&mut split);
+            let mut partial = build::merged(&split).asking_for(parts);
+            later.iter().for_each(|reading| build::push(&mut partial, reading));
+            partials.push((window(group[0].0), partial));
+        }
+        let figures = build::order(&partials, &[BOUND], from, to);
+        let states: std::collections::BTreeSet<_> =
+            readings.iter().filter_map(|(time, value)| Some((window(*time), value.state()?))).collect();
+        prop_assume!(states.len() <= catchment_partial::STATES_MAX);
+        let naive = Naive::of(&readings, BOUND, [from, to]);
+        assert_as_naive(&figures, &naive, build::is_many(&readings), BOUND)?;
+    }
+
     /// Few readings give the same bits in every order of arrival, and however they are spread over partials.
     #[test]
     fn few_readings_in_any_order_give_the_same_bits(
@@ -263,6 +288,23 @@ proptest! {
         prop_assert_eq!(value_bits(&ab), value_bits(&ba));
         prop_assert_eq!(build::encoded(&ab, at(0)), build::encoded(&ba, at(0)));
         prop_assert_eq!(ab, ba);
+    }
+
+    /// Readings whose times are not known, from version 1, and others: in either order the same, and readable.
+    #[test]
+    fn readings_of_version_1_merge_like_others(
+        old in disordered(50), new in disordered(50), parts in parts(), old_parts in parts(),
+    ) {
+        let mut bytes = Vec::new();
+        partial_of(Parts::NONE, &old).encode_version_1(at(0), &mut bytes);
+        let old = Partial::decode(&bytes, at(0)).unwrap().asking_for(old_parts);
+        let new = partial_of(parts, &new);
+        let (mut ab, mut ba) = (old.clone(), new.clone());
+        ab.merge(&new);
+        ba.merge(&old);
+        prop_assert_eq!(&ab, &ba);
+        let read = Partial::decode(&build::encoded(&ab, at(0)), at(0));
+        prop_assert_eq!(read.map(|read| read.asking_for(ab.parts())), Ok(ab));
     }
 
     #[test]
