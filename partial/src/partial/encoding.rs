@@ -144,6 +144,9 @@ impl Partial {
         let points = Timed::read(&mut reader, base, (head.unit, head.scale, regular), &mut buffer)?;
         reader.finish()?;
         self.push_run(points.iter().map(|point| (point.time, point.value)));
+        if let Values::Many(many) = &mut self.values {
+            many.keep_unordered(self.parts);
+        }
         Ok(())
     }
 
