@@ -5,6 +5,7 @@
 //!
 //! - `batch`: the messages that are handed on together; `reading`, `message`, `refusal`, `reply`: what they consist of; `cost`:
 //!   how much work they are;
+//! - `state_support`: whether the aggregator takes states;
 //! - `series_table`: a session's series by name; `shapes`: how its messages look;
 //! - `metric_spellings`, `name_collisions`: names that are written differently and mapped to one;
 //! - `time_rules`: which event times are taken.
@@ -19,6 +20,7 @@ mod refusal;
 mod reply;
 mod series_table;
 pub(crate) mod shapes;
+mod state_support;
 mod time_rules;
 
 pub(crate) use self::name_collisions::NameKind;
@@ -30,5 +32,6 @@ pub use self::{
     refusal::{Reason, Refusal},
     reply::{Message, Outcome, Reply},
     series_table::SeriesTable,
+    state_support::StateSupport,
     time_rules::TimeRules,
 };

@@ -5,14 +5,14 @@
 //! pause. What was sent without an acknowledgement is sent again, which is harmless.
 //!
 //! ```text
-//! streams ─▶ stream ─▶ one sender a shard ─▶ sender_core ─▶ in_flight, refusal_backoff
+//! streams ─▶ stream ─▶ one sender a shard ─▶ sender_core ─▶ in_flight, refusal_backoff, transcode
 //!               │            ▲
 //!               └─▶ responses (feedback) ─▶ ack_deadlines
 //! ```
 //!
 //! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too. `outbox_chunk` reads the
-//! outbox, `feedback` holds what the aggregator said about a shard, `backoff` makes the pauses between streams,
-//! `stream_error` says why a stream ended.
+//! outbox, `transcode` rewrites batches for an aggregator of an earlier version, `feedback` holds what the aggregator said
+//! about a shard, `backoff` makes the pauses between streams, `stream_error` says why a stream ended.
 
 mod ack_deadlines;
 mod backoff;
@@ -27,5 +27,6 @@ pub mod sender_core;
 mod stream;
 mod stream_error;
 mod streams;
+pub mod transcode;
 
 pub(crate) use self::{config::UplinkConfig, streams::run};

@@ -24,6 +24,7 @@ use crate::{
     clock::Clock,
     config::Config,
     folder::FolderWatch,
+    intake::StateSupport,
     lineage::Lineage,
     listener,
     metrics::Metrics,
@@ -95,6 +96,7 @@ impl Gateway {
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),
+            states: StateSupport::default(),
         };
         let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));

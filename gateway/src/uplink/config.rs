@@ -10,6 +10,7 @@ use catchment_certs::ClientTls;
 use crate::{
     budget::Budget,
     clock::Clock,
+    intake::StateSupport,
     lineage::{Lineage, Numbering},
 };
 
@@ -30,6 +31,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) ack_timeout: Duration,
     /// How many series the folder may hold; the aggregator reports it.
     pub(crate) budget: Arc<Budget>,
+    /// Whether the aggregator of the latest stream takes states.
+    pub(crate) states: StateSupport,
 }
 
 impl UplinkConfig {

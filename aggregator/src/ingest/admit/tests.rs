@@ -42,8 +42,7 @@ fn a_stream_begins_with_a_start() {
         epoch_created_ms: 5,
         shards: 2,
         version: "1.0\n".repeat(40),
-        run: 0,
-        previous_runs: Vec::new(),
+        ..wire::Start::default()
     };
     let (epoch, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
     assert_eq!((epoch.id, epoch.shards, epoch.gateway), (7, 2, gateway()));
