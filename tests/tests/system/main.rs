@@ -7,6 +7,7 @@ mod conditions;
 mod defects;
 mod expiry;
 mod first_bytes;
+mod fixtures;
 mod flow;
 mod folders;
 mod grpc;
