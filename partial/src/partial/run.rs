@@ -5,8 +5,7 @@
 //! and neighbours in the same bin are counted together. Nothing is allocated that single pushes would not allocate.
 
 use super::{
-    EXACT_MAX, Many, Partial, Point, Values, bins::Bins, extent::Extent, fixed::Fixed, mapping,
-    moments::Squares, sum,
+    EXACT_MAX, Many, Partial, Point, Values, bins::Bins, fixed::Fixed, mapping, moments::Squares, sum,
 };
 use crate::time::Timestamp;
 
@@ -14,6 +13,8 @@ use crate::time::Timestamp;
 const BLOCK: usize = 32;
 /// Maximum difference of exponents in a block that is summed as one integer.
 const SPREAD: u32 = 5;
+/// Readings that are held back before they are added to few.
+const HELD: usize = 16;
 /// Up to this many readings are added one by one.
 const SHORT: usize = 4;
 
@@ -23,47 +24,56 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
     if readings.size_hint().1.is_some_and(|most| most <= SHORT) {
         return readings.for_each(|(time, value)| partial.push(time, value));
     }
-    let mut held = [0.0; EXACT_MAX];
-    let mut extent = partial.extent;
-    if let Values::Few(few) = &mut partial.values {
-        let room = EXACT_MAX - few.values().len();
+    if let Values::Timed(timed) = &mut partial.values {
+        // Held back, so that memory grows once for several.
+        let mut held = [Point { time: Timestamp::from_nanos(0), value: 0.0 }; HELD];
         let mut count = 0;
-        let beyond = loop {
-            let Some((time, value)) = readings.next() else { break None };
+        let room = EXACT_MAX - timed.points().len();
+        let (mut taken, mut beyond) = (0, None);
+        while let Some((time, value)) = readings.next() {
             let Some(value) = usual(value) else { continue };
-            extend(&mut extent, Point { time, value });
-            match held.get_mut(count).filter(|_| count < room) {
-                Some(place) => *place = value,
-                None => break Some(value),
+            let point = Point { time, value };
+            if taken == room {
+                beyond = Some(point);
+                break;
             }
-            count += 1;
-        };
-        let held = held.get(..count).unwrap_or_default();
-        let Some(beyond) = beyond else {
-            partial.extent = extent;
-            return match held {
-                [] => {}
-                // There is room.
-                [value] => drop(few.push(*value)),
-                _ => few.extend(held),
-            };
-        };
-        let mut many = Box::<Many>::default();
-        let mut run = Run::default();
-        few.values().iter().chain(held).chain([&beyond]).for_each(|value| run.push(*value, &mut many));
-        run.finish(&mut many);
-        partial.values = Values::Many(many);
-    }
-    if let (Values::Many(many), Some(extent)) = (&mut partial.values, &mut extent) {
-        let mut run = Run::default();
-        for (time, value) in readings {
-            let Some(value) = usual(value) else { continue };
-            extent.push(Point { time, value });
-            run.push(value, many);
+            taken += 1;
+            if count == HELD {
+                timed.extend(&held);
+                count = 0;
+            }
+            if let Some(place) = held.get_mut(count) {
+                *place = point;
+                count += 1;
+            }
         }
-        run.finish(many);
+        timed.extend(held.get(..count).unwrap_or_default());
+        match beyond {
+            None => return,
+            Some(point) => partial.push(point.time, point.value),
+        }
     }
-    partial.extent = extent;
+    match &mut partial.values {
+        Values::Many(many) => push_many(many, readings),
+        Values::Timed(_) | Values::Untimed(_) => {
+            readings.for_each(|(time, value)| partial.push(time, value));
+        }
+    }
+}
+
+fn push_many(many: &mut Many, readings: impl Iterator<Item = (Timestamp, f64)>) {
+    let mut run = Run::default();
+    let optional = many.optional.is_some();
+    for (time, value) in readings {
+        let Some(value) = usual(value) else { continue };
+        let point = Point { time, value };
+        many.extent.push(point);
+        if optional {
+            many.push_optional(point);
+        }
+        run.push(value, many);
+    }
+    run.finish(many);
 }
 
 /// Normalizes a value: negative zero becomes zero. A non-finite value is a bug of the caller, see [`Partial::push`].
@@ -71,14 +81,6 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
 fn usual(value: f64) -> Option<f64> {
     debug_assert!(value.is_finite(), "a reading must be finite: {value}");
     value.is_finite().then_some(value + 0.0)
-}
-
-#[inline]
-fn extend(extent: &mut Option<Extent>, point: Point) {
-    match extent {
-        Some(extent) => extent.push(point),
-        None => *extent = Some(Extent::of(point)),
-    }
 }
 
 /// Buffered values that are not yet added to the parts.
@@ -117,7 +119,7 @@ impl Run {
     }
 
     fn flush(&mut self, many: &mut Many) {
-        let Many { count, sum, squares, sketch } = many;
+        let Many { count, sum, squares, sketch, .. } = many;
         let held = self.zeros + (self.positive.count + self.negative.count) as u64;
         *count = count.saturating_add(held);
         sketch.zeros = sketch.zeros.saturating_add(std::mem::take(&mut self.zeros));
