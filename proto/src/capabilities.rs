@@ -15,6 +15,8 @@ impl Capabilities {
     pub const NONE: Self = Self(0);
     /// It reads partials of encoding version 2, with optional parts and states.
     pub const PARTIAL_2: Self = Self(1);
+    /// What this version can do.
+    pub const OURS: Self = Self::PARTIAL_2;
 
     /// Reads what a peer announces. Names that this version does not know are ignored.
     pub fn read(names: &[String]) -> Self {
@@ -22,9 +24,10 @@ impl Capabilities {
         Self(names.iter().take(NAMES_MAX).filter_map(known).fold(0, |all, one| all | one))
     }
 
-    /// What this version announces.
-    pub fn announced() -> Vec<String> {
-        NAMES.iter().map(|(name, _)| (*name).to_owned()).collect()
+    /// Their names on the wire.
+    pub fn names(self) -> Vec<String> {
+        let here = NAMES.iter().filter(|(_, one)| self.contains(*one));
+        here.map(|(name, _)| (*name).to_owned()).collect()
     }
 
     /// Whether all of the other set are in this one.
@@ -39,8 +42,9 @@ mod tests {
 
     #[test]
     fn a_peer_of_this_version_has_all_and_an_older_one_none() {
-        let ours = Capabilities::read(&Capabilities::announced());
+        let ours = Capabilities::read(&Capabilities::OURS.names());
         assert!(NAMES.iter().all(|(_, one)| ours.contains(*one)));
+        assert_eq!(Capabilities::NONE.names(), [""; 0]);
         assert_eq!(Capabilities::read(&[]), Capabilities::NONE);
         assert!(!Capabilities::NONE.contains(Capabilities::PARTIAL_2));
     }

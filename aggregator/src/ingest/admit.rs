@@ -241,7 +241,7 @@ impl StreamAdmission {
         wire::Resume {
             delivered: self.shards.iter().map(|shard| shard.delivered).collect(),
             runs: self.shards.iter().map(|shard| wire::ShardRuns { runs: shard.runs.clone() }).collect(),
-            capabilities: Capabilities::announced(),
+            capabilities: Capabilities::OURS.names(),
             ..wire::Resume::default()
         }
     }

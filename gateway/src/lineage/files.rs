@@ -170,7 +170,7 @@ impl<D: Disk> Lineage<D> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run: self.runs.present().map_or(0, |run| run.id),
             previous_runs: self.runs.previous(),
-            capabilities: Capabilities::announced(),
+            capabilities: Capabilities::OURS.names(),
         }
     }
 

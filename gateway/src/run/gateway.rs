@@ -24,12 +24,11 @@ use crate::{
     clock::Clock,
     config::Config,
     folder::FolderWatch,
-    intake::StateSupport,
     lineage::Lineage,
     listener,
     metrics::Metrics,
     shard::{Shard, ShardLog},
-    uplink::{self, UplinkConfig},
+    uplink::{self, KnownPeer, UplinkConfig},
     worker::{ShardLink, Worker},
 };
 
@@ -45,6 +44,7 @@ pub struct Gateway {
     pub(super) shards: Vec<Shard>,
     pub(super) lineage: Lineage,
     pub(super) budget: BudgetFile,
+    pub(super) peer: Arc<KnownPeer>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -69,8 +69,8 @@ impl Gateway {
     /// # Errors
     /// When a journal or outbox fails: nothing is acknowledged from then on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, id, tls, client, data, listener, http, shards, lineage, budget, clock, metrics } =
-            self;
+        let Self { config, id, tls, client, data, listener, http, .. } = self;
+        let Self { shards, lineage, budget, peer, clock, metrics, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
@@ -96,7 +96,7 @@ impl Gateway {
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),
-            states: StateSupport::default(),
+            peer,
         };
         let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));

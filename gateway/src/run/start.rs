@@ -15,10 +15,11 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     folder::shards::{self, SHARDS},
-    lineage::{self, Lineage, begin_run},
+    lineage::{self, FolderPast, Lineage, begin_run},
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
     shard::{RecoveryReport, Setup, Shard, ShardFacts, ShardLimits},
+    uplink::KnownPeer,
 };
 
 /// Kind of the data folder.
@@ -99,6 +100,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, past)?;
     shard_facts.iter_mut().for_each(|facts| facts.open_max = lineage.open_max());
     metrics.damage.inc_by(lineage.lost());
+    let peer = Arc::new(KnownPeer::open(&config.data, past == FolderPast::New));
     let budget = BudgetFile::open(&config.data);
     budget.budget().bound_devices(config.devices_max as u64);
     metrics
@@ -126,6 +128,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         shards: opened,
         lineage,
         budget,
+        peer,
         clock,
         metrics,
     })

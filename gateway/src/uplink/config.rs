@@ -7,10 +7,10 @@ use std::{
 
 use catchment_certs::ClientTls;
 
+use super::known_peer::KnownPeer;
 use crate::{
     budget::Budget,
     clock::Clock,
-    intake::StateSupport,
     lineage::{Lineage, Numbering},
 };
 
@@ -31,8 +31,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) ack_timeout: Duration,
     /// How many series the folder may hold; the aggregator reports it.
     pub(crate) budget: Arc<Budget>,
-    /// Whether the aggregator of the latest stream takes states.
-    pub(crate) states: StateSupport,
+    /// What the aggregator of the latest stream can read.
+    pub(crate) peer: Arc<KnownPeer>,
 }
 
 impl UplinkConfig {

@@ -1,7 +1,7 @@
 //! One delivery stream: connects, makes sure that the folder is what the aggregator believes it to be, and runs the
 //! senders and the response handler until one of them fails.
 
-use std::{convert::Infallible, iter, time::Duration};
+use std::{convert::Infallible, iter, sync::Arc, time::Duration};
 
 use catchment_certs::{GrpcConnector, Role, endpoint_uri};
 use catchment_proto::{
@@ -98,7 +98,7 @@ pub(super) async fn deliver(
     }
     metrics.uplink_connected.set(1);
     let capabilities = Capabilities::read(&resume.capabilities);
-    note_capabilities(config, aggregator, capabilities, metrics);
+    note_capabilities(config, aggregator, capabilities, metrics).await;
     let mut responses = ResponseHandler::new(&config.budget, metrics, ack_deadlines, responses);
     responses.budget(resume.series);
     let (feedback, heard): (Vec<_>, Vec<_>) =
@@ -121,10 +121,17 @@ pub(super) async fn deliver(
 }
 
 /// Readings are taken or refused by what the aggregator of the present stream can read, until another one answers.
-fn note_capabilities(config: &UplinkConfig, aggregator: &str, capabilities: Capabilities, metrics: &Metrics) {
+async fn note_capabilities(
+    config: &UplinkConfig,
+    aggregator: &str,
+    capabilities: Capabilities,
+    metrics: &Metrics,
+) {
     let reads_all = capabilities.contains(Capabilities::PARTIAL_2);
-    let read_all = config.states.get();
-    config.states.set(reads_all);
+    let read_all = config.peer.note(capabilities);
+    let peer = Arc::clone(&config.peer);
+    // What cannot be written is noted by the next stream.
+    let _ = tokio::task::spawn_blocking(move || peer.keep(capabilities)).await;
     if reads_all && metrics.conditions.set(AGGREGATOR_OUTDATED, None) {
         tracing::info!(condition = AGGREGATOR_OUTDATED, %aggregator, "the aggregator reads all batches");
     }
