@@ -21,7 +21,7 @@ use catchment_journal::{Committer, LogConfig, sim::SimDisk};
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{
     GatewayId,
-    wire::{self, deliver_response::Kind},
+    wire::{self, deliver_request, deliver_response::Kind},
 };
 use futures_util::future::BoxFuture;
 
@@ -63,6 +63,17 @@ struct PendingStart {
     delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
 }
 
+/// Whether a message holds a partial that an aggregator of the first version refuses.
+fn has_later_version(message: &wire::DeliverRequest) -> bool {
+    let Some(deliver_request::Kind::Batch(batch)) = &message.kind else { return false };
+    let starts = batch.body_bytes.iter().scan(0, |at, length| {
+        let start = *at;
+        *at += *length as usize;
+        Some(start)
+    });
+    starts.filter_map(|start| batch.bodies.get(start)).any(|version| *version > 1)
+}
+
 /// Identifies a batch on its stream.
 #[derive(Clone, Copy)]
 struct BatchRef {
@@ -75,6 +86,8 @@ struct BatchRef {
 /// The aggregator's end of a stream.
 #[derive(Default)]
 pub struct Server {
+    /// It answers as an aggregator of the first version.
+    is_old: bool,
     pending_start: Option<PendingStart>,
     started: Option<(Arc<GatewayEpoch>, StreamAdmission)>,
     queued: VecDeque<QueuedDelivery>,
@@ -148,6 +161,9 @@ impl Aggregator {
             return Ok(());
         }
         let Some(message) = up.pop_front() else { return Ok(()) };
+        if server.is_old && has_later_version(&message) {
+            return Err("a partial of encoding version 2".to_owned());
+        }
         let Some((epoch, admission)) = &mut server.started else {
             let (epoch, _) = admit::start(gateway.clone(), message).map_err(|e| e.to_string())?;
             let (store, epoch) = (Arc::clone(&self.store), Arc::new(epoch));
@@ -185,7 +201,12 @@ impl Aggregator {
         };
         let admission = StreamAdmission::new(epoch.shards, delivered.map_err(|e| e.to_string())?);
         let newer_epoch = self.store.newer_epoch(epoch).unwrap_or(0);
-        let resume = wire::Resume { newer_epoch, ..admission.resume() };
+        let mut resume = wire::Resume { newer_epoch, ..admission.resume() };
+        // Runs are random: some meet an aggregator of the first version, and the same batches may meet both.
+        server.is_old = epoch.run % 3 == 0;
+        if server.is_old {
+            resume.capabilities.clear();
+        }
         down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(resume)) });
         server.started = Some((Arc::clone(epoch), admission));
         server.pending_start = None;

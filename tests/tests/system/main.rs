@@ -32,4 +32,5 @@ mod starts;
 mod stop;
 mod streams;
 mod torn;
+mod versions;
 mod watch;
