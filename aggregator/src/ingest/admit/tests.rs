@@ -1,4 +1,4 @@
-use catchment_proto::Name;
+use catchment_proto::{Capabilities, Name};
 
 use super::*;
 
@@ -65,6 +65,15 @@ fn resume_lists_every_shard() {
     let resume = StreamAdmission::new(1, delivered(&[4, 5, 6])).resume();
     let run = wire::RunDelivered { run: 7, number: 4, previous_runs: vec![6] };
     assert_eq!((resume.delivered, resume.runs), (vec![4], vec![wire::ShardRuns { runs: vec![run] }]));
+}
+
+#[test]
+fn capabilities_are_announced_and_those_of_a_later_gateway_ignored() {
+    let resume = StreamAdmission::new(1, delivered(&[])).resume();
+    assert_eq!(Capabilities::read(&resume.capabilities), Capabilities::OURS);
+    let capabilities = (0..10_000).map(|number| format!("{number:0>1000}")).collect();
+    let later = wire::Start { epoch: 7, shards: 1, capabilities, ..wire::Start::default() };
+    assert!(start(gateway(), message(Kind::Start(later))).is_ok());
 }
 
 #[test]
