@@ -313,8 +313,9 @@ impl SenderCore {
         let mut left_out = 0;
         for mut batch in batches {
             if !stream.peer.contains(Capabilities::PARTIAL_2) {
-                // Its columns are this gateway's own.
-                left_out += transcode::live_to_version_1(&mut batch).unwrap_or_default();
+                // Its columns are this gateway's own and do not contradict.
+                let Ok(rewritten) = transcode::live_to_version_1(&mut batch) else { continue };
+                left_out += rewritten;
             }
             let batch = stream.dictionary.encode(batch);
             stream.send(Kind::Batch(batch));

@@ -61,6 +61,14 @@ impl Restored {
         let mut gateway = Server::new(Program::Gateway(Box::new(settings)), Mode::Threads, &site);
         fs::rename(dir.path().join("aggregator"), aggregator.data()).unwrap();
         fs::rename(dir.path().join("gateway"), gateway.data()).unwrap();
+        for (program, log, data) in [
+            ("catchment-aggregator", "store", aggregator.data()),
+            ("catchment-gateway", "journal", gateway.data()),
+        ] {
+            let arguments = [log, "verify", "--data", data.to_str().unwrap()].map(str::to_owned);
+            let report = tool(program, arguments.to_vec(), String::new()).await.unwrap();
+            assert!(report.contains("nothing is damaged"), "{report}");
+        }
         aggregator.start().await;
         gateway.start().await;
         Self { gateway, aggregator, pki, dir }
@@ -72,7 +80,7 @@ impl Restored {
         let mut arguments = command.to_vec();
         arguments.extend(["--aggregator".to_owned(), aggregator]);
         arguments.extend(["--identity".to_owned(), operator.to_str().unwrap().to_owned()]);
-        let output = tool(arguments, String::new()).await;
+        let output = tool("catchment", arguments, String::new()).await;
         let output = output.map_err(|error| format!("{command:?}: {error}"))?;
         let mut answer: Value = serde_json::from_str(&output).map_err(|error| error.to_string())?;
         if let Some(answer) = answer.as_object_mut() {
@@ -103,9 +111,9 @@ impl Restored {
     }
 }
 
-/// Runs the operator's tool without blocking the servers.
-async fn tool(arguments: Vec<String>, input: String) -> Result<String, String> {
-    let run = move || run("catchment", &arguments.iter().map(String::as_str).collect::<Vec<_>>(), &input);
+/// Runs a program without blocking the servers.
+async fn tool(program: &'static str, arguments: Vec<String>, input: String) -> Result<String, String> {
+    let run = move || run(program, &arguments.iter().map(String::as_str).collect::<Vec<_>>(), &input);
     let output = tokio::task::spawn_blocking(run).await.unwrap();
     match output.status.success() {
         true => Ok(String::from_utf8(output.stdout).unwrap()),
@@ -125,7 +133,7 @@ async fn folders_of_released_versions_give_the_answers_of_their_time() {
         let gateway = restored.gateway.addr().to_string();
         let again =
             ["send", "--gateway", &gateway, "--identity", identity.to_str().unwrap(), "--epoch", "e4"];
-        tool(again.map(str::to_owned).to_vec(), lines).await.unwrap();
+        tool("catchment", again.map(str::to_owned).to_vec(), lines).await.unwrap();
 
         // What today's servers wrote beside the old files is read too.
         restored.gateway.stop().await;
