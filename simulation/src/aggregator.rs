@@ -86,8 +86,6 @@ struct BatchRef {
 /// The aggregator's end of a stream.
 #[derive(Default)]
 pub struct Server {
-    /// It answers as an aggregator of the first version.
-    is_old: bool,
     pending_start: Option<PendingStart>,
     started: Option<(Arc<GatewayEpoch>, StreamAdmission)>,
     queued: VecDeque<QueuedDelivery>,
@@ -103,6 +101,8 @@ impl Server {
 
 /// A running aggregator.
 pub struct Aggregator {
+    /// It is of the first version: it announces nothing, and refuses later partials.
+    is_old: bool,
     store: Arc<EmbeddedStore<SimDisk>>,
     journal: Committer<SimDisk>,
 }
@@ -116,7 +116,7 @@ impl Aggregator {
         disk: &SimDisk,
         tree: &MemoryTree,
         disturbed: bool,
-        series_max: usize,
+        (series_max, is_old): (usize, bool),
     ) -> Result<Option<Self>, String> {
         let (disk, folder) = (Arc::new(disk.clone()), Path::new("/aggregator"));
         let opened = EmbeddedStore::manual(disk, folder, config(series_max), tree.clone());
@@ -128,7 +128,7 @@ impl Aggregator {
         if report.damage > 0 || report.lost_batches > 0 {
             return Err(format!("a restart tells of damage: {report:?}"));
         }
-        Ok(Some(Self { store, journal }))
+        Ok(Some(Self { is_old, store, journal }))
     }
 
     /// One round of the journal's commits; false when the store has failed.
@@ -139,6 +139,11 @@ impl Aggregator {
     /// A flush; false when the store has failed.
     pub fn flush(&mut self) -> bool {
         self.store.flush_now().is_ok()
+    }
+
+    /// Whether it is of the first version.
+    pub fn is_old(&self) -> bool {
+        self.is_old
     }
 
     /// Whether a flush is due.
@@ -161,7 +166,7 @@ impl Aggregator {
             return Ok(());
         }
         let Some(message) = up.pop_front() else { return Ok(()) };
-        if server.is_old && has_later_version(&message) {
+        if self.is_old && has_later_version(&message) {
             return Err("a partial of encoding version 2".to_owned());
         }
         let Some((epoch, admission)) = &mut server.started else {
@@ -202,9 +207,7 @@ impl Aggregator {
         let admission = StreamAdmission::new(epoch.shards, delivered.map_err(|e| e.to_string())?);
         let newer_epoch = self.store.newer_epoch(epoch).unwrap_or(0);
         let mut resume = wire::Resume { newer_epoch, ..admission.resume() };
-        // Runs are random: some meet an aggregator of the first version, and the same batches may meet both.
-        server.is_old = epoch.run % 3 == 0;
-        if server.is_old {
+        if self.is_old {
             resume.capabilities.clear();
         }
         down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(resume)) });

@@ -20,6 +20,7 @@ use crate::{
     truth::Truth,
 };
 
+mod aggregator;
 mod site;
 
 pub use site::Site;
@@ -69,6 +70,10 @@ pub struct World {
     pub clocks_are_right: bool,
     /// The limit of series from the aggregator's next start on.
     pub series_max: usize,
+    /// Starts of the aggregator, from a number of the seed on: every third one is of the first version.
+    aggregator_starts: u64,
+    /// From now on the aggregator is of this version.
+    upgraded: bool,
     streams: Vec<Stream>,
 }
 
@@ -94,6 +99,8 @@ impl World {
             stats: RunStats::default(),
             now,
             clocks_are_right: true,
+            aggregator_starts: (now / 1_000_000).unsigned_abs(),
+            upgraded: false,
             streams: Vec::new(),
             sites,
             random,
@@ -245,34 +252,6 @@ impl World {
             }
         }
         Ok(())
-    }
-
-    /// The aggregator's process ends, whatever it was doing.
-    pub fn stop_aggregator(&mut self) {
-        for stream in std::mem::take(&mut self.streams) {
-            if let Some(gateway) = self.sites[stream.site].process.as_mut().filter(|_| stream.used) {
-                gateway.disconnect();
-            }
-        }
-        self.aggregator = None;
-    }
-
-    /// The aggregator's process starts.
-    ///
-    /// # Errors
-    /// A defect.
-    pub fn start_aggregator(&mut self) -> Result<(), String> {
-        if self.aggregator.is_none() {
-            self.aggregator = Aggregator::start(&self.disk, &self.tree, self.disturbed, self.series_max)?;
-        }
-        Ok(())
-    }
-
-    /// Does something in the aggregator that may end it.
-    pub fn drive_aggregator(&mut self, step: impl FnOnce(&mut Aggregator) -> bool) {
-        if self.aggregator.as_mut().is_some_and(|aggregator| !step(aggregator)) {
-            self.stop_aggregator();
-        }
     }
 
     /// A gateway sends its next messages to the aggregator, beginning a stream if it has none.

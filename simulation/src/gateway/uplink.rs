@@ -105,11 +105,11 @@ impl OutboxSender {
                 Effect::Report(Report::Unreadable { number, error }) => {
                     return Err(End::Defect(format!("the outbox's record of batch {number}: {error}")));
                 }
-                Effect::Report(Report::Held { number, error }) => {
-                    return Err(End::Defect(format!("batch {number} without states is held: {error}")));
-                }
                 Effect::Report(
-                    Report::Acknowledged(_) | Report::RefusalsOver(_) | Report::PartsLeftOut(_),
+                    Report::Acknowledged(_)
+                    | Report::RefusalsOver(_)
+                    | Report::PartsLeftOut(_)
+                    | Report::Held { .. },
                 )
                 | Effect::SignalAcknowledged(_)
                 | Effect::StartAckDeadline
