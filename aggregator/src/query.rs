@@ -4,6 +4,7 @@
 //! * `plan`: the request, checked against its limits.
 //! * `aggregate`: the aggregates of a point.
 //! * `merge`: series into groups, partials into points.
+//! * `follow`: one series after the other in order of time, for aggregates that depend on it.
 //! * `walk`: iterates over all series or gateways, page by page.
 //! * `scan`: executes a plan over a store, a slice of points of one group at a time, so that the memory of a query
 //!   does not grow with its answer.
@@ -16,6 +17,7 @@
 
 mod aggregate;
 mod error;
+mod follow;
 mod merge;
 mod plan;
 mod result_queue;
@@ -28,7 +30,10 @@ mod sink;
 mod walk;
 mod workers;
 
-pub use aggregate::{Aggregate, AggregateError};
+pub use aggregate::{
+    Aggregate, AggregateError, AggregateValue, ArgumentError, Figures, OrderAggregate, StateAggregate,
+    ValueAggregate,
+};
 pub(crate) use error::QueryError;
 pub(crate) use runner::{ResponseStream, Runner};
 pub use selector::{Selector, SelectorError};

@@ -34,6 +34,15 @@ pub(crate) fn partial(readings: &[(i64, f64)]) -> Partial {
     partial
 }
 
+/// A partial of states: Unix milliseconds and text.
+pub(crate) fn states(readings: &[(i64, &str)]) -> Partial {
+    let mut partial = Partial::empty();
+    for (ms, state) in readings {
+        partial.push_state(Timestamp::from_millis(*ms).unwrap(), state);
+    }
+    partial
+}
+
 fn encoded(partial: &Partial, window: Window) -> bytes::Bytes {
     let mut body = Vec::new();
     partial.encode(window.start(), &mut body);
@@ -51,18 +60,40 @@ pub(crate) fn key(device: &str, metric: &str, labels: &[(&str, &str)]) -> Series
 
 /// A batch of one series: windows of ten seconds, each with the readings that fall into it.
 pub(crate) fn batch(number: u64, series: SeriesKey, readings: &[(i64, f64)], watermark_ms: i64) -> Batch {
+    let push = |partial: &mut Partial, time, value| partial.push(time, value);
+    batch_of(number, series, readings.iter().copied(), push, watermark_ms)
+}
+
+/// As [`batch`], of states.
+pub(crate) fn state_batch(number: u64, series: SeriesKey, states: &[(i64, &str)]) -> Batch {
+    batch_of(
+        number,
+        series,
+        states.iter().copied(),
+        |partial, time, state| partial.push_state(time, state),
+        1,
+    )
+}
+
+fn batch_of<T>(
+    number: u64,
+    series: SeriesKey,
+    readings: impl Iterator<Item = (i64, T)>,
+    push: impl Fn(&mut Partial, Timestamp, T),
+    watermark_ms: i64,
+) -> Batch {
     let width = catchment_partial::Width::from_millis(10_000).unwrap();
-    let mut windows: BTreeMap<Window, Vec<(i64, f64)>> = BTreeMap::new();
-    for (ms, value) in readings {
-        let window = Window::containing(Timestamp::from_millis(*ms).unwrap(), width);
-        windows.entry(window).or_default().push((*ms, *value));
+    let mut windows: BTreeMap<Window, Partial> = BTreeMap::new();
+    for (ms, reading) in readings {
+        let time = Timestamp::from_millis(ms).unwrap();
+        push(windows.entry(Window::containing(time, width)).or_default(), time, reading);
     }
-    let entries = windows.into_iter().map(|(window, readings)| Entry {
+    let entries = windows.into_iter().map(|(window, partial)| Entry {
         series: 0,
         window,
         part: number,
         revision: number,
-        body: encoded(&partial(&readings), window),
+        body: encoded(&partial, window),
     });
     let entries: Vec<Entry> = entries.collect();
     Batch {
@@ -266,6 +297,8 @@ impl Store for MemoryStore {
             let rows = || state.rows.iter().chain(&state.live).filter(|((series, ..), _)| *series == id);
             let starts = || rows().map(|((_, window, ..), _)| window.start());
             let last = rows().filter_map(|(_, (_, partial))| partial.last()).map(|point| point.time).max();
+            // Of states alone, the fake does not know it.
+            let last = last.or_else(|| starts().max());
             SeriesEntry {
                 id,
                 gateway: gateway.clone(),

@@ -6,6 +6,7 @@ use catchment_settings::logging::LogFormat;
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    aggregate_list::AggregateList,
     device::{GatewayAddress, Protocol},
     render::{ListFormat, ResultFormat},
     time::Moment,
@@ -75,6 +76,7 @@ pub struct Connection {
   catchment query 'temperature{site=\"berlin\"}' --last 15m --step 1m --agg count,mean,p99 --by device
   catchment query '{device=~\"press-.*\"}' --by __name__,device --from 2026-11-22T10:00:00Z --to now --format json
   catchment query temperature --from now-1d --step 1h --by site --format csv > temperature.csv
+  catchment query mode --last 1d --by device --agg 'state_times,share_of(auto),histogram(10,20,30)'
 
 A range covers the windows that start in [from, to). Without --step there is one point for the whole range.")]
 pub struct QueryArgs {
@@ -96,9 +98,9 @@ pub struct QueryArgs {
     /// Width of each point: a multiple of the gateways' window
     #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
     pub step: Option<Duration>,
-    /// Aggregates, in column order: count, sum, mean, min, max, p99, p99.9 … [default: the aggregator's]
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', num_args = 1)]
-    pub agg: Vec<String>,
+    /// Aggregates, in column order: count, mean, p99, rate, 'below(20)', 'time_in(auto)' … [default: the aggregator's]
+    #[arg(long, value_name = "NAME,…", value_parser = AggregateList::parse, num_args = 1)]
+    pub agg: Vec<AggregateList>,
     /// Labels to group by; without it, all selected series are merged into one
     #[arg(long, value_name = "LABEL,…", value_delimiter = ',', num_args = 1)]
     pub by: Vec<String>,
@@ -323,7 +325,7 @@ mod tests {
         let Command::Query(query) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
             panic!("not a query");
         };
-        assert_eq!(query.agg, ["count", "mean", "p99"]);
+        assert_eq!(query.agg, [AggregateList(["count", "mean", "p99"].map(str::to_owned).to_vec())]);
         assert_eq!((query.last, query.step), (Some(Duration::from_secs(900)), Some(Duration::from_secs(60))));
         assert_eq!((query.by, query.format), (vec!["device".to_owned()], ResultFormat::Json));
     }

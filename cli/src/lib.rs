@@ -7,6 +7,7 @@
 //!
 //! Results go to standard output, everything else to standard error.
 
+pub mod aggregate_list;
 pub mod aggregator_client;
 pub mod args;
 pub mod demo;

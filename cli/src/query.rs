@@ -35,7 +35,7 @@ pub fn request(args: &QueryArgs, now_ms: i64) -> Result<QueryRequest, Failure> {
         to_ms,
         step_ms: args.step.map(whole_millis),
         by: trimmed_names(&args.by),
-        aggregates: trimmed_names(&args.agg),
+        aggregates: args.agg.iter().flat_map(|list| list.0.iter().cloned()).collect(),
     })
 }
 
@@ -199,9 +199,10 @@ mod tests {
 
     #[test]
     fn flags_become_a_request() {
-        let request = request_of("--last 10s --step 1s --agg p99,count --by site,,device").unwrap();
+        let flags = "--last 10s --step 1s --agg p99,between(1,2) --agg count --by site,,device";
+        let request = request_of(flags).unwrap();
         assert_eq!((request.from_ms, request.to_ms, request.step_ms), (990_000, 1_000_000, Some(1000)));
-        assert_eq!(request.aggregates, ["p99", "count"]);
+        assert_eq!(request.aggregates, ["p99", "between(1,2)", "count"]);
         assert_eq!(request.by, ["site", "device"]);
     }
 

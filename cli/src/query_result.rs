@@ -68,7 +68,18 @@ pub struct Point {
     /// Start of the window, Unix milliseconds.
     pub start_ms: i64,
     /// One for each of the result's aggregates; `None` if undefined.
-    pub values: Vec<Option<f64>>,
+    pub values: Vec<Option<Value>>,
+}
+
+/// The value of an aggregate.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// A number.
+    Number(f64),
+    /// A text: the latest state.
+    Text(String),
+    /// A number for each state, in the order of the states.
+    States(Vec<(String, f64)>),
 }
 
 impl QueryResult {
@@ -94,16 +105,19 @@ impl QueryResult {
         }
     }
 
-    /// The value of one aggregate at a point.
-    pub fn value(&self, point: &Point, aggregate: &str) -> Option<f64> {
+    /// The number of one aggregate at a point.
+    pub fn number(&self, point: &Point, aggregate: &str) -> Option<f64> {
         let index = self.aggregates.iter().position(|name| name == aggregate)?;
-        point.values.get(index).copied().flatten()
+        match point.values.get(index)?.as_ref()? {
+            Value::Number(number) => Some(*number),
+            Value::Text(_) | Value::States(_) => None,
+        }
     }
 
     /// The sum of `count` over all series and points.
     pub fn total_count(&self) -> u64 {
         let points = self.series.iter().flat_map(|series| &series.points);
-        let counts = points.filter_map(|point| self.value(point, "count"));
+        let counts = points.filter_map(|point| self.number(point, "count"));
         counts.map(|count| count as u64).sum()
     }
 }
@@ -116,7 +130,19 @@ impl From<wire::Gap> for Gap {
 
 impl From<wire::Point> for Point {
     fn from(wire: wire::Point) -> Self {
-        Self { start_ms: wire.start_ms, values: wire.values.into_iter().map(|value| value.number).collect() }
+        Self { start_ms: wire.start_ms, values: wire.values.into_iter().map(Value::from_wire).collect() }
+    }
+}
+
+impl Value {
+    /// `None`: undefined.
+    fn from_wire(wire::Value { number, text, states }: wire::Value) -> Option<Self> {
+        let states = || states.into_iter().map(|of| (of.state, of.number)).collect::<Vec<_>>();
+        match (number, text) {
+            (Some(number), _) => Some(Self::Number(number)),
+            (None, Some(text)) => Some(Self::Text(text)),
+            (None, None) => Some(states()).filter(|states| !states.is_empty()).map(Self::States),
+        }
     }
 }
 
@@ -124,9 +150,29 @@ impl From<wire::Point> for Point {
 mod tests {
     use super::*;
 
+    fn number(number: f64) -> wire::Value {
+        wire::Value { number: Some(number), ..wire::Value::default() }
+    }
+
+    #[test]
+    fn a_value_is_a_number_a_text_or_states() {
+        let text = wire::Value { text: Some("auto".to_owned()), ..wire::Value::default() };
+        let states = vec![wire::StateValue { state: "auto".to_owned(), number: 0.5 }];
+        let states = wire::Value { states, ..wire::Value::default() };
+        let wire =
+            wire::Point { start_ms: 1, values: vec![number(2.0), text, states, wire::Value::default()] };
+        let expected = vec![
+            Some(Value::Number(2.0)),
+            Some(Value::Text("auto".to_owned())),
+            Some(Value::States(vec![("auto".to_owned(), 0.5)])),
+            None,
+        ];
+        assert_eq!(Point::from(wire), Point { start_ms: 1, values: expected });
+    }
+
     fn part(device: &str, start_ms: i64) -> wire::AggregateResponse {
         let labels = [("device".to_owned(), device.to_owned())].into();
-        let points = vec![wire::Point { start_ms, values: vec![wire::Value { number: Some(2.0) }] }];
+        let points = vec![wire::Point { start_ms, values: vec![number(2.0)] }];
         let series = wire::SeriesPoints { labels, points };
         wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Series(series)) }
     }
@@ -150,6 +196,6 @@ mod tests {
         assert_eq!(lengths, [2, 1]);
         assert_eq!((result.complete_until_ms, result.total_count()), (Some(7), 6));
         assert_eq!(result.gaps, [Gap { gateway: "gw".to_owned(), to_ms: 5, ..Gap::default() }]);
-        assert_eq!(result.value(&result.series[0].points[0], "mean"), None);
+        assert_eq!(result.number(&result.series[0].points[0], "mean"), None);
     }
 }

@@ -13,7 +13,7 @@ use serde::{
 };
 
 use crate::{
-    query_result::{Gap, Point, QueryResult, ResultSeries},
+    query_result::{Gap, Point, QueryResult, ResultSeries, Value},
     time::rfc3339,
 };
 
@@ -40,9 +40,13 @@ pub enum ListFormat {
 /// 2^53: every whole number up to it is exact as a double.
 const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
 
+/// Aggregates whose values are whole numbers, without their arguments.
+const COUNTS: [&str; 9] =
+    ["count", "state_count", "below", "at_least", "between", "distinct", "resets", "changes", "transitions"];
+
 /// Whether an aggregate is a count, whose values are whole numbers.
 fn counts(aggregate: &str) -> bool {
-    aggregate == "count" || aggregate.ends_with("_count")
+    COUNTS.contains(&aggregate.split('(').next().unwrap_or_default())
 }
 
 /// A count as a whole number, if it is one.
@@ -160,14 +164,48 @@ impl Serialize for PointJson<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("t", &rfc3339(self.1.start_ms))?;
         for (index, aggregate) in self.0.aggregates.iter().enumerate() {
-            let value = self.1.values.get(index).copied().flatten();
-            match value.map(|value| (value, whole(aggregate, value))) {
+            match self.1.values.get(index).and_then(Option::as_ref) {
                 None => map.serialize_entry(aggregate, &())?,
-                Some((_, Some(count))) => map.serialize_entry(aggregate, &count)?,
-                Some((value, None)) => map.serialize_entry(aggregate, &value)?,
+                Some(Value::Number(value)) => match whole(aggregate, *value) {
+                    Some(count) => map.serialize_entry(aggregate, &count)?,
+                    None => map.serialize_entry(aggregate, value)?,
+                },
+                Some(Value::Text(text)) => map.serialize_entry(aggregate, text)?,
+                Some(Value::States(states)) => map.serialize_entry(aggregate, &StatesJson(states))?,
             }
         }
         map.end()
+    }
+}
+
+struct StatesJson<'a>(&'a [(String, f64)]);
+
+impl Serialize for StatesJson<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(state, number)| (state, number)))
+    }
+}
+
+/// A value as a cell: `number` formats numbers; of states as `auto=3600 off=20`.
+fn cell(aggregate: &str, value: Option<&Value>, number: fn(&str, Option<f64>) -> String) -> String {
+    match value {
+        None => number(aggregate, None),
+        Some(Value::Number(value)) => number(aggregate, Some(*value)),
+        Some(Value::Text(text)) => text.clone(),
+        Some(Value::States(states)) => {
+            let pair = |(state, value): &(String, f64)| {
+                format!("{}={}", state_name(state), number("", Some(*value)))
+            };
+            states.iter().map(pair).collect::<Vec<_>>().join(" ")
+        }
+    }
+}
+
+/// A state, in quotation marks if it could not be told from what is around it.
+fn state_name(state: &str) -> String {
+    match state.contains(|c: char| c.is_whitespace() || matches!(c, '=' | '"')) {
+        true => format!("\"{}\"", state.replace('\\', "\\\\").replace('"', "\\\"")),
+        false => state.to_owned(),
     }
 }
 
@@ -213,7 +251,7 @@ fn label_columns(result: &QueryResult, by: &[String]) -> Vec<String> {
     columns
 }
 
-/// Header and rows of a result; `show` formats a value.
+/// Header and rows of a result; `show` formats a number.
 fn grid(result: &QueryResult, by: &[String], show: fn(&str, Option<f64>) -> String) -> Vec<Vec<String>> {
     let labels = label_columns(result, by);
     let mut rows = vec![labels.clone()];
@@ -227,7 +265,9 @@ fn grid(result: &QueryResult, by: &[String], show: fn(&str, Option<f64>) -> Stri
             let mut row: Vec<String> = labels.iter().map(label).collect();
             row.push(rfc3339(point.start_ms));
             let values = result.aggregates.iter().enumerate();
-            row.extend(values.map(|(i, name)| show(name, point.values.get(i).copied().flatten())));
+            row.extend(
+                values.map(|(i, name)| cell(name, point.values.get(i).and_then(Option::as_ref), show)),
+            );
             rows.push(row);
         }
     }
@@ -250,17 +290,11 @@ fn text_cell(text: &str) -> String {
 }
 
 fn result_csv(result: &QueryResult, by: &[String]) -> String {
-    let labels = label_columns(result, by).len();
     let mut writer = csv::Writer::from_writer(Vec::new());
+    // Header, labels and states are foreign text; numbers stay as they are.
+    let mut rows = grid(result, by, exact).into_iter();
     let written: Result<(), csv::Error> =
-        grid(result, by, exact).iter().enumerate().try_for_each(|(line, row)| {
-            // Only the header and the label columns hold foreign text; all other cells are made here.
-            let cells = row.iter().enumerate().map(|(column, cell)| match line == 0 || column < labels {
-                true => text_cell(cell),
-                false => cell.clone(),
-            });
-            writer.write_record(cells)
-        });
+        rows.try_for_each(|row| writer.write_record(row.iter().map(|cell| text_cell(cell))));
     let bytes =
         written.map_err(io::Error::from).and_then(|()| writer.into_inner().map_err(|e| e.into_error()));
     String::from_utf8(bytes.expect("rows have equal length and a Vec takes every write"))

@@ -57,17 +57,31 @@ impl Delivery {
     /// # Panics
     /// When no ack arrives.
     pub async fn deliver(&mut self, time_ms: i64, value: f64, watermark_ms: i64) {
+        let mut partial = Partial::empty();
+        partial.push(Timestamp::from_millis(time_ms).unwrap(), value);
+        self.deliver_partial("rogue", "temperature", time_ms, &partial, watermark_ms).await;
+    }
+
+    /// Delivers a partial of a device's metric in the one-second window that contains a time, with a watermark, and
+    /// waits for the ack. Several for one window are several parts.
+    ///
+    /// # Panics
+    /// When no ack arrives.
+    pub async fn deliver_partial(
+        &mut self,
+        device: &str,
+        metric: &str,
+        time_ms: i64,
+        partial: &Partial,
+        watermark_ms: i64,
+    ) {
         self.number += 1;
         let time = Timestamp::from_millis(time_ms).unwrap();
         let window = Window::containing(time, Width::from_millis(1000).unwrap());
-        let (mut partial, mut body) = (Partial::empty(), Vec::new());
-        partial.push(time, value);
+        let mut body = Vec::new();
         partial.encode(window.start(), &mut body);
-        let series = wire::SeriesRef {
-            device: "rogue".to_owned(),
-            metric: "temperature".to_owned(),
-            labels: Vec::new(),
-        };
+        let series =
+            wire::SeriesRef { device: device.to_owned(), metric: metric.to_owned(), labels: Vec::new() };
         let batch = wire::Batch {
             number: self.number,
             watermark_ms,
@@ -76,7 +90,7 @@ impl Delivery {
             series: vec![series],
             series_index: vec![0],
             window: vec![window.index()],
-            part: vec![1],
+            part: vec![i64::try_from(self.number).unwrap()],
             revision: vec![0],
             body_bytes: vec![u32::try_from(body.len()).unwrap()],
             bodies: body.into(),

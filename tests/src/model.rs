@@ -3,10 +3,15 @@
 //! It shares no code with the product. Sums are exact as long as values are multiples of 1/1024 of moderate size, as in
 //! the tests, so counts, sums, means, extremes, first and last are compared for equality.
 
+mod ordered;
+
 use std::{
     collections::BTreeMap,
+    ops::Range,
     sync::{Arc, Mutex},
 };
+
+pub use ordered::ORDERED;
 
 /// Up to this many readings per point, quantiles are exact; beyond, within 1 %.
 const QUANTILES_EXACT: f64 = 32.0;
@@ -14,11 +19,16 @@ const QUANTILES_EXACT: f64 = 32.0;
 const QUANTILE_ACCURACY: f64 = 0.0101;
 /// Relative error of a variance by rounding.
 const ROUNDING: f64 = 1e-12;
+/// Relative error of sums over time, of terms of both signs: of the sum of their magnitudes a few roundings.
+const ORDERED_ACCURACY: f64 = 1e-9;
 
 /// Labels by name.
 pub type Labels = BTreeMap<String, String>;
 /// Aggregates by name, by start of the point in Unix milliseconds, by labels of the series.
 pub type Table = BTreeMap<Labels, BTreeMap<i64, BTreeMap<String, f64>>>;
+
+/// Readings of each series: Unix milliseconds and value.
+type BySeries = BTreeMap<Labels, Vec<(i64, f64)>>;
 
 /// Labels from pairs.
 pub fn labels(pairs: &[(&str, &str)]) -> Labels {
@@ -57,8 +67,8 @@ pub struct QueryRequest {
     pub aggregates: Vec<String>,
 }
 
-/// All aggregates that the model knows.
-pub const AGGREGATES: [&str; 16] = [
+/// All aggregates that the model knows, but for [`ORDERED`].
+pub const AGGREGATES: [&str; 17] = [
     "count",
     "sum",
     "mean",
@@ -71,6 +81,7 @@ pub const AGGREGATES: [&str; 16] = [
     "last_time",
     "variance",
     "stddev",
+    "sample_variance",
     "median",
     "p5",
     "p99",
@@ -177,7 +188,7 @@ impl Model {
     /// # Panics
     /// When the query names an aggregate that the model does not know.
     pub fn answer(&self, query: &QueryRequest, width_ms: i64) -> Table {
-        let mut groups: BTreeMap<(Labels, i64), Vec<(i64, f64)>> = BTreeMap::new();
+        let mut groups: BTreeMap<(Labels, i64), BySeries> = BTreeMap::new();
         for reading in self.readings.lock().unwrap().iter() {
             let window = reading.time_ms.div_euclid(width_ms) * width_ms;
             let selected = reading.metric == query.metric
@@ -187,21 +198,38 @@ impl Model {
                 let point = query.step_ms.map_or(query.from_ms, |step| window.div_euclid(step) * step);
                 let apart = reading.labels.iter().filter(|(name, _)| query.by.contains(name));
                 let key = (apart.map(|(name, value)| (name.clone(), value.clone())).collect(), point);
-                groups.entry(key).or_default().push((reading.time_ms, reading.value));
+                let series = groups.entry(key).or_default().entry(reading.labels.clone()).or_default();
+                series.push((reading.time_ms, reading.value));
             }
         }
         let mut table = Table::new();
-        for ((labels, start), readings) in groups {
-            let figures =
-                query.aggregates.iter().map(|name| (name.clone(), aggregate_value(name, &readings)));
-            table.entry(labels).or_default().insert(start, figures.collect());
+        for ((labels, start), series) in groups {
+            let series: Vec<Vec<(i64, f64)>> = series.into_values().collect();
+            let all = series.concat();
+            let range = point_range(query, start, width_ms);
+            let value = |name: &String| {
+                let value = match ORDERED.contains(&&**name) {
+                    true => ordered::ordered_value(name, &series, &range),
+                    false => aggregate_value(name, &all),
+                };
+                Some((name.clone(), value?))
+            };
+            let figures = query.aggregates.iter().filter_map(value).collect();
+            table.entry(labels).or_default().insert(start, figures);
         }
         table
     }
 }
 
-/// One aggregate of at least one reading.
-fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> f64 {
+/// The span of the windows that start in a point and in the query's range.
+fn point_range(query: &QueryRequest, start_ms: i64, width_ms: i64) -> Range<i64> {
+    let end_ms = query.step_ms.map_or(query.to_ms, |step| start_ms + step);
+    let ceil = |ms: i64| -(-ms).div_euclid(width_ms) * width_ms;
+    ceil(start_ms.max(query.from_ms))..ceil(end_ms.min(query.to_ms))
+}
+
+/// One aggregate of at least one reading; `None`: undefined.
+fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> Option<f64> {
     let count = readings.len() as f64;
     let mut values: Vec<f64> = readings.iter().map(|(_, value)| *value).collect();
     values.sort_by(f64::total_cmp);
@@ -211,7 +239,7 @@ fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> f64 {
     let (least, greatest) = (values[0], values[values.len() - 1]);
     let sum: f64 = values.iter().sum();
     let deviations = || compensated(values.iter().map(|value| (value - sum / count).powi(2))) / count;
-    match name {
+    Some(match name {
         "count" => count,
         "sum" => sum,
         "mean" => sum / count,
@@ -224,9 +252,11 @@ fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> f64 {
         "last_time" => last.0 as f64 / 1000.0,
         "variance" => deviations(),
         "stddev" => deviations().sqrt(),
+        "sample_variance" if count < 2.0 => return None,
+        "sample_variance" => deviations() * (count / (count - 1.0)),
         "median" => quantile(&values, 50.0),
         name => quantile(&values, name.strip_prefix('p').unwrap().parse().unwrap()),
-    }
+    })
 }
 
 /// Neumaier's compensated sum: the error of a plain sum of 200,000 terms exceeds [`ROUNDING`].
@@ -272,7 +302,8 @@ fn same(right: &BTreeMap<String, f64>, answer: &BTreeMap<String, f64>) -> bool {
             let Some(got) = answer.get(name) else { return false };
             let quantile = name == "median" || name.starts_with('p');
             let tolerance = match name.as_str() {
-                "variance" | "stddev" => ROUNDING,
+                "variance" | "stddev" | "sample_variance" => ROUNDING,
+                ordered if ORDERED.contains(&ordered) => ORDERED_ACCURACY,
                 _ if quantile && !few => QUANTILE_ACCURACY,
                 _ => 0.0,
             };
@@ -297,7 +328,7 @@ mod tests {
     fn a_variance_of_many_readings_is_as_exact_as_one_of_few() {
         // 64 equal shares of 0 to 63: the variance is (64² - 1)/12.
         let readings: Vec<(i64, f64)> = (0..256_000).map(|n| (n, (n % 64) as f64)).collect();
-        let variance = aggregate_value("variance", &readings);
+        let variance = aggregate_value("variance", &readings).unwrap();
         assert!((variance - 341.25).abs() <= 341.25 * ROUNDING / 10.0, "{variance}");
     }
 

@@ -2,12 +2,18 @@
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use catchment_partial::{Partial, Timestamp, Window};
+use catchment_partial::{OrderFigures, Partial, Parts, Timestamp, Window};
 use catchment_proto::{GatewayId, wire};
 use hashbrown::HashSet;
 
-use super::{aggregate::Aggregate, plan::Range, selector::label_value};
-use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId};
+use super::{
+    aggregate::{Aggregate, AggregateValue, Figures},
+    error::QueryError,
+    follow::{Followed, Follower},
+    plan::{Needs, Range},
+    selector::label_value,
+};
+use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId, StoreError, StoredPartial};
 
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 const GAPS_MAX: usize = 10_000;
@@ -134,55 +140,122 @@ pub(crate) struct WidthMismatch {
 #[derive(Debug)]
 pub(super) struct Points {
     range: Range,
-    partials: BTreeMap<i64, Partial>,
+    points: BTreeMap<i64, Figures>,
+    /// Optional parts that the merged partials keep.
+    parts: Parts,
+    /// `None`: nothing that was requested depends on the order of readings.
+    follower: Option<Follower>,
     bytes: usize,
 }
 
 impl Points {
-    /// No points yet; holds at most [`Range::points`].
-    pub(super) fn new(range: Range) -> Self {
-        Self { range, partials: BTreeMap::new(), bytes: 0 }
+    /// No points yet, of a query over this range; holds at most [`Range::points`].
+    pub(super) fn new(range: Range, needs: Needs) -> Self {
+        let Needs { parts, order_bounds } = needs;
+        let follower = order_bounds.map(|bounds| Follower::new(range, bounds));
+        Self { range, points: BTreeMap::new(), parts, follower, bytes: 0 }
     }
 
-    /// Merges the partial of a window that starts in the range.
+    /// Merges the partial of a window that starts in the range. Series come one after the other, each with its windows
+    /// in order of their start, and [`Points::end_series`] after each.
     ///
     /// # Errors
-    /// The window does not fit into one point.
-    pub(super) fn push(&mut self, window: Window, partial: &Partial) -> Result<(), WidthMismatch> {
+    /// The window does not fit into one point, or the stored bytes are damaged.
+    pub(super) fn push(&mut self, series: SeriesId, row: &StoredPartial) -> Result<(), QueryError> {
+        let start_ms = self.point_of(row.window)?;
+        let Some(follower) = &mut self.follower else {
+            // Faster than to decode it first.
+            return Ok(self.merge(start_ms, |merged| row.merge_into(series, merged))?);
+        };
+        let partial = row.partial(series)?;
+        let left = follower.push(start_ms, row.window, &partial);
+        self.merge(start_ms, |merged| {
+            merged.merge_across_series(&partial);
+            Ok(())
+        })?;
+        if let Some(left) = left {
+            self.add_order(left);
+        }
+        Ok(())
+    }
+
+    /// The point of a window.
+    fn point_of(&self, window: Window) -> Result<i64, WidthMismatch> {
         let width_ms = window.width().as_millis();
         if let Some(step_ms) = self.range.step_ms
             && step_ms % i64::from(width_ms) != 0
         {
             return Err(WidthMismatch { step_ms, width_ms });
         }
-        match self.partials.entry(self.range.point(window.start().as_millis())) {
+        Ok(self.range.point(window.start().as_millis()))
+    }
+
+    /// Merges into a point, and counts the memory.
+    fn merge(
+        &mut self,
+        start_ms: i64,
+        merge: impl FnOnce(&mut Partial) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let (merged, before) = match self.points.entry(start_ms) {
             Entry::Vacant(point) => {
-                self.bytes += POINT_BYTES + point.insert(partial.clone()).memory();
+                self.bytes += POINT_BYTES;
+                (&mut point.insert(Figures::new(self.parts)).partial, 0)
             }
-            Entry::Occupied(mut point) => {
-                let point = point.get_mut();
-                let before = point.memory();
-                point.merge(partial);
-                self.bytes = (self.bytes + point.memory()).saturating_sub(before);
+            Entry::Occupied(point) => {
+                let merged = &mut point.into_mut().partial;
+                let before = merged.memory();
+                (merged, before)
             }
-        }
+        };
+        merge(merged)?;
+        self.bytes = (self.bytes + merged.memory()).saturating_sub(before);
         Ok(())
+    }
+
+    /// The present series has no more windows.
+    pub(super) fn end_series(&mut self) {
+        if let Some(left) = self.follower.as_mut().and_then(Follower::end_series) {
+            self.add_order(left);
+        }
+    }
+
+    /// Adds the figures of one series in one point to those of the other series there.
+    fn add_order(&mut self, (start_ms, figures): Followed) {
+        let Some(point) = self.points.get_mut(&start_ms) else { return };
+        let before = point.order.as_ref().map_or(0, OrderFigures::memory);
+        let order = match &mut point.order {
+            Some(order) => {
+                order.merge(&figures);
+                order
+            }
+            none => none.insert(figures),
+        };
+        self.bytes = (self.bytes + order.memory()).saturating_sub(before);
     }
 
     /// Approximate memory of the points, bytes.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.follower.as_ref().map_or(0, Follower::bytes)
     }
 
-    /// Starts of the points and their merged partials, in order of time; points without readings are omitted.
-    pub(super) fn into_points(self) -> impl Iterator<Item = (i64, Partial)> {
-        self.partials.into_iter().filter(|(_, partial)| partial.count() > 0)
+    /// Starts of the points and their figures, in order of time; points without readings are omitted.
+    pub(super) fn into_points(self) -> impl Iterator<Item = (i64, Figures)> {
+        let read = |partial: &Partial| partial.count() > 0 || partial.state_count() > 0;
+        self.points.into_iter().filter(move |(_, figures)| read(&figures.partial))
     }
 }
 
 /// Computes the values of a point.
-pub(super) fn evaluate(start_ms: i64, partial: &Partial, aggregates: &[(String, Aggregate)]) -> wire::Point {
-    let value = |(_, aggregate): &(_, Aggregate)| wire::Value { number: aggregate.evaluate(partial) };
+pub(super) fn evaluate(start_ms: i64, figures: &Figures, aggregates: &[(String, Aggregate)]) -> wire::Point {
+    let value = |(_, aggregate): &(_, Aggregate)| match aggregate.evaluate(figures) {
+        None => wire::Value::default(),
+        Some(AggregateValue::Number(number)) => wire::Value { number: Some(number), ..Default::default() },
+        Some(AggregateValue::Text(text)) => wire::Value { text: Some(text), ..Default::default() },
+        Some(AggregateValue::States(states)) => {
+            let states = states.into_iter().map(|(state, number)| wire::StateValue { state, number });
+            wire::Value { states: states.collect(), ..Default::default() }
+        }
+    };
     wire::Point { start_ms, values: aggregates.iter().map(value).collect() }
 }
 

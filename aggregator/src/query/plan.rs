@@ -1,6 +1,6 @@
 //! A request, validated against its limits, as a scan needs it.
 
-use catchment_partial::Timestamp;
+use catchment_partial::{Parts, Timestamp, Width, Window};
 use catchment_proto::wire::AggregateRequest;
 
 use super::{
@@ -28,8 +28,17 @@ pub(super) struct Plan {
     pub(super) range: Range,
     /// Group-by labels, each once.
     pub(super) by: Vec<String>,
-    /// Requested names, each once, and their aggregates.
+    /// The columns: requested names, each once, and their aggregates.
     pub(super) aggregates: Vec<(String, Aggregate)>,
+}
+
+/// What aggregates need of the points.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Needs {
+    /// Optional parts of the merged partials.
+    pub(super) parts: Parts,
+    /// Bounds of times above and below; `None`: nothing depends on the order of readings.
+    pub(super) order_bounds: Option<Vec<f64>>,
 }
 
 /// The windows that start in [from, to), in steps. Times are Unix milliseconds.
@@ -63,6 +72,21 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
+    /// What its aggregates need of the points.
+    pub(super) fn needs(&self) -> Needs {
+        let aggregates = || self.aggregates.iter().map(|(_, aggregate)| aggregate);
+        let mut bounds: Vec<f64> = Vec::new();
+        for bound in aggregates().filter_map(Aggregate::time_bound) {
+            if !bounds.contains(&bound) {
+                bounds.push(bound);
+            }
+        }
+        Needs {
+            parts: aggregates().fold(Parts::NONE, |parts, aggregate| parts.with(aggregate.parts())),
+            order_bounds: aggregates().any(Aggregate::needs_order).then_some(bounds),
+        }
+    }
+
     /// Checks a request.
     ///
     /// # Errors
@@ -115,9 +139,15 @@ fn named(names: Vec<String>) -> Result<Vec<(String, Aggregate)>, PlanError> {
     let names = if names.is_empty() { AGGREGATES_DEFAULT.map(str::to_owned).to_vec() } else { names };
     let mut aggregates: Vec<(String, Aggregate)> = Vec::with_capacity(names.len());
     for name in names {
-        if !aggregates.iter().any(|(known, _)| *known == name) {
-            let aggregate = name.parse()?;
-            aggregates.push((name, aggregate));
+        for (name, aggregate) in Aggregate::columns(&name)? {
+            if !aggregates.iter().any(|(known, _)| *known == name) {
+                aggregates.push((name, aggregate));
+            }
+        }
+        // A histogram has a column for each class.
+        if aggregates.len() > AGGREGATES_MAX {
+            let count = aggregates.len();
+            return Err(PlanError::TooMany { what: "aggregates", count, max: AGGREGATES_MAX });
         }
     }
     Ok(aggregates)
@@ -132,6 +162,20 @@ impl Range {
             Some(step) => start_ms.div_euclid(step).saturating_mul(step),
             None => self.from_ms,
         }
+    }
+
+    /// The span of the windows of this width that belong to a point: those that start in it and in the range.
+    pub(super) fn windows(&self, point_ms: i64, width: Width) -> (Timestamp, Timestamp) {
+        let (from_ms, to_ms) = match self.step_ms {
+            Some(step) => (self.from_ms.max(point_ms), self.to_ms.min(point_ms.saturating_add(step))),
+            None => (self.from_ms, self.to_ms),
+        };
+        // Both ends were checked by the plan, or lie between two that were.
+        let first_start_from = |ms: i64| {
+            let time = Timestamp::from_millis(ms).unwrap_or(Timestamp::MAX);
+            Window::containing(time.saturating_sub_nanos(1), width).end()
+        };
+        (first_start_from(from_ms), first_start_from(to_ms))
     }
 
     /// The part of the range in which windows from `first_ms` to `last_ms` start.

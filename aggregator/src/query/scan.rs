@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use catchment_partial::Timestamp;
 use catchment_proto::wire::{
-    AggregateRequest, AggregateResponse, Header, Point, SeriesPoints, Value, aggregate_response::Kind,
+    AggregateRequest, AggregateResponse, Header, Point, SeriesPoints, StateValue, Value,
+    aggregate_response::Kind,
 };
 
 use super::{
@@ -20,7 +21,9 @@ use crate::store::{Gap, Store};
 /// Most points merged at once: some ten kilobytes each at worst, out of the query's memory.
 const SLICE_POINTS: u32 = 4_096;
 /// Most values of one message.
-const MESSAGE_VALUES: usize = 8_192;
+const MESSAGE_VALUES: usize = 4_096;
+/// Bytes at which a message is full before: texts and states take many. A point adds a few ten kilobytes at most.
+const MESSAGE_BYTES: usize = 512 << 10;
 /// Partials between two yield points: some microseconds each.
 const CHECK_EVERY: usize = 16;
 /// Approximate memory of a gateway without its gaps.
@@ -77,26 +80,44 @@ pub(super) async fn execute(
     let Completeness { until_ms, gaps } = completeness.finish(taken, groups.gateways().len());
     let aggregates = plan.aggregates.iter().map(|(name, _)| name.clone()).collect();
     let header = Header { complete_until_ms: until_ms, aggregates, gaps };
-    let group_bytes = groups.bytes();
-    let mut messages = Messages { sink, header: Some(header), points: Vec::new(), count: 0, group_bytes };
+    let mut messages = Messages {
+        sink,
+        header: Some(header),
+        points: Vec::new(),
+        values: 0,
+        bytes: 0,
+        count: 0,
+        group_bytes: groups.bytes(),
+    };
     for group in groups.into_groups() {
         sink.yield_point().await?;
-        let Some(range) = group.overlap(&plan.range) else { continue };
-        for slice in range.slices(SLICE_POINTS) {
-            // A point starts at the start of the whole range, not of this group's windows.
-            let slice = PointSlice { read: slice, point: Range { from_ms: plan.range.from_ms, ..slice } };
-            let points = slice.points(store, &group, &messages).await?;
-            // A step that fits no window fails in the first slice: before anything was sent.
-            messages.header().await?;
-            for (start_ms, partial) in points.into_points() {
-                sink.yield_point().await?;
-                messages.push(&group, merge::evaluate(start_ms, &partial, &plan.aggregates)).await?;
-            }
-            messages.flush(&group).await?;
-        }
+        send_group(store, &plan, &group, &mut messages).await?;
     }
     messages.header().await?;
     Ok(messages.count)
+}
+
+/// Sends the points of a group, a slice of the range at a time.
+async fn send_group(
+    store: &dyn Store,
+    plan: &Plan,
+    group: &Group,
+    messages: &mut Messages<'_>,
+) -> Result<(), QueryError> {
+    let Some(range) = group.overlap(&plan.range) else { return Ok(()) };
+    for slice in range.slices(SLICE_POINTS) {
+        // Points are those of the whole range, not of this group's windows.
+        let points = Points::new(plan.range, plan.needs());
+        let points = read(store, group, slice, points, messages).await?;
+        // A step that fits no window fails in the first slice: before anything was sent.
+        messages.header().await?;
+        for (start_ms, figures) in points.into_points() {
+            messages.sink.yield_point().await?;
+            messages.push(group, merge::evaluate(start_ms, &figures, &plan.aggregates)).await?;
+        }
+        messages.flush(group).await?;
+    }
+    Ok(())
 }
 
 /// Collects the answer into messages and sends those that are full.
@@ -104,6 +125,9 @@ struct Messages<'a> {
     sink: &'a Sink<AggregateResponse>,
     header: Option<Header>,
     points: Vec<Point>,
+    /// Values and approximate memory of the points.
+    values: usize,
+    bytes: usize,
     count: u64,
     /// Bytes held by the groups.
     group_bytes: usize,
@@ -117,9 +141,10 @@ impl Messages<'_> {
     }
 
     async fn push(&mut self, group: &Group, point: Point) -> Result<(), QueryError> {
-        let values = point.values.len().max(1);
+        self.values += point.values.len().max(1);
+        self.bytes += size_of::<Point>() + point.values.iter().map(value_bytes).sum::<usize>();
         self.points.push(point);
-        if self.points.len().saturating_mul(values) >= MESSAGE_VALUES {
+        if self.values >= MESSAGE_VALUES || self.bytes >= MESSAGE_BYTES {
             self.flush(group).await
         } else {
             Ok(())
@@ -131,53 +156,51 @@ impl Messages<'_> {
             return Ok(());
         }
         let points = std::mem::take(&mut self.points);
+        self.values = 0;
         self.count += points.len() as u64;
-        let values: usize = points.iter().map(|point| point.values.len()).sum();
         let labels: usize = group.labels.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
-        let bytes = values * size_of::<Value>() + points.len() * size_of::<Point>() + labels;
+        let bytes = std::mem::take(&mut self.bytes) + labels;
         let series = SeriesPoints { labels: group.labels.clone(), points };
         self.sink.send(AggregateResponse { kind: Some(Kind::Series(series)) }, bytes).await
     }
 }
 
-/// A part of the range that is read at once.
-struct PointSlice {
-    /// The range to read.
-    read: Range,
-    /// Maps windows to points.
-    point: Range,
+/// Approximate memory of a value.
+fn value_bytes(value: &Value) -> usize {
+    let states = value.states.iter().map(|of| size_of::<StateValue>() + of.state.len());
+    size_of::<Value>() + value.text.as_ref().map_or(0, String::len) + states.sum::<usize>()
 }
 
-impl PointSlice {
-    async fn points(
-        &self,
-        store: &dyn Store,
-        group: &Group,
-        messages: &Messages<'_>,
-    ) -> Result<Points, QueryError> {
-        let sink = messages.sink;
-        let mut points = Points::new(self.point);
-        // Both ends were checked by the plan, or lie between two that were.
-        let [from, to] = [self.read.from_ms, self.read.to_ms]
-            .map(|ms| Timestamp::from_millis(ms).unwrap_or(Timestamp::MAX));
-        for id in &group.series {
-            let mut at = from;
-            while at < to {
-                // Even if nothing is found.
-                sink.yield_point().await?;
-                let Some(chunk) = store.chunk(*id, at, to)? else { break };
-                for (number, row) in chunk.rows.iter().enumerate() {
-                    if number.is_multiple_of(CHECK_EVERY) {
-                        sink.yield_point().await?;
-                    }
-                    points.push(row.window, &row.partial(*id)?)?;
+/// Reads a slice of the range of a group into its points: series by series, each in order of time.
+async fn read(
+    store: &dyn Store,
+    group: &Group,
+    slice: Range,
+    mut points: Points,
+    messages: &Messages<'_>,
+) -> Result<Points, QueryError> {
+    let sink = messages.sink;
+    // Both ends were checked by the plan, or lie between two that were.
+    let [from, to] =
+        [slice.from_ms, slice.to_ms].map(|ms| Timestamp::from_millis(ms).unwrap_or(Timestamp::MAX));
+    for id in &group.series {
+        let mut at = from;
+        while at < to {
+            // Even if nothing is found.
+            sink.yield_point().await?;
+            let Some(chunk) = store.chunk(*id, at, to)? else { break };
+            for (number, row) in chunk.rows.iter().enumerate() {
+                if number.is_multiple_of(CHECK_EVERY) {
+                    sink.yield_point().await?;
                 }
-                sink.set_memory(messages.group_bytes + points.bytes())?;
-                at = chunk.next;
+                points.push(*id, row)?;
             }
+            sink.set_memory(messages.group_bytes + points.bytes())?;
+            at = chunk.next;
         }
-        Ok(points)
+        points.end_series();
     }
+    Ok(points)
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! Queries and lists over the wire: grouping, steps, limits, authorization.
 
+use std::time::Duration;
+
 use catchment_proto::wire::{AggregateRequest, FleetRequest};
 use tonic::Code;
 
-use super::rig::{Running, World, query_request, run_query};
+use super::rig::{Running, TIMEOUT, World, query_request, run_query};
 use crate::testing::{batch, key};
 
 /// Two sites with a gateway each, five windows of ten seconds.
@@ -79,6 +81,48 @@ async fn answers_are_grouped_stepped_and_complete() {
     assert_eq!(both.complete_until_ms, Some(50_000));
     let nothing = run_query(&mut client, query_request("pressure")).await.unwrap();
     assert_eq!((nothing.complete_until_ms, nothing.series.len()), (None, 0));
+    running.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn rates_add_up_and_follow_live_windows() {
+    let (world, running) = fleet().await;
+    let mut client = world.query(running.addr);
+    let rates = |step_ms| AggregateRequest {
+        from_ms: 0,
+        to_ms: 60_000,
+        step_ms,
+        by: vec!["site".into()],
+        aggregates: ["rate", "changes", "time_weighted_mean", "last"].map(str::to_owned).into(),
+        ..query_request("temperature")
+    };
+    // Two series: 1 and 2 a second, read 49 times a second apart from the start of the range on. The counters begin at
+    // 0, and end 11 s before the range does: extrapolated by half a second.
+    let before = run_query(&mut client, rates(0)).await.unwrap();
+    let rate = |seconds: f64, factor: f64| factor * seconds / 60.0;
+    let points = &before.series[0].1;
+    let close = |got: Option<f64>, expected: f64| (got.unwrap() - expected).abs() < 1e-9;
+    assert!(close(points[0].1[0], rate(49.5, 1.0) + rate(49.5, 2.0)), "{points:?}");
+    assert_eq!(points[0].1[1..], [Some(98.0), Some((24.0 + 48.0) / 2.0), Some(98.0)]);
+
+    let delivery = world.delivery(running.addr, "berlin").await;
+    let readings = |seconds: std::ops::Range<i64>| -> Vec<(i64, f64)> {
+        seconds.map(|second| (second * 1_000, second as f64)).collect()
+    };
+    let device = || key("d1", "temperature", &[("room", "1")]);
+    for (number, seconds, end) in [(0, 50..55, 54.5), (4, 50..60, 60.0)] {
+        delivery.send(&batch(number, device(), &readings(seconds), 60_000)).await;
+        let seen = async {
+            loop {
+                let answer = run_query(&mut client, rates(0)).await.unwrap();
+                if close(answer.series[0].1[0].1[0], rate(end, 1.0) + rate(49.5, 2.0)) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(TIMEOUT, seen).await.unwrap();
+    }
     running.stop().await.unwrap();
 }
 

@@ -96,7 +96,7 @@ pub(super) fn rows(result: &QueryResult, series: &[wire::Series]) -> Vec<Vec<Str
         for point in &merged.points {
             let count = devices.get(&(site, metric)).map_or(0, HashSet::len);
             let mut row = vec![site.to_owned(), metric.to_owned(), count.to_string()];
-            row.extend(AGGREGATES.iter().map(|name| rounded(name, result.value(point, name))));
+            row.extend(AGGREGATES.iter().map(|name| rounded(name, result.number(point, name))));
             rows.push(row);
         }
     }
@@ -125,7 +125,7 @@ pub(super) fn heading(elapsed: Duration, acknowledged: u64, complete_until_ms: O
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query_result::{Point, ResultSeries};
+    use crate::query_result::{Point, ResultSeries, Value};
 
     fn series(metric: &str, device: &str) -> wire::Series {
         let labels = [("site", "berlin"), ("device", device)].map(|(n, v)| (n.to_owned(), v.to_owned()));
@@ -141,7 +141,12 @@ mod tests {
     fn a_row_has_its_devices_and_aggregates() {
         let labels =
             [("site", "berlin"), ("__name__", "temperature")].map(|(n, v)| (n.to_owned(), v.to_owned()));
-        let point = Point { start_ms: 0, values: vec![Some(20.0), Some(21.5), Some(21.4), Some(23.0), None] };
+        let point = Point {
+            start_ms: 0,
+            values: [Some(20.0), Some(21.5), Some(21.4), Some(23.0), None]
+                .map(|v| v.map(Value::Number))
+                .to_vec(),
+        };
         let result = QueryResult {
             aggregates: AGGREGATES.map(str::to_owned).into(),
             series: vec![ResultSeries { labels: labels.into(), points: vec![point] }],

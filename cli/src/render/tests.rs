@@ -11,11 +11,15 @@ fn result_of_one_point() -> QueryResult {
             labels: [("device".to_owned(), "press-17".to_owned())].into(),
             points: vec![Point {
                 start_ms: 1_795_341_600_000,
-                values: vec![Some(60.0), Some(21.4), Some(22.0)],
+                values: numbers(&[Some(60.0), Some(21.4), Some(22.0)]),
             }],
         }],
         nothing_selected: None,
     }
+}
+
+fn numbers(values: &[Option<f64>]) -> Vec<Option<Value>> {
+    values.iter().map(|value| value.map(Value::Number)).collect()
 }
 
 fn by_device() -> Vec<String> {
@@ -39,7 +43,8 @@ fn json_shows_missing_values_as_null_and_keeps_the_requested_order() {
     result.complete_until_ms = None;
     result.aggregates = ["p99", "sum", "count"].map(str::to_owned).into();
     result.series[0].labels.clear();
-    result.series[0].points[0] = Point { start_ms: 500, values: vec![Some(0.1 + 0.2), None, Some(1e15)] };
+    result.series[0].points[0] =
+        Point { start_ms: 500, values: numbers(&[Some(0.1 + 0.2), None, Some(1e15)]) };
     let expected = concat!(
         r#"{"complete_until":null,"series":[{"labels":{},"points":[{"t":"1970-01-01T00:00:00.500Z","#,
         r#""p99":0.30000000000000004,"sum":null,"count":1000000000000000}]}]}"#,
@@ -158,7 +163,7 @@ fn a_spreadsheet_evaluates_no_text() {
     }
     let mut result = result_of_one_point();
     result.series[0].labels = [("device".to_owned(), "=cmd".to_owned())].into();
-    result.series[0].points[0].values = vec![Some(-5.0); result.aggregates.len()];
+    result.series[0].points[0].values = numbers(&vec![Some(-5.0); result.aggregates.len()]);
     let text = result_text(&result, &by_device(), ResultFormat::Csv);
     let line = text.lines().nth(1).unwrap();
     assert!(line.starts_with("'=cmd,") && line.contains(",-5"), "numbers stay numbers: {line}");
@@ -183,4 +188,42 @@ fn nothing_selected_differs_from_nothing_delivered() {
         QueryResult { nothing_selected: Some("no series is selected".to_owned()), ..QueryResult::default() };
     let text = result_text(&result, &[], ResultFormat::Table);
     assert_eq!(text, "no readings\nno series is selected\n");
+}
+
+/// One point with a text and with states, some of them hostile.
+fn result_of_states() -> QueryResult {
+    let mut result = result_of_one_point();
+    result.aggregates = ["last_state", "state_times", "transitions", "below(2.5)"].map(str::to_owned).into();
+    let times = [("=cmd", 0.5), ("a b", 1.0), ("auto", 3600.0), ("say \"x\"", 20.0)];
+    result.series[0].points[0].values = vec![
+        Some(Value::Text("-stop\u{1b}".to_owned())),
+        Some(Value::States(times.map(|(state, time)| (state.to_owned(), time)).to_vec())),
+        Some(Value::Number(3.0)),
+        None,
+    ];
+    result
+}
+
+#[test]
+fn texts_and_states_have_a_form_in_each_format() {
+    let result = result_of_states();
+    let json: serde_json::Value = serde_json::from_str(&result_json(&result)).unwrap();
+    let expected = serde_json::json!({
+        "t": "2026-11-22T10:00:00Z",
+        "last_state": "-stop\u{1b}",
+        "state_times": { "=cmd": 0.5, "a b": 1.0, "auto": 3600.0, "say \"x\"": 20.0 },
+        "transitions": 3,
+        "below(2.5)": null,
+    });
+    assert_eq!(json["series"][0]["points"][0], expected);
+    assert!(result_json(&result).contains(r#""transitions":3,"#), "a whole number");
+    let csv = result_text(&result, &by_device(), ResultFormat::Csv);
+    let row = concat!(
+        "press-17,2026-11-22T10:00:00Z,'-stop\u{fffd},",
+        r#""""=cmd""=0.5 ""a b""=1 auto=3600 ""say \""x\""""=20",3,"#,
+    );
+    assert_eq!(csv.lines().nth(1), Some(row));
+    let table = result_text(&result, &by_device(), ResultFormat::Table);
+    assert!(table.contains(r#""=cmd"=0.5 "a b"=1 auto=3600 "say \"x\""=20"#), "{table}");
+    assert!(!table.contains('\u{1b}') && table.contains("-stop"), "{table}");
 }

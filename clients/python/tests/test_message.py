@@ -21,7 +21,6 @@ from catchment_device._message import encode
         float("nan"),
         float("inf"),
         float("-inf"),
-        "21.5",
         None,
         [1],
         {"a": 1},
@@ -33,10 +32,22 @@ from catchment_device._message import encode
         b"1",
     ],
 )
-def test_values_other_than_finite_numbers_are_refused(value: Any) -> None:
-    with pytest.raises(ValueError, match="temperature: a value is a finite number or a boolean") as told:
+def test_values_that_are_no_readings_are_refused(value: Any) -> None:
+    with pytest.raises(ValueError, match="temperature: a value is a finite number, a boolean or a text") as told:
         encode({"fine": 1, "temperature": value})
     assert isinstance(told.value, InvalidReading)
+
+
+@pytest.mark.parametrize("text", ["", "x" * 65, "é" * 33, "a\nb", "\x7f", "\x85", "\ud800"])
+def test_invalid_states_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="mode: "):
+        encode({"mode": text})
+
+
+def test_texts_are_states() -> None:
+    texts = ["auto", "x" * 64, "é" * 32, " ", '"\\', "21.5", "\u2028"]
+    line = json.loads(encode({f"m{number}": text for number, text in enumerate(texts)}))
+    assert list(line["values"].values()) == texts
 
 
 @pytest.mark.parametrize("name", ["", "1st", "a-b", "a b", "a.b", "é", "a\n", "x" * 201, 7])

@@ -30,7 +30,7 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
         let mut count = 0;
         let room = EXACT_MAX - timed.points().len();
         let (mut taken, mut beyond) = (0, None);
-        while let Some((time, value)) = readings.next() {
+        for (time, value) in readings.by_ref() {
             let Some(value) = usual(value) else { continue };
             let point = Point { time, value };
             if taken == room {

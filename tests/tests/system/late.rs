@@ -1,7 +1,11 @@
 //! Readings that arrive after their windows have closed: each is added exactly once.
 
 use catchment_tests::{
-    connection::Protocol, device::Sample, model::QueryRequest, now_ms, this_second, world::World,
+    connection::Protocol,
+    device::Sample,
+    model::{ORDERED, QueryRequest},
+    now_ms, this_second,
+    world::World,
 };
 
 #[tokio::test]
@@ -21,7 +25,7 @@ async fn a_reading_for_a_delivered_window_is_added_to_it() {
     // Once more, for a window already delivered in two parts.
     device.send(&Sample::one(from + 999, "temperature", -5.0)).await;
     device.settle().await;
-    world.agrees(&[query]).await;
+    world.agrees(&[query.clone().aggregates(&ORDERED), query]).await;
 }
 
 #[tokio::test]
@@ -55,6 +59,8 @@ async fn hours_of_history_are_folded_in_any_order() {
             all.clone().step(1000).by(&["device"]),
             all.clone().step(1000).aggregates(&["count", "sum", "min", "max", "first", "last"]),
             all.clone().step(hour).by(&["gateway"]),
+            all.clone().step(10 * 60_000).by(&["device"]).aggregates(&ORDERED),
+            all.clone().aggregates(&ORDERED),
             all,
         ])
         .await;

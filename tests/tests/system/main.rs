@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod aggregates;
 mod backlog;
 mod conditions;
 mod defects;

@@ -29,10 +29,49 @@ fn a_request_becomes_a_plan() {
     assert_eq!(defaults.aggregates.len(), AGGREGATES_DEFAULT.len());
 }
 
+/// A histogram with bounds 1 to `bounds`.
+fn histogram(bounds: u32) -> String {
+    format!("histogram({})", (1..=bounds).map(|bound| bound.to_string()).collect::<Vec<_>>().join(","))
+}
+
+#[test]
+fn a_histogram_becomes_columns() {
+    let plan = |aggregates: &[&str]| {
+        let aggregates = aggregates.iter().map(|name| (*name).to_owned()).collect();
+        Plan::new(AggregateRequest { aggregates, ..request() }).unwrap()
+    };
+    let classes = plan(&["below(1)", "histogram(1,2)"]);
+    let names: Vec<_> = classes.aggregates.iter().map(|(name, _)| &**name).collect();
+    assert_eq!(names, ["below(1)", "between(1,2)", "at_least(2)"], "each once");
+    assert_eq!(plan(&[&histogram(63)]).aggregates.len(), 64);
+    assert_eq!(classes.needs(), Needs::default());
+    let bounds = plan(&["time_above(5)", "time_below(5)", "time_below(7)", "rate"]).needs();
+    assert_eq!(bounds.order_bounds, Some(vec![5.0, 7.0]));
+    assert_eq!(plan(&["last_state"]).needs().order_bounds, Some(Vec::new()));
+    let parts = Parts::MOMENTS.with(Parts::DISTINCT);
+    assert_eq!(plan(&["kurtosis", "distinct"]).needs(), Needs { parts, order_bounds: None });
+}
+
+#[test]
+fn a_point_spans_the_windows_that_start_in_it() {
+    let range = Range { from_ms: 1_000, to_ms: 61_000, step_ms: Some(20_000) };
+    let ten = Width::from_millis(10_000).unwrap();
+    let spans = |range: Range, point_ms| {
+        let (from, to) = range.windows(point_ms, ten);
+        (from.as_millis(), to.as_millis())
+    };
+    assert_eq!(spans(range, 0), (10_000, 20_000), "the first window starts before the range");
+    assert_eq!(spans(range, 20_000), (20_000, 40_000));
+    assert_eq!(spans(range, 60_000), (60_000, 70_000), "the last window ends after the range");
+    assert_eq!(spans(Range { step_ms: None, ..range }, 1_000), (10_000, 70_000));
+    let negative = Range { from_ms: -15_000, to_ms: -10_000, step_ms: None };
+    assert_eq!(spans(negative, -15_000), (-10_000, -10_000), "no window starts there");
+}
+
 #[test]
 fn errors_are_named() {
     type Spoil = fn(&mut AggregateRequest);
-    let cases: [(Spoil, &str); 11] = [
+    let cases: [(Spoil, &str); 13] = [
         (|r| r.selector = "m{".into(), "cannot be read"),
         (|r| r.to_ms = r.from_ms, "range is empty"),
         (|r| r.from_ms = i64::MIN, "from is"),
@@ -41,6 +80,8 @@ fn errors_are_named() {
         (|r| r.step_ms = i64::MAX, "step is 9223372036854775807 ms"),
         (|r| r.aggregates = vec!["p200".into()], "unknown aggregate"),
         (|r| r.aggregates = vec!["p1".into(); 65], "65 aggregates"),
+        (|r| r.aggregates = vec![histogram(64)], "65 aggregates"),
+        (|r| r.aggregates = vec!["between(2,1)".into()], "must increase"),
         (|r| r.by = vec!["a b".into()], "not a label name"),
         (|r| r.by = vec!["__secret".into()], "not a label name"),
         (|r| r.by = vec!["a".into(); 33], "33 labels in by"),

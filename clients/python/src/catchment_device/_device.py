@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Callable, SupportsFloat
+from typing import Callable
 
 from ._buffer import Buffer
 from ._errors import (
@@ -30,7 +30,7 @@ from ._errors import (
     StateError,
 )
 from ._link import Link, drain, explain, tls
-from ._message import Timestamp, encode
+from ._message import Reading, Timestamp, encode
 from ._protocol import Backoff
 from ._state import StateFile
 
@@ -130,15 +130,16 @@ class Device:
 
     def send(
         self,
-        readings: Mapping[str, SupportsFloat] | None = None,
+        readings: Mapping[str, Reading] | None = None,
         /,
         *,
         ts: Timestamp | None = None,
         labels: Mapping[str, str] | None = None,
-        **values: SupportsFloat,
+        **values: Reading,
     ) -> None:
         """Send readings of one moment: ``send(temperature=21.5)`` or ``send({"temperature": 21.5}, ts=…)``.
 
+        A reading is a finite number, a boolean, or a text that is a state: ``send(mode="auto")``.
         ``ts``: Unix milliseconds or a ``datetime`` with a time zone; default: now. Metrics named ``ts`` or
         ``labels`` go into the mapping. Returns as soon as the message is in the buffer (and the state file).
 

@@ -10,6 +10,7 @@ import math
 import numbers
 import re
 import time
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
@@ -21,6 +22,7 @@ from ._errors import InvalidReading
 METRIC_BYTES_MAX = 200
 LABELS_MAX = 16
 LABEL_BYTES_MAX = 256
+STATE_BYTES_MAX = 64
 READINGS_MAX = 10_000
 MESSAGE_BYTES_MAX = 256 * 1024
 # Maximum number of bytes that the sequence number adds to a message.
@@ -30,10 +32,14 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z")
 _RESERVED = frozenset({"site", "gateway", "device"})
 
 Timestamp = Union[int, float, datetime]
+# A number or a boolean, or a text that is a state.
+Reading = Union[SupportsFloat, str]
+
+_VALUE = "a value is a finite number, a boolean or a text"
 
 
 def encode(
-    readings: Mapping[str, SupportsFloat],
+    readings: Mapping[str, Reading],
     ts: Timestamp | None = None,
     labels: Mapping[str, str] | None = None,
 ) -> bytes:
@@ -79,18 +85,32 @@ def _metric(name: object) -> str:
     return name
 
 
-def _value(name: str, value: object) -> bool | int | float:
+def _value(name: str, value: object) -> bool | int | float | str:
     if isinstance(value, bool):
         return value
+    if isinstance(value, str):
+        return _state(name, value)
     if not isinstance(value, (numbers.Real, Decimal)):
-        raise InvalidReading(f"{name}: a value is a finite number or a boolean, {_shown(value)} is not")
+        raise InvalidReading(f"{name}: {_VALUE}, {_shown(value)} is not")
     try:
         number = float(value)
     except (OverflowError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise InvalidReading(f"{name}: a value is a finite number or a boolean, {_shown(value)} is not")
+        raise InvalidReading(f"{name}: {_VALUE}, {_shown(value)} is not")
     return number
+
+
+def _state(name: str, value: str) -> str:
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError:
+        raise InvalidReading(f"{name}: {_shown(value)} is not valid Unicode") from None
+    if not 1 <= size <= STATE_BYTES_MAX:
+        raise InvalidReading(f"{name}: a text has 1 to {STATE_BYTES_MAX} bytes, not {size}")
+    if any(unicodedata.category(character) == "Cc" for character in value):
+        raise InvalidReading(f"{name}: a text has no control characters, {_shown(value)} has")
+    return value
 
 
 def _shown(value: object) -> str:
