@@ -35,6 +35,7 @@ pub fn message(
                     labels: labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
                     time_ns: reading.time,
                     value: reading.value,
+                    state: String::new(),
                 }
             };
             let readings = message.readings.iter().map(reading).collect();

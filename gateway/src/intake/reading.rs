@@ -2,6 +2,9 @@
 
 use catchment_partial::Timestamp;
 
+/// The value of a reading that has no number.
+pub(crate) const NO_NUMBER: f64 = f64::NAN;
+
 /// One reading of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Reading {
@@ -10,6 +13,13 @@ pub struct Reading {
     pub series: u32,
     /// Event time.
     pub time: Timestamp,
-    /// Finite.
+    /// Finite; NaN of a reading that is a state alone, which stands in [`super::Intake::states`].
     pub value: f64,
+}
+
+impl Reading {
+    /// Its number; `None` of a state alone.
+    pub fn number(&self) -> Option<f64> {
+        (!self.value.is_nan()).then_some(self.value)
+    }
 }

@@ -123,7 +123,7 @@ fn readings(seq: u64, readings: Vec<Reading>, columns: Vec<Column>, define: Vec<
 
 fn reading(metric: &str, time_ms: i64, value: f64) -> Reading {
     let labels = [("room".to_owned(), "3".to_owned())].into();
-    Reading { metric: metric.to_owned(), labels, time_ns: time_ms * 1_000_000, value }
+    Reading { metric: metric.to_owned(), labels, time_ns: time_ms * 1_000_000, value, ..Reading::default() }
 }
 
 #[tokio::test]
@@ -140,6 +140,7 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
         first_time_ns: TS * 1_000_000,
         step_ns: steps.to_vec(),
         values: values.to_vec(),
+        states: Vec::new(),
     };
     let mut bytes = Vec::new();
     // 1: good readings with values that are not numbers.
@@ -264,7 +265,7 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
                 Protocol::Json => bytes.extend(b"{\"ts\":1700000000000,\"m\":1,\"refused\":\"text\"}\n"),
                 Protocol::Frames => {
                     let column =
-                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0] };
+                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0], states: vec![] };
                     let mut good = reading("m", TS, 1.0);
                     good.labels.clear();
                     bytes.extend(readings(n, vec![good], vec![column], vec![]));
@@ -297,7 +298,7 @@ async fn a_peer_that_reads_receives_every_refusal() {
                     .extend(format!("{{\"seq\":{n},\"ts\":{TS},\"m\":1,\"refused\":\"text\"}}\n").bytes()),
                 Protocol::Frames => {
                     let column =
-                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0] };
+                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0], states: vec![] };
                     bytes.extend(readings(n, vec![reading("m", TS, 1.0)], vec![column], vec![]));
                 }
             }

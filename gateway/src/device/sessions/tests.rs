@@ -126,7 +126,7 @@ fn frame_of(readings: Readings) -> Vec<u8> {
 
 fn invented(number: u32) -> WireReading {
     let labels = [("n".to_owned(), number.to_string())].into();
-    WireReading { metric: "x".to_owned(), labels, time_ns: 0, value: 1.0 }
+    WireReading { metric: "x".to_owned(), labels, value: 1.0, ..WireReading::default() }
 }
 
 /// Of two messages with one number the second is dropped as sent again: two programs must not share an epoch without a
