@@ -6,7 +6,7 @@
 //! batches; a restart recovers by replaying them.
 //!
 //! - `entry`: the entries, and their format on disk;
-//! - `state`, `device`, `client`, `windows`: what an entry changes;
+//! - `state`, `device`, `client`, `windows`: what an entry changes; `intake`: how readings change it;
 //! - `due`: the order in which open windows fall due;
 //! - `numbers`: batch numbers, and the times that batches cover;
 //! - `forget`, `forgotten_series`: what is forgotten, and the places that this keeps at the aggregator;
@@ -21,6 +21,7 @@ mod due;
 mod entry;
 mod forget;
 mod forgotten_series;
+mod intake;
 mod lookup;
 mod loss;
 mod numbers;

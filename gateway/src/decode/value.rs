@@ -116,9 +116,9 @@ mod tests {
             assert_eq!(super::value(payload).map(Value::number), Ok(Some(*value)), "{payload:?}");
         }
         let padded = format!("1{}", " ".repeat(63));
-        assert_eq!(super::value(&padded), Ok(Value::Number(1.0)));
+        assert_eq!(value(&padded), Ok(Value::Number(1.0)));
         for (payload, number, state) in [(" ON\r\n", 1.0, "ON"), ("oFF", 0.0, "oFF"), ("True", 1.0, "True")] {
-            assert_eq!(super::value(payload), Ok(Value::Boolean(number, state)));
+            assert_eq!(value(payload), Ok(Value::Boolean(number, state)));
         }
     }
 

@@ -154,8 +154,7 @@ impl State {
             Entry::Intake(intake) => {
                 let mut changed = self.restore_device(intake.device, definitions);
                 for index in intake.series_indexes() {
-                    let known =
-                        self.devices.get(intake.device).is_none_or(|d| d.series.get(index).is_some());
+                    let known = self.devices.get(intake.device).is_none_or(|d| d.series.get(index).is_some());
                     changed |= !known && self.restore_series(intake.device, index, definitions);
                 }
                 changed

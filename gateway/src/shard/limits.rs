@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::{batch_encoder, config::Config};
 
-/// Most bytes of an entry. A reading takes at most 23 bytes; an intake holds at most 16,384 readings and those of one
-/// more message, which has at most 20,000 (`readings_max`).
-const ENTRY_BYTES_MAX: u32 = 1 << 20;
+/// Most bytes of an entry. An intake holds at most 16,384 readings and those of one more message, which has at most
+/// 20,000 (`readings_max`). A number takes at most 23 bytes, a state 18; the 16,384 are fewer if they have states. The
+/// texts of states have at most 256 KiB, and those of one more message as many.
+const ENTRY_BYTES_MAX: u32 = 2 << 20;
 /// Most bytes of an outbox record: twice the target size of a batch. An aggregator takes batches up to 4 MiB.
 const RECORD_BYTES_MAX: u32 = 2 << 20;
 /// Logs release space by segments of this size. They are small so that a small disk has room again soon, and a restart

@@ -11,6 +11,7 @@ use crate::{
     clock::SystemClock,
     config::tests::given,
     decode::DecodeLimits,
+    intake::StateSupport,
     metrics::Metrics,
     mqtt::connection::MqttOptions,
     session::{
@@ -50,6 +51,7 @@ fn context(folder: &Path) -> Rc<Context> {
         commit_waiters: CommitWaiters::default(),
         supervisor: Arc::new(Supervisor::default()),
         session_table: SessionTable::new(SessionBounds::of(&config, 1)),
+        state_support: StateSupport::default(),
         metrics,
         ending: CancellationToken::new(),
     })
