@@ -1,34 +1,51 @@
 //! [`Partial`]: the mergeable summary of one series' readings in one window.
 //!
-//! It consists of parts, each in its own file with push, merge, empty, encode and decode: the extent (least, greatest,
-//! first, last), and either the values themselves, up to [`EXACT_MAX`], or exact sums and a quantile sketch. The choice
-//! depends only on the count, and every part is a function of the multiset of readings: partials of the same readings
-//! are equal, whatever the order and tree in which they were pushed and merged.
+//! It consists of parts, each in its own file with push, merge, empty, encode and decode. While the readings are few, up
+//! to [`EXACT_MAX`], they are kept themselves, with their times (`timed`); everything is computed from them, exactly.
+//! Beyond, there are the extent (least, greatest, first, last), exact sums and a quantile sketch (`many`), and optional
+//! parts that a metric carries if its configuration asks for them ([`Parts`]). Readings that are texts are states
+//! (`states`).
+//!
+//! The values, and everything that depends only on them, are a function of the multiset of readings: partials of the same
+//! readings give the same aggregates, to the last bit, whatever the order and tree in which they were pushed and merged.
+//! What depends on the order of the readings is exact while they are few, and where merged partials do not overlap in
+//! time; for the rest see [`sequence`].
 //!
 //! The encoding is described in [`encoding`].
 
 mod bins;
 mod codec;
+mod counter;
+mod distinct;
 mod encoding;
 mod exact;
 mod extent;
 mod fixed;
+mod many;
 mod mapping;
 mod moments;
 mod numbers;
+mod optional;
 mod order;
 mod parts;
+mod powers;
+mod rank;
 mod run;
+mod sequence;
 mod sketch;
+mod states;
+mod statistics;
 mod sum;
+mod time_weight;
+mod timed;
+mod value_span;
 
 use crate::time::Timestamp;
-use exact::Exact;
+use exact::Untimed;
 use extent::Extent;
-use fixed::Rounded;
-use moments::Squares;
-use sketch::Sketch;
-use sum::Sum;
+use many::Many;
+use states::States;
+use timed::Timed;
 
 pub use bins::MAX_BINS;
 pub use codec::DecodeError;
@@ -38,98 +55,43 @@ pub use extent::Point;
 pub use order::{OrderFigures, SeriesOrder};
 pub use parts::{Parts, PartsError};
 
+/// Relative accuracy of quantiles of more than [`EXACT_MAX`] values: a fraction of the value at the rank.
+pub const RELATIVE_ACCURACY: f64 = 0.01;
 /// Longest text of a state, in bytes.
 pub const STATE_BYTES_MAX: usize = 64;
 /// Maximum number of different states of one series in one window; further ones count as [`OTHER_STATE`].
 pub const STATES_MAX: usize = 32;
-/// The state under which states beyond [`STATES_MAX`] are counted.
+/// The state as which states beyond [`STATES_MAX`] count.
 pub const OTHER_STATE: &str = "other";
-
-/// Relative accuracy of quantiles of more than [`EXACT_MAX`] values: a fraction of the value at the rank.
-pub const RELATIVE_ACCURACY: f64 = 0.01;
 
 /// Mergeable summary of one series' readings in one window.
 ///
-/// Merging is commutative and associative with [`Partial::empty`] as neutral element, and every aggregate is equal,
-/// to the last bit, to that of a single pass over all readings.
+/// Merging is commutative and associative with [`Partial::empty`] as neutral element, and every aggregate of the values
+/// is equal, to the last bit, to that of a single pass over all readings. (Partials to be merged must ask for the same
+/// optional parts.)
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Partial {
-    /// `None` exactly when there are no values.
-    extent: Option<Extent>,
     values: Values,
+    /// `None` exactly when there are no states.
+    states: Option<Box<States>>,
+    /// Optional parts to carry beyond [`EXACT_MAX`] readings.
     parts: Parts,
 }
 
-/// State of the values. `Many` exactly when there are more than [`EXACT_MAX`].
+/// State of the values.
 #[derive(Clone, Debug, PartialEq)]
 enum Values {
-    Few(Exact),
+    /// At most [`EXACT_MAX`], or none.
+    Timed(Timed),
+    /// At most [`EXACT_MAX`], and at least one, whose times are not known: from partials of encoding version 1.
+    Untimed(Box<Untimed>),
+    /// More than [`EXACT_MAX`].
     Many(Box<Many>),
 }
 
 impl Default for Values {
     fn default() -> Self {
-        Self::Few(Exact::default())
-    }
-}
-
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Many {
-    /// Equal to the sketch's count.
-    count: u64,
-    sum: Sum,
-    squares: Squares,
-    sketch: Sketch,
-}
-
-impl Many {
-    fn of(values: &[f64]) -> Self {
-        let mut many = Self::default();
-        values.iter().for_each(|&value| many.push(value));
-        many
-    }
-
-    #[inline]
-    fn push(&mut self, value: f64) {
-        self.count = self.count.saturating_add(1);
-        self.sum.push(value);
-        self.squares.push(value);
-        self.sketch.push(value);
-    }
-
-    fn merge(&mut self, other: &Self) {
-        self.count = self.count.saturating_add(other.count);
-        self.sum.merge(&other.sum);
-        self.squares.merge(&other.squares);
-        self.sketch.merge(&other.sketch);
-    }
-}
-
-impl Values {
-    #[inline]
-    fn push(&mut self, value: f64) {
-        match self {
-            Self::Many(many) => many.push(value),
-            Self::Few(few) => {
-                if let Err(value) = few.push(value) {
-                    let mut many = Many::of(few.values());
-                    many.push(value);
-                    *self = Self::Many(Box::new(many));
-                }
-            }
-        }
-    }
-
-    fn merge(&mut self, other: &Self) {
-        match (&mut *self, other) {
-            (_, Self::Few(few)) => few.values().iter().for_each(|&value| self.push(value)),
-            (Self::Many(many), Self::Many(other)) => many.merge(other),
-            (Self::Few(few), Self::Many(other)) => {
-                let mut many = Many::of(few.values());
-                many.merge(other);
-                *self = Self::Many(Box::new(many));
-            }
-        }
+        Self::Timed(Timed::default())
     }
 }
 
@@ -140,71 +102,24 @@ impl Partial {
         Self::default()
     }
 
-    /// The summary of no readings, which will carry these optional parts.
+    /// The summary of no readings, to carry these optional parts.
     #[must_use]
     pub fn with_parts(parts: Parts) -> Self {
         Self { parts, ..Self::default() }
     }
 
-    /// Optional parts that it was asked to carry.
+    /// The optional parts that it was asked to carry. Of a decoded partial, those that it carries: few readings carry
+    /// none, whatever was asked for.
     #[must_use]
     pub fn parts(&self) -> Parts {
         self.parts
     }
 
-    /// The number of readings that are states; saturates.
+    /// Asks for optional parts, as [`Partial::with_parts`], of what was decoded.
     #[must_use]
-    pub fn state_count(&self) -> u64 {
-        0
+    pub fn asking_for(self, parts: Parts) -> Self {
+        Self { parts, ..self }
     }
-
-    /// Skewness (population, Fisher-Pearson). `None` when empty, without variance, or unknown: beyond
-    /// [`EXACT_MAX`] readings it needs [`Parts::MOMENTS`].
-    #[must_use]
-    pub fn skewness(&self) -> Option<f64> {
-        None
-    }
-
-    /// Excess kurtosis (population). `None` as with [`Partial::skewness`].
-    #[must_use]
-    pub fn kurtosis(&self) -> Option<f64> {
-        None
-    }
-
-    /// The sample variance (divided by the count minus one). `None` with fewer than two readings.
-    #[must_use]
-    pub fn sample_variance(&self) -> Option<f64> {
-        None
-    }
-
-    /// The sample standard deviation. `None` with fewer than two readings.
-    #[must_use]
-    pub fn sample_stddev(&self) -> Option<f64> {
-        None
-    }
-
-    /// The number of readings less than a value.
-    #[must_use]
-    pub fn below(&self, _value: f64) -> u64 {
-        0
-    }
-
-    /// The mean of the values between the quantiles `cut` and `1 - cut`; `cut` from 0 to less than 0.5. `None` when
-    /// empty.
-    #[must_use]
-    pub fn trimmed_mean(&self, _cut: f64) -> Option<f64> {
-        None
-    }
-
-    /// The number of distinct values and states. `None` if it is not known: beyond [`EXACT_MAX`] readings it needs
-    /// [`Parts::DISTINCT`].
-    #[must_use]
-    pub fn distinct(&self) -> Option<f64> {
-        None
-    }
-
-    /// Adds a reading that is a state: a text of 1 to [`STATE_BYTES_MAX`] bytes.
-    pub fn push_state(&mut self, _time: Timestamp, _state: &str) {}
 
     /// Adds a reading. The value must be finite; otherwise it is a bug of the caller: debug builds panic, release
     /// builds ignore the reading.
@@ -215,13 +130,24 @@ impl Partial {
             return;
         }
         // Turn negative zero into zero.
-        let value = value + 0.0;
-        let point = Point { time, value };
-        match &mut self.extent {
-            Some(extent) => extent.push(point),
-            None => self.extent = Some(Extent::of(point)),
+        let point = Point { time, value: value + 0.0 };
+        match &mut self.values {
+            Values::Many(many) => many.push(point),
+            Values::Timed(timed) => {
+                if let Err(point) = timed.push(point)
+                    && let Some(many) = self.make_many()
+                {
+                    many.push(point);
+                }
+            }
+            Values::Untimed(untimed) => {
+                if untimed.push(point).is_err()
+                    && let Some(many) = self.make_many()
+                {
+                    many.push(point);
+                }
+            }
         }
-        self.values.push(value);
     }
 
     /// Adds readings, with the same result as [`Partial::push`] for each. Several times as fast for many readings,
@@ -230,139 +156,173 @@ impl Partial {
         run::push(self, readings.into_iter());
     }
 
-    /// Adds all readings of another partial.
+    /// Adds a reading that is a state: a text of 1 to [`STATE_BYTES_MAX`] bytes without control characters. Another text
+    /// is a bug of the caller: debug builds panic, release builds ignore the reading.
+    pub fn push_state(&mut self, time: Timestamp, state: &str) {
+        debug_assert!(Self::is_state(state), "not a state: {state:?}");
+        if Self::is_state(state) {
+            let distinct = self.parts.contains(Parts::DISTINCT);
+            self.states.get_or_insert_with(|| Box::new(States::new(distinct))).push(time, state);
+        }
+    }
+
+    /// Whether a text may be a state: 1 to [`STATE_BYTES_MAX`] bytes, no control characters.
+    #[must_use]
+    pub fn is_state(text: &str) -> bool {
+        states::is_state(text)
+    }
+
+    /// Adds all readings of another partial of the same series.
     pub fn merge(&mut self, other: &Self) {
-        match (&mut self.extent, &other.extent) {
+        self.merge_values(other);
+        match (&mut self.states, &other.states) {
             (_, None) => {}
-            (None, Some(_)) => self.clone_from(other),
-            (Some(extent), Some(other_extent)) => {
-                extent.merge(other_extent);
-                self.values.merge(&other.values);
+            (Some(states), Some(other)) => states.merge(other),
+            (states, Some(_)) => states.clone_from(&other.states),
+        }
+    }
+
+    /// Adds all readings of another partial, perhaps of another series: afterwards nothing is known of their order, but
+    /// for the first and last number. See [`SeriesOrder`] for what depends on it. Only the parts that this partial asks
+    /// for are kept.
+    pub fn merge_across_series(&mut self, other: &Self) {
+        let asked = self.parts;
+        self.merge_values(other);
+        self.parts = asked;
+        if let Values::Many(many) = &mut self.values {
+            many.keep_unordered(asked);
+        }
+        if let Some(other) = &other.states {
+            let new = || Box::new(States::unordered(asked.contains(Parts::DISTINCT)));
+            self.states.get_or_insert_with(new).merge_across_series(other);
+        }
+    }
+
+    fn merge_values(&mut self, other: &Self) {
+        self.parts = self.parts.with(other.parts);
+        match (&mut self.values, &other.values) {
+            (Values::Timed(own), Values::Timed(few))
+                if own.points().len() + few.points().len() <= EXACT_MAX =>
+            {
+                own.extend(few.points());
             }
+            (Values::Timed(own), values) if own.points().is_empty() => {
+                self.values = values.clone();
+            }
+            (_, Values::Timed(few)) => {
+                if few.points().is_empty() {
+                    return;
+                }
+                if let Values::Many(many) = &mut self.values {
+                    few.points().iter().for_each(|point| many.extent.push(*point));
+                    return many.push_few(few.values(), Some(few.points()));
+                }
+                self.merge_untimed(few.extent(), few.values().collect(), Some(few.points()));
+            }
+            (_, Values::Untimed(few)) => {
+                self.merge_untimed(Some(few.extent), few.values.values().to_vec(), None);
+            }
+            (_, Values::Many(other)) => {
+                if let Some(many) = self.make_many() {
+                    many.merge(other);
+                }
+            }
+        }
+    }
+
+    /// Adds few readings where the sum may still be few, but the times of all are not known.
+    fn merge_untimed(&mut self, extent: Option<Extent>, values: Vec<f64>, points: Option<&[Point]>) {
+        let Some(extent) = extent else { return };
+        if self.count() + values.len() as u64 > EXACT_MAX as u64 {
+            if let Some(many) = self.make_many() {
+                many.extent.merge(&extent);
+                many.push_few(values.into_iter(), points);
+            }
+            return;
+        }
+        if let Values::Timed(timed) = &self.values
+            && let Some(extent) = timed.extent()
+        {
+            self.values = Values::Untimed(Box::new(Untimed::new(extent, timed.values())));
+        }
+        if let Values::Untimed(own) = &mut self.values {
+            own.extent.merge(&extent);
+            own.values.extend(&values);
+        }
+    }
+
+    /// Turns few readings into the summary of many; `None` if there are none.
+    fn make_many(&mut self) -> Option<&mut Many> {
+        let many = match &self.values {
+            Values::Many(_) => None,
+            Values::Timed(timed) => {
+                let mut many = Many::new(timed.extent()?, self.parts);
+                many.push_few(timed.values(), Some(timed.points()));
+                Some(many)
+            }
+            Values::Untimed(untimed) => {
+                let mut many = Many::new(untimed.extent, self.parts);
+                many.push_few(untimed.values.values().iter().copied(), None);
+                Some(many)
+            }
+        };
+        if let Some(many) = many {
+            self.values = Values::Many(Box::new(many));
+        }
+        match &mut self.values {
+            Values::Many(many) => Some(many),
+            _ => None,
         }
     }
 
     /// Whether there are no readings.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.extent.is_none()
-    }
-
-    /// The number of readings; saturates.
-    #[must_use]
-    pub fn count(&self) -> u64 {
-        match &self.values {
-            Values::Few(few) => few.values().len() as u64,
-            Values::Many(many) => many.count,
-        }
-    }
-
-    /// The sum of the values: 0 when empty, otherwise the exact sum rounded once (as Python's `math.fsum`). Infinite
-    /// if that exceeds the range of `f64`.
-    #[must_use]
-    pub fn sum(&self) -> f64 {
-        self.with_sum(Sum::value)
-    }
-
-    /// The arithmetic mean: the exact sum divided by the count, rounded once; always finite. `None` when empty.
-    #[must_use]
-    pub fn mean(&self) -> Option<f64> {
-        self.with_sum(|sum| sum.mean(self.count()))
-    }
-
-    /// The population variance (divided by the count, not by the count minus one), exact except for one rounding.
-    /// `None` when empty, or if it exceeds the range of `f64` (deviations of about 1e154 and more).
-    #[must_use]
-    pub fn variance(&self) -> Option<f64> {
-        self.rounded_variance().map(Rounded::value).filter(|variance| variance.is_finite())
-    }
-
-    /// The population standard deviation: the square root of the variance, even if the variance is out of the range of
-    /// `f64`. `None` when empty.
-    #[must_use]
-    pub fn stddev(&self) -> Option<f64> {
-        self.rounded_variance().map(|variance| variance.sqrt().value()).filter(|stddev| stddev.is_finite())
+        self.count() == 0 && self.states.is_none()
     }
 
     /// The reading with the least value; of several, the earliest.
     #[must_use]
     pub fn min(&self) -> Option<Point> {
-        self.extent.map(|extent| extent.min)
+        self.extent().map(|extent| extent.min)
     }
 
     /// The reading with the greatest value; of several, the earliest.
     #[must_use]
     pub fn max(&self) -> Option<Point> {
-        self.extent.map(|extent| extent.max)
+        self.extent().map(|extent| extent.max)
     }
 
-    /// The earliest reading; of several at the same time, the smallest.
+    /// The earliest number; of several at the same time, the smallest.
     #[must_use]
     pub fn first(&self) -> Option<Point> {
-        self.extent.map(|extent| extent.first)
+        self.extent().map(|extent| extent.first)
     }
 
-    /// The latest reading; of several at the same time, the largest.
+    /// The latest number; of several at the same time, the largest.
     #[must_use]
     pub fn last(&self) -> Option<Point> {
-        self.extent.map(|extent| extent.last)
+        self.extent().map(|extent| extent.last)
     }
 
-    /// The `q`-quantile, `q` from 0 to 1: the value at the zero-based rank `floor(q * (count - 1))` of the sorted
-    /// values (the nearest one below, no interpolation). 0 gives the minimum and 1 the maximum.
-    ///
-    /// Exact up to [`EXACT_MAX`] readings; beyond, within [`RELATIVE_ACCURACY`] of that value and never outside of
-    /// minimum and maximum. (Less accurate: values below the normal range of `f64`, and the smallest magnitudes if the
-    /// values fall into more than [`MAX_BINS`] bins.) `None` when empty, or if `q` is not from 0 to 1.
-    #[must_use]
-    pub fn quantile(&self, q: f64) -> Option<f64> {
-        let extent = self.extent.filter(|_| (0.0..=1.0).contains(&q))?;
-        if q == 0.0 {
-            return Some(extent.min.value);
-        }
-        if q == 1.0 {
-            return Some(extent.max.value);
-        }
-        let highest = self.count().saturating_sub(1);
-        let rank = ((q * highest as f64) as u64).min(highest);
+    fn extent(&self) -> Option<Extent> {
         match &self.values {
-            Values::Few(few) => few.values().get(rank as usize).copied(),
-            Values::Many(many) => Some(many.sketch.at_rank(rank).clamp(extent.min.value, extent.max.value)),
+            Values::Timed(timed) => timed.extent(),
+            Values::Untimed(untimed) => Some(untimed.extent),
+            Values::Many(many) => Some(many.extent),
         }
     }
 
     /// Bytes of memory in use, on the heap and inline, without the allocator's overhead.
     #[must_use]
     pub fn memory(&self) -> usize {
-        let heap = match &self.values {
-            Values::Few(few) => few.heap(),
-            Values::Many(many) => {
-                size_of::<Many>() + many.sum.heap() + many.squares.heap() + many.sketch.heap()
-            }
+        let values = match &self.values {
+            Values::Timed(timed) => timed.heap(),
+            Values::Untimed(untimed) => size_of::<Untimed>() + untimed.values.heap(),
+            Values::Many(many) => size_of::<Many>() + many.heap(),
         };
-        size_of::<Self>() + heap
-    }
-
-    fn with_sum<T>(&self, read: impl FnOnce(&Sum) -> T) -> T {
-        match &self.values {
-            Values::Many(many) => read(&many.sum),
-            Values::Few(few) => {
-                let mut sum = Sum::default();
-                few.values().iter().for_each(|&value| sum.push(value));
-                read(&sum)
-            }
-        }
-    }
-
-    fn rounded_variance(&self) -> Option<Rounded> {
-        match &self.values {
-            Values::Many(many) => many.squares.variance(&many.sum, many.count),
-            Values::Few(few) => {
-                let mut squares = Squares::default();
-                few.values().iter().for_each(|&value| squares.push(value));
-                self.with_sum(|sum| squares.variance(sum, self.count()))
-            }
-        }
+        let states = self.states.as_ref().map_or(0, |states| size_of::<States>() + states.heap());
+        size_of::<Self>() + values + states
     }
 }
 

@@ -14,9 +14,9 @@ pub enum DecodeError {
     /// The version byte is unknown.
     #[error("a partial of encoding version {0} cannot be read: upgrade this program first")]
     Version(u8),
-    /// The flags announce parts that this version does not know.
-    #[error("a partial with unknown parts (flags {0:#04x}) cannot be read: upgrade this program first")]
-    UnknownParts(u8),
+    /// The flags or a required part are not known to this version.
+    #[error("a partial with unknown parts (code {0:#04x}) cannot be read: upgrade this program first")]
+    UnknownParts(u64),
     /// A field is out of its range, or fields contradict each other.
     #[error("the encoded partial is invalid: {0}")]
     Invalid(&'static str),
@@ -74,6 +74,23 @@ impl<'a> Reader<'a> {
             }
         }
         Err(DecodeError::Invalid("a number exceeds 64 bits"))
+    }
+
+    /// Eight bytes of a double; infinite if a sum exceeded the range, never not-a-number.
+    pub(crate) fn number(&mut self) -> Result<f64, DecodeError> {
+        let bytes = self.bytes(8)?.first_chunk::<8>().ok_or(DecodeError::Truncated)?;
+        let number = f64::from_le_bytes(*bytes);
+        if number.is_finite() || number == f64::INFINITY {
+            Ok(number)
+        } else {
+            Err(DecodeError::Invalid("not a sum"))
+        }
+    }
+
+    /// Eight bytes of a finite double.
+    pub(crate) fn finite(&mut self) -> Result<f64, DecodeError> {
+        let number = self.number()?;
+        if number.is_finite() { Ok(number) } else { Err(DecodeError::Invalid("not a finite number")) }
     }
 
     pub(crate) fn zigzag(&mut self) -> Result<i64, DecodeError> {

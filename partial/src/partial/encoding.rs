@@ -1,14 +1,19 @@
-//! The encoding of a [`Partial`], for storage and transmission. Version 1 stays readable forever.
+//! The encoding of a [`Partial`], for storage and transmission. What version 1 wrote stays readable forever.
 //!
 //! ```text
-//! byte    version, 1
+//! byte    version, 1 or 2: the lower one if it can express the partial
 //! byte    flags: bit 0     0 = the values follow, 1 = sums and sketch follow
 //!                bit 1     unit of times: 0 = milliseconds, 1 = nanoseconds
 //!                bits 2-4  scale of values: 0-6 = units of 10^-k, 7 = bits of the double
-//!                bits 5-7  0; each reserved for a part of a later version, placed after the parts of this one
+//!         version 2 only:
+//!                bit 5     the values follow with their times, in order of time
+//!                bit 6     optional parts follow at the end
+//!                bit 7     only with bit 5: regular, one step leads from each time to the next
 //! byte    only for scale 7: number of bits by which the magnitudes are shifted right (0-63)
 //!
-//! the values follow (up to 32 readings)        sums and sketch follow (more than 32 readings)
+//! the values follow with times (up to 32 readings): see `timed`
+//!
+//! the values follow without times              sums and sketch follow (more than 32 readings)
 //! values  see `exact`                          min     zigzag, as integer on the scale
 //! then nothing if there are none, or           first, last, max   each: varint, its excess over min
 //! first   varint, index of the first           times   see below
@@ -18,31 +23,40 @@
 //!
 //! times   zigzag, first reading's time relative to the base (the window's start), modulo 2^64 ns;
 //!         varint each for last, least and greatest reading: how much later than the first
+//!
+//! optional parts, to the end   see `optional`
 //! ```
 //!
 //! With a single reading, the indices and the last three times are left out. Varint, zigzag: see `codec`; scale:
-//! see `numbers`. A reader refuses unknown flags, because it would lose parts that belong to the summary. Decoding
+//! see `numbers`. A reader refuses unknown flags and versions, because it would lose readings. Decoding
 //! takes at most a small multiple of the input in memory. It accepts only states that readings can lead to, as far as
 //! that can be checked at no cost.
 
 use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
-use super::exact::Exact;
+use super::exact::{Exact, Untimed};
 use super::extent::{Extent, Point, Times, Unit};
+use super::many::Many;
 use super::moments::Squares;
 use super::numbers::Scale;
+use super::optional::{self, Optional};
 use super::sketch::Sketch;
 use super::sum::Sum;
-use super::{EXACT_MAX, Many, Partial, Parts, Values};
+use super::timed::Timed;
+use super::{EXACT_MAX, Partial, Parts, Values};
 use crate::time::Timestamp;
 
 /// The version that [`Partial::encode`] writes; [`Partial::decode`] reads it and all earlier ones.
-pub const ENCODING_VERSION: u8 = 1;
+pub const ENCODING_VERSION: u8 = 2;
 
+const VERSION_1: u8 = 1;
 const SKETCH: u8 = 1;
 const NANOSECONDS: u8 = 1 << 1;
 const SCALE_SHIFT: u8 = 2;
 const SCALE: u8 = 0b111 << SCALE_SHIFT;
-const KNOWN: u8 = SKETCH | NANOSECONDS | SCALE;
+const KNOWN_1: u8 = SKETCH | NANOSECONDS | SCALE;
+const TIMED: u8 = 1 << 5;
+const OPTIONAL: u8 = 1 << 6;
+const REGULAR: u8 = 1 << 7;
 
 const CONTRADICTION: DecodeError = DecodeError::Invalid("least, greatest, first and last reading contradict");
 
@@ -50,136 +64,218 @@ impl Partial {
     /// Appends the encoding to `out`. Times are written relative to `base`, usually the start of the window;
     /// [`Partial::decode`] needs the same base. (Any base works; a near one gives a short encoding.)
     pub fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
-        let unit = self.extent.map_or(Unit::Milliseconds, |extent| extent.unit(base));
-        let ends = self
-            .extent
-            .map(|extent| [extent.min, extent.max, extent.first, extent.last].map(|end| end.value));
-        let (form, scale) = match (&self.values, &ends) {
-            (Values::Few(few), _) => (0, Scale::of(few.values())),
-            (Values::Many(_), ends) => (SKETCH, Scale::of(ends.as_ref().map_or(&[][..], |ends| ends))),
-        };
-        let nanoseconds = if unit == Unit::Nanoseconds { NANOSECONDS } else { 0 };
-        out.extend([ENCODING_VERSION, form | nanoseconds | scale.code() << SCALE_SHIFT]);
-        scale.encode(out);
+        let optional = if self.has_optional() { OPTIONAL } else { 0 };
         match &self.values {
-            Values::Few(few) => few.encode(scale, out),
-            Values::Many(_) => {}
+            Values::Timed(timed) if timed.points().is_empty() => {
+                encode_few(None, &Exact::default(), base, optional, out);
+            }
+            Values::Timed(timed) => encode_timed(timed, base, optional, out),
+            Values::Untimed(few) => encode_few(Some(&few.extent), &few.values, base, optional, out),
+            Values::Many(many) => encode_many(many, base, optional, out),
         }
-        let Some(extent) = &self.extent else { return };
-        match &self.values {
-            Values::Few(few) => {
-                let single = few.values().len() == 1;
-                if !single {
-                    few.encode_index(extent.first.value, out);
-                    few.encode_index(extent.last.value, out);
-                }
-                extent.encode_times(base, unit, single, out);
-            }
-            Values::Many(many) => {
-                let min = scale.integer(extent.min.value);
-                put_zigzag(min, out);
-                for end in [extent.first, extent.last, extent.max] {
-                    put_varint(scale.integer(end.value).wrapping_sub(min) as u64, out);
-                }
-                extent.encode_times(base, unit, false, out);
-                many.sum.encode(out);
-                many.squares.encode(out);
-                many.sketch.encode(out);
-            }
+        if optional != 0 {
+            optional::encode(self, base, out);
         }
     }
 
     /// Appends an encoding that readers of version 1 understand: without the times of the values, without optional
-    /// parts and without states. Returns whether that leaves states out, which nothing else can stand for.
+    /// parts and without states. Returns whether that leaves states out, which nothing else stands for.
     pub fn encode_version_1(&self, base: Timestamp, out: &mut Vec<u8>) -> bool {
-        self.encode(base, out);
-        false
+        match &self.values {
+            Values::Timed(timed) => {
+                encode_few(timed.extent().as_ref(), &Exact::of(timed.values()), base, 0, out);
+            }
+            Values::Untimed(few) => encode_few(Some(&few.extent), &few.values, base, 0, out),
+            Values::Many(many) => encode_many(many, base, 0, out),
+        }
+        self.states.is_some()
+    }
+
+    fn has_optional(&self) -> bool {
+        let of_values = matches!(&self.values, Values::Many(many) if many.optional.is_some());
+        of_values || self.states.is_some()
     }
 
     /// Decodes the output of [`Partial::encode`] with the same `base`. Total: any bytes give a partial or an error.
+    /// Optional parts that this version does not know are left out.
     ///
     /// # Errors
     ///
     /// The bytes are of a later version, truncated, too long, or not a state that readings lead to.
     pub fn decode(bytes: &[u8], base: Timestamp) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let Head { sketch, unit, scale } = Head::decode(&mut reader)?;
-        let partial = if sketch {
-            Self::decode_many(&mut reader, base, unit, scale)?
-        } else {
-            let few = Exact::decode(scale, &mut reader)?;
-            let extent = extent_of_few(few.values(), &mut reader, base, unit)?;
-            Self { extent, values: Values::Few(few), parts: Parts::NONE }
+        let head = Head::decode(&mut reader)?;
+        let (unit, scale) = (head.unit, head.scale);
+        let values = match head.form {
+            Form::Many => Values::Many(Box::new(decode_many(&mut reader, base, unit, scale)?)),
+            Form::Timed { regular } => {
+                Values::Timed(Timed::decode(&mut reader, base, (unit, scale, regular))?)
+            }
+            Form::Untimed => {
+                let values = Exact::decode(scale, &mut reader)?;
+                match extent_of_few(values.values(), &mut reader, base, unit)? {
+                    Some(extent) => Values::Untimed(Box::new(Untimed { extent, values })),
+                    None => Values::default(),
+                }
+            }
         };
+        let mut partial = Self { values, states: None, parts: Parts::NONE };
+        if head.optional {
+            Optional::decode(&mut reader, base)?.put_into(&mut partial)?;
+        }
         reader.finish()?;
         Ok(partial)
     }
 
     /// Checks that [`Partial::decode`] accepts these bytes; returns the last reading's time (`None`: there are no
-    /// readings). Allocates nothing for up to 32 readings.
+    /// readings, or only states whose times are not known). Allocates nothing for up to 32 readings without states.
     ///
     /// # Errors
     ///
     /// Exactly those of [`Partial::decode`].
     pub fn check(bytes: &[u8], base: Timestamp) -> Result<Option<Timestamp>, DecodeError> {
         let mut reader = Reader::new(bytes);
-        let Head { sketch, unit, scale } = Head::decode(&mut reader)?;
-        let extent = if sketch {
-            Self::decode_many(&mut reader, base, unit, scale)?.extent
+        let head = Head::decode(&mut reader)?;
+        if head.optional || matches!(head.form, Form::Many) {
+            return Self::decode(bytes, base).map(|partial| partial.last_time());
+        }
+        let (unit, scale) = (head.unit, head.scale);
+        let last = if let Form::Timed { regular } = head.form {
+            let mut buffer = [Point { time: Timestamp::MIN, value: 0.0 }; EXACT_MAX];
+            let points = Timed::read(&mut reader, base, (unit, scale, regular), &mut buffer)?;
+            points.last().map(|point| point.time)
         } else {
             let mut buffer = [0.0; EXACT_MAX];
             let values = Exact::read(scale, &mut reader, &mut buffer)?;
-            extent_of_few(values, &mut reader, base, unit)?
+            extent_of_few(values, &mut reader, base, unit)?.map(|extent| extent.last.time)
         };
         reader.finish()?;
-        Ok(extent.map(|extent| extent.last.time))
+        Ok(last)
     }
 
-    fn decode_many(
-        reader: &mut Reader<'_>,
-        base: Timestamp,
-        unit: Unit,
-        scale: Scale,
-    ) -> Result<Self, DecodeError> {
-        const RANGE: DecodeError = DecodeError::Invalid("a value is out of range");
-        let least = reader.zigzag()?;
-        let mut above = || {
-            let integer = least.checked_add_unsigned(reader.varint()?);
-            integer.and_then(|integer| scale.value(integer)).ok_or(RANGE)
-        };
-        let (first, last, max) = (above()?, above()?, above()?);
-        let min = scale.value(least).ok_or(RANGE)?;
-        let times = Times::decode(reader, base, unit, false)?;
-        let extent = extent(min, max, first, last, times)?;
-
-        let (sum, squares) = (Sum::decode(reader)?, Squares::decode(reader)?);
-        let sketch = Sketch::decode(reader)?;
-        let many = Many { count: sketch.count(), sum, squares, sketch };
-        many.check(&extent)?;
-        Ok(Self { extent: Some(extent), values: Values::Many(Box::new(many)), parts: Parts::NONE })
+    /// Time of the last reading, number or state. `None`: there are none, or only states whose times are not known.
+    #[must_use]
+    pub fn last_time(&self) -> Option<Timestamp> {
+        let state = self.states.as_ref().and_then(|states| states.last_time());
+        self.last().map(|point| point.time).max(state)
     }
+}
+
+fn nanoseconds(unit: Unit) -> u8 {
+    if unit == Unit::Nanoseconds { NANOSECONDS } else { 0 }
+}
+
+fn encode_timed(timed: &Timed, base: Timestamp, optional: u8, out: &mut Vec<u8>) {
+    let (unit, step) = (timed.unit(base), timed.step());
+    let mut values = [0.0; EXACT_MAX];
+    for (place, value) in values.iter_mut().zip(timed.values()) {
+        *place = value;
+    }
+    let scale = Scale::of(values.get(..timed.points().len()).unwrap_or_default());
+    let regular = if step.is_some() { REGULAR } else { 0 };
+    let flags = TIMED | regular | optional | nanoseconds(unit) | scale.code() << SCALE_SHIFT;
+    out.extend([ENCODING_VERSION, flags]);
+    scale.encode(out);
+    timed.encode(base, (unit, scale, step), out);
+}
+
+fn version(optional: u8) -> u8 {
+    if optional == 0 { VERSION_1 } else { ENCODING_VERSION }
+}
+
+fn encode_few(extent: Option<&Extent>, few: &Exact, base: Timestamp, optional: u8, out: &mut Vec<u8>) {
+    let unit = extent.map_or(Unit::Milliseconds, |extent| extent.unit(base));
+    let scale = Scale::of(few.values());
+    out.extend([version(optional), optional | nanoseconds(unit) | scale.code() << SCALE_SHIFT]);
+    scale.encode(out);
+    few.encode(scale, out);
+    let Some(extent) = extent else { return };
+    let single = few.values().len() == 1;
+    if !single {
+        few.encode_index(extent.first.value, out);
+        few.encode_index(extent.last.value, out);
+    }
+    extent.encode_times(base, unit, single, out);
+}
+
+fn encode_many(many: &Many, base: Timestamp, optional: u8, out: &mut Vec<u8>) {
+    let extent = &many.extent;
+    let ends = [extent.min, extent.max, extent.first, extent.last].map(|end| end.value);
+    let (unit, scale) = (extent.unit(base), Scale::of(&ends));
+    out.extend([version(optional), SKETCH | optional | nanoseconds(unit) | scale.code() << SCALE_SHIFT]);
+    scale.encode(out);
+    let min = scale.integer(extent.min.value);
+    put_zigzag(min, out);
+    for end in [extent.first, extent.last, extent.max] {
+        put_varint(scale.integer(end.value).wrapping_sub(min) as u64, out);
+    }
+    extent.encode_times(base, unit, false, out);
+    many.sum.encode(out);
+    many.squares.encode(out);
+    many.sketch.encode(out);
+}
+
+fn decode_many(
+    reader: &mut Reader<'_>,
+    base: Timestamp,
+    unit: Unit,
+    scale: Scale,
+) -> Result<Many, DecodeError> {
+    const RANGE: DecodeError = DecodeError::Invalid("a value is out of range");
+    let least = reader.zigzag()?;
+    let mut above = || {
+        let integer = least.checked_add_unsigned(reader.varint()?);
+        integer.and_then(|integer| scale.value(integer)).ok_or(RANGE)
+    };
+    let (first, last, max) = (above()?, above()?, above()?);
+    let min = scale.value(least).ok_or(RANGE)?;
+    let times = Times::decode(reader, base, unit, false)?;
+    let extent = extent(min, max, first, last, times)?;
+
+    let (sum, squares) = (Sum::decode(reader)?, Squares::decode(reader)?);
+    let sketch = Sketch::decode(reader)?;
+    let count = sketch.count();
+    let many = Many { count, sum, squares, sketch, ..Many::new(extent, Parts::NONE) };
+    many.check()?;
+    Ok(many)
+}
+
+/// What follows the first bytes.
+#[derive(Clone, Copy)]
+enum Form {
+    Timed { regular: bool },
+    Untimed,
+    Many,
 }
 
 /// Contents of the first bytes.
 struct Head {
-    sketch: bool,
+    form: Form,
     unit: Unit,
     scale: Scale,
+    optional: bool,
 }
 
 impl Head {
     fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        match reader.byte()? {
-            ENCODING_VERSION => {}
-            version => return Err(DecodeError::Version(version)),
+        let version = reader.byte()?;
+        if !(VERSION_1..=ENCODING_VERSION).contains(&version) {
+            return Err(DecodeError::Version(version));
         }
         let flags = reader.byte()?;
-        if flags & !KNOWN != 0 {
-            return Err(DecodeError::UnknownParts(flags));
+        let unknown = if version == VERSION_1 { !KNOWN_1 } else { 0 };
+        if flags & unknown != 0 {
+            return Err(DecodeError::UnknownParts(flags.into()));
         }
+        let form = match (flags & SKETCH != 0, flags & TIMED != 0, flags & REGULAR != 0) {
+            (false, true, regular) => Form::Timed { regular },
+            (false, false, false) => Form::Untimed,
+            (true, false, false) => Form::Many,
+            _ => return Err(DecodeError::UnknownParts(flags.into())),
+        };
         let unit = if flags & NANOSECONDS == 0 { Unit::Milliseconds } else { Unit::Nanoseconds };
         let scale = Scale::decode((flags & SCALE) >> SCALE_SHIFT, reader)?;
-        Ok(Self { sketch: flags & SKETCH != 0, unit, scale })
+        Ok(Self { form, unit, scale, optional: flags & OPTIONAL != 0 })
     }
 }
 
@@ -201,9 +297,9 @@ fn extent_of_few(
 }
 
 impl Many {
-    /// Checks that these sums and this sketch can belong to values with that extent.
-    fn check(&self, extent: &Extent) -> Result<(), DecodeError> {
-        let (min, max) = (extent.min.value, extent.max.value);
+    /// Checks that these sums and this sketch can belong to values with this extent.
+    fn check(&self) -> Result<(), DecodeError> {
+        let (min, max) = (self.extent.min.value, self.extent.max.value);
         if self.count <= EXACT_MAX as u64 {
             return Err(DecodeError::Invalid("a sketch of few values"));
         }

@@ -34,7 +34,50 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    fn nanos(self) -> u64 {
+    /// The coarsest unit in which all these times are whole relative to `base`.
+    pub(crate) fn of(base: Timestamp, times: impl Iterator<Item = Timestamp>) -> Self {
+        let whole = |time: Timestamp| {
+            time.as_nanos().checked_sub(base.as_nanos()).is_some_and(|nanos| nanos % NANOS_PER_MILLI == 0)
+        };
+        if times.into_iter().all(whole) { Self::Milliseconds } else { Self::Nanoseconds }
+    }
+
+    /// A difference of times in this unit, in which it is whole.
+    pub(crate) fn whole(self, nanos: i64) -> i64 {
+        nanos / self.nanos() as i64
+    }
+
+    /// As [`Unit::whole`].
+    pub(crate) fn whole_unsigned(self, nanos: u64) -> u64 {
+        nanos / self.nanos()
+    }
+
+    /// The time that lies so many units after `base`: modulo 2^64 ns, so that nanoseconds reach every time from every
+    /// base; `None`: milliseconds beyond the range.
+    pub(crate) fn time(self, base: Timestamp, offset: i64) -> Option<Timestamp> {
+        let nanos = match self {
+            Self::Nanoseconds => base.as_nanos().wrapping_add(offset),
+            Self::Milliseconds => {
+                offset.checked_mul(NANOS_PER_MILLI).and_then(|nanos| base.as_nanos().checked_add(nanos))?
+            }
+        };
+        Some(Timestamp::from_nanos(nanos))
+    }
+
+    /// A first time, zigzag relative to `base`, and a last one, varint after the first.
+    pub(crate) fn decode_ends(
+        self,
+        reader: &mut Reader<'_>,
+        base: Timestamp,
+    ) -> Result<(Timestamp, Timestamp), DecodeError> {
+        const RANGE: DecodeError = DecodeError::Invalid("a time is out of range");
+        let first = self.time(base, reader.zigzag()?).ok_or(RANGE)?;
+        let later = reader.varint()?.checked_mul(self.nanos()).ok_or(RANGE)?;
+        let last = first.as_nanos().checked_add_unsigned(later).ok_or(RANGE)?;
+        Ok((first, Timestamp::from_nanos(last)))
+    }
+
+    pub(crate) fn nanos(self) -> u64 {
         match self {
             Self::Milliseconds => NANOS_PER_MILLI as u64,
             Self::Nanoseconds => 1,
@@ -121,14 +164,7 @@ impl Times {
         single: bool,
     ) -> Result<Self, DecodeError> {
         const RANGE: DecodeError = DecodeError::Invalid("a time is out of range");
-        let offset = reader.zigzag()?;
-        let first = match unit {
-            Unit::Nanoseconds => base.as_nanos().wrapping_add(offset),
-            Unit::Milliseconds => offset
-                .checked_mul(NANOS_PER_MILLI)
-                .and_then(|nanos| base.as_nanos().checked_add(nanos))
-                .ok_or(RANGE)?,
-        };
+        let first = unit.time(base, reader.zigzag()?).ok_or(RANGE)?.as_nanos();
         let mut end = || {
             if single {
                 return Ok(Timestamp::from_nanos(first));

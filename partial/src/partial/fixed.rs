@@ -5,20 +5,23 @@
 //! ordinary readings. Adding integers is commutative and associative without any rounding, unlike any compensated
 //! floating-point sum, and faster: two or three additions with carry. The only rounding happens when the sum is read,
 //! and it is correct to the last bit (as in Python's `math.fsum`). The sum cannot overflow before that: the limit is
-//! above 2^64 squares of the greatest double.
+//! above 2^64 fourth powers of the greatest double.
 //!
 //! Encoding: varint number of bytes, and unless that is 0: varint index of the lowest byte, then the bytes, least
 //! significant first, without zero bytes at either end.
 
 mod arithmetic;
+mod signed;
 
 use super::codec::{DecodeError, Reader, put_varint};
 use std::cmp::Ordering;
 
 pub(super) use arithmetic::Rounded;
+pub(super) use signed::Signed;
 
-/// Limbs from bit 0 to the limit. 2^64 squares need 4096 + 64 + 105 bits.
-const LIMIT: i32 = 68;
+/// Limbs from bit 0 to the limit. 2^64 fourth powers need 4 * (1024 + 1074) + 64 bits, and their multiples in the
+/// formula of the kurtosis (see `powers`) 192 more.
+const LIMIT: i32 = 140;
 const LIMB_BYTES: usize = 8;
 
 /// A non-negative integer: the sum of `limbs[i] << (64 * (low + i))`. Limbs at either end may be zero.
@@ -60,6 +63,17 @@ impl Fixed {
         let wide = mantissa << shift;
         let high = mantissa.unbounded_shr(128 - shift) as u64;
         self.add_words((bit / 64) as i32, &[wide as u64, (wide >> 64) as u64, high]);
+    }
+
+    /// Adds `number << bit`, where `number` is below 2^212 (`bit` at most 2^13).
+    pub(super) fn add_shifted(&mut self, number: [u64; 4], bit: u32) {
+        let shift = bit % 64;
+        let (mut words, mut below) = ([0; 5], 0_u64);
+        for (word, limb) in words.iter_mut().zip(number.into_iter().chain([0])) {
+            *word = limb << shift | below.unbounded_shr(64 - shift);
+            below = limb;
+        }
+        self.add_words((bit / 64) as i32, &words);
     }
 
     #[inline]

@@ -1,10 +1,10 @@
 //! The exact sum of the squares, and the variance.
 //!
-//! The population variance is `(n Q - S^2) / n^2` with the sum `S` and the sum of squares `Q`. In floating point,
+//! The population variance is `(n Q - S^2) / n^2`, the sample variance `(n Q - S^2) / (n (n - 1))`, with the sum `S` and the sum of squares `Q`. In floating point,
 //! this formula suffers from cancellation; here `n`, `Q` and `S` are integers and the numerator is exact (see
 //! [`Fixed`]), so the variance is the true one, correctly rounded, even for values that differ only in their last bit.
 //!
-//! Encoding: the sum as a [`Fixed`] in units of 2^-2148. (Third and fourth moments can follow the same way.)
+//! Encoding: the sum as a [`Fixed`] in units of 2^-2148. (Third and fourth moments: see [`super::powers`].)
 
 use super::codec::{DecodeError, Reader};
 use super::fixed::{Fixed, Rounded};
@@ -34,13 +34,14 @@ impl Squares {
         self.0.is_zero()
     }
 
-    /// The population variance of `count` values with this sum; `None` if `count` is 0. Never negative: a negative
-    /// numerator, possible only with forged bytes, counts as zero.
-    pub(super) fn variance(&self, sum: &Sum, count: u64) -> Option<Rounded> {
+    /// The variance of `count` values with this sum, with `count` less `less` as divisor; `None` if that is 0. Never
+    /// negative: a negative numerator, possible only with forged bytes, counts as zero.
+    pub(super) fn variance(&self, sum: &Sum, count: u64, less: u64) -> Option<Rounded> {
+        let divisor = count.checked_sub(less).filter(|divisor| *divisor > 0)?;
         let numerator = self.0.times(count).minus(&sum.magnitude().squared());
-        // With all places in the first division, dividing its floor again gives the floor of dividing by the square.
+        // With all places in the first division, dividing its floor again gives the floor of dividing by the product.
         let (once, rest) = (count > 0).then(|| numerator.over(count, 4))?;
-        let (twice, more) = once.over(count, 0);
+        let (twice, more) = once.over(divisor, 0);
         Some(twice.round(UNIT, rest || more))
     }
 

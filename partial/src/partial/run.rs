@@ -5,8 +5,7 @@
 //! and neighbours in the same bin are counted together. Nothing is allocated that single pushes would not allocate.
 
 use super::{
-    EXACT_MAX, Many, Partial, Point, Values, bins::Bins, extent::Extent, fixed::Fixed, mapping,
-    moments::Squares, sum,
+    EXACT_MAX, Many, Partial, Point, Values, bins::Bins, fixed::Fixed, mapping, moments::Squares, sum,
 };
 use crate::time::Timestamp;
 
@@ -23,47 +22,47 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
     if readings.size_hint().1.is_some_and(|most| most <= SHORT) {
         return readings.for_each(|(time, value)| partial.push(time, value));
     }
-    let mut held = [0.0; EXACT_MAX];
-    let mut extent = partial.extent;
-    if let Values::Few(few) = &mut partial.values {
-        let room = EXACT_MAX - few.values().len();
+    if let Values::Timed(timed) = &mut partial.values {
+        let mut held = [Point { time: Timestamp::MIN, value: 0.0 }; EXACT_MAX];
+        let room = EXACT_MAX - timed.points().len();
         let mut count = 0;
         let beyond = loop {
             let Some((time, value)) = readings.next() else { break None };
             let Some(value) = usual(value) else { continue };
-            extend(&mut extent, Point { time, value });
+            let point = Point { time, value };
             match held.get_mut(count).filter(|_| count < room) {
-                Some(place) => *place = value,
-                None => break Some(value),
+                Some(place) => *place = point,
+                None => break Some(point),
             }
             count += 1;
         };
-        let held = held.get(..count).unwrap_or_default();
-        let Some(beyond) = beyond else {
-            partial.extent = extent;
-            return match held {
-                [] => {}
-                // There is room.
-                [value] => drop(few.push(*value)),
-                _ => few.extend(held),
-            };
-        };
-        let mut many = Box::<Many>::default();
-        let mut run = Run::default();
-        few.values().iter().chain(held).chain([&beyond]).for_each(|value| run.push(*value, &mut many));
-        run.finish(&mut many);
-        partial.values = Values::Many(many);
-    }
-    if let (Values::Many(many), Some(extent)) = (&mut partial.values, &mut extent) {
-        let mut run = Run::default();
-        for (time, value) in readings {
-            let Some(value) = usual(value) else { continue };
-            extent.push(Point { time, value });
-            run.push(value, many);
+        timed.extend(held.get(..count).unwrap_or_default());
+        match beyond {
+            None => return,
+            Some(point) => partial.push(point.time, point.value),
         }
-        run.finish(many);
     }
-    partial.extent = extent;
+    match &mut partial.values {
+        Values::Many(many) => push_many(many, readings),
+        Values::Timed(_) | Values::Untimed(_) => {
+            readings.for_each(|(time, value)| partial.push(time, value));
+        }
+    }
+}
+
+fn push_many(many: &mut Many, readings: impl Iterator<Item = (Timestamp, f64)>) {
+    let mut run = Run::default();
+    let optional = many.optional.is_some();
+    for (time, value) in readings {
+        let Some(value) = usual(value) else { continue };
+        let point = Point { time, value };
+        many.extent.push(point);
+        if optional {
+            many.push_optional(point);
+        }
+        run.push(value, many);
+    }
+    run.finish(many);
 }
 
 /// Normalizes a value: negative zero becomes zero. A non-finite value is a bug of the caller, see [`Partial::push`].
@@ -71,14 +70,6 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
 fn usual(value: f64) -> Option<f64> {
     debug_assert!(value.is_finite(), "a reading must be finite: {value}");
     value.is_finite().then_some(value + 0.0)
-}
-
-#[inline]
-fn extend(extent: &mut Option<Extent>, point: Point) {
-    match extent {
-        Some(extent) => extent.push(point),
-        None => *extent = Some(Extent::of(point)),
-    }
 }
 
 /// Buffered values that are not yet added to the parts.
@@ -117,7 +108,7 @@ impl Run {
     }
 
     fn flush(&mut self, many: &mut Many) {
-        let Many { count, sum, squares, sketch } = many;
+        let Many { count, sum, squares, sketch, .. } = many;
         let held = self.zeros + (self.positive.count + self.negative.count) as u64;
         *count = count.saturating_add(held);
         sketch.zeros = sketch.zeros.saturating_add(std::mem::take(&mut self.zeros));

@@ -41,25 +41,42 @@ impl Sketch {
         bins.fold(self.zeros, |sum, bin| sum.saturating_add(bin.count))
     }
 
+    /// The values that stand for the bins, in rising order, each with the number of values in its bin.
+    fn bins(&self) -> impl Iterator<Item = (f64, u64)> {
+        let negative = self.negative.iter().rev().map(|bin| (-mapping::magnitude(bin.key), bin.count));
+        let positive = self.positive.iter().map(|bin| (mapping::magnitude(bin.key), bin.count));
+        negative.chain((self.zeros > 0).then_some((0.0, self.zeros))).chain(positive)
+    }
+
     /// Approximate value at the zero-based `rank`, in rising order.
     pub(super) fn at_rank(&self, rank: u64) -> f64 {
-        let negative = self.negative.iter().rev().map(|bin| (-1.0, Some(bin.key), bin.count));
-        let positive = self.positive.iter().map(|bin| (1.0, Some(bin.key), bin.count));
         let mut below = 0u64;
-        let mut reached = None;
-        for bin in negative.chain([(1.0, None, self.zeros)]).chain(positive) {
-            if bin.2 > 0 {
-                reached = Some(bin);
-            }
-            below = below.saturating_add(bin.2);
+        let mut reached = 0.0;
+        for (value, count) in self.bins() {
+            reached = value;
+            below = below.saturating_add(count);
             if below > rank {
                 break;
             }
         }
-        match reached {
-            Some((sign, Some(key), _)) => sign * mapping::magnitude(key),
-            _ => 0.0,
-        }
+        reached
+    }
+
+    /// The number of values in bins whose middle is less than `value`.
+    pub(super) fn below(&self, value: f64) -> u64 {
+        let below = self.bins().take_while(|(middle, _)| *middle < value);
+        below.fold(0, |sum, (_, count)| sum.saturating_add(count))
+    }
+
+    /// Approximate values at the ranks from `from` to before `to`, in rising order, with their numbers.
+    pub(super) fn between_ranks(&self, from: u64, to: u64) -> impl Iterator<Item = (f64, u64)> {
+        let mut below = 0u64;
+        self.bins().filter_map(move |(value, count)| {
+            let start = below.max(from);
+            below = below.saturating_add(count);
+            let count = below.min(to).checked_sub(start).filter(|count| *count > 0)?;
+            Some((value, count))
+        })
     }
 
     /// Whether any set of values has these extremes, this sketch and these signs (of the non-zero sums).

@@ -6,7 +6,7 @@
 //! Encoding: the sum of the positive values, then of the magnitudes of the negative ones, each as a [`Fixed`].
 
 use super::codec::{DecodeError, Reader};
-use super::fixed::Fixed;
+use super::fixed::{Fixed, Signed};
 
 /// Exponent of the unit of sums: the least double.
 pub(super) const UNIT: i32 = -1074;
@@ -60,6 +60,12 @@ impl Sum {
     /// The magnitude of the sum, in units of 2^-1074.
     pub(super) fn magnitude(&self) -> Fixed {
         self.signed().1
+    }
+
+    /// The sum, in units of 2^-1074.
+    pub(super) fn signed_sum(&self) -> Signed {
+        let (sign, magnitude) = self.signed();
+        Signed { negative: sign < 0.0, magnitude }
     }
 
     fn signed(&self) -> (f64, Fixed) {

@@ -3,7 +3,10 @@
 mod encoding;
 mod hostile;
 mod laws;
+mod optional;
+mod order;
 mod readings;
+mod states;
 
 use super::*;
 use readings::{at, partial_of};
@@ -125,7 +128,7 @@ fn one_reading_beyond_exact_max_changes_only_the_quantiles() {
     assert_eq!(exact.quantile(0.5), Some(21.5));
     let mut sketch = exact.clone();
     sketch.push(at(99), 20.0);
-    assert!(matches!((&exact.values, &sketch.values), (Values::Few(_), Values::Many(_))));
+    assert!(matches!((&exact.values, &sketch.values), (Values::Timed(_), Values::Many(_))));
     assert_eq!(sketch.sum(), exact.sum() + 20.0);
     assert_eq!(sketch.quantile(0.0), Some(20.0));
     assert_eq!(sketch.quantile(1.0), Some(23.1));

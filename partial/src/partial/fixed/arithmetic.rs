@@ -47,14 +47,20 @@ impl Fixed {
 
     /// `self * self`.
     pub(crate) fn squared(&self) -> Self {
-        let mut square = Self { low: 2 * self.low, limbs: vec![0; 2 * self.limbs.len()] };
-        for (place, &factor) in self.limbs.iter().enumerate() {
+        self.product(self)
+    }
+
+    /// `self * other`.
+    pub(crate) fn product(&self, other: &Self) -> Self {
+        let limbs = vec![0; self.limbs.len() + other.limbs.len()];
+        let mut product = Self { low: self.low + other.low, limbs };
+        for (place, &factor) in other.limbs.iter().enumerate() {
             let row = self.times(factor);
-            if let Some(limbs) = square.limbs.get_mut(place..) {
+            if let Some(limbs) = product.limbs.get_mut(place..) {
                 super::add_limbs(limbs, &row.limbs);
             }
         }
-        square
+        product
     }
 
     /// `self / divisor` (not zero), rounded down to `places` limbs below the lowest, and whether there is a remainder.
@@ -108,6 +114,13 @@ impl Rounded {
             exponent = (exponent + 1022).max(-1022);
         }
         value * power_of_two(exponent.min(971))
+    }
+
+    /// The quotient by a number that is not zero, rounded.
+    pub(crate) fn over(self, divisor: Self) -> Self {
+        // Both mantissas are from 1 to 2^53, so this one is at least 1 too; zero stays zero.
+        let mantissa = self.mantissa / divisor.mantissa * power_of_two(DOUBLE_BITS as i32);
+        Self { mantissa, exponent: self.exponent - divisor.exponent - DOUBLE_BITS as i32 }
     }
 
     /// The square root, correctly rounded apart from the rounding of `self`.

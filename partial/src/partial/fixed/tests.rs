@@ -83,8 +83,8 @@ fn halves_round_to_even_unless_more_follows() {
 #[test]
 fn damaged_sums_are_refused() {
     let decode = |bytes: &[u8]| Fixed::decode(&mut Reader::new(bytes));
-    assert!(matches!(decode(&[0xa2, 0x04]), Err(DecodeError::Invalid(_))), "546 bytes");
-    assert!(matches!(decode(&[1, 0xa1, 0x04, 1]), Err(DecodeError::Invalid(_))), "a byte above the limit");
+    assert!(matches!(decode(&[0xe2, 0x08]), Err(DecodeError::Invalid(_))), "1,122 bytes");
+    assert!(matches!(decode(&[1, 0xe1, 0x08, 1]), Err(DecodeError::Invalid(_))), "a byte above the limit");
     assert_eq!(decode(&[3, 0, 1, 2]), Err(DecodeError::Truncated));
 }
 

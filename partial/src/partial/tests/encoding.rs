@@ -1,7 +1,7 @@
 //! The encoding: golden examples that pin version 1, sizes, and lossless round trips.
 
 use super::readings::{Reading, at, partial_of, readings};
-use crate::{DecodeError, Partial, Timestamp};
+use crate::{DecodeError, Partial, Parts, Timestamp};
 use proptest::prelude::*;
 
 const BASE: i64 = 1_700_000_000_000;
@@ -22,7 +22,7 @@ fn temperatures(count: i64) -> impl Iterator<Item = Reading> {
 
 /// Never change these bytes: partials are stored for years.
 #[test]
-fn version_1_stays_as_it_is() {
+fn version_1_stays_readable() {
     let golden = [
         (partial_of([]), "010000"),
         (partial_of([(at(BASE + 5), 21.5)]), "010401ae030a"),
@@ -41,11 +41,56 @@ fn version_1_stays_as_it_is() {
         ),
     ];
     for (partial, bytes) in golden {
-        let encoded = encode(&partial, at(BASE));
+        let mut encoded = Vec::new();
+        assert!(!partial.encode_version_1(at(BASE), &mut encoded));
         assert_eq!(hex(&encoded), bytes);
-        assert_eq!(Partial::decode(&encoded, at(BASE)), Ok(partial));
+        let decoded = Partial::decode(&encoded, at(BASE)).unwrap();
+        assert_eq!(hex(&encode(&decoded, at(BASE))), bytes, "a later version writes it in the same way");
+        assert_eq!((decoded.count(), decoded.sum()), (partial.count(), partial.sum()));
+        assert_eq!((decoded.first(), decoded.last()), (partial.first(), partial.last()));
+        assert_eq!((decoded.min(), decoded.max()), (partial.min(), partial.max()));
+        assert_eq!(decoded.quantile(0.5), partial.quantile(0.5));
     }
 }
+
+/// Never change these bytes either.
+#[test]
+fn version_2_stays_as_it_is() {
+    let asking = |readings: &mut dyn Iterator<Item = Reading>| {
+        let all = Parts::ORDER.with(Parts::MOMENTS).with(Parts::DISTINCT);
+        let mut partial = Partial::with_parts(all);
+        partial.push_run(readings);
+        partial
+    };
+    let mut states = partial_of([(at(BASE + 5), 1.0)]);
+    states.push_state(at(BASE + 5), "true");
+    states.push_state(at(BASE + 1_005), "auto");
+    let golden = GOLDEN_2.into_iter().zip([
+        partial_of([(at(BASE + 5), 21.5)]),
+        partial_of(temperatures(10)),
+        partial_of([(at(BASE - 1), 0.1 + 0.2), (at(BASE + 9), -1e300)]),
+        partial_of([(Timestamp::from_nanos(BASE * 1_000_000 + 1), 7.0), (at(BASE + 2), 8.25)]),
+        partial_of([(at(BASE), 1.0), (at(BASE + 1_000), 2.0), (at(BASE + 2_100), 1.0)]),
+        states,
+        asking(&mut temperatures(40)),
+    ]);
+    for (bytes, partial) in golden {
+        let encoded = encode(&partial, at(BASE));
+        assert_eq!(hex(&encoded), bytes);
+        let decoded = Partial::decode(&encoded, at(BASE)).unwrap();
+        assert_eq!(decoded.asking_for(partial.parts()), partial);
+    }
+}
+
+const GOLDEN_2: [&str; 7] = [
+    "0224010aae03",
+    "02a40a4ae807ae030202020202020b0202",
+    "02bc0202010a9ab3e6cc99b3e6f41fe7a8e7ecfdf6e2825f",
+    "02aa0202ff887af80afa01",
+    "02200300e807c801020201",
+    "0260010a020814020202046175746f0474727565020ae807010000",
+    "0245ae030004064ad8b00200f02e0880010800000000009e0d000e8102cdcccccccc0c9f99999999d5a2040003b402060018000a0002f6020020ca7d9a99999999993540e8073333333333b33540e807cdcccccccccc3540e8076666666666e63540e8070000000000003640e8079a99999999193640e8070000000000803540e8079a99999999993540e8073333333333b33540e807cdcccccccccc3540e8076666666666e63540e8070000000000003640e8079a99999999193640e8070000000000803540e8079a99999999993540e8073333333333b33540e807cdcccccccccc3540e8076666666666e63540e8070000000000003640e8079a99999999193640e8070000000000803540e8079a99999999993540e8073333333333b33540e807cdcccccccccc3540e8076666666666e63540e8070000000000003640e8079a99999999193640e8070000000000803540e8079a99999999993540e8073333333333b33540e807cdcccccccccc3540e8076666666666e63540014ad836000000000080354000000000008035400801079a99999999193640808cee891a33333333331363403433333333136340043715810352b81e85eb91908fc2f5285c812185eb5170199401001b8104dc68006f81048119e25817b79012cac342ad8d6cee0dbea0da9989061407b309015802c706019c04023901b50401d10201",
+];
 
 #[test]
 fn ordinary_readings_take_few_bytes() {
@@ -63,7 +108,10 @@ fn ordinary_readings_take_few_bytes() {
 fn encodings_of_later_versions_are_refused_with_the_reason() {
     let decode = |bytes: &[u8]| Partial::decode(bytes, at(0));
     assert_eq!(decode(&[]), Err(DecodeError::Truncated));
-    assert_eq!(decode(&[2, 0, 0]), Err(DecodeError::Version(2)));
+    assert_eq!(decode(&[3, 0, 0]), Err(DecodeError::Version(3)));
+    assert_eq!(decode(&[0, 0, 0]), Err(DecodeError::Version(0)));
+    assert_eq!(decode(&[2, 0x21, 0]), Err(DecodeError::UnknownParts(0x21)));
+    assert_eq!(decode(&[2, 0x80, 0]), Err(DecodeError::UnknownParts(0x80)));
     assert_eq!(decode(&[1, 0x20, 0]), Err(DecodeError::UnknownParts(0x20)));
     assert_eq!(decode(&[1, 0, 0, 0]), Err(DecodeError::Trailing(1)));
 }

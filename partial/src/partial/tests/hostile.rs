@@ -1,7 +1,7 @@
 //! Hostile bytes: decoding gives an error or a partial that behaves like any other.
 
 use super::readings::{at, partial_of, readings};
-use crate::{Partial, Timestamp};
+use crate::{Partial, Parts, SeriesOrder, Timestamp, Width, Window};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -14,16 +14,29 @@ fn encode(partial: &Partial, base: Timestamp) -> Vec<u8> {
 /// Every aggregate is a number or `None`.
 fn assert_sound(partial: &Partial, base: Timestamp) {
     assert!(!partial.sum().is_nan());
-    for statistic in [partial.mean(), partial.variance(), partial.stddev(), partial.quantile(0.5)] {
+    let statistics = [partial.mean(), partial.variance(), partial.stddev(), partial.quantile(0.5)];
+    let more = [partial.skewness(), partial.kurtosis(), partial.sample_variance(), partial.trimmed_mean(0.2)];
+    for statistic in statistics.into_iter().chain(more) {
         assert!(statistic.is_none_or(f64::is_finite));
     }
+    assert!(partial.distinct().is_none_or(|distinct| distinct >= 0.0));
+    assert!(partial.below(1.0) <= partial.count());
     assert!(partial.variance().is_none_or(|variance| variance >= 0.0));
-    assert_eq!(Partial::decode(&encode(partial, base), base).as_ref(), Ok(partial));
+    let mut order = SeriesOrder::new(&[0.0]);
+    let window = Window::containing(base, Width::MAX);
+    order.push(window, partial);
+    order.push(window, partial);
+    let figures = order.finish(window.start(), window.end());
+    let of_order = [figures.rate(), figures.delta(), figures.integral(), figures.time_weighted_mean_linear()];
+    assert!(of_order.into_iter().all(|figure| figure.is_none_or(f64::is_finite)));
+    let asked = |partial: Partial| partial.asking_for(Parts::NONE);
+    let decoded = Partial::decode(&encode(partial, base), base);
+    assert_eq!(decoded.map(asked), Ok(asked(partial.clone())));
 }
 
 fn check(bytes: &[u8], base: Timestamp, other: &Partial) -> bool {
     let decoded = Partial::decode(bytes, base);
-    let newest = decoded.as_ref().map(|partial| partial.last().map(|point| point.time));
+    let newest = decoded.as_ref().map(Partial::last_time);
     assert_eq!(Partial::check(bytes, base), newest.map_err(Clone::clone));
     let Ok(partial) = decoded else { return false };
     assert!(partial.memory() <= 1024 + 16 * bytes.len(), "{} from {}", partial.memory(), bytes.len());
@@ -79,25 +92,32 @@ proptest! {
     #[test]
     fn arbitrary_bytes(
         mut bytes in prop::collection::vec(any::<u8>(), 0..200),
-        flags in 0u8..0x20,
+        flags: u8,
+        version in 1u8..3,
         base: i64,
         other in readings(40),
     ) {
         let (base, other) = (Timestamp::from_nanos(base), partial_of(other));
         check(&bytes, base, &other);
         // Most arbitrary bytes fail at the version; a valid prefix gets further.
-        bytes.splice(0..0, [1, flags]);
+        bytes.splice(0..0, [version, flags]);
         check(&bytes, base, &other);
     }
 
     #[test]
     fn damaged_encodings(
         readings in readings(60),
+        optional: bool,
+        states in prop::collection::vec((0..40i64, 0..40u8), 0..40),
         damages in prop::collection::vec(damage(), 1..4),
         other in readings(40),
     ) {
         let (base, other) = (at(0), partial_of(other));
-        let mut bytes = encode(&partial_of(readings), base);
+        let parts = Parts::ORDER.with(Parts::MOMENTS).with(Parts::DISTINCT);
+        let mut partial = if optional { Partial::with_parts(parts) } else { Partial::empty() };
+        partial.push_run(readings);
+        states.iter().for_each(|(time, state)| partial.push_state(at(*time), &format!("s{state}")));
+        let mut bytes = encode(&partial, base);
         prop_assert!(check(&bytes, base, &other));
         for damage in &damages {
             apply(damage, &mut bytes);

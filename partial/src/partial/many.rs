@@ -1,0 +1,187 @@
+//! The summary of more than [`EXACT_MAX`] values: extent, exact sums, a quantile sketch, and the optional parts.
+
+use super::distinct::Distinct;
+use super::extent::{Extent, Point};
+use super::moments::Squares;
+use super::parts::Parts;
+use super::powers::Powers;
+use super::sequence::{MERGED_MAX, Sequence};
+use super::sketch::Sketch;
+use super::sum::Sum;
+use super::value_span::ValueSpan;
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Many {
+    pub(super) extent: Extent,
+    /// Equal to the sketch's count.
+    pub(super) count: u64,
+    pub(super) sum: Sum,
+    pub(super) squares: Squares,
+    pub(super) sketch: Sketch,
+    /// Most metrics ask for none.
+    pub(super) optional: Option<Box<OptionalParts>>,
+}
+
+/// The optional parts of the values; each `None` if it was not asked for, or is not known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct OptionalParts {
+    pub(super) powers: Option<Powers>,
+    pub(super) order: Option<Sequence<ValueSpan>>,
+    pub(super) distinct: Option<Distinct>,
+}
+
+impl OptionalParts {
+    fn new(parts: Parts) -> Self {
+        Self {
+            powers: parts.contains(Parts::MOMENTS).then(Powers::default),
+            order: parts.contains(Parts::ORDER).then(Sequence::default),
+            distinct: parts.contains(Parts::DISTINCT).then(Distinct::default),
+        }
+    }
+
+    /// Boxed, unless there are none.
+    pub(super) fn boxed(self) -> Option<Box<Self>> {
+        let any = self.powers.is_some() || self.order.is_some() || self.distinct.is_some();
+        any.then(|| Box::new(self))
+    }
+
+    /// Without those that are not asked for.
+    pub(super) fn only(self, parts: Parts) -> Self {
+        Self {
+            powers: self.powers.filter(|_| parts.contains(Parts::MOMENTS)),
+            order: self.order.filter(|_| parts.contains(Parts::ORDER)),
+            distinct: self.distinct.filter(|_| parts.contains(Parts::DISTINCT)),
+        }
+    }
+
+    /// Adds a value to the parts that do not depend on its time.
+    fn push_value(&mut self, value: f64) {
+        if let Some(powers) = &mut self.powers {
+            powers.push(value);
+        }
+        if let Some(distinct) = &mut self.distinct {
+            distinct.push(value);
+        }
+    }
+
+    /// Adds few readings; `points`: with their times, if they are known.
+    fn push_few(&mut self, points: Option<&[Point]>) {
+        self.order = self.order.take().zip(points).and_then(|(mut order, points)| {
+            let readings = points.iter().map(|point| (point.time, point.value)).collect();
+            let few = Sequence { readings, spans: Vec::new() };
+            order.merge(&few, MERGED_MAX).then_some(order)
+        });
+    }
+
+    /// What both sides know.
+    fn merged(mut self, other: &Self) -> Self {
+        let powers = self.powers.take().zip(other.powers.as_ref()).map(|(mut powers, other)| {
+            powers.merge(other);
+            powers
+        });
+        let distinct = self.distinct.take().zip(other.distinct.as_ref()).map(|(mut distinct, other)| {
+            distinct.merge(other);
+            distinct
+        });
+        let order = self.order.take().zip(other.order.as_ref());
+        let order = order.and_then(|(mut order, other)| order.merge(other, MERGED_MAX).then_some(order));
+        Self { powers, order, distinct }
+    }
+
+    fn heap(&self) -> usize {
+        let order = self.order.as_ref().map_or(0, |order| {
+            order.readings.capacity() * size_of::<Point>() + order.spans.capacity() * size_of::<ValueSpan>()
+        });
+        size_of::<Self>()
+            + order
+            + self.powers.as_ref().map_or(0, Powers::heap)
+            + self.distinct.as_ref().map_or(0, Distinct::heap)
+    }
+}
+
+impl Many {
+    /// No values yet, though their extent.
+    pub(super) fn new(extent: Extent, parts: Parts) -> Self {
+        Self {
+            extent,
+            count: 0,
+            sum: Sum::default(),
+            squares: Squares::default(),
+            sketch: Sketch::default(),
+            optional: OptionalParts::new(parts).boxed(),
+        }
+    }
+
+    /// Adds a reading.
+    #[inline]
+    pub(super) fn push(&mut self, point: Point) {
+        self.extent.push(point);
+        self.push_value(point.value);
+        self.push_optional(point);
+    }
+
+    /// Adds a value to the parts that every partial has, except the extent.
+    #[inline]
+    pub(super) fn push_value(&mut self, value: f64) {
+        self.count = self.count.saturating_add(1);
+        self.sum.push(value);
+        self.squares.push(value);
+        self.sketch.push(value);
+    }
+
+    /// Adds a reading to the optional parts.
+    pub(super) fn push_optional(&mut self, point: Point) {
+        if let Some(optional) = &mut self.optional {
+            optional.push_value(point.value);
+            if let Some(order) = &mut optional.order {
+                order.push(point.time, point.value);
+            }
+        }
+    }
+
+    /// Adds few values whose extent is counted already; `points`: with their times, if they are known.
+    pub(super) fn push_few(&mut self, values: impl Iterator<Item = f64>, points: Option<&[Point]>) {
+        for value in values {
+            self.push_value(value);
+            if let Some(optional) = &mut self.optional {
+                optional.push_value(value);
+            }
+        }
+        if let Some(optional) = &mut self.optional {
+            optional.push_few(points);
+        }
+    }
+
+    /// Adds what another one holds. An optional part that either lacks is not known afterwards.
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.extent.merge(&other.extent);
+        self.count = self.count.saturating_add(other.count);
+        self.sum.merge(&other.sum);
+        self.squares.merge(&other.squares);
+        self.sketch.merge(&other.sketch);
+        let both = self.optional.take().zip(other.optional.as_ref());
+        self.optional = both.and_then(|(optional, other)| optional.merged(other).boxed());
+    }
+
+    /// Keeps only these optional parts, and not the order.
+    pub(super) fn keep_unordered(&mut self, parts: Parts) {
+        if let Some(optional) = self.optional.take() {
+            self.optional = OptionalParts { order: None, ..optional.only(parts) }.boxed();
+        }
+    }
+
+    /// The optional parts that it carries.
+    pub(super) fn parts(&self) -> Parts {
+        let Some(optional) = &self.optional else { return Parts::NONE };
+        let part = |carried: bool, part: Parts| if carried { part } else { Parts::NONE };
+        part(optional.powers.is_some(), Parts::MOMENTS)
+            .with(part(optional.order.is_some(), Parts::ORDER))
+            .with(part(optional.distinct.is_some(), Parts::DISTINCT))
+    }
+
+    /// Bytes on the heap.
+    pub(super) fn heap(&self) -> usize {
+        let optional = self.optional.as_ref().map_or(0, |optional| optional.heap());
+        self.sum.heap() + self.squares.heap() + self.sketch.heap() + optional
+    }
+}
