@@ -65,6 +65,7 @@ impl Gateway {
             index: 0,
             facts: ShardFacts::default(),
             window: width,
+            metric_parts: Arc::default(),
             limits: limits(),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),

@@ -2,8 +2,11 @@
 //!
 //! They are protobuf messages without a .proto file: no other program reads them. Tags are never reused.
 
+use catchment_partial::Width;
 use catchment_proto::wire::Label;
 use prost::Message;
+
+use super::metric_parts::MetricParts;
 
 /// One record of the journal.
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -38,11 +41,32 @@ pub enum Entry {
 }
 
 /// How windows are made from here on.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ConfigureEntry {
     /// Width of new windows in milliseconds.
     #[prost(uint32, tag = "1")]
     pub width_ms: u32,
+    /// Optional parts of new windows by metric. None in entries of earlier versions, which had no optional parts.
+    #[prost(message, repeated, tag = "2")]
+    pub metrics: Vec<MetricEntry>,
+}
+
+/// Optional parts of a metric's windows.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct MetricEntry {
+    /// Its name, or the beginning of several names and `*`.
+    #[prost(string, tag = "1")]
+    pub pattern: String,
+    /// The parts as bits: `catchment_partial::Parts::bits`.
+    #[prost(uint32, tag = "2")]
+    pub parts: u32,
+}
+
+impl ConfigureEntry {
+    /// Windows of this width, with these optional parts.
+    pub fn new(width: Width, metric_parts: &MetricParts) -> Self {
+        Self { width_ms: width.as_millis(), metrics: metric_parts.entries() }
+    }
 }
 
 /// A device's first appearance.

@@ -17,8 +17,9 @@ use hashbrown::HashMap;
 use super::{
     device::{Device, Devices},
     due::{Due, Rank, WindowKey},
-    entry::{ClientEntry, CloseEntry, DeviceEntry, Entry, SeriesEntry},
+    entry::{ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, SeriesEntry},
     forgotten_series::ForgottenSeries,
+    metric_parts::MetricParts,
     snapshot::Snapshot,
 };
 
@@ -97,6 +98,8 @@ pub enum ApplyError {
 #[derive(Clone, Debug)]
 pub struct State {
     pub(super) width: Option<Width>,
+    /// Optional parts of new windows.
+    pub(super) metric_parts: MetricParts,
     pub(super) watermark: Option<Timestamp>,
     pub(super) next_batch: u64,
     /// Which times the batches before `next_batch` cover.
@@ -132,6 +135,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             width: None,
+            metric_parts: MetricParts::default(),
             watermark: None,
             next_batch: 1,
             history: Arc::default(),
@@ -155,7 +159,7 @@ impl State {
     /// Only after damage to the journal: see [`ApplyError`].
     pub fn apply(&mut self, position: u64, entry: &Entry) -> Result<Option<Emission>, ApplyError> {
         match entry {
-            Entry::Configure(configure) => self.width = Some(Width::from_millis(configure.width_ms)?),
+            Entry::Configure(configure) => self.configure(configure)?,
             Entry::Device(device) => self.add_device(device)?,
             Entry::Series(series) => self.add_series(series)?,
             Entry::Intake(intake) => self.fold(position, intake)?,
@@ -166,6 +170,20 @@ impl State {
             Entry::Forget(forget) => self.forget(forget),
         }
         Ok(None)
+    }
+
+    fn configure(&mut self, entry: &ConfigureEntry) -> Result<(), ApplyError> {
+        self.width = Some(Width::from_millis(entry.width_ms)?);
+        self.set_metric_parts(MetricParts::of_entries(&entry.metrics));
+        Ok(())
+    }
+
+    /// Windows carry these parts from here on; those that are open keep theirs.
+    pub(super) fn set_metric_parts(&mut self, metric_parts: MetricParts) {
+        if metric_parts != self.metric_parts {
+            self.devices.resolve_parts(&metric_parts);
+            self.metric_parts = metric_parts;
+        }
     }
 
     fn add_device(&mut self, entry: &DeviceEntry) -> Result<(), ApplyError> {
@@ -192,7 +210,8 @@ impl State {
             return Err(ApplyError::Order { got: entry.index, expected });
         }
         self.forgotten_series.remove(&device.name, &metric, &labels);
-        device.add_series(entry.index, metric, labels, self.running);
+        let parts = self.metric_parts.of(metric.as_str());
+        device.add_series(entry.index, metric, labels, (self.running, parts));
         self.series_count += 1;
         Ok(())
     }

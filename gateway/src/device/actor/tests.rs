@@ -31,6 +31,7 @@ fn context(folder: &Path) -> Rc<Context> {
         index: 0,
         facts: shard::ShardFacts::default(),
         window: config.window,
+        metric_parts: Arc::default(),
         limits: shard::ShardLimits::of(&config, 1),
         clock: Arc::clone(&clock) as _,
         metrics: Arc::clone(&metrics),

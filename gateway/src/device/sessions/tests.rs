@@ -51,6 +51,7 @@ impl Device {
             index: 0,
             facts: ShardFacts::default(),
             window: config.window,
+            metric_parts: Arc::default(),
             limits: ShardLimits::of(&config, 1),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
@@ -211,7 +212,7 @@ fn mqtt_is_answered_by_what_became_of_the_readings() {
         assert_eq!(send(1, r#"{"a":1,"b":1}"#), Outcome::Taken(None));
         let Outcome::Taken(Some(words)) = send(2, r#"{"c":1,"d":1,"e":1}"#) else { panic!("taken in part") };
         assert_eq!(words, "2 readings of new series: a device may have 3 series, the gateway's series_max");
-        let Outcome::BadPayload(words) = send(3, r#"{"d":1,"a":"text"}"#) else { panic!("refused") };
+        let Outcome::BadPayload(words) = send(3, r#"{"d":1,"a":null}"#) else { panic!("refused") };
         assert!(words.contains("; 1 readings of new series"), "both reasons: {words}");
         assert_eq!(send(4, r#"{"a":1}"#), Outcome::Taken(None));
         assert_eq!(device.taken(), 4);
