@@ -46,8 +46,10 @@ fn seeds() -> Vec<Vec<u8>> {
         values: vec![1.0, 2.0, f64::NAN],
         states: vec![String::new(), "on".to_owned(), "auto".to_owned()],
     };
-    let reading = Reading { metric: "b".to_owned(), labels: labels.clone().into(), value: -2.5, ..Reading::default() };
-    let state = Reading { metric: "b".to_owned(), value: f64::NAN, state: "auto".to_owned(), ..Reading::default() };
+    let reading =
+        Reading { metric: "b".to_owned(), labels: labels.clone().into(), value: -2.5, ..Reading::default() };
+    let state =
+        Reading { metric: "b".to_owned(), value: f64::NAN, state: "auto".to_owned(), ..Reading::default() };
     let readings = Readings {
         seq: 1,
         define: vec![named(1, "a"), named(2, "c-d")],

@@ -13,6 +13,7 @@ mod bounds;
 mod clocks;
 mod damage;
 mod expire;
+mod metric_parts;
 pub(super) mod panics;
 mod random;
 mod seal;

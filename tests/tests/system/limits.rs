@@ -264,8 +264,13 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
             match protocol {
                 Protocol::Json => bytes.extend(b"{\"ts\":1700000000000,\"m\":1,\"refused\":\"text\"}\n"),
                 Protocol::Frames => {
-                    let column =
-                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0], states: vec![] };
+                    let column = Column {
+                        series: 7,
+                        first_time_ns: 0,
+                        step_ns: Vec::new(),
+                        values: vec![1.0],
+                        states: vec![],
+                    };
                     let mut good = reading("m", TS, 1.0);
                     good.labels.clear();
                     bytes.extend(readings(n, vec![good], vec![column], vec![]));
@@ -297,8 +302,13 @@ async fn a_peer_that_reads_receives_every_refusal() {
                 Protocol::Json => bytes
                     .extend(format!("{{\"seq\":{n},\"ts\":{TS},\"m\":1,\"refused\":\"text\"}}\n").bytes()),
                 Protocol::Frames => {
-                    let column =
-                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0], states: vec![] };
+                    let column = Column {
+                        series: 7,
+                        first_time_ns: 0,
+                        step_ns: Vec::new(),
+                        values: vec![1.0],
+                        states: vec![],
+                    };
                     bytes.extend(readings(n, vec![reading("m", TS, 1.0)], vec![column], vec![]));
                 }
             }

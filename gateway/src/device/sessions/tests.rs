@@ -26,6 +26,8 @@ use crate::{
     shard::{Backpressure, Setup, Shard, ShardFacts, ShardLimits},
 };
 
+mod states;
+
 const SERIES_MAX: usize = 3;
 const NOW_MS: i64 = 1_700_000_000_000;
 
