@@ -136,6 +136,14 @@ impl States {
     }
 }
 
+impl PartialEq for States {
+    fn eq(&self, other: &Self) -> bool {
+        self.of(0..usize::MAX)
+            .map(|(reading, text)| (reading, self.text(text)))
+            .eq(other.of(0..usize::MAX).map(|(reading, text)| (reading, other.text(text))))
+    }
+}
+
 impl fmt::Debug for States {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map()

@@ -50,7 +50,7 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
     let lines = [
         r#"{"ts":1700000000000,"m":1}"#.to_owned(),
         r#"{"ts":1700000000000,"m":"#.to_owned(),
-        r#"{"ts":1700000000000,"m":2,"s":"text","n":null}"#.to_owned(),
+        r#"{"ts":1700000000000,"m":2,"s":"two\nlines","n":null}"#.to_owned(),
         r#"{"ts":1700000000000,"m":NaN,"k":4}"#.to_owned(),
         r#"{"ts":1700000000000,"values":{"m":8,"":1}}"#.to_owned(),
         r#"{"ts":1000,"values":{"m":16}}"#.to_owned(),
@@ -71,7 +71,7 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
         refused,
         expected(&[
             (2, "malformed"),
-            (3, "not_a_number"),
+            (3, "bad_state"),
             (3, "not_a_number"),
             (4, "not_a_number"),
             (5, "bad_metric"),
@@ -91,7 +91,9 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
     world.note("press-1", &[], "k", TS, 4.0);
     world.agrees(&[QueryRequest::new("m", TS, TS + 1000), QueryRequest::new("k", TS, TS + 1000)]).await;
     let metrics = world.gateways[0].server.metrics().await;
-    for (reason, count) in [("not_a_number", 3), ("too_old", 2), ("malformed", 5), ("bad_label", 1)] {
+    for (reason, count) in
+        [("not_a_number", 2), ("bad_state", 1), ("too_old", 2), ("malformed", 5), ("bad_label", 1)]
+    {
         let line = format!("reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
@@ -262,7 +264,7 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
         // Each message causes a refusal of some hundred bytes, so all replies together would fill any buffer.
         for n in 1..=20_000 {
             match protocol {
-                Protocol::Json => bytes.extend(b"{\"ts\":1700000000000,\"m\":1,\"refused\":\"text\"}\n"),
+                Protocol::Json => bytes.extend(b"{\"ts\":1700000000000,\"m\":1,\"refused\":null}\n"),
                 Protocol::Frames => {
                     let column = Column {
                         series: 7,
@@ -300,7 +302,7 @@ async fn a_peer_that_reads_receives_every_refusal() {
         for n in 1..=5_000_u64 {
             match protocol {
                 Protocol::Json => bytes
-                    .extend(format!("{{\"seq\":{n},\"ts\":{TS},\"m\":1,\"refused\":\"text\"}}\n").bytes()),
+                    .extend(format!("{{\"seq\":{n},\"ts\":{TS},\"m\":1,\"refused\":null}}\n").bytes()),
                 Protocol::Frames => {
                     let column = Column {
                         series: 7,
