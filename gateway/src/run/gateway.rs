@@ -85,12 +85,8 @@ impl Gateway {
             Arc::clone(&metrics),
         ));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
-        let shared = Shared {
-            clock: Arc::clone(&clock),
-            metrics: Arc::clone(&metrics),
-            supervisor: Arc::clone(&supervisor),
-            state_support: StateSupport::default(),
-        };
+        let state_support = StateSupport::default();
+        let shared = Shared::new(&clock, &metrics, &supervisor, &state_support);
         let (workers, links) = start_workers(shards, &config, &shared, &stopping);
         let outboxes: Vec<ShardLink> = links.clone();
         let uplink = UplinkConfig {

@@ -48,6 +48,23 @@ pub struct Shared {
     pub state_support: StateSupport,
 }
 
+impl Shared {
+    /// Shares these.
+    pub fn new(
+        clock: &Arc<dyn Clock>,
+        metrics: &Arc<Metrics>,
+        supervisor: &Arc<Supervisor>,
+        state_support: &StateSupport,
+    ) -> Self {
+        Self {
+            clock: Arc::clone(clock),
+            metrics: Arc::clone(metrics),
+            supervisor: Arc::clone(supervisor),
+            state_support: state_support.clone(),
+        }
+    }
+}
+
 /// A running worker, seen from outside its thread.
 #[derive(Debug)]
 pub struct Worker {

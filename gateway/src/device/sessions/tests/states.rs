@@ -24,7 +24,7 @@ fn readings_with_and_without_states_are_taken_once() {
     let message = |seq: u64, mode: &str| {
         format!(
             "{{\"seq\":{seq},\"values\":{{\"t\":{seq},\"mode\":\"{mode}\",\"door\":{}}}}}\n",
-            seq % 2 == 0
+            seq.is_multiple_of(2)
         )
     };
     let lines = [message(1, "auto"), message(2, "off"), message(2, "again"), message(3, "auto")].concat();
