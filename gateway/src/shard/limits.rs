@@ -74,3 +74,34 @@ impl ShardLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::fold::IntakeEntry;
+
+    #[test]
+    fn the_largest_intake_fits_an_entry() {
+        // A series index below the largest series_max, steps of the largest length, more texts than their bytes allow.
+        let (numbers, booleans, texts) = (16_384 + 20_000, 20_000, 512 << 10);
+        let entry = IntakeEntry {
+            device: u32::MAX,
+            epoch: "e".repeat(64),
+            series: vec![999_999; numbers],
+            time: vec![i64::MIN; numbers],
+            value: vec![1.5; numbers],
+            state_series: vec![999_999; booleans],
+            state_time: vec![i64::MIN; booleans],
+            state_text: (0..booleans as u32).collect(),
+            texts: "x".repeat(texts),
+            text_bytes: vec![64; booleans],
+            states_alone: u32::MAX,
+            client: "c".repeat(256),
+            received: vec![u16::MAX.into(); 1_024],
+            ..IntakeEntry::default()
+        };
+        assert!(entry.encoded_len() < ENTRY_BYTES_MAX as usize, "{}", entry.encoded_len());
+    }
+}
