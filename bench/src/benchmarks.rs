@@ -10,6 +10,8 @@ mod goals;
 mod growth;
 mod idle;
 mod latency;
+mod partials;
+mod query;
 mod run;
 mod sharing;
 mod throughput;

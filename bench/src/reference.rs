@@ -1,6 +1,7 @@
 //! References for the figures: bare servers of our own, and third-party programs for the same work.
 
 pub(crate) mod disk;
+pub(crate) mod duckdb;
 pub(crate) mod influx;
 pub(crate) mod mosquitto;
 pub(crate) mod postgres;

@@ -4,6 +4,14 @@
 //! the last write are marked dirty. Numbers of gateways and epochs are dense and permanent, because blocks refer to
 //! them; numbers of series are never reused.
 
+pub(in crate::store) mod epochs;
+pub(in crate::store) mod gaps;
+pub(in crate::store) mod listing;
+pub(in crate::store) mod loss;
+pub(in crate::store) mod progress_report;
+pub(in crate::store) mod quota;
+pub(in crate::store) mod run_history;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::atomic::{AtomicU32, Ordering},
@@ -12,97 +20,33 @@ use std::{
 use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
-use super::{
+use crate::store::{
     GatewayEpoch, ProgressReport,
-    gaps::{self, ShardGap, gaps_max},
-    groups::{AllSeries, group_of},
-    runs::DeliveredRuns,
+    blocks::groups::{AllSeries, group_of},
+    catalog::gaps::gaps_max,
 };
 
+mod entries;
 mod forget;
 mod provisional;
 mod runs;
 mod series_index;
 
+pub(in crate::store) use entries::{EpochState, Gateway, Series, Shard};
 use provisional::ProvisionalEpochs;
-
-/// A gateway.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Gateway {
-    /// Its identity.
-    pub(super) id: GatewayId,
-    /// The watermark of its present epoch, or of the previous one until the present one has a watermark.
-    pub(super) watermark: Option<Timestamp>,
-    /// Its newest created epoch.
-    pub(super) present: Option<u32>,
-}
-
-/// Progress of one shard of an epoch.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Shard {
-    /// Highest batch number applied; 0: none.
-    pub(super) number: u64,
-    /// Its windows are closed and delivered up to here.
-    pub(super) watermark: Option<Timestamp>,
-    /// Everything delivered up to here is in this store or in one of the gaps. The watermark may be ahead: an older
-    /// gateway does not report how many batches its watermark covers.
-    pub(super) whole_to: Option<Timestamp>,
-    /// Batches that it made and this store lacks, in order of time.
-    pub(super) gaps: Vec<ShardGap>,
-    /// The runs that delivered its newest batches.
-    pub(super) runs: DeliveredRuns,
-}
-
-/// One epoch of a gateway: one lifetime of its data folder.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct EpochState {
-    /// Number of its gateway.
-    pub(super) gateway: u32,
-    /// Its identity.
-    pub(super) epoch: GatewayEpoch,
-    /// Its known shards; may be fewer or more than the epoch reports.
-    pub(super) shards: Vec<Shard>,
-    /// Its delivered numbers were lost by damage: what it delivered before is unknown.
-    pub(super) unknown: bool,
-    /// It has a stream now.
-    pub(super) open: bool,
-    /// Series that it delivered and that were removed here: its data folder may still hold them.
-    pub(super) forgotten: u64,
-    /// It had a stream while its gateway had a newer epoch.
-    pub(super) concurrent: bool,
-}
-
-/// A series.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Series {
-    /// Number of its gateway.
-    pub(super) gateway: u32,
-    /// Device, metric and labels.
-    pub(super) key: SharedSeries,
-    /// Start of its first window.
-    pub(super) first: Timestamp,
-    /// Start of its last window.
-    pub(super) last: Timestamp,
-    /// Latest end of a window.
-    pub(super) end: Timestamp,
-    /// Event time of its newest reading.
-    pub(super) newest: Timestamp,
-    /// The epoch that delivered it last; `None`: written by a version that did not record it.
-    pub(super) epoch: Option<u32>,
-}
 
 /// Records that differ from those in sled.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Dirty {
-    pub(super) gateways: BTreeSet<u32>,
+pub(in crate::store) struct Dirty {
+    pub(in crate::store) gateways: BTreeSet<u32>,
     /// Identities of epochs.
-    pub(super) epochs: BTreeSet<u32>,
+    pub(in crate::store) epochs: BTreeSet<u32>,
     /// Delivered numbers and watermarks of epochs.
-    pub(super) shards: BTreeSet<u32>,
+    pub(in crate::store) shards: BTreeSet<u32>,
     /// Groups of series: those with their `dirty` flag set.
-    pub(super) groups: BTreeSet<u32>,
+    pub(in crate::store) groups: BTreeSet<u32>,
     /// Groups whose record must be removed.
-    pub(super) removed: BTreeSet<u32>,
+    pub(in crate::store) removed: BTreeSet<u32>,
 }
 
 /// Distinguishes the catalogs of a process, so that an identifier cached in a series shows which catalog set it.
@@ -118,19 +62,19 @@ impl Default for Token {
 
 /// Gateways, epochs and series.
 #[derive(Debug, Default)]
-pub(super) struct Catalog {
-    pub(super) gateways: Vec<Gateway>,
-    pub(super) epochs: Vec<EpochState>,
-    pub(super) series: AllSeries,
-    pub(super) next_series: u32,
-    pub(super) dirty: Dirty,
+pub(in crate::store) struct Catalog {
+    pub(in crate::store) gateways: Vec<Gateway>,
+    pub(in crate::store) epochs: Vec<EpochState>,
+    pub(in crate::store) series: AllSeries,
+    pub(in crate::store) next_series: u32,
+    pub(in crate::store) dirty: Dirty,
     /// Number of batches in gaps, over all epochs.
-    pub(super) lost_batches: u64,
+    pub(in crate::store) lost_batches: u64,
     /// Epochs that have gaps, by gateway.
-    pub(super) gapped: BTreeMap<u32, BTreeSet<u32>>,
+    pub(in crate::store) gapped: BTreeMap<u32, BTreeSet<u32>>,
     /// Gateways with damaged or missing flushed windows, and their watermarks when that was found. Not stored: each
     /// start finds it again.
-    pub(super) damaged: BTreeMap<u32, Option<Timestamp>>,
+    pub(in crate::store) damaged: BTreeMap<u32, Option<Timestamp>>,
     token: Token,
     /// Series of each gateway, by its number.
     series_counts: HashMap<u32, u64>,
@@ -145,7 +89,7 @@ pub(super) struct Catalog {
 
 impl Catalog {
     /// Restores a catalog from records; gateways and epochs in order of their numbers.
-    pub(super) fn restore(
+    pub(in crate::store) fn restore(
         gateways: Vec<Gateway>,
         epochs: Vec<EpochState>,
         series: AllSeries,
@@ -177,18 +121,18 @@ impl Catalog {
     }
 
     /// Number of a known epoch.
-    pub(super) fn find_epoch(&self, gateway: &GatewayId, id: u64) -> Option<u32> {
+    pub(in crate::store) fn find_epoch(&self, gateway: &GatewayId, id: u64) -> Option<u32> {
         let gateway = *self.gateway_numbers.get(gateway)?;
         self.epoch_numbers.get(&(gateway, id)).copied()
     }
 
     /// State of an epoch.
-    pub(super) fn epoch(&self, number: u32) -> Option<&EpochState> {
+    pub(in crate::store) fn epoch(&self, number: u32) -> Option<&EpochState> {
         self.epochs.get(number as usize)
     }
 
     /// Number of an epoch, added if it is new; its number of shards may change from one start to the next.
-    pub(super) fn intern_epoch(&mut self, epoch: &GatewayEpoch) -> u32 {
+    pub(in crate::store) fn intern_epoch(&mut self, epoch: &GatewayEpoch) -> u32 {
         let gateway = match self.gateway_numbers.get(&epoch.gateway) {
             Some(number) => *number,
             None => {
@@ -248,23 +192,23 @@ impl Catalog {
     }
 
     /// Number of epochs of the wanted gateways.
-    pub(super) fn epochs_of(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
+    pub(in crate::store) fn epochs_of(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
         let gateways = self.gateways.iter().zip(0_u32..).filter(|(gateway, _)| wanted(&gateway.id));
         gateways.filter_map(|(_, number)| self.epoch_counts.get(&number)).sum()
     }
 
     /// Number of epochs of the gateway that has the most.
-    pub(super) fn epochs_most(&self) -> u64 {
+    pub(in crate::store) fn epochs_most(&self) -> u64 {
         self.epoch_counts.values().copied().max().unwrap_or(0)
     }
 
     /// Highest applied batch number of a shard; 0: none.
-    pub(super) fn delivered(&self, number: u32, shard: u32) -> u64 {
+    pub(in crate::store) fn delivered(&self, number: u32, shard: u32) -> u64 {
         self.epoch(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
     }
 
     /// Records an applied batch of a shard; its history describes the batches before it.
-    pub(super) fn advance(
+    pub(in crate::store) fn advance(
         &mut self,
         number: u32,
         shard: u32,
@@ -277,17 +221,22 @@ impl Catalog {
     }
 
     /// Records that a shard has closed and delivered everything up to a watermark.
-    pub(super) fn progress(&mut self, number: u32, report: &ProgressReport) {
+    pub(in crate::store) fn progress(&mut self, number: u32, report: &ProgressReport) {
         self.note_concurrent(number);
         self.change_shard(number, report.shard, |known, gaps_max| known.record_progress(report, gaps_max));
     }
 
     /// Assumes that a shard with unknown delivered batches has delivered everything up to this one.
-    pub(super) fn assume_delivered(&mut self, number: u32, shard: u32, batch: u64) {
+    pub(in crate::store) fn assume_delivered(&mut self, number: u32, shard: u32, batch: u64) {
         self.change_shard(number, shard, |known, _| known.number = known.number.max(batch));
     }
 
-    pub(super) fn change_shard(&mut self, number: u32, shard: u32, change: impl FnOnce(&mut Shard, usize)) {
+    pub(in crate::store) fn change_shard(
+        &mut self,
+        number: u32,
+        shard: u32,
+        change: impl FnOnce(&mut Shard, usize),
+    ) {
         let Some(epoch) = self.epochs.get_mut(number as usize) else { return };
         let shards = epoch.shards.len().max(shard as usize + 1).max(epoch.epoch.shards as usize);
         let gateway = epoch.gateway;
@@ -327,7 +276,7 @@ impl Catalog {
 
     /// Number of a series, added if it is new and there is `room`; else `None`. Caches the identifier in the series
     /// for later lookups.
-    pub(super) fn intern_series(
+    pub(in crate::store) fn intern_series(
         &mut self,
         gateway: u32,
         key: &SharedSeries,
@@ -356,7 +305,7 @@ impl Catalog {
     }
 
     /// Records a window of a series that an epoch delivered, and the time of its newest reading.
-    pub(super) fn note_window(&mut self, id: u32, epoch: u32, window: Window, newest: Timestamp) {
+    pub(in crate::store) fn note_window(&mut self, id: u32, epoch: u32, window: Window, newest: Timestamp) {
         let Some((series, dirty)) = self.series.get_mut(id) else { return };
         let before = (series.first, series.last, series.end, series.newest, series.epoch);
         series.first = series.first.min(window.start());
@@ -371,7 +320,7 @@ impl Catalog {
     }
 
     /// Description of a group of series, for people.
-    pub(super) fn group_name(&self, group: u32) -> String {
+    pub(in crate::store) fn group_name(&self, group: u32) -> String {
         let Some(known) = self.series.group(group) else { return "not known".to_owned() };
         let Some((_, first)) = known.series().next() else { return "none".to_owned() };
         let gateway = self.gateways.get(first.gateway as usize).map(|gateway| gateway.id.to_string());
@@ -384,12 +333,12 @@ impl Catalog {
 }
 
 /// Sort key: the greatest of a gateway's epochs is the present one.
-pub(super) fn creation_order(epoch: &EpochState) -> (i64, u64) {
+pub(in crate::store) fn creation_order(epoch: &EpochState) -> (i64, u64) {
     (epoch.epoch.created_ms, epoch.epoch.id)
 }
 
 /// The time up to which all shards of an epoch have closed and delivered; `None` until each of them has.
-pub(super) fn watermark_of(epoch: &EpochState) -> Option<Timestamp> {
+pub(in crate::store) fn watermark_of(epoch: &EpochState) -> Option<Timestamp> {
     let shards =
         (0..epoch.epoch.shards.min(SHARDS_MAX) as usize).map(|index| epoch.shards.get(index)?.watermark);
     shards.min().flatten()

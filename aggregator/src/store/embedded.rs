@@ -8,6 +8,13 @@
 //! Backpressure: when memory is full, senders wait in order until the flusher has made room; when the journal is
 //! full, they get an error and nothing of the batch is stored. Neither gives up acknowledged data.
 
+pub(in crate::store) mod config;
+pub(in crate::store) mod inner;
+pub(in crate::store) mod locks;
+#[cfg(any(test, feature = "sim"))]
+pub(in crate::store) mod manual;
+pub(in crate::store) mod stats;
+
 use std::{
     sync::{
         Arc,
@@ -23,21 +30,26 @@ use catchment_settings::supervise::catch_thread;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
-use super::{
+use crate::store::{
     Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Shortage,
     Store, StoreError,
-    admission::{AdmitOutcome, stopping},
-    apply::CheckedBatch,
-    entry::JournalEntry,
-    folder_watch, forget, forget_series,
-    inner::Inner,
-    locks::{lock, read, write},
-    scan,
+    blocks::scan,
+    embedded::{
+        inner::Inner,
+        locks::{lock, read, write},
+    },
+    removal::{forget, forget_series},
+    salvage::folder_watch,
+    wal::{
+        admission::{AdmitOutcome, stopping},
+        apply::CheckedBatch,
+        entry::JournalEntry,
+    },
 };
 
 /// A store in a data folder of its own. Dropping it stops its threads; [`Store::close`] also flushes what memory holds.
 pub struct EmbeddedStore<D: Disk = RealDisk> {
-    pub(super) inner: Arc<Inner<D>>,
+    pub(in crate::store) inner: Arc<Inner<D>>,
     flusher: Option<JoinHandle<()>>,
     checker: Option<JoinHandle<()>>,
     folder: Option<Watchdog>,
@@ -47,29 +59,31 @@ pub struct EmbeddedStore<D: Disk = RealDisk> {
 impl<D: Disk> EmbeddedStore<D> {
     /// A store whose owner drives the flushes.
     #[cfg(any(test, feature = "sim"))]
-    pub(super) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
+    pub(in crate::store) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
         Self { inner, flusher: None, checker: None, folder: None, stop_check: Arc::default() }
     }
 
     /// Starts the flusher and the block check of an opened store.
-    pub(super) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
+    pub(in crate::store) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-flusher".to_owned());
-        let flusher =
-            thread.spawn(move || guarded(&shared, "flushes windows", || super::flusher::run(&shared)))?;
+        let flusher = thread.spawn(move || {
+            guarded(&shared, "flushes windows", || crate::store::blocks::flusher::run(&shared))
+        })?;
         let stop_check = Arc::default();
         let mut store = Self { inner, flusher: Some(flusher), checker: None, folder: None, stop_check };
         store.folder = Some(folder_watch::watch(&store.inner)?);
         let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
         let thread = std::thread::Builder::new().name("store-check".to_owned());
-        let body = move || guarded(&shared, "checks blocks", || super::check::run(&shared, &stop));
+        let body =
+            move || guarded(&shared, "checks blocks", || crate::store::salvage::check::run(&shared, &stop));
         store.checker = Some(thread.spawn(body)?);
         Ok(store)
     }
 
     /// Lets a test see what commits notice by themselves.
     #[cfg(test)]
-    pub(super) fn stop_watching(&mut self) {
+    pub(in crate::store) fn stop_watching(&mut self) {
         self.folder = None;
     }
 

@@ -3,6 +3,12 @@
 //!
 //! sled stores values verbatim, next to older values of the same key; the highest sequence number counts.
 
+pub(in crate::store) mod check;
+pub(in crate::store) mod copy;
+pub(in crate::store) mod folder_watch;
+pub(in crate::store) mod repair;
+pub(in crate::store) mod verify;
+
 use std::{
     collections::{BTreeMap, btree_map},
     fs::File,
@@ -10,9 +16,9 @@ use std::{
     os::unix::fs::FileExt,
 };
 
-use super::{
-    block::BLOCK_BYTES_MAX,
-    records::{HEAD_BYTES, MAGIC, sealed},
+use crate::store::{
+    blocks::block::BLOCK_BYTES_MAX,
+    tree::records::{HEAD_BYTES, MAGIC, sealed},
 };
 
 /// Bytes scanned at once.
@@ -22,19 +28,19 @@ const VALUE_BYTES_MAX: usize = BLOCK_BYTES_MAX + HEAD_BYTES + 255 + 4;
 
 /// Location of a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct ValueLocation {
-    pub(super) sequence: u64,
+pub(in crate::store) struct ValueLocation {
+    pub(in crate::store) sequence: u64,
     /// Index of the file.
-    pub(super) file: usize,
-    pub(super) offset: u64,
-    pub(super) length: usize,
+    pub(in crate::store) file: usize,
+    pub(in crate::store) offset: u64,
+    pub(in crate::store) length: usize,
 }
 
 /// The newest whole value of each key.
 ///
 /// # Errors
 /// Reading failed.
-pub(super) fn salvage(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, ValueLocation>> {
+pub(in crate::store) fn salvage(files: &[File]) -> io::Result<BTreeMap<Vec<u8>, ValueLocation>> {
     let mut found: BTreeMap<Vec<u8>, ValueLocation> = BTreeMap::new();
     let mut buffer = vec![0; STRIDE + VALUE_BYTES_MAX];
     for (number, file) in files.iter().enumerate() {
@@ -81,7 +87,7 @@ fn salvage_stride(bytes: &[u8], mut visit: impl FnMut(&[u8], u64, usize, usize))
 ///
 /// # Errors
 /// Reading failed.
-pub(super) fn value(files: &[File], location: ValueLocation) -> io::Result<Vec<u8>> {
+pub(in crate::store) fn value(files: &[File], location: ValueLocation) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; location.length];
     let file = files.get(location.file).ok_or(io::ErrorKind::NotFound)?;
     file.read_exact_at(&mut bytes, location.offset)?;
@@ -106,7 +112,7 @@ mod tests {
     use std::io::Write;
 
     use super::*;
-    use crate::store::records::seal;
+    use crate::store::tree::records::seal;
 
     #[test]
     fn the_newest_whole_value_of_each_key_is_found() {

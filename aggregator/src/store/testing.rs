@@ -12,30 +12,30 @@ use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 use proptest::prelude::*;
 
-use super::{EmbeddedStore, GatewayEpoch, OpenReport, ProgressReport, Store, StoreConfig};
+use crate::store::{EmbeddedStore, GatewayEpoch, OpenReport, ProgressReport, Store, StoreConfig};
 
-pub(super) const WIDTH_MS: u32 = 10_000;
+pub(in crate::store) const WIDTH_MS: u32 = 10_000;
 
-pub(super) fn epoch(gateway: &str, id: u64) -> GatewayEpoch {
+pub(in crate::store) fn epoch(gateway: &str, id: u64) -> GatewayEpoch {
     let gateway = GatewayId { site: Name::new("berlin").unwrap(), name: Name::new(gateway).unwrap() };
     GatewayEpoch { gateway, id, created_ms: id as i64, shards: 2, run: 0, previous_runs: Default::default() }
 }
 
-pub(super) fn key(metric: &str) -> SeriesKey {
+pub(in crate::store) fn key(metric: &str) -> SeriesKey {
     let (device, metric) = (Name::new("d").unwrap(), MetricName::new(metric).unwrap());
     SeriesKey { device, metric, labels: Labels::none() }
 }
 
-pub(super) fn at(seconds: i64) -> Timestamp {
+pub(in crate::store) fn at(seconds: i64) -> Timestamp {
     Timestamp::from_millis(seconds * 1000).unwrap()
 }
 
-pub(super) fn window(index: i64) -> Window {
+pub(in crate::store) fn window(index: i64) -> Window {
     Window::from_index(index, Width::from_millis(WIDTH_MS).unwrap()).unwrap()
 }
 
 /// A body of `readings` readings that depend on the revision.
-pub(super) fn body(window: Window, revision: u64, readings: usize) -> Bytes {
+pub(in crate::store) fn body(window: Window, revision: u64, readings: usize) -> Bytes {
     let mut partial = Partial::empty();
     for reading in 0..readings {
         let time = window.start().saturating_add_nanos(reading as i64 * 1_000_000);
@@ -47,13 +47,13 @@ pub(super) fn body(window: Window, revision: u64, readings: usize) -> Bytes {
 }
 
 /// A partial of a batch: series, window index, part, revision.
-pub(super) fn entry(series: u32, index: i64, part: u64, revision: u64) -> Entry {
+pub(in crate::store) fn entry(series: u32, index: i64, part: u64, revision: u64) -> Entry {
     let window = window(index);
     Entry { series, window, part, revision, body: body(window, revision, 3) }
 }
 
 /// A batch with the series that its entries use.
-pub(super) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) -> Batch {
+pub(in crate::store) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) -> Batch {
     let used: BTreeSet<u32> = entries.iter().map(|entry| entry.series).collect();
     let used: Vec<u32> = used.into_iter().collect();
     for entry in &mut entries {
@@ -76,13 +76,13 @@ type ModelName = (GatewayId, SeriesKey, Window, u64, u32, u64);
 
 /// The highest revision of each name, and nothing else.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Model(BTreeMap<ModelName, (u64, Bytes)>);
+pub(in crate::store) struct Model(BTreeMap<ModelName, (u64, Bytes)>);
 
 /// Bodies by gateway, series and window, sorted.
-pub(super) type Content = BTreeMap<(GatewayId, SeriesKey, Window), Vec<Vec<u8>>>;
+pub(in crate::store) type Content = BTreeMap<(GatewayId, SeriesKey, Window), Vec<Vec<u8>>>;
 
 impl Model {
-    pub(super) fn put(&mut self, epoch: &GatewayEpoch, batch: &Batch) {
+    pub(in crate::store) fn put(&mut self, epoch: &GatewayEpoch, batch: &Batch) {
         for entry in &batch.entries {
             let key = batch.series[entry.series as usize].key().clone();
             let names = if batch.names_epoch == 0 { epoch.id } else { batch.names_epoch };
@@ -96,13 +96,13 @@ impl Model {
         }
     }
 
-    pub(super) fn forget_before(&mut self, before: Timestamp) -> u64 {
+    pub(in crate::store) fn forget_before(&mut self, before: Timestamp) -> u64 {
         let had = self.0.len();
         self.0.retain(|name, _| name.2.end() > before);
         (had - self.0.len()) as u64
     }
 
-    pub(super) fn content(&self) -> Content {
+    pub(in crate::store) fn content(&self) -> Content {
         let mut content = Content::new();
         for ((gateway, key, window, ..), (_, body)) in &self.0 {
             content.entry((gateway.clone(), key.clone(), *window)).or_default().push(body.to_vec());
@@ -111,17 +111,17 @@ impl Model {
         content
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(in crate::store) fn len(&self) -> usize {
         self.0.len()
     }
 }
 
 /// Everything that queries of a store see; checks that windows are in order.
-pub(super) fn content(store: &dyn Store) -> Content {
+pub(in crate::store) fn content(store: &dyn Store) -> Content {
     content_of(store, Timestamp::MIN, Timestamp::MAX)
 }
 
-pub(super) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> Content {
+pub(in crate::store) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> Content {
     let mut content = Content::new();
     for series in store.series(&|_, _| true) {
         let mut last = Timestamp::MIN;
@@ -141,7 +141,7 @@ pub(super) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> C
 }
 
 /// Like [`content`], without the series that cannot be read; true if there are any.
-pub(super) fn content_as_far(store: &dyn Store) -> (Content, bool) {
+pub(in crate::store) fn content_as_far(store: &dyn Store) -> (Content, bool) {
     let (mut content, mut unread) = (Content::new(), false);
     for series in store.series(&|_, _| true) {
         let mut visit = |_, window: Window, partial: &Partial| {
@@ -157,16 +157,16 @@ pub(super) fn content_as_far(store: &dyn Store) -> (Content, bool) {
 }
 
 /// Small limits; flushes only on request.
-pub(super) fn config() -> StoreConfig {
+pub(in crate::store) fn config() -> StoreConfig {
     StoreConfig { flush_every: std::time::Duration::from_secs(3600), ..StoreConfig::default() }
 }
 
-pub(super) fn open(data: &Path) -> (Arc<EmbeddedStore>, OpenReport) {
+pub(in crate::store) fn open(data: &Path) -> (Arc<EmbeddedStore>, OpenReport) {
     EmbeddedStore::open(data, config()).unwrap()
 }
 
 /// Copies a data folder as a crash would leave it. (Nothing may be writing.)
-pub(super) fn copy(from: &Path, to: &Path) {
+pub(in crate::store) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -180,7 +180,7 @@ pub(super) fn copy(from: &Path, to: &Path) {
 }
 
 /// Entries of a batch: few names, so that they collide; windows in several buckets.
-pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
+pub(in crate::store) fn entries() -> impl Strategy<Value = Vec<Entry>> {
     let index = prop_oneof![0..4_i64, 358..362_i64, -2..0_i64, Just(1_000_000_i64)];
     let one = (0..3_u32, index, 1..4_u64, 0..5_u64);
     let one = one.prop_map(|(series, index, part, more)| entry(series, index, part, part + more));
@@ -188,6 +188,6 @@ pub(super) fn entries() -> impl Strategy<Value = Vec<Entry>> {
 }
 
 /// A report on a shard from a gateway of an earlier version.
-pub(super) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> ProgressReport {
+pub(in crate::store) fn report_of(shard: u32, watermark: Option<Timestamp>, last: u64) -> ProgressReport {
     ProgressReport { shard, watermark, last, history: History::default() }
 }

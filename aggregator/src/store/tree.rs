@@ -1,24 +1,29 @@
 //! Storage of blocks and catalog: an ordered map from keys to values whose changes are atomic and durable.
 //!
-//! Pure; [`super::sled_tree`] is the tree used in production, [`super::memory`] the one of simulations.
+//! Pure; [`crate::store::tree::sled_tree`] is the tree used in production, [`crate::store::tree::memory`] the one of simulations.
+
+#[cfg(any(test, feature = "sim"))]
+pub(in crate::store) mod memory;
+pub(in crate::store) mod records;
+pub(in crate::store) mod sealed;
+pub(in crate::store) mod sled_tree;
+pub(in crate::store) mod tail;
 
 use std::ops::{ControlFlow, RangeBounds};
 
 use catchment_journal::PresenceError;
 
-use super::records;
-
 /// A range of keys.
-pub(super) type KeyRange = (std::ops::Bound<Vec<u8>>, std::ops::Bound<Vec<u8>>);
+pub(in crate::store) type KeyRange = (std::ops::Bound<Vec<u8>>, std::ops::Bound<Vec<u8>>);
 
 /// Result of visiting a key: whether to continue, or an error.
-pub(super) type Visited = Result<ControlFlow<()>, String>;
+pub(in crate::store) type Visited = Result<ControlFlow<()>, String>;
 
 /// A key and its value.
-pub(super) type Pair = (Vec<u8>, Vec<u8>);
+pub(in crate::store) type Pair = (Vec<u8>, Vec<u8>);
 
 /// An ordered map. Errors are texts for people.
-pub(super) trait Tree: Send + Sync {
+pub(in crate::store) trait Tree: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, String>;
 
@@ -43,7 +48,7 @@ pub(super) trait Tree: Send + Sync {
 
 /// Changes that become durable together.
 #[derive(Debug)]
-pub(super) struct WriteBatch {
+pub(in crate::store) struct WriteBatch {
     entries: Vec<(Vec<u8>, Option<Vec<u8>>)>,
     bytes: usize,
     sequence: u64,
@@ -51,52 +56,52 @@ pub(super) struct WriteBatch {
 
 impl WriteBatch {
     /// An empty write batch with this sequence number.
-    pub(super) fn new(sequence: u64) -> Self {
+    pub(in crate::store) fn new(sequence: u64) -> Self {
         Self { entries: Vec::new(), bytes: 0, sequence }
     }
 
     /// Its sequence number.
-    pub(super) fn sequence(&self) -> u64 {
+    pub(in crate::store) fn sequence(&self) -> u64 {
         self.sequence
     }
 
     /// Sets a key.
-    pub(super) fn insert(&mut self, key: Vec<u8>, content: &[u8]) {
+    pub(in crate::store) fn insert(&mut self, key: Vec<u8>, content: &[u8]) {
         let value = records::seal(self.sequence, &key, content);
         self.bytes += key.len() + value.len();
         self.entries.push((key, Some(value)));
     }
 
     /// Sets a record of the catalog.
-    pub(super) fn record(&mut self, key: Vec<u8>, message: &impl prost::Message) {
+    pub(in crate::store) fn record(&mut self, key: Vec<u8>, message: &impl prost::Message) {
         self.insert(key, &message.encode_to_vec());
     }
 
     /// Removes a key.
-    pub(super) fn remove(&mut self, key: Vec<u8>) {
+    pub(in crate::store) fn remove(&mut self, key: Vec<u8>) {
         self.bytes += key.len();
         self.entries.push((key, None));
     }
 
     /// Sets a key to a value that is already sealed.
-    pub(super) fn copy(&mut self, key: Vec<u8>, value: Vec<u8>) {
+    pub(in crate::store) fn copy(&mut self, key: Vec<u8>, value: Vec<u8>) {
         self.bytes += key.len() + value.len();
         self.entries.push((key, Some(value)));
     }
 
     /// Bytes of all keys and values.
-    pub(super) fn bytes(&self) -> usize {
+    pub(in crate::store) fn bytes(&self) -> usize {
         self.bytes
     }
 
     /// Keys and their new values; `None` removes the key. Of a key that occurs twice, the last change counts.
-    pub(super) fn entries(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
+    pub(in crate::store) fn entries(self) -> impl Iterator<Item = (Vec<u8>, Option<Vec<u8>>)> {
         self.entries.into_iter()
     }
 }
 
 /// All keys with a prefix.
-pub(super) fn prefixed(prefix: &[u8]) -> KeyRange {
+pub(in crate::store) fn prefixed(prefix: &[u8]) -> KeyRange {
     use std::ops::Bound::{Excluded, Included, Unbounded};
     // The next prefix of the same length: no key from it on begins with this one.
     let mut end = prefix.to_vec();
@@ -110,7 +115,7 @@ pub(super) fn prefixed(prefix: &[u8]) -> KeyRange {
 }
 
 /// An owned range of keys.
-pub(super) fn keys(range: impl RangeBounds<Vec<u8>>) -> KeyRange {
+pub(in crate::store) fn keys(range: impl RangeBounds<Vec<u8>>) -> KeyRange {
     (range.start_bound().cloned(), range.end_bound().cloned())
 }
 

@@ -2,11 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Bench, aggregator, crowd, fairness, growth, idle, latency, sharing, throughput, uplink};
+use super::{
+    Bench, aggregator, crowd, fairness, growth, idle, latency, partials, query, sharing, throughput, uplink,
+};
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 14] = [
+pub(crate) const NAMES: [&str; 16] = [
     "frames",
     "json",
     "line-protocol",
@@ -20,6 +22,8 @@ pub(crate) const NAMES: [&str; 14] = [
     "fair",
     "crowd",
     "sharing",
+    "partials",
+    "query",
     "growth",
 ];
 
@@ -46,6 +50,8 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.measurements.push(crowd::gateways(bench)?);
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
+        "query" => report.measurements.extend(query::run(bench)?),
+        "partials" => report.measurements.extend(partials::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("unknown figure: {other}"),
     }

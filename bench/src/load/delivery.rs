@@ -135,7 +135,8 @@ impl Shard {
     }
 }
 
-async fn connect(addr: SocketAddr, identity: &Path) -> anyhow::Result<IngestClient<Channel>> {
+/// Connects as a gateway.
+pub(crate) async fn connect(addr: SocketAddr, identity: &Path) -> anyhow::Result<IngestClient<Channel>> {
     let tls = ClientTls::new(&IdentityFolder::load(identity)?, &[b"h2"])?;
     let connector = GrpcConnector::new(tls, Role::Aggregator, TIMEOUT);
     let endpoint = Endpoint::from(endpoint_uri(&format!("https://{addr}"))?).tcp_nodelay(true);

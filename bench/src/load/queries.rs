@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use catchment_certs::{ClientTls, GrpcConnector, IdentityFolder, Role, endpoint_uri};
-use catchment_proto::wire::{AggregateRequest, query_client::QueryClient};
+use catchment_proto::wire::{self, AggregateRequest, aggregate_response, query_client::QueryClient};
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
@@ -58,6 +58,37 @@ async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> an
         messages += 1;
     }
     Ok(messages)
+}
+
+/// A query's answer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Answer {
+    /// Time to the end of the answer.
+    pub(crate) seconds: f64,
+    pub(crate) points: u64,
+    /// Sum of the last aggregate over all points.
+    pub(crate) sum: f64,
+}
+
+/// Sends one query and reads its answer.
+///
+/// # Errors
+/// The query failed.
+pub(crate) fn answer(addr: SocketAddr, identity: &Path, request: AggregateRequest) -> anyhow::Result<Answer> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+    runtime.block_on(async {
+        let mut client = connect(addr, identity, false).await?;
+        let asked = Instant::now();
+        let mut answer = client.aggregate(request).await?.into_inner();
+        let (mut points, mut sum) = (0, 0.0);
+        while let Some(message) = answer.message().await? {
+            let Some(aggregate_response::Kind::Series(series)) = message.kind else { continue };
+            points += series.points.len() as u64;
+            let last = |point: &wire::Point| point.values.last().and_then(|value| value.number);
+            sum += series.points.iter().filter_map(last).sum::<f64>();
+        }
+        Ok(Answer { seconds: asked.elapsed().as_secs_f64(), points, sum })
+    })
 }
 
 /// Repeats a heavy query. An operator with this many queries must expect refusals.

@@ -1,6 +1,7 @@
 //! The optional parts at the end of an encoded partial, each with its length, so that parts can be added for ever.
 //!
 //! ```text
+//! varint  how many parts follow, so that a partial that was cut short between two parts is noticed
 //! for each part, by rising number:
 //! varint  number of the part
 //! varint  length in bytes
@@ -48,13 +49,14 @@ pub(super) struct Optional {
 
 /// Appends the optional parts of a partial.
 pub(super) fn encode(partial: &Partial, base: Timestamp, out: &mut Vec<u8>) {
-    let mut part = Vec::new();
+    let (mut part, mut parts, mut count) = (Vec::new(), Vec::new(), 0);
     let mut put = |number: u64, write: &dyn Fn(&mut Vec<u8>)| {
         part.clear();
         write(&mut part);
-        put_varint(number, out);
-        put_varint(part.len() as u64, out);
-        out.extend_from_slice(&part);
+        put_varint(number, &mut parts);
+        put_varint(part.len() as u64, &mut parts);
+        parts.extend_from_slice(&part);
+        count += 1;
     };
     if let Values::Many(many) = &partial.values
         && let Some(optional) = &many.optional
@@ -75,14 +77,16 @@ pub(super) fn encode(partial: &Partial, base: Timestamp, out: &mut Vec<u8>) {
             put(DISTINCT_STATES, &|out| distinct.encode(out));
         }
     }
+    put_varint(count, out);
+    out.extend_from_slice(&parts);
 }
 
 impl Optional {
-    /// Reads the parts up to the end.
+    /// Reads the parts.
     pub(super) fn decode(reader: &mut Reader<'_>, base: Timestamp) -> Result<Self, DecodeError> {
         let mut parts = Self::default();
         let mut before = 0;
-        while reader.remaining() > 0 {
+        for _ in 0..reader.count(reader.remaining(), "more parts than bytes")? {
             let number = reader.varint()?;
             if number <= before {
                 return Err(DecodeError::Invalid("parts are not in order"));

@@ -8,7 +8,7 @@
 use super::counter::extrapolate;
 use super::extent::Point;
 use super::sequence::{Sequence, Span};
-use super::states::StateSpan;
+use super::states::{StateSpan, States};
 use super::time_weight::seconds;
 use super::value_span::ValueSpan;
 use super::{OTHER_STATE, Partial, Values};
@@ -25,7 +25,7 @@ pub struct SeriesOrder {
     /// The window at hand.
     window: Option<Window>,
     values: Sequence<ValueSpan>,
-    states: Sequence<StateSpan>,
+    states: Option<States>,
     /// What came before it.
     total: Option<ValueSpan>,
     states_total: Option<StateSpan>,
@@ -71,9 +71,8 @@ impl SeriesOrder {
         let known = values.is_some_and(|values| self.values.merge(values, WINDOW_READINGS_MAX));
         self.unknown |= !known;
         if let Some(states) = &partial.states {
-            let sequence = states.sequence.as_ref();
-            let known = sequence.is_some_and(|states| self.states.merge(states, WINDOW_READINGS_MAX));
-            self.states_unknown |= !known;
+            let own = self.states.get_or_insert_with(|| States::new(false));
+            own.merge_up_to(states, WINDOW_READINGS_MAX);
         }
     }
 
@@ -85,9 +84,11 @@ impl SeriesOrder {
             self.measure_bounds(&values);
         }
         self.total = values.total(self.total.take());
-        let states = std::mem::take(&mut self.states);
-        if !states.is_empty() {
-            self.states_total = states.total(self.states_total.take());
+        if let Some(states) = self.states.take() {
+            match states.sequence {
+                Some(states) => self.states_total = states.total(self.states_total.take()),
+                None => self.states_unknown = true,
+            }
             limit(&mut self.states_total);
         }
     }
@@ -114,9 +115,8 @@ impl SeriesOrder {
     #[must_use]
     pub fn memory(&self) -> usize {
         let readings = self.values.readings.capacity() * size_of::<(Timestamp, f64)>()
-            + self.states.readings.capacity() * 32;
-        let spans = self.values.spans.capacity() * size_of::<ValueSpan>()
-            + (self.states.spans.len() + 1) * size_of::<StateSpan>();
+            + self.states.as_ref().map_or(0, States::heap);
+        let spans = self.values.spans.capacity() * size_of::<ValueSpan>();
         let states = self.states_total.as_ref().map_or(0, |total| total.times.len() * 64);
         size_of::<Self>() + readings + spans + states
     }

@@ -13,6 +13,8 @@ use crate::time::Timestamp;
 const BLOCK: usize = 32;
 /// Maximum difference of exponents in a block that is summed as one integer.
 const SPREAD: u32 = 5;
+/// Readings that are held back before they are added to few.
+const HELD: usize = 16;
 /// Up to this many readings are added one by one.
 const SHORT: usize = 4;
 
@@ -23,19 +25,28 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
         return readings.for_each(|(time, value)| partial.push(time, value));
     }
     if let Values::Timed(timed) = &mut partial.values {
-        let mut held = [Point { time: Timestamp::MIN, value: 0.0 }; EXACT_MAX];
-        let room = EXACT_MAX - timed.points().len();
+        // Held back, so that memory grows once for several.
+        let mut held = [Point { time: Timestamp::from_nanos(0), value: 0.0 }; HELD];
         let mut count = 0;
-        let beyond = loop {
-            let Some((time, value)) = readings.next() else { break None };
+        let room = EXACT_MAX - timed.points().len();
+        let (mut taken, mut beyond) = (0, None);
+        for (time, value) in readings.by_ref() {
             let Some(value) = usual(value) else { continue };
             let point = Point { time, value };
-            match held.get_mut(count).filter(|_| count < room) {
-                Some(place) => *place = point,
-                None => break Some(point),
+            if taken == room {
+                beyond = Some(point);
+                break;
             }
-            count += 1;
-        };
+            taken += 1;
+            if count == HELD {
+                timed.extend(&held);
+                count = 0;
+            }
+            if let Some(place) = held.get_mut(count) {
+                *place = point;
+                count += 1;
+            }
+        }
         timed.extend(held.get(..count).unwrap_or_default());
         match beyond {
             None => return,

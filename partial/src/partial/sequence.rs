@@ -77,11 +77,23 @@ impl<S: Span> Sequence<S> {
         self.readings.insert(place, reading);
         if self.readings.len() > READINGS_MAX {
             let (time, value) = self.readings.remove(0);
-            let earliest = S::of(time, value);
-            match self.spans.last_mut() {
-                Some(span) => span.add(&earliest),
-                None => self.spans.push(earliest),
+            self.absorb(S::of(time, value));
+        }
+    }
+
+    /// Adds a reading that is before all others to the span before which or after which it comes.
+    fn absorb(&mut self, mut reading: S) {
+        let time = reading.ends().0;
+        if let Some(before) = self.spans.iter_mut().rfind(|span| span.ends().1 <= time) {
+            return before.append(&reading);
+        }
+        match self.spans.first_mut() {
+            Some(first) if time < first.ends().0 => {
+                reading.append(first);
+                *first = reading;
             }
+            Some(first) => first.beside(&reading),
+            None => self.spans.push(reading),
         }
     }
 
@@ -119,11 +131,6 @@ impl<S: Span> Sequence<S> {
         }
         readings.for_each(|(time, value)| add(&S::of(*time, value.clone())));
         before
-    }
-
-    /// Whether it has neither readings nor spans.
-    pub(super) fn is_empty(&self) -> bool {
-        self.readings.is_empty() && self.spans.is_empty()
     }
 
     /// Whether its readings and spans are in order and within the bounds.

@@ -3,19 +3,14 @@
 //! A state holds until the next reading. Of one series and window, the [`STATES_MAX`] least states in the order of
 //! their bytes are told apart, further ones count as [`OTHER_STATE`]: a rule that depends only on the set of states, not
 //! on the order in which they arrive. (A change between two states that both count as other may go unnoticed.)
-//!
-//! Encoding: byte with bit 0 for times in nanoseconds instead of milliseconds, and bit 1 if the order is known; varint
-//! number of readings. If the order is known: varint number of states and each one's text (varint length, bytes), in
-//! rising order; varint number of single readings, and unless it is 0 zigzag time of the first one relative to the base,
-//! varint steps to the others, varint index of each one's state; varint number of spans, each as [`StateSpan`].
+
+mod encoding;
 
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use super::distinct::Distinct;
-use super::extent::Unit;
-use super::sequence::{MERGED_MAX, SPANS_MAX, Sequence, Span};
+use super::sequence::{MERGED_MAX, Sequence, Span};
 use super::{OTHER_STATE, STATE_BYTES_MAX, STATES_MAX};
 use crate::time::Timestamp;
 
@@ -213,6 +208,11 @@ impl States {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
+        self.merge_up_to(other, MERGED_MAX);
+    }
+
+    /// As [`States::merge`]; with more than `readings_max` single readings, their order is not known.
+    pub(super) fn merge_up_to(&mut self, other: &Self, readings_max: usize) {
         self.count = self.count.saturating_add(other.count);
         self.distinct = match (self.distinct.take(), &other.distinct) {
             (Some(mut distinct), Some(other)) => {
@@ -222,7 +222,7 @@ impl States {
             _ => None,
         };
         let known = match (&mut self.sequence, &other.sequence) {
-            (Some(sequence), Some(other)) => sequence.merge(other, MERGED_MAX),
+            (Some(sequence), Some(other)) => sequence.merge(other, readings_max),
             _ => false,
         };
         if !known {
@@ -244,10 +244,8 @@ impl States {
 
     /// The number of distinct states; `None`: not known.
     pub(super) fn distinct(&self) -> Option<f64> {
-        if let Some(distinct) = &self.distinct {
-            return Some(distinct.estimate());
-        }
-        self.distinct_texts().map(|count| count as f64)
+        let exact = self.distinct_texts().map(|count| count as f64);
+        exact.or_else(|| self.distinct.as_ref().map(Distinct::estimate))
     }
 
     /// Time of the last reading.
@@ -266,156 +264,4 @@ impl States {
             sequence.spans.iter().map(|span| size_of::<StateSpan>() + 24 * span.times.capacity()).sum();
         texts + spans + sequence.readings.capacity() * size_of::<(Timestamp, Arc<str>)>()
     }
-}
-
-const NANOSECONDS: u8 = 1;
-const ORDERED: u8 = 1 << 1;
-
-impl States {
-    fn index(&self, state: &str) -> u64 {
-        match self.texts.binary_search_by(|known| (**known).cmp(state)) {
-            Ok(at) => at as u64,
-            // Not among them: other.
-            Err(_) => self.texts.len() as u64,
-        }
-    }
-
-    pub(super) fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
-        let Some(sequence) = &self.sequence else {
-            out.push(0);
-            return put_varint(self.count, out);
-        };
-        let readings = sequence.readings.iter().map(|(time, _)| *time);
-        let unit = Unit::of(base, readings.chain(sequence.spans.iter().flat_map(|s| [s.first.0, s.last.0])));
-        out.push(ORDERED | if unit == Unit::Nanoseconds { NANOSECONDS } else { 0 });
-        put_varint(self.count, out);
-        put_varint(self.texts.len() as u64, out);
-        for text in &self.texts {
-            put_varint(text.len() as u64, out);
-            out.extend(text.as_bytes());
-        }
-        put_varint(sequence.readings.len() as u64, out);
-        let mut before = None;
-        for (time, _) in &sequence.readings {
-            let nanos = time.as_nanos();
-            match before {
-                None => put_zigzag(unit.whole(nanos.wrapping_sub(base.as_nanos())), out),
-                Some(before) => put_varint(unit.whole_unsigned(nanos.wrapping_sub(before) as u64), out),
-            }
-            before = Some(nanos);
-        }
-        sequence.readings.iter().for_each(|(_, state)| put_varint(self.index(state), out));
-        put_varint(sequence.spans.len() as u64, out);
-        sequence.spans.iter().for_each(|span| self.encode_span(span, base, unit, out));
-    }
-
-    /// Encodes a span: zigzag first time relative to the base, varint time to the last, varint index of the first and
-    /// last state, varint readings and transitions, varint number of states, for each its index and nanoseconds.
-    fn encode_span(&self, span: &StateSpan, base: Timestamp, unit: Unit, out: &mut Vec<u8>) {
-        let (first, last) = (span.first.0.as_nanos(), span.last.0.as_nanos());
-        put_zigzag(unit.whole(first.wrapping_sub(base.as_nanos())), out);
-        put_varint(unit.whole_unsigned(last.wrapping_sub(first) as u64), out);
-        let ends = [self.index(&span.first.1), self.index(&span.last.1)];
-        for number in [ends[0], ends[1], span.count, span.transitions, span.times.len() as u64] {
-            put_varint(number, out);
-        }
-        for (state, nanos) in &span.times {
-            put_varint(self.index(state), out);
-            put_varint(*nanos, out);
-        }
-    }
-
-    pub(super) fn decode(reader: &mut Reader<'_>, base: Timestamp) -> Result<Self, DecodeError> {
-        const COUNT: DecodeError = DecodeError::Invalid("the number of states contradicts their readings");
-        let flags = reader.byte()?;
-        let count = reader.varint()?;
-        match flags {
-            0 if count > 0 => return Ok(Self { count, sequence: None, texts: Vec::new(), distinct: None }),
-            ORDERED | 0b11 => {}
-            _ => return Err(DecodeError::Invalid("unknown flags of states")),
-        }
-        let unit = if flags & NANOSECONDS == 0 { Unit::Milliseconds } else { Unit::Nanoseconds };
-        let texts = decode_texts(reader)?;
-        let other: Arc<str> = OTHER_STATE.into();
-        let state = |index: u64| match usize::try_from(index) {
-            Ok(at) if at < texts.len() => texts.get(at).map(Arc::clone),
-            Ok(at) if at == texts.len() => Some(Arc::clone(&other)),
-            _ => None,
-        };
-        let mut sequence =
-            Sequence { readings: decode_readings(reader, base, unit, state)?, spans: Vec::new() };
-        let spans = reader.count(SPANS_MAX, "too many spans of states")?;
-        for _ in 0..spans {
-            sequence.spans.push(decode_span(reader, base, unit, state)?);
-        }
-        let counted = sequence.spans.iter().fold(0_u64, |sum, span| sum.saturating_add(span.count));
-        let counted = counted.saturating_add(sequence.readings.len() as u64);
-        if counted != count || count == 0 || !sequence.is_possible() {
-            return Err(COUNT);
-        }
-        Ok(Self { count, sequence: Some(sequence), texts, distinct: None })
-    }
-}
-
-fn decode_texts(reader: &mut Reader<'_>) -> Result<Vec<Arc<str>>, DecodeError> {
-    const TEXT: DecodeError = DecodeError::Invalid("the text of a state is not allowed");
-    let count = reader.count(STATES_MAX, "too many states")?;
-    let mut texts: Vec<Arc<str>> = Vec::with_capacity(count.min(reader.remaining()));
-    for _ in 0..count {
-        let length = reader.count(STATE_BYTES_MAX, "the text of a state is too long")?;
-        let text = std::str::from_utf8(reader.bytes(length)?).map_err(|_| TEXT)?;
-        let in_order = texts.last().is_none_or(|last| **last < *text);
-        if !is_state(text) || text == OTHER_STATE || !in_order {
-            return Err(TEXT);
-        }
-        texts.push(text.into());
-    }
-    Ok(texts)
-}
-
-fn decode_readings(
-    reader: &mut Reader<'_>,
-    base: Timestamp,
-    unit: Unit,
-    state: impl Fn(u64) -> Option<Arc<str>>,
-) -> Result<Vec<(Timestamp, Arc<str>)>, DecodeError> {
-    const TIME: DecodeError = DecodeError::Invalid("a time is out of range");
-    const STATE: DecodeError = DecodeError::Invalid("an unknown state");
-    let count = reader.count(MERGED_MAX, "too many readings of states")?;
-    let mut times = Vec::with_capacity(count.min(reader.remaining()));
-    for number in 0..count {
-        let time = match times.last() {
-            None => unit.time(base, reader.zigzag()?).ok_or(TIME)?,
-            Some(before) => {
-                let before: &Timestamp = before;
-                let later = reader.varint()?.checked_mul(unit.nanos()).ok_or(TIME)?;
-                Timestamp::from_nanos(before.as_nanos().checked_add_unsigned(later).ok_or(TIME)?)
-            }
-        };
-        debug_assert_eq!(times.len(), number);
-        times.push(time);
-    }
-    times.into_iter().map(|time| Ok((time, state(reader.varint()?).ok_or(STATE)?))).collect()
-}
-
-fn decode_span(
-    reader: &mut Reader<'_>,
-    base: Timestamp,
-    unit: Unit,
-    state: impl Fn(u64) -> Option<Arc<str>>,
-) -> Result<StateSpan, DecodeError> {
-    const STATE: DecodeError = DecodeError::Invalid("an unknown state");
-    let (first, last) = unit.decode_ends(reader, base)?;
-    let ends = [state(reader.varint()?).ok_or(STATE)?, state(reader.varint()?).ok_or(STATE)?];
-    let [first_state, last_state] = ends;
-    let (count, transitions) = (reader.varint()?, reader.varint()?);
-    let number = reader.count(STATES_MAX + 1, "too many states of a span")?;
-    let mut times: Vec<(Arc<str>, u64)> = Vec::with_capacity(number.min(reader.remaining()));
-    for _ in 0..number {
-        times.push((state(reader.varint()?).ok_or(STATE)?, reader.varint()?));
-    }
-    if count == 0 || transitions >= count || !times.is_sorted_by(|a, b| a.0 < b.0) {
-        return Err(DecodeError::Invalid("the counts of a span of states contradict"));
-    }
-    Ok(StateSpan { first: (first, first_state), last: (last, last_state), count, transitions, times })
 }

@@ -145,7 +145,7 @@ impl Timed {
         base: Timestamp,
         (unit, scale, regular): (Unit, Scale, bool),
     ) -> Result<Self, DecodeError> {
-        let mut buffer = [Point { time: Timestamp::MIN, value: 0.0 }; EXACT_MAX];
+        let mut buffer = [Point { time: Timestamp::from_nanos(0), value: 0.0 }; EXACT_MAX];
         let points = Self::read(reader, base, (unit, scale, regular), &mut buffer)?;
         Ok(Self(points.to_vec()))
     }

@@ -72,7 +72,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "replace by revision, live",
         without: "the store keeps the first state of an open window that it gets",
-        file: "aggregator/src/store/live.rs",
+        file: "aggregator/src/store/memtable/live.rs",
         find: "slot.get().revision < revision =>",
         replace: "slot.get().revision > revision =>",
         check: SIMULATION,
@@ -81,7 +81,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "one state a name",
         without: "both of two states of a partial count",
-        file: "aggregator/src/store/row.rs",
+        file: "aggregator/src/store/memtable/row.rs",
         find: "later.place() == kept.place()",
         replace: "later.place() == kept.place() && later.revision() == u64::MAX",
         check: SIMULATION,
@@ -139,7 +139,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "batch applied half-way",
         without: "the aggregator flushes and acknowledges after a panic while it applies a batch",
-        file: "aggregator/src/store/inner.rs",
+        file: "aggregator/src/store/embedded/inner.rs",
         find: "self.state.is_poisoned() || self.admission",
         replace: "self.admission",
         check: unit("catchment-aggregator", "store::embedded::tests::panics"),
@@ -148,7 +148,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "replace by revision",
         without: "of two states of a partial, the older one counts in results and in blocks",
-        file: "aggregator/src/store/row.rs",
+        file: "aggregator/src/store/memtable/row.rs",
         find: "b.revision().cmp(&a.revision())",
         replace: "a.revision().cmp(&b.revision())",
         check: unit("catchment-aggregator", "store::"),
@@ -157,7 +157,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "batch numbers",
         without: "the aggregator appends a batch again although it has seen its number",
-        file: "aggregator/src/store/admission.rs",
+        file: "aggregator/src/store/wal/admission.rs",
         find: "if number <= waiting.map_or(applied, |last| last.number) {",
         replace: "if number == 0 && number <= waiting.map_or(applied, |last| last.number) {",
         check: unit("catchment-aggregator", "store::"),
@@ -166,16 +166,16 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "missing batches make a gap",
         without: "results claim to be complete although the store has lost batches",
-        file: "aggregator/src/store/gaps.rs",
+        file: "aggregator/src/store/catalog/gaps.rs",
         find: "self.gaps.push(ShardGap { first, last, noticed, end, gap });",
         replace: "let _ = ShardGap { first, last, noticed, end, gap };",
-        check: unit("catchment-aggregator", "store::gaps"),
+        check: unit("catchment-aggregator", "store::catalog::gaps"),
         quick: false,
     },
     Safeguard {
         name: "gaps hold late windows",
         without: "results claim to include late readings that were in lost batches",
-        file: "aggregator/src/store/gaps.rs",
+        file: "aggregator/src/store/catalog/gaps.rs",
         find: "let gap = Gap { from, to: end.or(to), batches };",
         replace: "let gap = Gap { from: self.whole_to, to: end.or(to), batches };",
         check: unit("catchment-aggregator", "tests::completeness"),
@@ -184,10 +184,10 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "gaps end by themselves",
         without: "a gap of an epoch that ended with it stays open forever",
-        file: "aggregator/src/store/gaps.rs",
+        file: "aggregator/src/store/catalog/gaps.rs",
         find: "let gap = Gap { from, to: end.or(to), batches };",
         replace: "let gap = Gap { from, to, batches };",
-        check: unit("catchment-aggregator", "store::gaps"),
+        check: unit("catchment-aggregator", "store::catalog::gaps"),
         quick: false,
     },
     Safeguard {
@@ -220,19 +220,19 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "one run delivers",
         without: "the aggregator accepts batches of a run after another run of the same folder has started",
-        file: "aggregator/src/store/admission.rs",
+        file: "aggregator/src/store/wal/admission.rs",
         find: "runs.get(&(epoch.gateway.clone(), epoch.id)).is_none_or(|current| current.run == epoch.run)",
         replace: "runs.get(&(epoch.gateway.clone(), epoch.id)).is_none_or(|current| current.run > 0)",
-        check: unit("catchment-aggregator", "store::admission"),
+        check: unit("catchment-aggregator", "store::wal::admission"),
         quick: false,
     },
     Safeguard {
         name: "room before the journal",
         without: "the aggregator accepts batches although there is no room for their series",
-        file: "aggregator/src/store/admission.rs",
+        file: "aggregator/src/store/wal/admission.rs",
         find: "            .map_err(|message| StoreError::TooManySeries { message })?;",
         replace: "            .unwrap_or_default();",
-        check: unit("catchment-aggregator", "store::forget_series"),
+        check: unit("catchment-aggregator", "store::removal::forget_series"),
         quick: false,
     },
     Safeguard {
@@ -247,7 +247,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "journal released after the flush",
         without: "the aggregator releases its journal before the blocks are written",
-        file: "aggregator/src/store/flusher.rs",
+        file: "aggregator/src/store/blocks/flusher.rs",
         find: "    FlushRound::new(inner, meta).run(position, &shards)",
         replace: "    inner.log.release(position);\n    FlushRound::new(inner, meta).run(position, &shards)",
         check: unit("catchment-aggregator", "store::"),
@@ -283,10 +283,10 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
     Safeguard {
         name: "file of the blocks in its place",
         without: "the aggregator releases its journal for blocks that were written into a removed file",
-        file: "aggregator/src/store/sled_tree.rs",
+        file: "aggregator/src/store/tree/sled_tree.rs",
         find: "self.check_file().map_err(|error| error.to_string())",
         replace: "Ok(())",
-        check: unit("catchment-aggregator", "store::folder_watch"),
+        check: unit("catchment-aggregator", "store::salvage::folder_watch"),
         quick: false,
     },
     Safeguard {

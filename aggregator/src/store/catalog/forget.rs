@@ -2,7 +2,8 @@
 
 use catchment_partial::Timestamp;
 
-use super::{super::groups::group_of, Catalog, Token};
+use super::{Catalog, Token};
+use crate::store::blocks::groups::group_of;
 
 impl Catalog {
     /// Removes a series that has no windows any more.

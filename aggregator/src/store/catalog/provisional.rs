@@ -9,12 +9,8 @@ use std::collections::BTreeMap;
 
 use catchment_proto::{GatewayId, batch::SHARDS_MAX};
 
-use super::{
-    super::{GatewayEpoch, ProgressReport},
-    Catalog, EpochState, Shard, creation_order, gaps,
-    runs::without_run,
-    watermark_of,
-};
+use super::{Catalog, EpochState, Shard, creation_order, gaps, runs::without_run, watermark_of};
+use crate::store::{GatewayEpoch, ProgressReport};
 
 /// Most epochs remembered per gateway: as many as may have streams at once.
 const EPOCHS_MAX: usize = 4;
@@ -199,7 +195,7 @@ impl Catalog {
         }
     }
 
-    /// See [`super::super::Store::newer_epoch`].
+    /// See [`crate::store::Store::newer_epoch`].
     pub(in crate::store) fn newer_epoch(&self, epoch: &GatewayEpoch) -> Option<u64> {
         let candidate = self.epoch(self.find_epoch(&epoch.gateway, epoch.id)?)?;
         let present = self.gateways.get(candidate.gateway as usize)?.present?;

@@ -1,10 +1,8 @@
 //! Runs and epochs in the catalog: which run delivered, which epoch a partial's name refers to, and which epoch is
 //! present.
 
-use super::{
-    super::{Delivered, GatewayEpoch, runs::RunDelivered},
-    Catalog,
-};
+use super::Catalog;
+use crate::store::{Delivered, GatewayEpoch, catalog::run_history::RunDelivered};
 
 impl Catalog {
     /// Number of the epoch that a batch's partial names belong to: an earlier epoch of the same gateway. An unknown

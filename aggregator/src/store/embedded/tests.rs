@@ -284,7 +284,7 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     until("applied", || store.stats().memtable_partials == 40_000).await;
     {
         let meta = &mut *lock(&store.inner.flush_lock);
-        let mut round = crate::store::flusher::FlushRound::new(&store.inner, meta);
+        let mut round = crate::store::blocks::flusher::FlushRound::new(&store.inner, meta);
         let (group, rows) = round.take(0).unwrap();
         round.write_group(group, rows.unwrap().rows().take(20_000).collect()).unwrap();
         round.commit().unwrap();

@@ -131,7 +131,10 @@ fn every_single_bit_flip_and_every_truncation() {
     let few = (0..9).map(|i| (at(i), i as f64 / 10.0 - 0.4));
     let many = (0..90).map(|i| (at(i), (i as f64 - 40.0).powi(3) / 7.0));
     let mut decoded = 0;
-    for partial in [partial_of(few), partial_of(many)] {
+    let mut all = Partial::with_parts(Parts::ORDER.with(Parts::MOMENTS).with(Parts::DISTINCT));
+    all.push_run((0..90).map(|i| (at(i), (i % 7) as f64)));
+    (0..40).for_each(|i| all.push_state(at(i), if i % 3 == 0 { "on" } else { "off" }));
+    for partial in [partial_of(few), partial_of(many), all] {
         let bytes = encode(&partial, at(0));
         for bit in 0..8 * bytes.len() {
             let mut damaged = bytes.clone();

@@ -160,6 +160,22 @@ proptest! {
     }
 
     #[test]
+    fn merging_encoded_partials_equals_merging_them(
+        a in readings(50), b in readings(40), c in readings(40), parts in 0..8_u8,
+    ) {
+        let [a, b, c] = [a, b, c].map(partial_of);
+        let start = Partial::with_parts(crate::Parts::from_bits(parts).unwrap());
+        let (mut decoded, mut direct) = (start.clone(), start);
+        for partial in [&a, &b, &c] {
+            decoded.merge_across_series(partial);
+            direct.merge_encoded_across_series(&encoded(partial), Timestamp::from_nanos(0)).unwrap();
+        }
+        assert_eq!(statistics(&direct), statistics(&decoded));
+        assert_eq!(direct.skewness().map(f64::to_bits), decoded.skewness().map(f64::to_bits));
+        assert_eq!(direct.distinct().map(f64::to_bits), decoded.distinct().map(f64::to_bits));
+    }
+
+    #[test]
     fn statistics_equal_a_naive_model(readings in readings(120)) {
         check_against_model(&readings);
     }

@@ -110,19 +110,22 @@ fn unknown_parts_are_left_out_or_refused_by_their_number() {
     let mut bytes = encoded(&partial_of([(at(1), 1.5)]));
     let known = bytes.clone();
     bytes[1] |= 1 << 6;
-    let with = |part: &[u8]| {
+    let with = |count: u8, part: &[u8]| {
         let mut bytes = bytes.clone();
+        bytes.push(count);
         bytes.extend(part);
         Partial::decode(&bytes, at(0))
     };
     let partial = Partial::decode(&known, at(0)).unwrap();
-    assert_eq!(with(&[]), Ok(partial.clone()));
-    assert_eq!(with(&[200, 1, 3, 7, 8, 9]), Ok(partial.clone()));
-    assert_eq!(with(&[200, 1, 0, 202, 1, 1, 7]), Ok(partial));
-    assert_eq!(with(&[201, 1, 0]), Err(DecodeError::UnknownParts(201)));
-    assert!(with(&[200, 1, 4, 7, 8, 9]).is_err());
-    assert!(matches!(with(&[202, 1, 0, 200, 1, 0]), Err(DecodeError::Invalid(_))), "not in order");
-    assert!(matches!(with(&[4, 3, 0, 0, 0]), Err(DecodeError::Invalid(_))), "moments of few values");
+    assert_eq!(with(0, &[]), Ok(partial.clone()));
+    assert_eq!(with(1, &[200, 1, 3, 7, 8, 9]), Ok(partial.clone()));
+    assert_eq!(with(2, &[200, 1, 0, 202, 1, 1, 7]), Ok(partial));
+    assert_eq!(with(2, &[200, 1, 0]), Err(DecodeError::Truncated));
+    assert_eq!(with(0, &[200, 1, 0]), Err(DecodeError::Trailing(3)));
+    assert_eq!(with(1, &[201, 1, 0]), Err(DecodeError::UnknownParts(201)));
+    assert!(with(1, &[200, 1, 4, 7, 8, 9]).is_err());
+    assert!(matches!(with(2, &[202, 1, 0, 200, 1, 0]), Err(DecodeError::Invalid(_))), "not in order");
+    assert!(matches!(with(1, &[4, 3, 0, 0, 0]), Err(DecodeError::Invalid(_))), "moments of few values");
 }
 
 proptest! {

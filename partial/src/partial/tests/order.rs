@@ -131,6 +131,18 @@ fn huge_values_are_undefined_and_never_not_a_number() {
     assert_eq!(figures.changes(), Some(199));
 }
 
+#[test]
+fn readings_added_after_a_merge_find_the_span_that_they_follow() {
+    let readings: Vec<Reading> = (0..300).map(|i| (at(20 * i), (i % 90) as f64)).collect();
+    let mut merged = with_order(readings[..100].iter().copied());
+    merged.merge(&with_order(readings[200..].iter().copied()));
+    readings[100..200].iter().for_each(|(time, value)| merged.push(*time, *value));
+    let merged = figures(&readings, 6_000, |_| vec![merged.clone()]);
+    let whole = figures(&readings, 6_000, one_by_one);
+    assert_eq!((merged.resets(), merged.changes()), (whole.resets(), whole.changes()));
+    assert_close(merged.integral(), whole.integral().unwrap());
+}
+
 proptest! {
     #[test]
     fn figures_equal_a_naive_model(readings in counter()) {

@@ -62,6 +62,19 @@ fn the_least_32_states_are_told_apart() {
 }
 
 #[test]
+fn the_limit_of_states_is_that_of_the_window_whatever_its_parts() {
+    let texts: Vec<String> = (0..40).map(|n| format!("s{n:02}")).collect();
+    let readings: Vec<(i64, &str)> = texts.iter().zip(0..).map(|(text, n)| (n * 100, &**text)).collect();
+    let late = [(5_000, "s35"), (6_000, "s01")];
+    let (most, few) = (states(&readings), states(&late));
+    let apart = figures(&[vec![most.clone(), few.clone()]]);
+    let mut merged = few;
+    merged.merge(&most);
+    assert_eq!(apart, figures(&[vec![merged]]));
+    assert!(apart.state_times().unwrap().iter().all(|(text, _)| *text != "s35"));
+}
+
+#[test]
 fn states_of_several_series_add_up() {
     let mut sum = figures(&[vec![states(&[(0, "on"), (6_000, "off")])]]);
     sum.merge(&figures(&[vec![states(&[(1_000, "on"), (4_000, "idle"), (9_000, "on")])]]));

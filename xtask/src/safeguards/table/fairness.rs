@@ -123,19 +123,19 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
     Safeguard {
         name: "epochs of a gateway are bounded",
         without: "one gateway takes the places of all epochs",
-        file: "aggregator/src/store/epochs.rs",
+        file: "aggregator/src/store/catalog/epochs.rs",
         find: "if held.saturating_add(new) > max {",
         replace: "if held.saturating_add(new) > max && key == \"epochs_max\" {",
-        check: unit("catchment-aggregator", "store::epochs"),
+        check: unit("catchment-aggregator", "store::catalog::epochs"),
         quick: false,
     },
     Safeguard {
         name: "a run is kept out while it may deliver",
         without: "a run delivers after its successor has ended",
-        file: "aggregator/src/store/admission.rs",
+        file: "aggregator/src/store/wal/admission.rs",
         find: "let none_left = current.streams == 0;",
         replace: "let none_left = true;",
-        check: unit("catchment-aggregator", "store::admission::tests::a_run_is_kept_out"),
+        check: unit("catchment-aggregator", "store::wal::admission::tests::a_run_is_kept_out"),
         quick: false,
     },
     Safeguard {

@@ -4,7 +4,7 @@
 use std::panic::AssertUnwindSafe;
 
 use super::*;
-use crate::store::apply::tests::panic_next;
+use crate::store::wal::apply::tests::panic_next;
 
 #[tokio::test]
 async fn a_half_applied_batch_is_replayed_and_nothing_is_built_on_it() {

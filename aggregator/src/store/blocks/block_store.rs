@@ -1,0 +1,354 @@
+//! Blocks and catalog as stored in a tree.
+//!
+//! Damage to dispensable records is reported and skipped: a series, or the delivered numbers of an epoch. Gateways
+//! and epochs are indispensable: without their numbers partials would get a second name and count twice.
+
+use std::ops::ControlFlow;
+
+use bytes::Bytes;
+use catchment_journal::PresenceError;
+
+use crate::store::{
+    GatewayEpoch,
+    blocks::{
+        block,
+        groups::{AllSeries, GROUP_SERIES, Group, first_of},
+    },
+    catalog::{Catalog, EpochState, Gateway},
+    memtable::row::Row,
+    tree::{
+        Pair, Tree, WriteBatch, keys, prefixed,
+        records::{self, BlockManifest, META, Meta, Stored},
+    },
+};
+
+/// Most consecutive numbers tried after series that cannot be read.
+const SKIP_MAX: u32 = 10_000;
+
+/// The blocks and the catalog in a tree.
+pub(in crate::store) struct BlockStore {
+    tree: Box<dyn Tree>,
+}
+
+/// A block that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::store) struct DamagedBlock {
+    /// Its group of series.
+    pub(in crate::store) group: u32,
+    /// Its bucket.
+    pub(in crate::store) bucket: i64,
+    /// Its number within the bucket.
+    pub(in crate::store) block: u32,
+    /// What is wrong with it.
+    pub(in crate::store) reason: String,
+}
+
+impl std::fmt::Display for DamagedBlock {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { group, bucket, block, reason } = self;
+        let first = first_of(*group);
+        write!(f, "series from {first} on, bucket {bucket} (hours since 1970), block {block}: {reason}")
+    }
+}
+
+/// A block that was read.
+#[derive(Debug)]
+pub(in crate::store) struct Block {
+    /// Sequence number of the write batch that wrote it.
+    pub(in crate::store) sequence: u64,
+    pub(in crate::store) rows: Vec<Row>,
+}
+
+/// The number of a block within its bucket, and the block or its damage.
+pub(in crate::store) type NumberedBlock = (u32, Result<Block, DamagedBlock>);
+
+/// Content loaded from a tree.
+#[derive(Debug)]
+pub(in crate::store) struct Loaded {
+    pub(in crate::store) catalog: Catalog,
+    pub(in crate::store) meta: Meta,
+    /// Damaged or missing records that were skipped, as text for people.
+    pub(in crate::store) findings: Vec<String>,
+}
+
+impl BlockStore {
+    /// A block store over a tree.
+    pub(in crate::store) fn new(tree: impl Tree + 'static) -> Self {
+        Self { tree: Box::new(tree) }
+    }
+
+    /// Checks that the tree's file is still in its place.
+    ///
+    /// # Errors
+    /// See [`PresenceError`].
+    pub(in crate::store) fn check_file(&self) -> Result<(), PresenceError> {
+        self.tree.check_file()
+    }
+
+    /// Applies a write batch together with the resulting [`Meta`] record, and makes both durable. After an error
+    /// nothing that the batch should hold may be released.
+    ///
+    /// # Errors
+    /// Error of the tree; never to be retried.
+    pub(in crate::store) fn commit(&self, mut writes: WriteBatch, meta: &mut Meta) -> Result<(), String> {
+        meta.sequence = writes.sequence();
+        writes.record(META.to_vec(), &meta.record());
+        self.tree.commit(writes)
+    }
+
+    /// Loads the catalog.
+    ///
+    /// # Errors
+    /// The indispensable record that is damaged, and what is wrong with it.
+    pub(in crate::store) fn load(&self) -> Result<Loaded, String> {
+        let meta = match self.tree.get(META)? {
+            Some(value) => restored::<Meta>(META, &value, u64::MAX)?,
+            None => {
+                self.each(&[], |key, _| Err(damaged(key, "the record that counts the others is missing")))?;
+                Meta::default()
+            }
+        };
+        let newest = meta.sequence;
+        let mut gateways: Vec<Gateway> = Vec::new();
+        self.each(&[records::GATEWAY], |key, value| {
+            dense(&mut gateways, key, restored(key, value, newest)?)
+        })?;
+        let mut epochs: Vec<EpochState> = Vec::new();
+        self.each(&[records::EPOCH], |key, value| {
+            let record = message(key, value, newest)?;
+            let epoch = records::restore_epoch(record, &gateways);
+            dense(&mut epochs, key, epoch.ok_or_else(|| damaged(key, "its gateway is not known"))?)
+        })?;
+        if (gateways.len(), epochs.len()) != (meta.gateways as usize, meta.epochs as usize) {
+            return Err(format!(
+                "the catalog is damaged: it has {} gateways and {} epochs, but must have {} and {}",
+                gateways.len(),
+                epochs.len(),
+                meta.gateways,
+                meta.epochs
+            ));
+        }
+        let mut findings = Vec::new();
+        self.load_shards(&mut epochs, newest, &mut findings)?;
+        let before = findings.len();
+        let series = self.load_groups(&meta, gateways.len(), &mut findings)?;
+        let mut catalog = Catalog::restore(gateways, epochs, series, meta.next_series);
+        if findings.len() > before {
+            catalog.mark_all_damaged();
+        }
+        Ok(Loaded { catalog, meta, findings })
+    }
+
+    /// Loads delivered numbers and watermarks; damaged ones count as unknown.
+    fn load_shards(
+        &self,
+        epochs: &mut [EpochState],
+        newest: u64,
+        findings: &mut Vec<String>,
+    ) -> Result<(), String> {
+        self.each(&[records::SHARDS], |key, value| {
+            let epoch = records::number_of(key).and_then(|number| epochs.get_mut(number as usize));
+            let Some(epoch) = epoch else {
+                findings.push(damaged(key, "its epoch is not known"));
+                return Ok(());
+            };
+            match restored(key, value, newest) {
+                Ok(shards) => epoch.shards = shards,
+                Err(reason) => {
+                    epoch.unknown = true;
+                    let GatewayEpoch { gateway, id, .. } = &epoch.epoch;
+                    findings.push(format!(
+                        "{reason}: the delivered batches of gateway {gateway}, epoch {id} are unknown; \
+                         it continues where it is"
+                    ));
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Loads the series; skips records that cannot be read.
+    fn load_groups(
+        &self,
+        meta: &Meta,
+        gateways: usize,
+        findings: &mut Vec<String>,
+    ) -> Result<AllSeries, String> {
+        let (mut all, mut found, mut from, mut skipped) = (AllSeries::default(), 0_usize, 0_u32, 0_u32);
+        loop {
+            let range = records::numbered(records::GROUP, from)..=records::numbered(records::GROUP, u32::MAX);
+            let walked = self.tree.scan(keys(range), &mut |key, value| {
+                let group = restored::<Group>(key, value, meta.sequence).and_then(|group| {
+                    let known = group.series().all(|(_, series)| (series.gateway as usize) < gateways);
+                    known.then_some(group).ok_or_else(|| damaged(key, "a gateway is not known"))
+                });
+                let number = records::number_of(key).unwrap_or(from);
+                (from, skipped) = (number.saturating_add(1), 0);
+                found += 1;
+                match group {
+                    // Beyond that, the index would exceed the range of series numbers.
+                    Ok(group) if number <= u32::MAX / GROUP_SERIES => all.put_group(number, group),
+                    Ok(_) => findings.push(damaged(key, "its number is out of range")),
+                    Err(reason) => {
+                        findings.push(format!("{reason}: the flushed windows of its series are hidden"))
+                    }
+                }
+                Ok(ControlFlow::Continue(()))
+            });
+            match walked {
+                Ok(()) => break,
+                Err(reason) if skipped >= SKIP_MAX || first_of(from) >= meta.next_series => {
+                    return Err(reason);
+                }
+                Err(reason) if skipped == 0 => {
+                    findings.push(format!("catalog, group {from} of series: {reason}"))
+                }
+                Err(_) => {}
+            }
+            (from, skipped) = (from.saturating_add(1), skipped + 1);
+        }
+        let must = meta.groups as usize;
+        if found < must {
+            let missing = must - found;
+            findings.push(format!(
+                "the catalog is damaged: {missing} of {must} groups of series are missing: their flushed windows are hidden"
+            ));
+        }
+        Ok(all)
+    }
+
+    /// The first bucket in [from, to] that has a block of the group.
+    ///
+    /// # Errors
+    /// Error of the tree.
+    pub(in crate::store) fn first_bucket(
+        &self,
+        group: u32,
+        from: i64,
+        to: i64,
+    ) -> Result<Option<i64>, String> {
+        if from > to {
+            return Ok(None);
+        }
+        let range = records::block_key(group, from, 0)..=records::block_key(group, to, u32::MAX);
+        let mut first = None;
+        self.tree.scan(keys(range), &mut |key, _| {
+            first = records::parse_block_key(key).map(|(_, bucket, _)| bucket);
+            Ok(ControlFlow::Break(()))
+        })?;
+        Ok(first)
+    }
+
+    /// The blocks of a bucket of a group, in order: number, and rows (with `only`, those of one series) or the
+    /// damage.
+    ///
+    /// # Errors
+    /// Error of the tree.
+    pub(in crate::store) fn bucket(
+        &self,
+        group: u32,
+        bucket: i64,
+        only: Option<u32>,
+    ) -> Result<Vec<NumberedBlock>, String> {
+        let mut blocks = Vec::new();
+        self.each(&records::bucket_key(group, bucket), |key, value| {
+            let number = records::parse_block_key(key).map_or(u32::MAX, |(_, _, number)| number);
+            blocks.push((number, open_block(key, value, only)));
+            Ok(())
+        })?;
+        Ok(blocks)
+    }
+
+    /// Key and value of the last block of a bucket.
+    ///
+    /// # Errors
+    /// Error of the tree.
+    pub(in crate::store) fn last_block(&self, group: u32, bucket: i64) -> Result<Option<Pair>, String> {
+        self.tree.last(&records::bucket_key(group, bucket))
+    }
+
+    /// Visits the blocks of a group (`None`: of all groups, even those that the catalog does not know): key, and
+    /// block or damage.
+    ///
+    /// # Errors
+    /// Error of the tree, which ended the visit.
+    pub(in crate::store) fn blocks_of(
+        &self,
+        group: Option<u32>,
+        mut visit: impl FnMut(&[u8], Result<Block, DamagedBlock>),
+    ) -> Result<(), String> {
+        let prefix = group.map_or(vec![records::BLOCK], |group| records::numbered(records::BLOCK, group));
+        self.each(&prefix, |key, value| {
+            visit(key, open_block(key, value, None));
+            Ok(())
+        })
+    }
+
+    /// The manifest of a group's blocks, and the blocks that cannot be read.
+    ///
+    /// # Errors
+    /// Error of the tree.
+    pub(in crate::store) fn manifest(
+        &self,
+        group: u32,
+    ) -> Result<(BlockManifest, Vec<DamagedBlock>), String> {
+        let (mut manifest, mut bad) = (BlockManifest::default(), Vec::new());
+        self.blocks_of(Some(group), |key, block| match block {
+            Ok(block) => manifest.add(key, block.sequence),
+            Err(damaged) => bad.push(damaged),
+        })?;
+        Ok((manifest, bad))
+    }
+
+    fn each(
+        &self,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
+    ) -> Result<(), String> {
+        self.tree.scan(prefixed(prefix), &mut |key, value| visit(key, value).map(ControlFlow::Continue))
+    }
+}
+
+/// Opens the block of a value; with `only`, its rows of one series.
+pub(in crate::store) fn open_block(
+    key: &[u8],
+    value: &[u8],
+    only: Option<u32>,
+) -> Result<Block, DamagedBlock> {
+    let (group, bucket, number) = records::parse_block_key(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
+    let bad = |reason: String| DamagedBlock { group, bucket, block: number, reason };
+    let sealed = records::unseal(key, value).map_err(|e| bad(e.to_owned()))?;
+    let content = Bytes::copy_from_slice(sealed.content);
+    let rows = block::decode_rows(group, &content, only).map_err(|e| bad(e.to_string()))?;
+    if rows.iter().any(|row| row.name.bucket() != bucket) {
+        return Err(bad("it holds windows of another bucket".to_owned()));
+    }
+    Ok(Block { sequence: sealed.sequence, rows })
+}
+
+/// Decodes a record. A record newer than the last write batch means that this batch was lost.
+fn message<M: prost::Message + Default>(key: &[u8], value: &[u8], newest: u64) -> Result<M, String> {
+    match records::unseal(key, value) {
+        Ok(sealed) if sealed.sequence > newest => Err(damaged(key, "it is newer than the last write batch")),
+        _ => records::message(key, value).map_err(|e| damaged(key, e)),
+    }
+}
+
+fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
+    T::restore(message(key, value, newest)?).ok_or_else(|| damaged(key, "its content breaks a rule"))
+}
+
+/// Appends a record that must have the next number.
+fn dense<T>(all: &mut Vec<T>, key: &[u8], next: T) -> Result<(), String> {
+    if records::number_of(key) != u32::try_from(all.len()).ok() {
+        return Err(damaged(key, "a record before it is missing"));
+    }
+    all.push(next);
+    Ok(())
+}
+
+fn damaged(key: &[u8], reason: &str) -> String {
+    let kind = key.first().map_or('?', |kind| char::from(*kind));
+    let number = records::number_of(key).map_or(String::new(), |number| format!(" {number}"));
+    format!("the catalog is damaged: record {kind}{number}: {reason}")
+}

@@ -1,0 +1,114 @@
+//! Losses of gateways as a catalog knows them, and resetting of stored times in the future.
+
+use catchment_partial::Timestamp;
+
+use crate::store::{
+    Gap,
+    catalog::{
+        Catalog, Shard, creation_order,
+        gaps::{self, ShardGap},
+        listing::GAPS_MAX,
+    },
+};
+
+impl Catalog {
+    /// Gaps of a gateway, over all its epochs and shards, in order of time.
+    pub(in crate::store) fn gaps_of(&self, gateway: u32) -> Vec<Gap> {
+        let epochs = self.gapped.get(&gateway).into_iter().flatten();
+        let provisional = self
+            .gateways
+            .get(gateway as usize)
+            .into_iter()
+            .flat_map(|known| self.provisional_epochs(&known.id));
+        let epochs = epochs.filter_map(|number| self.epoch(*number)).chain(provisional);
+        let shards = epochs.flat_map(|epoch| &epoch.shards);
+        let damaged = self.damaged.get(&gateway).map(|to| ShardGap::unknown(*to));
+        let all: Vec<ShardGap> = shards.flat_map(|shard| &shard.gaps).copied().chain(damaged).collect();
+        gaps::merge(all, GAPS_MAX).into_iter().map(ShardGap::to_gap).collect()
+    }
+
+    /// Marks the gateways of a group of series whose flushed windows are damaged or missing.
+    pub(in crate::store) fn mark_group_damaged(&mut self, group: u32) {
+        let Some(known) = self.series.group(group) else { return };
+        let gateways: Vec<u32> = known.series().map(|(_, series)| series.gateway).collect();
+        gateways.into_iter().for_each(|gateway| self.mark_damaged(gateway));
+    }
+
+    /// Marks all gateways: flushed windows are missing, and it is unknown whose.
+    pub(in crate::store) fn mark_all_damaged(&mut self) {
+        (0..self.gateways.len() as u32).for_each(|gateway| self.mark_damaged(gateway));
+    }
+
+    fn mark_damaged(&mut self, gateway: u32) {
+        let watermark = self.gateways.get(gateway as usize).and_then(|known| known.watermark);
+        self.damaged.entry(gateway).or_insert(watermark);
+    }
+
+    /// Records that flushed windows of a gateway are lost for good, as a gap of the gateway's present epoch; returns
+    /// the number of that epoch.
+    pub(in crate::store) fn note_lost_blocks(&mut self, gateway: u32) -> Option<u32> {
+        let known = self.gateways.get(gateway as usize)?;
+        let (number, to) = (known.present?, known.watermark);
+        self.change_shard(number, 0, |shard, gaps_max| {
+            shard.gaps.push(ShardGap::unknown(to));
+            shard.gaps = gaps::merge(std::mem::take(&mut shard.gaps), gaps_max);
+        });
+        Some(number)
+    }
+
+    /// Finds the present epoch of each gateway again, after creation times have changed.
+    pub(in crate::store) fn refresh_present(&mut self) {
+        self.gateways.iter_mut().for_each(|gateway| gateway.present = None);
+        for (epoch, number) in self.epochs.iter().zip(0..) {
+            let Some(gateway) = self.gateways.get_mut(epoch.gateway as usize) else { continue };
+            let present = gateway.present.and_then(|present| self.epochs.get(present as usize));
+            if present.is_none_or(|present| creation_order(present) < creation_order(epoch)) {
+                gateway.present = Some(number);
+            }
+        }
+    }
+
+    /// Resets stored times beyond `latest` to `now`; an earlier version stored any time. Returns the number of
+    /// changes.
+    pub(in crate::store) fn cap_future_times(&mut self, latest: Timestamp, now: Timestamp) -> u64 {
+        let capped = |time: &mut Option<Timestamp>| {
+            let ahead = time.is_some_and(|time| time > latest);
+            if ahead {
+                *time = Some(now);
+            }
+            u64::from(ahead)
+        };
+        let mut changed = 0;
+        for (epoch, number) in self.epochs.iter_mut().zip(0_u32..) {
+            let shard = |shard: &mut Shard| {
+                let gaps = shard
+                    .gaps
+                    .iter_mut()
+                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed]);
+                let times = [&mut shard.watermark, &mut shard.whole_to].into_iter().chain(gaps);
+                times.map(capped).sum::<u64>()
+            };
+            let of_shards: u64 = epoch.shards.iter_mut().map(shard).sum();
+            if of_shards > 0 {
+                self.dirty.shards.insert(number);
+            }
+            let created = &mut epoch.epoch.created_ms;
+            if *created > latest.as_millis() {
+                *created = now.as_millis();
+                self.dirty.epochs.insert(number);
+                changed += 1;
+            }
+            changed += of_shards;
+        }
+        for (gateway, number) in self.gateways.iter_mut().zip(0_u32..) {
+            if capped(&mut gateway.watermark) > 0 {
+                self.dirty.gateways.insert(number);
+                changed += 1;
+            }
+        }
+        if changed > 0 {
+            self.refresh_present();
+        }
+        changed
+    }
+}

@@ -1,0 +1,61 @@
+//! A store for simulations: no thread, no system file, every step taken by its owner.
+//!
+//! The owner polls the futures of [`super::Store`], steps the journal's [`Committer`], and flushes with
+//! [`EmbeddedStore::flush_now`], so one seed determines one history. Everything else is production code.
+
+use std::{path::Path, sync::Arc};
+
+use catchment_journal::{Committer, Disk, GroupLog};
+
+use crate::store::{
+    EmbeddedStore, MemoryTree, OpenError, OpenReport, StoreConfig, StoreError,
+    blocks::{block_store::BlockStore, flusher},
+    wal::open::{JOURNAL, Parts, SLED, assemble, journal_start, load},
+};
+
+impl<D: Disk> EmbeddedStore<D> {
+    /// Opens a store on a disk, in the folder `data` (which need not exist and is not locked), with its blocks in
+    /// `tree`. To start after a crash, pass the same disk and tree again.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn manual(
+        disk: Arc<D>,
+        data: &Path,
+        config: StoreConfig,
+        tree: MemoryTree,
+    ) -> Result<(Arc<Self>, Committer<D>, OpenReport), OpenError> {
+        let mut report = OpenReport::default();
+        let blocks = BlockStore::new(tree);
+        let journal = journal_start(&disk, data)?;
+        let loaded = load(&*disk, data, &blocks, journal, &mut report).map_err(|reason| {
+            OpenError::Blocks { folder: data.join(SLED), journal: data.join(JOURNAL), reason }
+        })?;
+        let mut committer = None;
+        let parts = Parts { disk, data, config, blocks, loaded, data_dir: None };
+        let inner = assemble(parts, &mut report, |log| {
+            let (log, by_hand) = GroupLog::manual(log);
+            committer = Some(by_hand);
+            Ok(log)
+        })?;
+        let committer = committer.ok_or_else(|| OpenError::Replay("it was not shared".to_owned()))?;
+        Ok((Arc::new(Self::without_flusher(Arc::new(inner))), committer, report))
+    }
+
+    /// A flush round, as the flusher's thread runs it; after [`super::Store::close`] was polled, the last one.
+    /// Without space it does nothing, like the thread.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`]: the store has failed, now or earlier.
+    pub fn flush_now(&self) -> Result<(), StoreError> {
+        flusher::turn(&self.inner, self.inner.signal.take()).map_err(StoreError::Poisoned)
+    }
+
+    /// Whether a flush round was requested since the last one, for memory, journal or shutdown.
+    pub fn flush_is_due(&self) -> bool {
+        self.inner.signal.is_requested()
+    }
+}
+
+#[cfg(test)]
+mod tests;

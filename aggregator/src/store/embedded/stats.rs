@@ -1,0 +1,48 @@
+//! Counters and sizes of the embedded store.
+
+use std::sync::atomic::Ordering;
+
+use catchment_journal::Disk;
+
+use crate::store::{
+    EmbeddedStore, StoreStats,
+    embedded::locks::{lock, read},
+};
+
+impl<D: Disk> EmbeddedStore<D> {
+    /// Current sizes, and counters since the store was opened.
+    pub fn stats(&self) -> StoreStats {
+        let inner = &self.inner;
+        inner.apply_durable();
+        let progress = inner.progress.borrow().clone();
+        let duplicates = lock(&inner.admission).duplicates;
+        let state = read(&inner.state);
+        let flushed_to = inner.flushed_to.load(Ordering::Acquire);
+        StoreStats {
+            series: state.catalog.series.len(),
+            series_max: inner.config.series_max,
+            epochs: state.catalog.epochs.len(),
+            epochs_max: inner.config.epochs_max,
+            epochs_of_gateway_most: state.catalog.epochs_most(),
+            epochs_per_gateway_max: inner.config.epoch_bounds().gateway,
+            memtable_partials: state.memtable.len(),
+            memtable_bytes: state.memtable.bytes(),
+            live_partials: state.live.len(),
+            live_bytes: state.live.bytes(),
+            batches: state.counts.batches,
+            duplicates,
+            gaps: state.counts.gaps,
+            flush_rounds: progress.rounds,
+            flushed_partials: progress.flushed,
+            forgotten_partials: inner.forgotten.load(Ordering::Relaxed),
+            dropped: vec![
+                ("series_limit", state.counts.series_limit),
+                ("live_limit", state.counts.live_limit),
+            ],
+            journal_bytes: state.applied_to.get().saturating_sub(flushed_to),
+            journal_damage: inner.damage,
+            lost_batches: state.catalog.lost_batches(),
+            damaged_series: inner.damaged_series.load(Ordering::Relaxed),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Live windows: the state so far of open windows, by name and revision, kept only here.
+//!
+//! The highest revision of each name is kept. Bytes are counted, so that the owner can limit them.
+
+use std::{
+    collections::{BTreeMap, HashMap, btree_map},
+    ops::Bound,
+};
+
+use bytes::Bytes;
+use catchment_partial::Timestamp;
+
+use crate::store::memtable::row::{PartialName, Row};
+
+/// Memory of a row without its body, bytes: name, revision, handles, its share of tree and allocator.
+pub(in crate::store) const ROW_OVERHEAD: usize = 200;
+
+/// A partial without its name.
+#[derive(Debug)]
+struct LiveValue {
+    revision: u64,
+    body: Bytes,
+}
+
+/// Rows by series and name.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Windows {
+    series: BTreeMap<u32, BTreeMap<PartialName, LiveValue>>,
+    bytes: usize,
+    rows: usize,
+}
+
+impl Windows {
+    /// Puts a row, unless there is one of the same name with the same or a higher revision. Returns whether it was
+    /// put.
+    pub(in crate::store) fn put(
+        &mut self,
+        series: u32,
+        name: PartialName,
+        revision: u64,
+        body: Bytes,
+    ) -> bool {
+        match self.series.entry(series).or_default().entry(name) {
+            btree_map::Entry::Vacant(slot) => {
+                self.bytes += body.len() + ROW_OVERHEAD;
+                self.rows += 1;
+                slot.insert(LiveValue { revision, body });
+            }
+            btree_map::Entry::Occupied(mut slot) if slot.get().revision < revision => {
+                self.bytes = (self.bytes + body.len()).saturating_sub(slot.get().body.len());
+                slot.insert(LiveValue { revision, body });
+            }
+            btree_map::Entry::Occupied(_) => return false,
+        }
+        true
+    }
+
+    /// Drops the row of this name, unless its revision is higher.
+    pub(in crate::store) fn drop_up_to(&mut self, series: u32, name: &PartialName, revision: u64) {
+        let Some(windows) = self.series.get_mut(&series) else { return };
+        if windows.get(name).is_some_and(|value| value.revision <= revision) {
+            let body = windows.remove(name).map_or(0, |value| value.body.len());
+            self.bytes = self.bytes.saturating_sub(body + ROW_OVERHEAD);
+            self.rows = self.rows.saturating_sub(1);
+        }
+        if windows.is_empty() {
+            self.series.remove(&series);
+        }
+    }
+
+    /// Drops the windows of a series that end at or before a time; returns how many.
+    pub(in crate::store) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
+        let Some(windows) = self.series.get(&series) else { return 0 };
+        let started = windows.range(..PartialName::first_from(before));
+        let gone: Vec<(PartialName, u64)> = started
+            .filter(|(name, _)| name.window().end() <= before)
+            .map(|(n, value)| (*n, value.revision))
+            .collect();
+        for (name, revision) in &gone {
+            self.drop_up_to(series, name, *revision);
+        }
+        gone.len() as u64
+    }
+
+    /// Rows of a series whose windows start in [from, to), in order of their names.
+    pub(in crate::store) fn rows(
+        &self,
+        series: u32,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Iterator<Item = Row> {
+        let range = (from < to).then(|| {
+            let bounds = (
+                Bound::Included(PartialName::first_from(from)),
+                Bound::Excluded(PartialName::first_from(to)),
+            );
+            self.series.get(&series).map(|windows| windows.range(bounds))
+        });
+        range.flatten().into_iter().flatten().map(move |(name, value)| Row {
+            series,
+            name: *name,
+            revision: value.revision,
+            body: value.body.clone(),
+        })
+    }
+
+    /// The first bucket of a series that holds a window which starts in [from, to).
+    pub(in crate::store) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
+        let windows = self.series.get(&series)?;
+        let (name, _) = windows.range(PartialName::first_from(from)..).next()?;
+        (name.start < to).then(|| name.bucket())
+    }
+
+    /// Whether a series has rows.
+    pub(in crate::store) fn holds(&self, series: u32) -> bool {
+        self.series.contains_key(&series)
+    }
+
+    /// Bytes of the rows, including overhead.
+    pub(in crate::store) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of rows.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.rows
+    }
+}
+
+/// State of open windows, by gateway and epoch; dropped when the stream that delivered it ends.
+#[derive(Debug, Default)]
+pub(in crate::store) struct Live {
+    epochs: HashMap<u32, HashMap<u32, Windows>>,
+    bytes: usize,
+}
+
+impl Live {
+    /// Puts a row unless that would exceed the limit; `None`: no room.
+    pub(in crate::store) fn put(&mut self, gateway: u32, row: Row, bytes_max: usize) -> Option<bool> {
+        if self.bytes.saturating_add(row.body.len() + ROW_OVERHEAD) > bytes_max {
+            return None;
+        }
+        let epoch = row.name.epoch;
+        Some(self.change(gateway, epoch, |w| w.put(row.series, row.name, row.revision, row.body)))
+    }
+
+    /// A final row of this name has arrived: drops the live one unless it is newer.
+    pub(in crate::store) fn supersede(
+        &mut self,
+        gateway: u32,
+        series: u32,
+        name: &PartialName,
+        revision: u64,
+    ) {
+        if self.epochs.get(&gateway).is_some_and(|epochs| epochs.contains_key(&name.epoch)) {
+            self.change(gateway, name.epoch, |windows| windows.drop_up_to(series, name, revision));
+        }
+    }
+
+    /// Drops everything of an epoch.
+    pub(in crate::store) fn drop_epoch(&mut self, gateway: u32, epoch: u32) {
+        let Some(epochs) = self.epochs.get_mut(&gateway) else { return };
+        if let Some(windows) = epochs.remove(&epoch) {
+            self.bytes = self.bytes.saturating_sub(windows.bytes());
+        }
+        if epochs.is_empty() {
+            self.epochs.remove(&gateway);
+        }
+    }
+
+    /// Drops the windows of a series that end at or before a time.
+    pub(in crate::store) fn drop_before(&mut self, gateway: u32, series: u32, before: Timestamp) {
+        let epochs: Vec<u32> =
+            self.epochs.get(&gateway).into_iter().flatten().map(|(epoch, _)| *epoch).collect();
+        for epoch in epochs {
+            self.change(gateway, epoch, |windows| windows.drop_before(series, before));
+        }
+    }
+
+    /// Drops all windows of a series.
+    pub(in crate::store) fn drop_series(&mut self, gateway: u32, series: u32) {
+        self.drop_before(gateway, series, Timestamp::MAX);
+    }
+
+    /// The windows of a gateway's epochs.
+    pub(in crate::store) fn of(&self, gateway: u32) -> impl Iterator<Item = &Windows> {
+        self.epochs.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
+    }
+
+    /// Bytes of the rows, including overhead.
+    pub(in crate::store) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Number of rows.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.epochs.values().flat_map(HashMap::values).map(Windows::len).sum()
+    }
+
+    /// Changes the windows of an epoch and keeps the sum of bytes correct.
+    fn change<T>(&mut self, gateway: u32, epoch: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
+        let windows = self.epochs.entry(gateway).or_default().entry(epoch).or_default();
+        let before = windows.bytes();
+        let result = change(windows);
+        self.bytes = (self.bytes + windows.bytes()).saturating_sub(before);
+        result
+    }
+}

@@ -1,0 +1,328 @@
+//! Makes a damaged store usable again: keeps whatever can be read, sets the damaged originals aside, and reports the
+//! losses.
+//!
+//! Order: identity, journal, blocks, then the marker of how far the blocks reach. After each step a further repair
+//! can continue; the original blocks are renamed, never written to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use catchment_journal::{AtomicFileError, DataDir, Disk, Position, RealDisk, quarantine, read_atomic};
+
+use crate::store::{
+    OpenError, StoreConfig, VerifyReport,
+    blocks::{
+        block_store::{BlockStore, Loaded},
+        flush_marker,
+    },
+    memtable::row::bucket_of,
+    salvage::{
+        self, ValueLocation, salvage,
+        verify::{check_blocks, lock_existing, verify_blocks, verify_journal},
+    },
+    tree::{
+        WriteBatch,
+        records::{self, META, Meta, Stored},
+        sled_tree::SledTree,
+        tail,
+    },
+    wal::open::{JOURNAL, KIND, SLED, journal_start},
+};
+
+const IDENTITY: &str = "identity";
+/// Size of a write batch while a tree is rebuilt, bytes.
+const WRITE_BATCH_BYTES: usize = 4 << 20;
+
+/// Actions and findings of a repair.
+#[derive(Clone, Debug, Default)]
+pub struct RepairReport {
+    /// Actions, one line each; empty: there was nothing to do.
+    pub done: Vec<String>,
+    /// Losses, as far as they can be known.
+    pub lost: VerifyReport,
+    /// Names of series are lost: the gateways of their flushed windows are unknown.
+    names_lost: bool,
+}
+
+/// Repairs the store in a data folder that no aggregator is using.
+///
+/// # Errors
+/// There is no store, it is in use or of a newer version, or an I/O error; the steps done until then remain and do no
+/// harm.
+pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
+    let mut report = RepairReport::default();
+    let _lock = match lock_existing(data) {
+        Err(OpenError::Folder(_)) if repair_identity(data)? => {
+            report.done.push(format!("{IDENTITY}: was damaged and has been rewritten"));
+            lock_existing(data)?
+        }
+        locked => locked?,
+    };
+    let journal = data.join(JOURNAL);
+    RealDisk.create_dir_all(&journal).map_err(io("cannot create the journal's folder"))?;
+    let damaged = catchment_journal::verify(&RealDisk, &journal).unwrap_or_default();
+    let mended = quarantine(&RealDisk, &journal)?;
+    let files = mended.files.iter().map(|file| file.display().to_string());
+    report.done.extend(files.map(|file| format!("journal: damaged bytes were copied to {file}")));
+    if mended.headers > 0 {
+        report.done.push(format!("journal: {} segment headers were rewritten", mended.headers));
+    }
+    let mut found = VerifyReport::default();
+    let loaded = verify_blocks(data, &mut found)?;
+    let loaded = match loaded {
+        Some(loaded) if found.is_clean() || only_marker_damaged(data, &found) => loaded,
+        _ => rebuild(data, &mut report)?,
+    };
+    let known = loaded.meta.flushed_to;
+    let noted = flush_marker::read(&RealDisk, data);
+    if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
+        flush_marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
+        report.done.push(format!("packed: now records that the blocks reach journal position {known}"));
+    }
+    // Everything below that position is flushed.
+    let damaged =
+        damaged.segments.iter().flat_map(|segment| &segment.damage).filter(|damage| damage.to > known);
+    damaged.for_each(|damage| report.lost.note(damage.to_string()));
+    verify_journal(data, Some(&loaded), &mut report.lost)?;
+    Ok(report)
+}
+
+fn io(what: &str) -> impl Fn(io::Error) -> OpenError + use<> {
+    let what = what.to_owned();
+    move |source| OpenError::Io { what: what.clone(), source }
+}
+
+fn blocks_error(data: &Path) -> impl Fn(String) -> OpenError + use<> {
+    let (folder, journal) = (data.join(SLED), data.join(JOURNAL));
+    move |reason| OpenError::Blocks { folder: folder.clone(), journal: journal.clone(), reason }
+}
+
+/// Replaces a damaged or missing identity by a new one: nothing in this store refers to it. Returns false if the
+/// identity is not the problem.
+fn repair_identity(data: &Path) -> Result<bool, OpenError> {
+    let path = data.join(IDENTITY);
+    match read_atomic(&RealDisk, &path) {
+        Ok(None) | Err(AtomicFileError::Damaged { .. }) => {}
+        _ => return Ok(false),
+    }
+    let new = data.join(".identity-new");
+    let failed = io("cannot write a new identity");
+    let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
+    drop(DataDir::open(&new, KIND, now, &[])?);
+    if path.exists() {
+        fs::rename(&path, free_name(data, IDENTITY)?).map_err(&failed)?;
+    }
+    fs::rename(new.join(IDENTITY), &path).map_err(&failed)?;
+    fs::remove_dir_all(&new).map_err(&failed)?;
+    RealDisk.sync_dir(data).map_err(&failed)?;
+    Ok(true)
+}
+
+/// Whether the flush marker is the only damage.
+fn only_marker_damaged(data: &Path, found: &VerifyReport) -> bool {
+    found.findings.len() == 1
+        && matches!(flush_marker::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
+}
+
+/// A free name for something to set aside.
+fn free_name(data: &Path, name: &str) -> Result<PathBuf, OpenError> {
+    let free = (1..10_000).map(|n| data.join(format!("{name}.aside-{n}"))).find(|path| !path.exists());
+    free.ok_or_else(|| {
+        io("cannot set anything aside")(io::Error::other("ten thousand have been set aside already"))
+    })
+}
+
+/// Rebuilds the tree from all whole values in the file of the old one.
+fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
+    let (folder, new) = (data.join(SLED), data.join(format!("{SLED}.new")));
+    let failed = io("cannot rebuild the blocks");
+    if new.exists() {
+        fs::remove_dir_all(&new).map_err(&failed)?;
+    }
+    let loaded = {
+        let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
+        let fresh = BlockStore::new(tree);
+        let files: Vec<File> =
+            [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
+        fill_tree(&fresh, &files, report)
+            .and_then(|loaded| from_journal(data, &fresh, loaded, report))
+            .and_then(|loaded| record_losses(&fresh, loaded, report))
+            .map_err(blocks_error(data))?
+    };
+    if folder.exists() {
+        let aside = free_name(data, SLED)?;
+        fs::rename(&folder, &aside).map_err(&failed)?;
+        report.done.push(format!("blocks: the damaged folder was set aside as {}", aside.display()));
+    }
+    fs::rename(&new, &folder).map_err(&failed)?;
+    RealDisk.sync_dir(data).map_err(&failed)?;
+    tail::remove(data);
+    let blocks = report.lost.blocks;
+    report.done.push(format!("blocks: rebuilt from the {blocks} blocks that were found whole"));
+    Ok(loaded)
+}
+
+/// Replays whatever the journal still holds from before the last flush, even if nothing seems to be lost: if a file
+/// was truncated within a write batch, the record of how far the blocks reach may have survived without the blocks.
+fn from_journal(
+    data: &Path,
+    fresh: &BlockStore,
+    mut loaded: Loaded,
+    report: &mut RepairReport,
+) -> Result<Loaded, String> {
+    let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
+    let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(loaded) };
+    loaded.meta.flushed_to = start;
+    fresh.commit(WriteBatch::new(loaded.meta.sequence.saturating_add(1)), &mut loaded.meta)?;
+    let again = format!("journal: the next start replays it from position {start} and restores its windows");
+    report.done.push(again);
+    Ok(loaded)
+}
+
+/// Records losses of flushed windows with each affected gateway, so that no answer over them claims to be complete.
+fn record_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
+    let catalog = &mut loaded.catalog;
+    // A journal from its very beginning holds everything.
+    if loaded.meta.flushed_to == Position::ZERO {
+        return Ok(loaded);
+    }
+    let all = 0..catalog.gateways.len() as u32;
+    let lossy = report.lost.lossy_groups.iter().filter_map(|group| catalog.series.group(*group));
+    let gateways: BTreeSet<u32> = match report.names_lost {
+        true => all.collect(),
+        false => lossy.flat_map(|group| group.series()).map(|(_, series)| series.gateway).collect(),
+    };
+    let mut writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
+    for gateway in gateways {
+        if let Some(number) = catalog.note_lost_blocks(gateway)
+            && let Some(epoch) = catalog.epoch(number)
+        {
+            writes.record(records::numbered(records::SHARDS, number), &epoch.shards.record());
+        }
+    }
+    if writes.bytes() > 0 {
+        fresh.commit(writes, &mut loaded.meta)?;
+    }
+    Ok(loaded)
+}
+
+/// Fills a new tree; reports the losses.
+fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
+    let found = salvage(files).map_err(|e| e.to_string())?;
+    let value = |location: &ValueLocation| salvage::value(files, *location).map_err(|e| e.to_string());
+    let mut meta = match found.get(META) {
+        Some(location) => {
+            records::message(META, &value(location)?).ok().and_then(Meta::restore).unwrap_or_default()
+        }
+        None => Meta::default(),
+    };
+    let dense = |kind| (0..).take_while(|n| found.contains_key(&records::numbered(kind, *n))).count() as u32;
+    let (gateways, epochs) = (dense(records::GATEWAY), dense(records::EPOCH));
+    if meta.sequence == 0 || gateways < meta.gateways || epochs < meta.epochs {
+        let what = "the names of gateways are lost, and with them the owners of flushed windows: all flushed windows are lost";
+        report.lost.note(format!("blocks: {what}"));
+        return fresh.load();
+    }
+    // Values newer than the newest whole record hold only acknowledged data.
+    let newest = found.values().map(|location| location.sequence).max().unwrap_or(0);
+    (meta.sequence, meta.gateways, meta.epochs) = (newest, gateways, epochs);
+    let keep = kept(&found, &meta, &value)?;
+    let must = meta.groups;
+    meta.groups = keep.keys().filter(|key| key.first() == Some(&records::GROUP)).count() as u32;
+    let mut writes = WriteBatch::new(meta.sequence);
+    for (key, location) in keep {
+        writes.copy(key.clone(), value(location)?);
+        if writes.bytes() >= WRITE_BATCH_BYTES {
+            fresh.commit(std::mem::replace(&mut writes, WriteBatch::new(meta.sequence)), &mut meta)?;
+        }
+    }
+    fresh.commit(writes, &mut meta)?;
+    if meta.groups > must {
+        report
+            .lost
+            .note(format!("blocks: {} groups of forgotten series have reappeared", meta.groups - must));
+    }
+    verify_rebuilt(fresh, &mut meta, must, report)
+}
+
+/// The values of the new tree: all except forgotten ones and those whose gateway's name is unknown.
+fn kept<'a>(
+    found: &'a BTreeMap<Vec<u8>, ValueLocation>,
+    meta: &Meta,
+    value: &impl Fn(&ValueLocation) -> Result<Vec<u8>, String>,
+) -> Result<BTreeMap<&'a Vec<u8>, &'a ValueLocation>, String> {
+    let mut first = BTreeMap::new();
+    let mut keep = BTreeMap::new();
+    for (key, location) in
+        found.iter().filter(|(key, location)| key.as_slice() != META && location.sequence <= meta.sequence)
+    {
+        let numbered = match (key.first(), records::number_of(key)) {
+            (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
+            (Some(&records::EPOCH | &records::SHARDS), Some(number)) => number < meta.epochs,
+            _ => true,
+        };
+        if key.first() == Some(&records::GROUP)
+            && let Ok(record) = records::message(key, &value(location)?)
+            && let Some(group) = crate::store::blocks::groups::Group::restore(record)
+            && let Some(number) = records::number_of(key)
+            && let Some(start) = group.series().map(|(_, series)| series.first).min()
+        {
+            first.insert(number, bucket_of(start));
+        }
+        if numbered {
+            keep.insert(key, location);
+        }
+    }
+    keep.retain(|key, _| {
+        let Some((group, bucket, _)) = records::parse_block_key(key) else { return true };
+        first.get(&group).is_none_or(|first| bucket >= *first)
+    });
+    Ok(keep)
+}
+
+/// Reports what the new tree lacks, and updates the manifests of its groups to the blocks that exist.
+fn verify_rebuilt(
+    fresh: &BlockStore,
+    meta: &mut Meta,
+    must: u32,
+    report: &mut RepairReport,
+) -> Result<Loaded, String> {
+    let mut loaded = fresh.load()?;
+    loaded.findings.iter().for_each(|finding| report.lost.note(finding.clone()));
+    report.names_lost = meta.groups < must || !loaded.findings.is_empty();
+    if meta.groups < must {
+        let lost = must - meta.groups;
+        report.lost.note(format!(
+            "blocks: the names of {lost} groups of series are lost, and with them their flushed windows"
+        ));
+    }
+    check_blocks(fresh, &loaded, &mut report.lost);
+    let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
+    let mut next = loaded.catalog.series.next_group(0);
+    while let Some(number) = next {
+        let (manifest, _) = fresh.manifest(number)?;
+        if let Some(group) = loaded.catalog.series.group_mut(number)
+            && group.manifest != manifest
+        {
+            group.manifest = manifest;
+            writes.record(records::numbered(records::GROUP, number), &group.record());
+        }
+        next = number.checked_add(1).and_then(|from| loaded.catalog.series.next_group(from));
+        if writes.bytes() >= WRITE_BATCH_BYTES {
+            let next = WriteBatch::new(writes.sequence().saturating_add(1));
+            fresh.commit(std::mem::replace(&mut writes, next), meta)?;
+        }
+    }
+    fresh.commit(writes, meta)?;
+    loaded.meta = *meta;
+    Ok(loaded)
+}
+
+#[cfg(test)]
+mod tests;

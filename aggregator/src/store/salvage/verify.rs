@@ -1,0 +1,275 @@
+//! Checks everything on disk: the checksum of every block, the catalog, and every entry of the journal.
+//!
+//! Takes the folder's lock, so no aggregator may be running on it. Changes nothing: sled can only be opened for
+//! writing, and then drops whatever it takes for the torn end of its log, so it gets a copy.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet},
+    path::Path,
+    sync::Arc,
+    time::UNIX_EPOCH,
+};
+
+use catchment_journal::{DataDir, Position, ReadEvent, ReadOnlyLog, RealDisk};
+use catchment_proto::GatewayId;
+
+use crate::store::{
+    OpenError, StoreConfig,
+    blocks::{
+        block_store::{BlockStore, Loaded},
+        flush_marker,
+        groups::first_of,
+    },
+    catalog::Catalog,
+    salvage::copy::TempCopy,
+    tree::{
+        records::{self, BlockManifest},
+        sled_tree::SledTree,
+    },
+    wal::{
+        entry::{self, JournalEntry},
+        open::{JOURNAL, KIND, SLED, lost_batches},
+    },
+};
+
+/// Most findings listed.
+const FINDINGS_MAX: usize = 1000;
+
+/// Content and damage of a data folder.
+#[derive(Clone, Debug, Default)]
+pub struct VerifyReport {
+    /// Owner of the folder; `None`: none yet.
+    pub owner: Option<String>,
+    /// Whole blocks.
+    pub blocks: u64,
+    /// Partials in the whole blocks.
+    pub partials: u64,
+    /// Damaged blocks.
+    pub damaged_blocks: u64,
+    /// Series of the catalog.
+    pub series: usize,
+    /// Whole entries of the journal.
+    pub entries: u64,
+    /// Bytes at the journal's end that the next start truncates: never acknowledged, not damage.
+    pub torn_tail_bytes: u64,
+    /// Damage, one line each, at most 1000.
+    pub findings: Vec<String>,
+    /// Number of findings beyond those listed.
+    pub findings_unlisted: u64,
+    /// Groups of series that lack flushed windows.
+    pub(crate) lossy_groups: BTreeSet<u32>,
+}
+
+impl VerifyReport {
+    /// True if nothing is damaged.
+    pub fn is_clean(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    pub(in crate::store) fn note(&mut self, finding: String) {
+        if self.findings.len() < FINDINGS_MAX {
+            self.findings.push(finding);
+        } else {
+            self.findings_unlisted += 1;
+        }
+    }
+}
+
+/// Checks the store in a data folder that no aggregator is using. Changes nothing: the blocks are checked in a copy,
+/// because sled can only be opened for writing.
+///
+/// # Errors
+/// There is no store, it is in use, there is no room for the copy, or the journal cannot be read at all. Damage is
+/// not an error; it is in the report.
+pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
+    let lock = lock_existing(data)?;
+    let mut report = VerifyReport { owner: lock.owner().map(str::to_owned), ..VerifyReport::default() };
+    let loaded = verify_blocks(data, &mut report)?;
+    verify_journal(data, loaded.as_ref(), &mut report)?;
+    Ok(report)
+}
+
+/// Takes the lock of a folder that holds a store.
+pub(crate) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
+    if !data.join(JOURNAL).is_dir() && !data.join(SLED).is_dir() {
+        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        return Err(OpenError::Io { what: format!("{} holds no store", data.display()), source });
+    }
+    let now = UNIX_EPOCH.elapsed().map_or(0, |since| since.as_millis() as u64);
+    let folder = DataDir::open(data, KIND, now, &[])?;
+    // A journal of another folder is neither read nor repaired.
+    folder.facts().missing_logs()?;
+    Ok(folder)
+}
+
+/// Checks catalog and blocks in a copy; returns the catalog if it is usable.
+pub(in crate::store) fn verify_blocks(
+    data: &Path,
+    report: &mut VerifyReport,
+) -> Result<Option<Loaded>, OpenError> {
+    let folder = data.join(SLED);
+    if !folder.is_dir() {
+        report.note(format!("{}: the folder of the flushed windows is missing", folder.display()));
+        return Ok(None);
+    }
+    let copy = TempCopy::of(&folder)?;
+    let opened = SledTree::open(copy.path(), StoreConfig::default().cache_bytes).map(BlockStore::new);
+    let loaded = opened.and_then(|blocks| {
+        let loaded = blocks.load()?;
+        check_blocks(&blocks, &loaded, report);
+        Ok(loaded)
+    });
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(reason) => {
+            report.note(format!("{}: the flushed windows cannot be used: {reason}", folder.display()));
+            return Ok(None);
+        }
+    };
+    report.series = loaded.catalog.series.len();
+    loaded.findings.iter().for_each(|finding| report.note(finding.clone()));
+    let known = loaded.meta.flushed_to;
+    match flush_marker::read(&RealDisk, data) {
+        Ok(Some(released)) if released > known => report.note(format!(
+            "{}: the blocks reach journal position {known}, but were complete up to {released} before",
+            folder.display(),
+        )),
+        Ok(_) => {}
+        Err(error) => report.note(error.to_string()),
+    }
+    Ok(Some(loaded))
+}
+
+/// Reads every block, and compares the blocks of each group of series with its manifest.
+pub(in crate::store) fn check_blocks(blocks: &BlockStore, loaded: &Loaded, report: &mut VerifyReport) {
+    let catalog = &loaded.catalog;
+    let mut manifests: HashMap<u32, BlockManifest> = HashMap::new();
+    let mut damaged: HashSet<u32> = HashSet::new();
+    let name = |group: u32| catalog.group_name(group);
+    let walked = blocks.blocks_of(None, |key, block| {
+        let group = records::parse_block_key(key).map_or(u32::MAX, |(group, ..)| group);
+        match block {
+            Ok(block) => {
+                report.blocks += 1;
+                report.partials += block.rows.len() as u64;
+                manifests.entry(group).or_default().add(key, block.sequence);
+            }
+            Err(bad) => {
+                report.damaged_blocks += 1;
+                damaged.insert(group);
+                report.note(format!("{bad} ({})", name(group)));
+            }
+        }
+    });
+    if let Err(reason) = walked {
+        report.note(format!("reading the blocks ended early, the rest is not checked: {reason}"));
+        return;
+    }
+    for (number, group) in catalog.series.groups() {
+        let found = manifests.remove(&number).unwrap_or_default();
+        if damaged.contains(&number) || found.blocks <= group.manifest.blocks && found != group.manifest {
+            report.lossy_groups.insert(number);
+        }
+        if let Some(what) = difference(group.manifest, found, damaged.contains(&number)) {
+            let (first, name) = (first_of(number), name(number));
+            report.note(format!("series from {first} on ({name}): {what}"));
+        }
+    }
+    for (group, manifest) in manifests {
+        let BlockManifest { blocks, .. } = manifest;
+        let first = first_of(group);
+        report.note(format!(
+            "series from {first} on: their names are lost, their {blocks} blocks are not shown"
+        ));
+    }
+}
+
+/// What is wrong if the blocks do not match the manifest; `None`: nothing, or it is reported already.
+pub(in crate::store) fn difference(
+    must: BlockManifest,
+    found: BlockManifest,
+    damaged: bool,
+) -> Option<String> {
+    match must.blocks.checked_sub(found.blocks) {
+        Some(0) if must.sum == found.sum => None,
+        Some(0) => Some("a block went back to an older state: windows in it are lost".to_owned()),
+        Some(_) if damaged => None,
+        Some(lost) => Some(format!("{lost} of {} blocks are missing: windows in them are lost", must.blocks)),
+        None => Some(format!(
+            "{} blocks instead of {}: forgotten windows have reappeared",
+            found.blocks, must.blocks
+        )),
+    }
+}
+
+/// Checks the journal's files, then its entries, and that no entry is missing among them or between them and the
+/// blocks (`None`: the content of the blocks is unknown).
+pub(in crate::store) fn verify_journal(
+    data: &Path,
+    loaded: Option<&Loaded>,
+    report: &mut VerifyReport,
+) -> Result<(), OpenError> {
+    let folder = data.join(JOURNAL);
+    if !folder.is_dir() {
+        report.note(format!("{}: the folder of the journal is missing", folder.display()));
+        return Ok(());
+    }
+    let files = catchment_journal::verify(&RealDisk, &folder)?;
+    for segment in &files.segments {
+        segment.damage.iter().for_each(|damage| report.note(damage.to_string()));
+        report.findings_unlisted += segment.damage_unlisted;
+        report.torn_tail_bytes += segment.torn_tail_bytes;
+    }
+    let Some(journal) = ReadOnlyLog::open(Arc::new(RealDisk), &folder)? else { return Ok(()) };
+    let flushed_to = loaded.map_or(journal.start_position(), |loaded| loaded.meta.flushed_to);
+    let catalog = loaded.map(|loaded| &loaded.catalog);
+    if journal.end < flushed_to || journal.start_position() > flushed_to {
+        let (start, end) = (journal.start_position(), journal.end);
+        report.note(format!(
+            "{}: it holds positions {start} to {end}, but the blocks end at {flushed_to}: the part between is lost",
+            folder.display()
+        ));
+    }
+    let mut reader = journal.read(Position::ZERO);
+    let mut buffer = Vec::new();
+    let mut highest = HashMap::new();
+    loop {
+        match reader.next(&mut buffer).map_err(|e| OpenError::Replay(e.to_string()))? {
+            ReadEvent::Record(position) => match entry::decode(std::mem::take(&mut buffer).into()) {
+                Ok(entry) if position >= flushed_to => {
+                    report.entries += 1;
+                    if let Some(lost) = lost_before(&entry, catalog, &mut highest) {
+                        report.note(format!("lost: {lost}"));
+                    }
+                }
+                Ok(_) => report.entries += 1,
+                Err(error) => report.note(format!("journal position {position}: {error}")),
+            },
+            // Reported by the check of the files.
+            ReadEvent::Damage(_) => {}
+            ReadEvent::End => return Ok(()),
+        }
+    }
+}
+
+/// Describes the batches that must precede an entry but are missing.
+fn lost_before(
+    entry: &JournalEntry,
+    catalog: Option<&Catalog>,
+    highest: &mut HashMap<(GatewayId, u64, u32), u64>,
+) -> Option<String> {
+    let JournalEntry { epoch, follows, batch } = entry;
+    let stored = || {
+        let Some(catalog) = catalog else { return *follows };
+        let number = catalog.find_epoch(&epoch.gateway, epoch.id);
+        let known = number.and_then(|number| Some((number, catalog.epoch(number)?)));
+        known.map_or(0, |(number, known)| match catalog.delivered(number, batch.shard) {
+            0 if known.unknown => *follows,
+            delivered => delivered,
+        })
+    };
+    let known = highest.entry((epoch.gateway.clone(), epoch.id, batch.shard)).or_insert_with(stored);
+    let lost = follows.saturating_sub(*known);
+    *known = (*known).max(batch.number);
+    (lost > 0).then(|| lost_batches(epoch, batch.shard, *follows, lost))
+}
