@@ -328,6 +328,7 @@ impl Aggregator {
             };
             Aggregates {
                 count: partial.count(),
+                states: partial.state_count(),
                 sum: partial.sum(),
                 min: point(partial.min()).1,
                 max: point(partial.max()).1,

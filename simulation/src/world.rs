@@ -7,7 +7,6 @@ use std::{collections::VecDeque, time::Duration};
 
 use catchment_aggregator::store::MemoryTree;
 use catchment_journal::sim::SimDisk;
-use catchment_partial::Width;
 use catchment_proto::wire::{self, deliver_request, deliver_response};
 
 use crate::{
@@ -245,8 +244,8 @@ impl World {
     pub fn start_gateway(&mut self, site: usize) -> Result<(), String> {
         let site = &mut self.sites[site];
         if site.process.is_none() {
-            let width = Width::from_millis(WIDTH_MS).map_err(|e| e.to_string())?;
-            site.process = Gateway::start(&site.disk, width, &site.clock, (1, START_MS))?;
+            let windows = site.windows()?;
+            site.process = Gateway::start(&site.disk, windows, &site.clock, (1, START_MS))?;
             if site.process.is_none() && !site.disturbed {
                 return Err("a gateway does not start".to_owned());
             }

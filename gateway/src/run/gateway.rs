@@ -29,7 +29,7 @@ use crate::{
     metrics::Metrics,
     shard::{Shard, ShardLog},
     uplink::{self, KnownPeer, UplinkConfig},
-    worker::{ShardLink, Worker},
+    worker::{ShardLink, Shared, Worker},
 };
 
 /// A gateway that is bound and recovered, but does not accept yet.
@@ -85,8 +85,8 @@ impl Gateway {
             Arc::clone(&metrics),
         ));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
-        let shared = (&clock, &metrics, &supervisor);
-        let (workers, links) = start_workers(shards, &config, shared, &stopping);
+        let shared = Shared::new(&clock, &metrics, &supervisor, &peer.states);
+        let (workers, links) = start_workers(shards, &config, &shared, &stopping);
         let outboxes: Vec<ShardLink> = links.clone();
         let uplink = UplinkConfig {
             aggregators: config.aggregators.clone(),
@@ -143,13 +143,11 @@ impl Gateway {
 fn start_workers(
     shards: Vec<Shard>,
     config: &Config,
-    (clock, metrics, supervisor): (&Arc<dyn Clock>, &Arc<Metrics>, &Arc<Supervisor>),
+    shared: &Shared,
     stopping: &watch::Receiver<bool>,
 ) -> (Vec<Worker>, Vec<ShardLink>) {
     let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
-    let start = |(shard, index)| {
-        let (clock, metrics, supervisor) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(supervisor));
-        Worker::start(shard, (index, count), config, clock, metrics, supervisor, stopping.clone())
-    };
+    let start =
+        |(shard, index)| Worker::start(shard, (index, count), config, shared.clone(), stopping.clone());
     shards.into_iter().zip(0..).map(start).unzip()
 }

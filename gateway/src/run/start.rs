@@ -154,10 +154,20 @@ fn open_shards(
             let folder = shards::shard_folder(&config.data, index);
             let (clock, metrics, budget) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(budget));
             let limits = ShardLimits::of(config, shards);
-            let window = config.window;
+            let (window, metric_parts) = (config.window, Arc::clone(&config.metric_parts));
             scope.spawn(move || {
-                let setup = Setup { folder: &folder, index, facts, window, limits, clock, metrics, budget };
-                Shard::open(&setup)
+                let folder = &*folder;
+                Shard::open(&Setup {
+                    folder,
+                    index,
+                    facts,
+                    window,
+                    metric_parts,
+                    limits,
+                    clock,
+                    metrics,
+                    budget,
+                })
             })
         };
         let threads: Vec<_> = (0..).zip(shard_facts.iter().copied()).map(open).collect();

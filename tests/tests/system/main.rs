@@ -30,6 +30,7 @@ mod shards;
 mod silent;
 mod stall;
 mod starts;
+mod states;
 mod stop;
 mod streams;
 mod torn;

@@ -5,12 +5,13 @@ use catchment_certs::Role;
 use catchment_tests::{
     connection::Protocol,
     device::{Device, Sample},
-    eventually::eventually,
+    eventually::{eventually, within},
     model::QueryRequest,
-    this_second,
+    query, this_second,
     versions::{Between, Old},
     world::World,
 };
+use serde_json::json;
 
 const OLD_AGGREGATOR: Old = Old { gateway: false, aggregator: true };
 const OLD_GATEWAY: Old = Old { gateway: true, aggregator: false };
@@ -31,7 +32,10 @@ struct Fleet {
 
 impl Fleet {
     async fn start(old: Old) -> Self {
-        let mut world = World::builder().processes().start().await;
+        Self::of(World::builder().processes().start().await, old).await
+    }
+
+    async fn of(mut world: World, old: Old) -> Self {
         let (identity, gateway) = (
             world.pki.identity(Role::Aggregator, "", "between"),
             world.pki.identity(Role::Gateway, "berlin", "gw"),
@@ -42,6 +46,7 @@ impl Fleet {
         world
             .add_gateway("berlin", "gw", |settings| {
                 (settings.aggregator, settings.live) = (Some(vec![url]), Some(live));
+                settings.http = Some(([127, 0, 0, 1], 0).into());
             })
             .await;
         let device = world.device(0, "press-1", Protocol::Json);
@@ -150,5 +155,58 @@ async fn an_aggregator_may_go_back() {
     fleet.between.set(BOTH_NEW);
     fleet.leaves_in(2).await;
     fleet.agrees().await;
+    assert_eq!(fleet.between.passed().refused(), [""; 0]);
+}
+
+/// Sends one JSON line on a connection of its own; returns the code of its refusal, or none.
+async fn line(fleet: &Fleet, values: serde_json::Value) -> Option<String> {
+    let mut connection = fleet.world.connect("switch", Protocol::Json).await;
+    connection.line(&json!({"ts": fleet.from, "values": values}).to_string()).await.unwrap();
+    let answer = within("an answer", connection.answer()).await.unwrap().unwrap();
+    answer["error"]["code"].as_str().map(str::to_owned)
+}
+
+async fn until_outdated(fleet: &Fleet, outdated: bool) {
+    let right =
+        format!("catchment_gateway_condition{{name=\"aggregator_outdated\"}} {}\n", u8::from(outdated));
+    eventually("the condition", async || {
+        let page = fleet.world.gateways[0].server.metrics().await;
+        if page.contains(&right) { Ok(()) } else { Err(page) }
+    })
+    .await;
+}
+
+/// States are readings: an aggregator that cannot read them is not sent a batch without them.
+#[tokio::test]
+async fn states_wait_for_an_aggregator_that_reads_them() {
+    let mut fleet = Fleet::of(World::builder().start().await, BOTH_NEW).await;
+    fleet.send().await;
+    fleet.agrees().await;
+    fleet.world.aggregator.stop().await;
+    assert_eq!(line(&fleet, json!({"mode": "auto", "on": true})).await, None);
+    // The aggregator goes back.
+    fleet.between.set(OLD_AGGREGATOR);
+    fleet.world.aggregator.start().await;
+    until_outdated(&fleet, true).await;
+    assert_eq!(line(&fleet, json!({"mode": "manual"})).await.as_deref(), Some("states_unsupported"));
+    assert_eq!(line(&fleet, json!({"on": true})).await, None, "a boolean is still a number");
+    fleet.send().await;
+    let listed = query::series(fleet.world.operator(), "mode").await.unwrap();
+    assert!(listed.is_empty(), "{listed:?}");
+    // After a restart too.
+    fleet.world.gateways[0].server.stop().await;
+    fleet.world.gateways[0].server.start().await;
+    until_outdated(&fleet, true).await;
+    assert_eq!(line(&fleet, json!({"mode": "manual"})).await.as_deref(), Some("states_unsupported"));
+    fleet.between.set(BOTH_NEW);
+    until_outdated(&fleet, false).await;
+    fleet.agrees().await;
+    eventually("the series of states", async || {
+        let listed =
+            query::series(fleet.world.operator(), "mode").await.map_err(|status| status.to_string())?;
+        if listed.len() == 1 { Ok(()) } else { Err(format!("{listed:?}")) }
+    })
+    .await;
+    assert_eq!(line(&fleet, json!({"mode": "off"})).await, None);
     assert_eq!(fleet.between.passed().refused(), [""; 0]);
 }
