@@ -145,6 +145,7 @@ fn columns(columns: u32, values: usize, steps: usize) -> Vec<u8> {
             first_time_ns: NOW_NS - 200 * SECOND_NS,
             step_ns: (0..steps).map(|at| SECOND_NS + (at as i64 % 5) * 1_000_000).collect(),
             values: (0..values).map(|_| walk.next()).collect(),
+            states: Vec::new(),
         }
     };
     frame(Readings {
@@ -198,6 +199,7 @@ fn frames(criterion: &mut Criterion) {
                     labels: [("room".to_owned(), "3".to_owned())].into(),
                     time_ns: NOW_NS - at as i64 * SECOND_NS,
                     value: walk.next(),
+                    state: String::new(),
                 }],
                 ..Readings::default()
             })

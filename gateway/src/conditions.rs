@@ -19,12 +19,15 @@ const DISK_FULL: &str = "disk_full";
 const JOURNAL_FULL: &str = "journal_full";
 /// The outbox of a shard has reached its bound.
 const OUTBOX_FULL: &str = "outbox_full";
+/// The aggregator cannot read batches that wait for it.
+pub(crate) const AGGREGATOR_OUTDATED: &str = "aggregator_outdated";
 /// No stream to an aggregator for [`UPLINK_DOWN_AFTER`].
 const UPLINK_DOWN: &str = "uplink_down";
 
 /// All conditions of a gateway. Without an uplink a gateway is still ready: it takes readings, durably, until the
 /// outbox is full, which is a condition of its own. A failing probe would send devices away without need.
-pub(crate) const KNOWN: [KnownCondition; 8] = [
+pub(crate) const KNOWN: [KnownCondition; 9] = [
+    KnownCondition { name: AGGREGATOR_OUTDATED, severity: Severity::Notice },
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     // Known devices are still served.
     KnownCondition { name: DEVICES_FULL, severity: Severity::Notice },

@@ -15,10 +15,15 @@ use crate::{
         json::{JsonSettings, Options},
         line_protocol::Precision,
     },
+    fold::MetricParts,
     mqtt::topics::Topics,
 };
 
-pub use self::protocols::{LineProtocolSettings, MqttSettings};
+use self::metrics::metric_parts;
+pub use self::{
+    metrics::MetricSetting,
+    protocols::{LineProtocolSettings, MqttSettings},
+};
 
 /// Settings as given. Every flag has its key in the file and its variable `CATCHMENT_GATEWAY_…`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -150,6 +155,10 @@ pub struct Settings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[allow(missing_docs)]
     pub line_protocol: Option<LineProtocolSettings>,
+    /// Optional parts of single metrics. Only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<Vec<MetricSetting>>,
 }
 
 /// Checked settings, with defaults in place. [`Settings`] says what each means.
@@ -191,6 +200,7 @@ pub struct Config {
     pub topics: Arc<Topics>,
     pub line_protocol_precision: Precision,
     pub json: Arc<Options>,
+    pub metric_parts: Arc<MetricParts>,
 }
 
 /// Deadlines of a device.
@@ -368,12 +378,14 @@ impl Settings {
             topics: Arc::new(topics.map_err(|e| value("mqtt.topics", e))?),
             line_protocol_precision: precision,
             json: Arc::new(options),
+            metric_parts: Arc::new(metric_parts(self.metric.as_deref().unwrap_or_default())?),
         })
     }
 }
 
 mod connections;
 mod devices;
+mod metrics;
 mod protocols;
 #[cfg(test)]
 pub(crate) mod tests;

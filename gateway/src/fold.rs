@@ -6,7 +6,8 @@
 //! batches; a restart recovers by replaying them.
 //!
 //! - `entry`: the entries, and their format on disk;
-//! - `state`, `device`, `client`, `windows`: what an entry changes;
+//! - `state`, `device`, `client`, `windows`: what an entry changes; `intake`: how readings change it;
+//! - `metric_parts`: which optional parts the windows of a metric carry;
 //! - `due`: the order in which open windows fall due;
 //! - `numbers`: batch numbers, and the times that batches cover;
 //! - `forget`, `forgotten_series`: what is forgotten, and the places that this keeps at the aggregator;
@@ -21,8 +22,10 @@ mod due;
 mod entry;
 mod forget;
 mod forgotten_series;
+mod intake;
 mod lookup;
 mod loss;
+mod metric_parts;
 mod numbers;
 mod snapshot;
 mod state;
@@ -35,9 +38,10 @@ pub use client::CLIENTS_MAX;
 pub use device::DEVICE_EPOCHS_MAX;
 pub use entry::{
     ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry, IntakeEntry,
-    LastClosed, NumbersEntry, ProgressSnapshotEntry, SeriesEntry,
+    LastClosed, MetricEntry, NumbersEntry, ProgressSnapshotEntry, SeriesEntry,
 };
 pub use forget::Search;
 pub use lookup::OpenWindowCursor;
 pub use loss::{Definitions, Loss};
+pub use metric_parts::MetricParts;
 pub use state::{ApplyError, Emission, Emitted, State};

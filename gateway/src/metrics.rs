@@ -55,6 +55,7 @@ pub struct Metrics {
     pub uplink_connected: Gauge,
     pub uplink_failures: Counter,
     pub uplink_ack_timeouts: Counter,
+    pub uplink_parts_left_out: Counter,
     pub outbox_bytes: Gauge,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
@@ -118,6 +119,18 @@ fn losses(r: &mut Registry) -> [Counter; 4] {
     ]
 }
 
+/// What ends a stream, and what cannot leave on one.
+fn uplink(r: &mut Registry) -> [Counter; 3] {
+    let silent = "Streams abandoned because the aggregator acknowledged nothing for uplink_ack_timeout";
+    let left_out =
+        "Partials sent without their optional parts, because the aggregator is of an earlier version";
+    [
+        add(r, "uplink_failures", "Streams that failed or could not be opened"),
+        add(r, "uplink_ack_timeouts", silent),
+        add(r, "uplink_parts_left_out", left_out),
+    ]
+}
+
 impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Arc<Self> {
@@ -125,6 +138,7 @@ impl Metrics {
         let (mut registry, ack_seconds) = registry(&conditions);
         let r = &mut registry;
         let [damage, messages_lost, readings_lost, batches_lost] = losses(r);
+        let [uplink_failures, uplink_ack_timeouts, uplink_parts_left_out] = uplink(r);
         let metrics = Self {
             conditions,
             readings: add(r, "readings", "Readings accepted"),
@@ -150,12 +164,9 @@ impl Metrics {
             batches_acknowledged: add(r, "batches_acknowledged", "Batches acknowledged by the aggregator"),
             batches_refused: add(r, "batches_refused", "Batch refusals by the aggregator for lack of room"),
             uplink_connected: add(r, "uplink_connected", "1 while a stream to an aggregator is open, else 0"),
-            uplink_failures: add(r, "uplink_failures", "Streams that failed or could not be opened"),
-            uplink_ack_timeouts: add(
-                r,
-                "uplink_ack_timeouts",
-                "Streams abandoned because the aggregator acknowledged nothing for uplink_ack_timeout",
-            ),
+            uplink_failures,
+            uplink_ack_timeouts,
+            uplink_parts_left_out,
             outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
             journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(

@@ -5,20 +5,21 @@
 //! pause. What was sent without an acknowledgement is sent again, which is harmless.
 //!
 //! ```text
-//! streams ─▶ stream ─▶ one sender a shard ─▶ sender_core ─▶ in_flight, refusal_backoff
+//! streams ─▶ stream ─▶ one sender a shard ─▶ sender_core ─▶ in_flight, refusal_backoff, transcode
 //!               │            ▲
 //!               └─▶ responses (feedback) ─▶ ack_deadlines
 //! ```
 //!
 //! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too. `outbox_chunk` reads the
-//! outbox, `feedback` holds what the aggregator said about a shard, `backoff` makes the pauses between streams,
-//! `stream_error` says why a stream ended.
+//! outbox, `transcode` rewrites batches for an aggregator of an earlier version, `known_peer` keeps what it can read, `feedback` holds what the aggregator said
+//! about a shard, `backoff` makes the pauses between streams, `stream_error` says why a stream ended.
 
 mod ack_deadlines;
 mod backoff;
 mod config;
 pub mod feedback;
 pub mod in_flight;
+mod known_peer;
 pub mod outbox_chunk;
 mod refusal_backoff;
 mod responses;
@@ -27,5 +28,6 @@ pub mod sender_core;
 mod stream;
 mod stream_error;
 mod streams;
+pub mod transcode;
 
-pub(crate) use self::{config::UplinkConfig, streams::run};
+pub(crate) use self::{config::UplinkConfig, known_peer::KnownPeer, streams::run};

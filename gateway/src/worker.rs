@@ -15,7 +15,7 @@ mod placement;
 mod thread;
 
 pub use self::{
-    handle::Worker,
+    handle::{Shared, Worker},
     link::{LiveSlot, ShardLink},
     placement::shard_of,
 };

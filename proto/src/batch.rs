@@ -3,12 +3,14 @@
 //! On the wire, the entries are parallel columns of differences; here they are rows. The conversion from the wire is
 //! total: any message is either a valid batch or refused with a reason.
 //!
-//! * `columns`: the differences, in both directions. `encode` and `decode`: whole batches. `error`: why one is refused.
+//! * `columns`: the differences, in both directions. `encode` and `decode`: whole batches. `rewrite`: the same batch with
+//!   other bodies. `error`: why one is refused.
 
 mod columns;
 mod decode;
 mod encode;
 mod error;
+mod rewrite;
 
 use catchment_partial::{Timestamp, Width, Window};
 use prost::bytes::Bytes;
@@ -16,6 +18,7 @@ use prost::bytes::Bytes;
 pub use self::{
     columns::{ColumnEncoder, window_indices},
     error::BatchError,
+    rewrite::rewrite_bodies,
 };
 use crate::{history::History, series_dictionary::SharedSeries};
 

@@ -4,6 +4,7 @@
 //! from outside is converted into them before any other code sees it. No sockets, files or clocks.
 
 pub mod batch;
+pub mod capabilities;
 mod delta;
 pub mod frame;
 pub mod history;
@@ -13,6 +14,7 @@ pub mod series_dictionary;
 pub mod wire;
 
 pub use batch::{Batch, BatchError, ColumnEncoder, Entry};
+pub use capabilities::Capabilities;
 pub use history::{History, HistoryError, Span};
 pub use id::{AggregatorId, DeviceId, GatewayId, Name, NameError, OperatorId};
 pub use series::{Labels, LabelsError, MetricError, MetricName, SeriesKey};

@@ -21,7 +21,7 @@ use catchment_journal::{Committer, LogConfig, sim::SimDisk};
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{
     GatewayId,
-    wire::{self, deliver_response::Kind},
+    wire::{self, deliver_request, deliver_response::Kind},
 };
 use futures_util::future::BoxFuture;
 
@@ -63,6 +63,17 @@ struct PendingStart {
     delivered: BoxFuture<'static, Result<Vec<Delivered>, StoreError>>,
 }
 
+/// Whether a message holds a partial that an aggregator of the first version refuses.
+fn has_later_version(message: &wire::DeliverRequest) -> bool {
+    let Some(deliver_request::Kind::Batch(batch)) = &message.kind else { return false };
+    let starts = batch.body_bytes.iter().scan(0, |at, length| {
+        let start = *at;
+        *at += *length as usize;
+        Some(start)
+    });
+    starts.filter_map(|start| batch.bodies.get(start)).any(|version| *version > 1)
+}
+
 /// Identifies a batch on its stream.
 #[derive(Clone, Copy)]
 struct BatchRef {
@@ -90,6 +101,8 @@ impl Server {
 
 /// A running aggregator.
 pub struct Aggregator {
+    /// It is of the first version: it announces nothing, and refuses later partials.
+    is_old: bool,
     store: Arc<EmbeddedStore<SimDisk>>,
     journal: Committer<SimDisk>,
 }
@@ -103,7 +116,7 @@ impl Aggregator {
         disk: &SimDisk,
         tree: &MemoryTree,
         disturbed: bool,
-        series_max: usize,
+        (series_max, is_old): (usize, bool),
     ) -> Result<Option<Self>, String> {
         let (disk, folder) = (Arc::new(disk.clone()), Path::new("/aggregator"));
         let opened = EmbeddedStore::manual(disk, folder, config(series_max), tree.clone());
@@ -115,7 +128,7 @@ impl Aggregator {
         if report.damage > 0 || report.lost_batches > 0 {
             return Err(format!("a restart tells of damage: {report:?}"));
         }
-        Ok(Some(Self { store, journal }))
+        Ok(Some(Self { is_old, store, journal }))
     }
 
     /// One round of the journal's commits; false when the store has failed.
@@ -126,6 +139,11 @@ impl Aggregator {
     /// A flush; false when the store has failed.
     pub fn flush(&mut self) -> bool {
         self.store.flush_now().is_ok()
+    }
+
+    /// Whether it is of the first version.
+    pub fn is_old(&self) -> bool {
+        self.is_old
     }
 
     /// Whether a flush is due.
@@ -148,6 +166,9 @@ impl Aggregator {
             return Ok(());
         }
         let Some(message) = up.pop_front() else { return Ok(()) };
+        if self.is_old && has_later_version(&message) {
+            return Err("a partial of encoding version 2".to_owned());
+        }
         let Some((epoch, admission)) = &mut server.started else {
             let (epoch, _) = admit::start(gateway.clone(), message).map_err(|e| e.to_string())?;
             let (store, epoch) = (Arc::clone(&self.store), Arc::new(epoch));
@@ -185,7 +206,10 @@ impl Aggregator {
         };
         let admission = StreamAdmission::new(epoch.shards, delivered.map_err(|e| e.to_string())?);
         let newer_epoch = self.store.newer_epoch(epoch).unwrap_or(0);
-        let resume = wire::Resume { newer_epoch, ..admission.resume() };
+        let mut resume = wire::Resume { newer_epoch, ..admission.resume() };
+        if self.is_old {
+            resume.capabilities.clear();
+        }
         down.push_back(wire::DeliverResponse { kind: Some(Kind::Resume(resume)) });
         server.started = Some((Arc::clone(epoch), admission));
         server.pending_start = None;
@@ -304,6 +328,7 @@ impl Aggregator {
             };
             Aggregates {
                 count: partial.count(),
+                states: partial.state_count(),
                 sum: partial.sum(),
                 min: point(partial.min()).1,
                 max: point(partial.max()).1,

@@ -14,6 +14,16 @@ use crate::{
 /// Most unacknowledged messages; beyond, a device takes no more readings.
 const BUFFER_MAX: usize = 12;
 
+/// Value and state of a reading, from quarters: mostly a value, sometimes a boolean or a state alone.
+fn value(quarters: i64) -> (Option<f64>, Option<&'static str>) {
+    match quarters.rem_euclid(10) {
+        0 => (None, Some(if quarters < 0 { "auto" } else { "manual" })),
+        1 => (Some(1.0), Some("true")),
+        2 => (Some(0.0), Some("false")),
+        _ => (Some(quarters as f64 / 4.0), None),
+    }
+}
+
 /// A message of a device.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -113,8 +123,8 @@ impl Device {
                 _ => random.between(0, 1_500),
             };
             let time = (now / 1_000_000 - back) * 1_000_000;
-            let value = random.between(-400, 400) as f64 / 4.0;
-            readings.push(Reading { series: random.index(self.series.len()), time, value });
+            let (value, state) = value(random.between(-400, 400));
+            readings.push(Reading { series: random.index(self.series.len()), time, value, state });
         }
         self.last_seq += if self.numbered { 1 + random.below(2) } else { 1 };
         for reading in &readings {

@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::Duration};
 use catchment_gateway::{
     clock::{Clock, ManualClock},
     device::{DeviceSessions, SessionId},
+    fold::MetricParts,
     lineage::Lineage,
     metrics::Metrics,
     shard::{Backpressure, Capture, Setup, Shard, ShardFacts},
@@ -55,7 +56,7 @@ impl Gateway {
     /// A message about a defect: damage is reported although nothing was damaged.
     pub fn start(
         disk: &SimDisk,
-        width: Width,
+        (window, metric_parts): (Width, MetricParts),
         clock: &Arc<ManualClock>,
         identity: (u64, i64),
     ) -> Result<Option<Self>, String> {
@@ -64,7 +65,8 @@ impl Gateway {
             folder: Path::new("/gateway"),
             index: 0,
             facts: ShardFacts::default(),
-            window: width,
+            window,
+            metric_parts: Arc::new(metric_parts),
             limits: limits(),
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),

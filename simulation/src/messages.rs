@@ -34,7 +34,8 @@ pub fn message(
                     metric: metric.as_str().to_owned(),
                     labels: labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
                     time_ns: reading.time,
-                    value: reading.value,
+                    value: reading.value.unwrap_or(f64::NAN),
+                    state: reading.state.unwrap_or_default().to_owned(),
                 }
             };
             let readings = message.readings.iter().map(reading).collect();
@@ -55,11 +56,16 @@ fn line(message: &Message, numbered: bool, series: &[(MetricName, Labels)]) -> V
         let (metric, labels) = &series[reading.series];
         let seq = if numbered { format!("\"seq\":{},", message.seq) } else { String::new() };
         let labels: Vec<_> = labels.iter().map(|(name, value)| format!("\"{name}\":\"{value}\"")).collect();
+        let value = match (reading.value, reading.state) {
+            (Some(value), None) => value.to_string(),
+            (Some(_), Some(state)) => state.to_owned(),
+            (None, state) => format!("\"{}\"", state.unwrap_or_default()),
+        };
         format!(
             "{{{seq}\"ts\":{},\"values\":{{\"{}\":{}}},\"labels\":{{{}}}}}",
             reading.time / 1_000_000,
             metric.as_str(),
-            reading.value,
+            value,
             labels.join(",")
         )
     };

@@ -78,6 +78,7 @@ fn make_whole(world: &mut World) -> Result<(), String> {
     if std::mem::replace(&mut world.series_max, SERIES_ENOUGH) != SERIES_ENOUGH {
         world.stop_aggregator();
     }
+    world.upgrade_aggregator();
     heal(&world.disk);
     world.tree.fail_commit_after(u64::MAX, false);
     let ahead = i64::try_from(AHEAD.as_nanos()).unwrap_or(i64::MAX);

@@ -9,8 +9,22 @@ pub struct Reading {
     pub series: usize,
     /// Event time, Unix nanoseconds.
     pub time: i64,
-    /// A multiple of 1/4 of moderate size: sums of them are exact.
-    pub value: f64,
+    /// A multiple of 1/4 of moderate size: sums of them are exact. `None`: it is a state alone.
+    pub value: Option<f64>,
+    /// A state; beside a value that of a boolean.
+    pub state: Option<&'static str>,
+}
+
+impl Reading {
+    /// How often it counts: as a value, and as a state.
+    fn counts(&self) -> u64 {
+        u64::from(self.value.is_some()) + u64::from(self.state.is_some())
+    }
+}
+
+/// How often readings count.
+fn counts(readings: &[Reading]) -> u64 {
+    readings.iter().map(Reading::counts).sum()
 }
 
 /// Key of a window: gateway, series as text, start of the window in nanoseconds.
@@ -19,8 +33,10 @@ pub type Key = (String, String, i64);
 /// Aggregates of one window of one series.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aggregates {
-    /// Number of readings.
+    /// Number of readings with a value.
     pub count: u64,
+    /// Number of states.
+    pub states: u64,
     /// Their sum.
     pub sum: f64,
     /// The least.
@@ -37,15 +53,15 @@ pub struct Aggregates {
 #[derive(Clone, Debug, Default)]
 struct Cell {
     /// Acknowledged to their device: counted exactly once.
-    acknowledged: Vec<(i64, f64)>,
+    acknowledged: Vec<Reading>,
     /// Given up by their device before it was acknowledged: each is counted once or not at all.
-    given_up: Vec<(i64, f64)>,
-    /// Number of readings taken by devices, of any fate.
+    given_up: Vec<Reading>,
+    /// Counts of the readings taken by devices, of any fate.
     taken: u64,
     /// Of `given_up`: acknowledged by a gateway whose disk was then rolled back.
-    lost: usize,
+    lost: u64,
     /// Of `lost`: their gateway has started a new epoch since, so it has noticed.
-    noticed: usize,
+    noticed: u64,
 }
 
 /// Number of acknowledged readings of each window at one time.
@@ -63,17 +79,26 @@ pub struct Truth {
 const GIVEN_UP_TRIED_MAX: usize = 10;
 
 /// Aggregates of readings; `None` without any.
-fn aggregates(readings: &[(i64, f64)]) -> Option<Aggregates> {
-    let by_time = |a: &&(i64, f64), b: &&(i64, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
-    let values = || readings.iter().map(|(_, value)| *value);
-    Some(Aggregates {
-        count: readings.len() as u64,
-        sum: values().sum(),
-        min: values().min_by(f64::total_cmp)?,
-        max: values().max_by(f64::total_cmp)?,
-        first: *readings.iter().min_by(by_time)?,
-        last: *readings.iter().max_by(by_time)?,
+fn aggregates(readings: &[Reading]) -> Option<Aggregates> {
+    let by_time = |a: &(i64, f64), b: &(i64, f64)| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1));
+    let points = || readings.iter().filter_map(|reading| Some((reading.time, reading.value?)));
+    let values = || points().map(|(_, value)| value);
+    (!readings.is_empty()).then(|| Aggregates {
+        count: points().count() as u64,
+        states: readings.iter().filter(|reading| reading.state.is_some()).count() as u64,
+        sum: values().sum::<f64>() + 0.0,
+        min: values().min_by(f64::total_cmp).unwrap_or_default(),
+        max: values().max_by(f64::total_cmp).unwrap_or_default(),
+        first: points().min_by(by_time).unwrap_or_default(),
+        last: points().max_by(by_time).unwrap_or_default(),
     })
+}
+
+impl Aggregates {
+    /// How often readings count in it.
+    fn counts(&self) -> u64 {
+        self.count + self.states
+    }
 }
 
 impl Truth {
@@ -89,17 +114,17 @@ impl Truth {
 
     /// A device took a reading.
     pub fn taken(&mut self, gateway: &str, series: &str, reading: &Reading) {
-        self.cell(gateway, series, reading.time).taken += 1;
+        self.cell(gateway, series, reading.time).taken += reading.counts();
     }
 
     /// A device received the acknowledgement of a reading.
     pub fn acknowledged(&mut self, gateway: &str, series: &str, reading: &Reading) {
-        self.cell(gateway, series, reading.time).acknowledged.push((reading.time, reading.value));
+        self.cell(gateway, series, reading.time).acknowledged.push(*reading);
     }
 
     /// A device gave up a reading that it may have sent.
     pub fn given_up(&mut self, gateway: &str, series: &str, reading: &Reading) {
-        self.cell(gateway, series, reading.time).given_up.push((reading.time, reading.value));
+        self.cell(gateway, series, reading.time).given_up.push(*reading);
     }
 
     /// The readings of a gateway acknowledged so far.
@@ -112,8 +137,9 @@ impl Truth {
     pub fn went_back(&mut self, gateway: &str, snapshot: &TruthSnapshot) {
         for (key, cell) in self.cells.iter_mut().filter(|((of, ..), _)| of == gateway) {
             let kept = snapshot.0.get(key).copied().unwrap_or(0).min(cell.acknowledged.len());
-            cell.lost += cell.acknowledged.len() - kept;
-            cell.given_up.extend(cell.acknowledged.split_off(kept));
+            let gone = cell.acknowledged.split_off(kept);
+            cell.lost += counts(&gone);
+            cell.given_up.extend(gone);
         }
     }
 
@@ -132,8 +158,8 @@ impl Truth {
         is_missing: impl Fn(&str, i64, i64) -> bool,
     ) -> Option<String> {
         self.cells.iter().filter(|(_, cell)| cell.noticed > 0).find_map(|(key, cell)| {
-            let found = answer.get(key).map_or(0, |found| found.count);
-            let hidden = found < (cell.acknowledged.len() + cell.noticed) as u64
+            let found = answer.get(key).map_or(0, Aggregates::counts);
+            let hidden = found < counts(&cell.acknowledged) + cell.noticed
                 && !is_missing(&key.0, key.2, key.2 + self.width);
             hidden.then(|| format!("{key:?}: {cell:?}, {found} in the result, and no gap"))
         })
@@ -148,8 +174,8 @@ impl Truth {
     pub fn excess(&self, answer: &BTreeMap<Key, Aggregates>) -> Option<String> {
         answer.iter().find_map(|(key, found)| {
             let taken = self.cells.get(key).map_or(0, |cell| cell.taken);
-            (found.count > taken)
-                .then(|| format!("{key:?}: {taken} readings were taken, the result is {found:?}"))
+            (found.counts() > taken)
+                .then(|| format!("{key:?}: {taken} values and states were taken, the result is {found:?}"))
         })
     }
 
@@ -169,9 +195,9 @@ impl Cell {
     /// Whether a result is right for some choice of the readings of uncertain fate.
     fn allows(&self, answer: Option<&Aggregates>) -> bool {
         if self.given_up.len() > GIVEN_UP_TRIED_MAX {
-            let least = self.acknowledged.len() as u64;
-            let count = answer.map_or(0, |found| found.count);
-            return (least..=least + self.given_up.len() as u64).contains(&count);
+            let least = counts(&self.acknowledged);
+            let count = answer.map_or(0, Aggregates::counts);
+            return (least..=least + counts(&self.given_up)).contains(&count);
         }
         (0..1_u32 << self.given_up.len()).any(|choice| {
             let mut readings = self.acknowledged.clone();
@@ -189,24 +215,31 @@ mod tests {
     #[test]
     fn every_difference_is_found() {
         let mut truth = Truth::new(1000);
-        let acknowledged = [(10, 1.0), (999, 3.0), (10, 0.5)];
-        for (time, value) in acknowledged {
-            let reading = Reading { series: 0, time, value };
-            truth.taken("g", "s", &reading);
-            truth.acknowledged("g", "s", &reading);
+        let reading = |time, value, state| Reading { series: 0, time, value, state };
+        let acknowledged = [
+            reading(10, Some(1.0), None),
+            reading(999, Some(3.0), Some("true")),
+            reading(10, Some(0.5), None),
+            reading(1, None, Some("auto")),
+        ];
+        for reading in &acknowledged {
+            truth.taken("g", "s", reading);
+            truth.acknowledged("g", "s", reading);
         }
-        let doubtful = Reading { series: 0, time: 500, value: 9.0 };
+        let doubtful = reading(500, Some(9.0), None);
         truth.taken("g", "s", &doubtful);
         truth.given_up("g", "s", &doubtful);
         let key = || ("g".to_owned(), "s".to_owned(), 0);
         let right = aggregates(&acknowledged).unwrap();
         assert_eq!((right.first, right.last, right.sum), ((10, 0.5), (999, 3.0), 4.5));
+        assert_eq!((right.count, right.states), (3, 2));
         assert_eq!(truth.difference(&[(key(), right)].into()), None);
-        let with = aggregates(&[acknowledged.as_slice(), &[(500, 9.0)]].concat()).unwrap();
+        let with = aggregates(&[acknowledged.as_slice(), &[doubtful]].concat()).unwrap();
         assert_eq!(truth.difference(&[(key(), with)].into()), None);
         let wrong = [
             Aggregates { count: 5, ..with },
             Aggregates { count: 2, ..right },
+            Aggregates { states: 1, ..right },
             Aggregates { sum: 4.25, ..right },
             Aggregates { first: (10, 1.0), ..right },
         ];

@@ -7,7 +7,6 @@ use std::{collections::VecDeque, time::Duration};
 
 use catchment_aggregator::store::MemoryTree;
 use catchment_journal::sim::SimDisk;
-use catchment_partial::Width;
 use catchment_proto::wire::{self, deliver_request, deliver_response};
 
 use crate::{
@@ -20,6 +19,7 @@ use crate::{
     truth::Truth,
 };
 
+mod aggregator;
 mod site;
 
 pub use site::Site;
@@ -69,6 +69,10 @@ pub struct World {
     pub clocks_are_right: bool,
     /// The limit of series from the aggregator's next start on.
     pub series_max: usize,
+    /// Starts of the aggregator, from a number of the seed on: every third one is of the first version.
+    aggregator_starts: u64,
+    /// From now on the aggregator is of this version.
+    upgraded: bool,
     streams: Vec<Stream>,
 }
 
@@ -94,6 +98,8 @@ impl World {
             stats: RunStats::default(),
             now,
             clocks_are_right: true,
+            aggregator_starts: (now / 1_000_000).unsigned_abs(),
+            upgraded: false,
             streams: Vec::new(),
             sites,
             random,
@@ -238,41 +244,13 @@ impl World {
     pub fn start_gateway(&mut self, site: usize) -> Result<(), String> {
         let site = &mut self.sites[site];
         if site.process.is_none() {
-            let width = Width::from_millis(WIDTH_MS).map_err(|e| e.to_string())?;
-            site.process = Gateway::start(&site.disk, width, &site.clock, (1, START_MS))?;
+            let windows = site.windows()?;
+            site.process = Gateway::start(&site.disk, windows, &site.clock, (1, START_MS))?;
             if site.process.is_none() && !site.disturbed {
                 return Err("a gateway does not start".to_owned());
             }
         }
         Ok(())
-    }
-
-    /// The aggregator's process ends, whatever it was doing.
-    pub fn stop_aggregator(&mut self) {
-        for stream in std::mem::take(&mut self.streams) {
-            if let Some(gateway) = self.sites[stream.site].process.as_mut().filter(|_| stream.used) {
-                gateway.disconnect();
-            }
-        }
-        self.aggregator = None;
-    }
-
-    /// The aggregator's process starts.
-    ///
-    /// # Errors
-    /// A defect.
-    pub fn start_aggregator(&mut self) -> Result<(), String> {
-        if self.aggregator.is_none() {
-            self.aggregator = Aggregator::start(&self.disk, &self.tree, self.disturbed, self.series_max)?;
-        }
-        Ok(())
-    }
-
-    /// Does something in the aggregator that may end it.
-    pub fn drive_aggregator(&mut self, step: impl FnOnce(&mut Aggregator) -> bool) {
-        if self.aggregator.as_mut().is_some_and(|aggregator| !step(aggregator)) {
-            self.stop_aggregator();
-        }
     }
 
     /// A gateway sends its next messages to the aggregator, beginning a stream if it has none.

@@ -290,6 +290,7 @@ impl Device {
                     first_time_ns: sample.time_ms * 1_000_000,
                     step_ns: Vec::new(),
                     values: vec![*value],
+                    states: Vec::new(),
                 });
                 let readings = Readings {
                     seq: self.seq,

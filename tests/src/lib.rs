@@ -22,6 +22,7 @@ pub mod process;
 pub mod query;
 pub mod rogue;
 pub mod server;
+pub mod versions;
 pub mod world;
 
 use std::time::{SystemTime, UNIX_EPOCH};

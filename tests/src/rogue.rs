@@ -99,7 +99,7 @@ pub struct SilentAggregator {
     /// Where it listens.
     pub addr: SocketAddr,
     batches: Arc<AtomicU64>,
-    tasks: Vec<JoinHandle<()>>,
+    _server: IngestPeer,
 }
 
 impl SilentAggregator {
@@ -108,6 +108,27 @@ impl SilentAggregator {
     /// # Panics
     /// When the identity cannot be used, or no address is free.
     pub async fn start(identity: &Path) -> Self {
+        let batches = Arc::new(AtomicU64::new(0));
+        let server = IngestPeer::start(identity, DiscardingIngest(Arc::clone(&batches))).await;
+        Self { addr: server.addr, batches, _server: server }
+    }
+
+    /// Number of batches received.
+    pub fn batches(&self) -> u64 {
+        self.batches.load(Ordering::SeqCst)
+    }
+}
+
+/// A server of `Ingest` alone, until it is dropped.
+pub(crate) struct IngestPeer {
+    /// Where it listens.
+    pub(crate) addr: SocketAddr,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl IngestPeer {
+    /// Starts it with the identity of an aggregator.
+    pub(crate) async fn start(identity: &Path, ingest: impl Ingest) -> Self {
         let tls = ServerTls::new(&IdentityFolder::load(identity).unwrap(), &[ALPN_GRPC]).unwrap();
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
@@ -119,23 +140,15 @@ impl SilentAggregator {
         let config = AcceptConfig { connections_max: 16, ..AcceptConfig::default() };
         let accepting =
             accept_loop(listener, tls, config, Arc::new(IgnoreEvents), std::future::pending(), serve);
-        let batches = Arc::new(AtomicU64::new(0));
-        let ingest = IngestServer::new(DiscardingIngest(Arc::clone(&batches)))
-            .accept_compressed(Zstd)
-            .send_compressed(Zstd);
+        let ingest = IngestServer::new(ingest).accept_compressed(Zstd).send_compressed(Zstd);
         let serving =
             Server::builder().add_service(ingest).serve_with_incoming(ReceiverStream::new(incoming));
         let tasks = vec![tokio::spawn(accepting), tokio::spawn(async { _ = serving.await })];
-        Self { addr, batches, tasks }
-    }
-
-    /// Number of batches received.
-    pub fn batches(&self) -> u64 {
-        self.batches.load(Ordering::SeqCst)
+        Self { addr, tasks }
     }
 }
 
-impl Drop for SilentAggregator {
+impl Drop for IngestPeer {
     fn drop(&mut self) {
         self.tasks.iter().for_each(JoinHandle::abort);
     }

@@ -77,24 +77,12 @@ impl Builder {
         let program = Program::Aggregator(Box::new(options));
         let mut aggregator = Server::new(program, self.mode, &dir.path().join("aggregator"));
         aggregator.start().await;
-        let mut gateways = Vec::new();
+        let (gateways, mode) = (Vec::new(), self.mode);
+        let mut world = World { gateways, aggregator, pki, model: Model::default(), dir, mode };
         for (site, name) in self.sites {
-            let mut settings = Settings {
-                identity: Some(pki.identity(Role::Gateway, &site, &name)),
-                aggregator: Some(vec![format!("https://{}", aggregator.addr())]),
-                window: Some(HumanDuration(std::time::Duration::from_millis(WIDTH_MS as u64))),
-                grace: Some(HumanDuration(std::time::Duration::from_millis(GRACE_MS))),
-                stop_timeout: Some(HumanDuration::secs(5)),
-                shards: Some(2),
-                ..Settings::default()
-            };
-            (self.gateway)(&mut settings);
-            let program = Program::Gateway(Box::new(settings));
-            let mut server = Server::new(program, self.mode, &dir.path().join(format!("{site}-{name}")));
-            server.start().await;
-            gateways.push(Gateway { site, name, server });
+            world.add_gateway(&site, &name, &self.gateway).await;
         }
-        World { gateways, aggregator, pki, model: Model::default(), dir }
+        world
     }
 }
 
@@ -119,6 +107,7 @@ pub struct World {
     /// The readings sent.
     pub model: Model,
     dir: TempDir,
+    mode: Mode,
 }
 
 impl World {
@@ -135,6 +124,28 @@ impl World {
     /// A world with one gateway, `gw` at `berlin`.
     pub async fn small() -> Self {
         Self::builder().gateway("berlin", "gw").start().await
+    }
+
+    /// Adds a gateway, with changed settings, and starts it.
+    ///
+    /// # Panics
+    /// When it does not start.
+    pub async fn add_gateway(&mut self, site: &str, name: &str, change: impl FnOnce(&mut Settings)) {
+        let mut settings = Settings {
+            identity: Some(self.pki.identity(Role::Gateway, site, name)),
+            aggregator: Some(vec![format!("https://{}", self.aggregator.addr())]),
+            window: Some(HumanDuration(std::time::Duration::from_millis(WIDTH_MS as u64))),
+            grace: Some(HumanDuration(std::time::Duration::from_millis(GRACE_MS))),
+            stop_timeout: Some(HumanDuration::secs(5)),
+            shards: Some(2),
+            ..Settings::default()
+        };
+        change(&mut settings);
+        let program = Program::Gateway(Box::new(settings));
+        let folder = self.dir.path().join(format!("{site}-{name}"));
+        let mut server = Server::new(program, self.mode, &folder);
+        server.start().await;
+        self.gateways.push(Gateway { site: site.to_owned(), name: name.to_owned(), server });
     }
 
     /// A folder for the test's own files.

@@ -2,8 +2,8 @@
 //! and the program accepts them, unchanged and with every key enabled.
 //!
 //! In these files a disabled key follows its `#` directly; prose has a space after its `#`. The key `key` of the table
-//! `[some]` is the flag `--some-key`. Quoted keys (topics) are not flags: the program must accept them, but they are
-//! not compared.
+//! `[some]` is the flag `--some-key`. Quoted keys (topics) and keys of tables that exist only in the file are not flags:
+//! the program must accept them, but they are not compared.
 
 use std::{collections::BTreeMap, fs, path::Path, process::Command};
 
@@ -75,9 +75,16 @@ fn setting(line: &str) -> Option<(&str, &str)> {
     is_key.then(|| (key, value.trim().trim_matches('"')))
 }
 
-/// The flag prefix of a table's keys, if the line begins a table.
+/// Tables whose keys exist only in the file: those of `[json]` apply to topics too, `[[metric]]` may be repeated.
+const FILE_ONLY: [&str; 2] = ["json_", "metric_"];
+
+/// The flag prefix of a table's keys, if the line begins a table. One of several tables of a name may be disabled.
 fn table(line: &str) -> Option<String> {
-    let name = line.strip_prefix('[')?.strip_suffix(']')?;
+    let repeated = line.strip_prefix('#').unwrap_or(line).strip_prefix("[[");
+    let name = match repeated {
+        Some(rest) => rest.strip_suffix("]]")?,
+        None => line.strip_prefix('[')?.strip_suffix(']')?,
+    };
     Some(format!("{}_", name.replace('.', "_")))
 }
 
@@ -91,8 +98,7 @@ fn compare(file: &str, help: &str) -> anyhow::Result<()> {
         if let Some(table) = table(line) {
             prefix = table;
         }
-        // Its keys apply to topics too, and exist only in the file.
-        if prefix == "json_" {
+        if FILE_ONLY.contains(&&*prefix) {
             continue;
         }
         let Some((key, value)) = setting(line) else { continue };
@@ -116,7 +122,9 @@ fn compare(file: &str, help: &str) -> anyhow::Result<()> {
 fn all_in_use(file: &str, unused: &[&str]) -> String {
     let line = |line: &str| match setting(line) {
         Some((key, _)) if !unused.contains(&key) => format!("{}\n", line.trim_start_matches('#')),
-        None if line.starts_with("#\"") => format!("{}\n", line.trim_start_matches('#')),
+        None if line.starts_with("#\"") || line.starts_with("#[[") => {
+            format!("{}\n", line.trim_start_matches('#'))
+        }
         _ => format!("{line}\n"),
     };
     file.lines().map(line).collect()
@@ -194,6 +202,9 @@ mod tests {
         assert!(compare(&table, &flags).is_ok());
         assert!(compare(&table.replace("#7 = 7", "#7 = 8"), &flags).is_err());
         assert!(all_in_use(&table, &[]).contains("\n\"a/+\" = \"json\"\n"));
+        let repeated = format!("{file}#[[metric]]\n#name = \"a\"\n");
+        assert!(compare(&repeated, &flags).is_ok());
+        assert!(all_in_use(&repeated, &[]).ends_with("\n[[metric]]\nname = \"a\"\n"));
         assert!(all_in_use(&file, &["key_3"]).contains("\nkey_7 = 7\n"));
         assert!(all_in_use(&file, &["key_3"]).contains("\n#key_3 = 3\n"));
     }

@@ -5,6 +5,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 
+mod api;
 mod bench;
 mod chaos;
 mod command;
@@ -49,6 +50,8 @@ enum Command {
     },
     /// Check this project's own rules (part of `lint`): sizes, headers, words, links, dependencies between crates
     Tidy,
+    /// Write docs/api.md from the .proto files (`tidy` checks that it is up to date)
+    Api,
     /// Run all tests: unit, property and system tests, the README's commands, the files of deploy/
     Test,
     /// Run the commands of the README's "Deploy it for real" (part of `test`)
@@ -105,6 +108,7 @@ fn main() -> ExitCode {
         Command::Lint => lint::run().map(|()| true),
         Command::Demo { options } => demo::run(&options).map(|()| true),
         Command::Dist => dist::run().map(|()| true),
+        Command::Api => api::run().map(|()| true),
         Command::Tidy => tidy::run().map(|()| true),
         Command::Test => Ok(test::run().report()),
         Command::Readme => test::build().and_then(|()| readme::run()).map(TestCounts::report),

@@ -7,7 +7,7 @@ use std::fmt;
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    Batch, BatchError, DictionaryDecoder, GatewayId, History, SeriesKey, SharedSeries,
+    Batch, BatchError, Capabilities, DictionaryDecoder, GatewayId, History, SeriesKey, SharedSeries,
     batch::SHARDS_MAX,
     wire::{self, deliver_request::Kind},
 };
@@ -241,6 +241,7 @@ impl StreamAdmission {
         wire::Resume {
             delivered: self.shards.iter().map(|shard| shard.delivered).collect(),
             runs: self.shards.iter().map(|shard| wire::ShardRuns { runs: shard.runs.clone() }).collect(),
+            capabilities: Capabilities::OURS.names(),
             ..wire::Resume::default()
         }
     }

@@ -237,7 +237,7 @@ impl Delivery {
             shards: 2,
             version: "0.1-test".to_owned(),
             run,
-            previous_runs: Vec::new(),
+            ..wire::Start::default()
         };
         Self::begin(channel, start).await
     }

@@ -57,6 +57,7 @@ impl ProtocolClient for Backfill {
             first_time_ns: self.time_ns,
             step_ns: vec![-WIDTH_NS],
             values: (0..FRAME).map(|at| at as f64).collect(),
+            states: Vec::new(),
         };
         self.time_ns -= WIDTH_NS * FRAME as i64;
         let (define, columns) = (vec![name], vec![column]);

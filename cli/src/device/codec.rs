@@ -219,12 +219,14 @@ impl Codec for Frames {
                     first_time_ns: time_ns,
                     step_ns: Vec::new(),
                     values: vec![value],
+                    states: Vec::new(),
                 }),
                 None => readings.readings.push(wire::Reading {
                     metric: metric.clone(),
                     labels: body.labels.iter().cloned().collect(),
                     time_ns,
                     value,
+                    state: String::new(),
                 }),
             }
         }

@@ -44,13 +44,20 @@ fn seeds() -> Vec<Vec<u8>> {
         first_time_ns: 1_700_000_000_000_000_000,
         step_ns: vec![1_000_000],
         values: vec![1.0, 2.0, f64::NAN],
+        states: vec![String::new(), "on".to_owned(), "auto".to_owned()],
     };
-    let reading = Reading { metric: "b".to_owned(), labels: labels.clone().into(), time_ns: 0, value: -2.5 };
+    let reading =
+        Reading { metric: "b".to_owned(), labels: labels.clone().into(), value: -2.5, ..Reading::default() };
+    let state =
+        Reading { metric: "b".to_owned(), value: f64::NAN, state: "auto".to_owned(), ..Reading::default() };
     let readings = Readings {
         seq: 1,
         define: vec![named(1, "a"), named(2, "c-d")],
-        columns: vec![column.clone(), Column { series: 2, step_ns: vec![1, 2], ..column }],
-        readings: vec![reading],
+        columns: vec![
+            column.clone(),
+            Column { series: 2, step_ns: vec![1, 2], states: vec![], ..column.clone() },
+        ],
+        readings: vec![reading, state],
     };
     let messages = [Kind::Hello(Hello { epoch: "boot-42".to_owned() }), Kind::Readings(readings)];
     let messages = messages.map(|kind| DeviceMessage { kind: Some(kind) });

@@ -4,7 +4,7 @@ use catchment_gateway::{
     decode::{DecodeLimits, Decoded},
     intake::{Intake, SeriesTable, TimeRules},
 };
-use catchment_partial::Timestamp;
+use catchment_partial::{Partial, Timestamp};
 
 use super::{magnitude, signature};
 
@@ -12,7 +12,7 @@ use super::{magnitude, signature};
 const NOW: i64 = 1_700_000_000_000_000_000;
 const DAY: i64 = 86_400_000_000_000;
 /// Refusals of one message: those reported one by one, and one for each reason.
-const REFUSALS_MAX: usize = 16 + 11;
+const REFUSALS_MAX: usize = 16 + 13;
 
 pub(super) struct Rig {
     pub(super) table: SeriesTable,
@@ -68,8 +68,10 @@ impl Rig {
         let ends: Vec<_> = self.intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert!(ends.is_sorted());
         assert!(self.intake.messages.iter().all(|meta| meta.seq != Some(0)));
-        for reading in &self.intake.readings {
-            assert!(reading.value.is_finite());
+        for (at, reading) in self.intake.readings.iter().enumerate() {
+            let state = self.intake.states.get(at);
+            assert!(reading.value.is_finite() || (reading.value.is_nan() && state.is_some()));
+            assert!(state.is_none_or(Partial::is_state), "not a state: {state:?}");
             assert!(!(reading.value == 0.0 && reading.value.is_sign_negative()), "a negative zero");
             assert_eq!(self.rules.check(reading.time), Ok(reading.time));
             assert!(
@@ -88,6 +90,7 @@ impl Rig {
         assert_eq!(self.decoded, other.decoded);
         assert_eq!(self.intake.messages, other.intake.messages);
         assert_eq!(self.intake.readings, other.intake.readings);
+        assert_eq!(self.intake.states, other.intake.states);
         assert_eq!(self.intake.refusals, other.intake.refusals);
         assert_eq!(self.intake.fresh, other.intake.fresh);
     }

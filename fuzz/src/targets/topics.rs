@@ -86,7 +86,7 @@ fn run(input: &[u8]) -> u64 {
     let verdict = TOPICS.decode(&topic, payload, 2, table, rules, limits, intake);
     let [readings, refusals, messages] = rig.counts();
     assert_eq!(messages, 1, "the caller ends the message");
-    assert!(readings <= rig.limits.readings_max && refusals <= 16 + 11);
+    assert!(readings <= rig.limits.readings_max && refusals <= 16 + 13);
     let code = match verdict {
         Verdict::Taken => "taken",
         Verdict::Refused(reason) => {

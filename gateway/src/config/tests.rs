@@ -77,8 +77,8 @@ fn device_expiry_exceeds_the_longest_open_window() {
 
 /// The required settings, with the protocol tables of a file.
 fn file(text: &str) -> Result<Config, ConfigError> {
-    let Settings { mqtt, line_protocol, json, .. } = toml::from_str(text).unwrap();
-    Settings { mqtt, line_protocol, json, ..given() }.check()
+    let Settings { mqtt, line_protocol, json, metric, .. } = toml::from_str(text).unwrap();
+    Settings { mqtt, line_protocol, json, metric, ..given() }.check()
 }
 
 #[test]
@@ -131,4 +131,33 @@ fn a_flag_keeps_the_other_keys_of_its_table_from_the_file() {
 fn every_flag_has_its_key_and_variable() {
     let command = <Settings as clap::Args>::augment_args(clap::Command::new("test"));
     catchment_settings::check_names(&command, "CATCHMENT_GATEWAY", &["config", "check-config"]).unwrap();
+}
+
+#[test]
+fn metrics_have_their_optional_parts() {
+    use catchment_partial::Parts;
+    let table = |name: &str, parts: &str| format!("[[metric]]\nname = '{name}'\nparts = {parts}\n");
+    let text =
+        [table("energy_*", "['order']"), table("energy_now", "[]"), table("*", "['moments', 'distinct']")];
+    let parts = file(&text.concat()).unwrap().metric_parts;
+    assert_eq!(parts.of("energy_total"), Parts::ORDER);
+    assert_eq!(parts.of("energy_now"), Parts::NONE);
+    assert_eq!(parts.of("x"), Parts::MOMENTS.with(Parts::DISTINCT));
+    assert_eq!(file("").unwrap().metric_parts.of("x"), Parts::NONE);
+    let error = |text: String| file(&text).unwrap_err().to_string();
+    let unknown = error(table("energy", "['order', 'ordre']"));
+    assert!(
+        unknown.starts_with("metric: \"energy\": unknown part \"ordre\": choose from order"),
+        "{unknown}"
+    );
+    for name in ["", "9", "a.b", "a*b", "a**", "9*", "*a", &"m".repeat(201)] {
+        let error = error(table(name, "['order']"));
+        assert!(error.starts_with(&format!("metric: {name:?}: ")) && error.contains("beginning"), "{error}");
+    }
+    assert!(error([table("a", "['order']"), table("a", "[]")].concat()).contains("given twice"));
+    let many: String = (0..=1_000).map(|n| table(&format!("m{n}"), "[]")).collect();
+    assert!(error(many).contains("1001 tables, at most 1000"));
+    let wrong = |text: &str| toml::from_str::<Settings>(text).unwrap_err().message().to_owned();
+    assert!(wrong("[[metric]]\nname = 'a'\nparts = []\npart = 'x'").contains("part"));
+    assert!(wrong("[[metric]]\nparts = []").contains("name"));
 }

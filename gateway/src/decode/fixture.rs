@@ -64,20 +64,25 @@ impl Fixture {
         }
     }
 
-    /// The readings as `series=value@milliseconds from now in decimals`, then forgets them.
+    /// The readings as `series=value@milliseconds from now in decimals`, then forgets them. A boolean is a number and,
+    /// behind a slash, its state.
     pub(crate) fn readings(&mut self) -> Vec<String> {
         self.learn();
         let now = self.rules.now;
-        self.intake
-            .readings
-            .drain(..)
-            .map(|reading| {
-                assert!(reading.value.is_finite());
-                let millis = reading.time.saturating_nanos_since(now) as f64 / 1e6;
-                let moved = if millis == 0.0 { String::new() } else { format!("@{millis:?}") };
-                format!("{}={:?}{moved}", self.known[&reading.series], reading.value)
-            })
-            .collect()
+        let Intake { readings, states, .. } = &self.intake;
+        let shown = readings.iter().enumerate().map(|(at, reading)| {
+            let value = match (reading.number(), states.get(at)) {
+                (Some(number), None) => format!("{number:?}"),
+                (Some(number), Some(state)) => format!("{number:?}/{state}"),
+                (None, state) => state.unwrap().to_owned(),
+            };
+            let millis = reading.time.saturating_nanos_since(now) as f64 / 1e6;
+            let moved = if millis == 0.0 { String::new() } else { format!("@{millis:?}") };
+            format!("{}={value}{moved}", self.known[&reading.series])
+        });
+        let shown = shown.collect();
+        self.intake.truncate_readings(0);
+        shown
     }
 
     /// The reasons of the refusals with their counts, then forgets them.
@@ -96,13 +101,19 @@ impl Fixture {
         let ends: Vec<_> = self.intake.messages.iter().map(|meta| meta.readings_end).collect();
         assert!(ends.is_sorted(), "{ends:?}");
         assert_eq!(ends.last().copied().unwrap_or(0), readings, "readings outside of a message");
-        for reading in &self.intake.readings {
-            assert!(reading.value.is_finite());
+        for (at, reading) in self.intake.readings.iter().enumerate() {
+            assert!(reading.value.is_finite() || self.intake.states.get(at).is_some());
             assert_eq!(self.rules.check(reading.time), Ok(reading.time));
         }
         assert!(self.intake.refusals.iter().all(|refusal| refusal.count > 0 && refusal.message.len() < 400));
         self.learn();
         assert!(self.intake.readings.iter().all(|reading| self.known.contains_key(&reading.series)));
+        let states = &self.intake.states;
+        assert!(
+            states
+                .of(0..usize::MAX)
+                .all(|(at, text)| { at < readings && crate::intake::check_state(states.text(text)).is_ok() })
+        );
     }
 }
 

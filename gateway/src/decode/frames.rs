@@ -22,7 +22,7 @@ use self::aliases::Defined;
 pub use self::aliases::SeriesAliases;
 
 use super::{DecodeLimits, Decoded, excerpt, refuse_too_long, sink::Sink};
-use crate::intake::{Intake, Reason, SeriesTable, TimeRules};
+use crate::intake::{Intake, Reason, SeriesTable, TimeRules, Value};
 
 /// Decodes the body of one frame into the intake.
 ///
@@ -158,6 +158,11 @@ fn take_column(column: &Column, aliases: &mut SeriesAliases, sink: &mut Sink<'_>
             )
         });
     }
+    if !column.states.is_empty() && column.states.len() != given {
+        return sink.refuse(Reason::Malformed, given, || {
+            format!("series {index}: {} states for {given} values; as many, or none", column.states.len())
+        });
+    }
     let admitted = sink.admit(given);
     let each = if let [step] = steps { Some(*step) } else { None };
     let clock = column.first_time_ns == 0;
@@ -168,7 +173,9 @@ fn take_column(column: &Column, aliases: &mut SeriesAliases, sink: &mut Sink<'_>
             nanos += i128::from(each.or_else(|| steps.next().copied()).unwrap_or(0));
         }
         let time = if clock { Ok(sink.rules.now) } else { checked(nanos, sink.rules) };
-        take_value(series, time, *value, sink, || format!("value {} of series {index}", at + 1));
+        let state = column.states.get(at).map_or("", |state| state);
+        let what = || format!("value {} of series {index}", at + 1);
+        take_value(series, time, (*value, state), sink, what);
     }
 }
 
@@ -186,7 +193,8 @@ fn take_reading(reading: &Reading, sink: &mut Sink<'_>) -> Option<u32> {
     };
     let clock = reading.time_ns == 0;
     let time = if clock { Ok(sink.rules.now) } else { checked(reading.time_ns.into(), sink.rules) };
-    take_value(series, time, reading.value, sink, || format!("{:?}", excerpt(&reading.metric)));
+    let what = || format!("{:?}", excerpt(&reading.metric));
+    take_value(series, time, (reading.value, &reading.state), sink, what);
     Some(series)
 }
 
@@ -196,19 +204,38 @@ fn checked(nanos: i128, rules: &TimeRules) -> Result<Timestamp, Reason> {
     i64::try_from(nanos).map_err(|_| beyond).and_then(|nanos| rules.check(Timestamp::from_nanos(nanos)))
 }
 
+/// What a number and a state mean together; the error says why they mean nothing.
+fn value<'t>((number, state): (f64, &'t str)) -> Result<Value<'t>, (Reason, &'static str)> {
+    match state {
+        "" if number.is_finite() => Ok(Value::Number(number)),
+        "" => Err((Reason::NotANumber, "is not finite")),
+        "true" if number == 1.0 => Ok(Value::boolean(true)),
+        "false" if number == 0.0 => Ok(Value::boolean(false)),
+        state if number.is_nan() => Ok(Value::State(state)),
+        _ => {
+            Err((Reason::BadState, "is a state with a value, which must be NaN (1 with true, 0 with false)"))
+        }
+    }
+}
+
 /// Takes a value, or refuses it; `what` names it in the message.
 fn take_value(
     series: u32,
     time: Result<Timestamp, Reason>,
-    value: f64,
+    given: (f64, &str),
     sink: &mut Sink<'_>,
     what: impl Fn() -> String,
 ) {
-    if !value.is_finite() {
-        return sink.refuse(Reason::NotANumber, 1, || format!("{} is not finite", what()));
-    }
+    let value = match value(given) {
+        Ok(value) => value,
+        Err((reason, kind)) => return sink.refuse(reason, 1, || format!("{} {kind}", what())),
+    };
     match time {
-        Ok(time) => sink.push(series, time, value),
+        Ok(time) => {
+            if sink.admit_value(value, what) {
+                sink.push_value(series, time, value);
+            }
+        }
         Err(reason @ Reason::TooOld) => {
             sink.refuse(reason, 1, || format!("{}: its time is older than past_max", what()));
         }

@@ -107,7 +107,7 @@ fn not_utf8(bytes: &[u8]) -> &'static str {
 fn value(text: &str, options: &Options, sink: &mut Sink<'_>) -> Result<Decoded, serde_json::Error> {
     match text.trim_ascii_start().as_bytes().first() {
         Some(b'{') => {
-            if options.is_plain() && fast_path::object(text, sink).is_some() {
+            if options.is_plain() && fast_path::object(text, options.texts_are_states(), sink).is_some() {
                 sink.end_message();
                 return Ok(Decoded::Message);
             }

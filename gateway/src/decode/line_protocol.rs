@@ -3,7 +3,8 @@
 //! * Metric: `measurement_field`, each character outside of `[A-Za-z0-9_]` replaced by `_`, and a leading digit
 //!   preceded by `_`, as users of Telegraf with Prometheus expect. Tags become labels, their names likewise; a
 //!   tag that breaks the rules of labels (`site`, `gateway` and `device` are reserved) refuses the line.
-//! * Fields are refused one by one: strings, numbers beyond the range, a name given twice.
+//! * A string field is a state, a boolean both a number and a state.
+//! * Fields are refused one by one: texts that are no state, numbers beyond the range, a name given twice.
 //! * A line that does not follow the grammar is refused whole.
 //!
 //! A line with the series and fields of an earlier one is read by `fast_path`, with the same result as the rest here.
@@ -23,7 +24,7 @@ use serde::{Deserialize, Serialize};
 
 use self::parse::Line;
 use super::{DecodeLimits, Decoded, Lines, Next, decimal, excerpt, lines, names, sink::Sink};
-use crate::intake::{Intake, NameKind, Reason, SeriesTable, TimeRules, shapes::Kind};
+use crate::intake::{Intake, NameKind, Reason, SeriesTable, TimeRules, Value, shapes::Kind};
 
 /// Unit of the times at the end of lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,18 +153,23 @@ fn take_line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Result<(
         }
         metric.truncate(prefix);
         push_identifier(&mut metric, name);
-        match parse::number(value) {
-            Ok(number) => {
+        let text = parse::string(value);
+        let value = text.as_deref().map_or_else(|| parse::number(value), |text| Ok(Value::State(text)));
+        match value {
+            Ok(value) => {
                 written.truncate(written_prefix);
                 written.push_str(name);
                 sink.note_spelling(NameKind::Metric, &written, &metric);
-                let series = sink.take(&metric, &labels, time, number);
+                let series = sink.take(&metric, &labels, time, value);
                 if let Some(series) = series.filter(|_| !name.contains('\\')) {
                     sink.learn(name, series);
                 }
             }
             Err(kind) => sink.refuse(Reason::NotANumber, 1, || {
-                format!("{:?} is {kind}; a reading is a finite number or a boolean", excerpt(&metric))
+                format!(
+                    "{:?} is {kind}; a reading is a finite number, a boolean or a string",
+                    excerpt(&metric)
+                )
             }),
         }
     }

@@ -7,13 +7,14 @@
 //! to number, and their address may say labels ([`Sink::labels`]). The labels are merged where a decoder makes them,
 //! once an object or line and not once a reading.
 
-use catchment_partial::Timestamp;
+use catchment_partial::{STATE_BYTES_MAX, Timestamp};
 use catchment_proto::{Labels, LabelsError, series::NAME_BYTES_MAX};
 use hashbrown::HashSet;
 
 use super::{DecodeLimits, Decoded, EPOCH_BYTES_MAX, excerpt};
 use crate::intake::{
-    Intake, NameKind, Reading, Reason, Refusal, SeriesTable, TimeRules,
+    Intake, MESSAGE_STATE_BYTES_MAX, NO_NUMBER, NameKind, Reading, Reason, Refusal, SeriesTable, TimeRules,
+    Value, check_state,
     shapes::{Cursor, Kind},
 };
 
@@ -49,6 +50,8 @@ pub(crate) struct Sink<'a> {
     /// Labels of all readings, beside those that they bring along.
     pub(super) base: Labels,
     refusals_start: usize,
+    /// Bytes of the intake's states without those of this message.
+    states_start: usize,
     /// Where the readings begin that have one time in common: no series occurs twice among them.
     moment_start: usize,
     /// The series of the moment, once they are many.
@@ -69,6 +72,7 @@ impl<'a> Sink<'a> {
     ) -> Self {
         Self {
             refusals_start: intake.refusals.len(),
+            states_start: intake.states.bytes(),
             moment_start: intake.readings.len(),
             moment: None,
             shape: None,
@@ -128,7 +132,7 @@ impl<'a> Sink<'a> {
     /// Forgets what was put in since the save point, except fresh series: their indexes are given out.
     pub(super) fn rewind(&mut self, save_point: SavePoint) {
         self.intake.messages.truncate(save_point.messages);
-        self.intake.readings.truncate(save_point.readings);
+        self.intake.truncate_readings(save_point.readings);
         self.intake.refusals.truncate(save_point.refusals);
         self.begin_moment();
     }
@@ -249,8 +253,45 @@ impl<'a> Sink<'a> {
         self.intake.readings.push(Reading { series, time, value: value + 0.0 });
     }
 
-    /// Takes a reading of the moment, finite and with a checked time, or refuses it. Tells its series.
-    pub(super) fn take(&mut self, metric: &str, labels: &Labels, time: Timestamp, value: f64) -> Option<u32> {
+    /// As [`Sink::push`], of a value that [`Sink::admit_value`] has let in.
+    pub(super) fn push_value(&mut self, series: u32, time: Timestamp, value: Value<'_>) {
+        if let Some(state) = value.state() {
+            self.intake.states.push(self.intake.readings.len(), state);
+        }
+        self.push(series, time, value.number().unwrap_or(NO_NUMBER));
+    }
+
+    /// Whether a value may be taken: a number, or a state by the rules. Refuses it otherwise; `what` names the reading.
+    pub(super) fn admit_value(&mut self, value: Value<'_>, what: impl FnOnce() -> String) -> bool {
+        let Value::State(text) = value else { return true };
+        let states = &self.intake.states;
+        if states.is_refused() {
+            self.refuse(Reason::StatesUnsupported, 1, || {
+                format!("{} is a text: the aggregator is of a version before states", what())
+            });
+        } else if let Err(kind) = check_state(text) {
+            self.refuse(Reason::BadState, 1, || bad_state(&what(), kind));
+        } else if states.bytes().saturating_sub(self.states_start) + text.len() > MESSAGE_STATE_BYTES_MAX {
+            self.refuse(Reason::TooManyReadings, 1, || {
+                format!("the states of a message have at most {MESSAGE_STATE_BYTES_MAX} bytes together")
+            });
+        } else {
+            return true;
+        }
+        false
+    }
+
+    /// Takes a reading of the moment, with a checked time, or refuses it. Tells its series.
+    pub(super) fn take(
+        &mut self,
+        metric: &str,
+        labels: &Labels,
+        time: Timestamp,
+        value: Value<'_>,
+    ) -> Option<u32> {
+        if !self.admit_value(value, || format!("{:?}", excerpt(metric))) {
+            return None;
+        }
         let series = match self.series(metric, labels) {
             Ok(series) => series,
             Err(message) => {
@@ -264,7 +305,7 @@ impl<'a> Sink<'a> {
             self.refuse(Reason::Malformed, 1, text);
             return None;
         }
-        self.push(series, time, value);
+        self.push_value(series, time, value);
         Some(series)
     }
 
@@ -275,7 +316,7 @@ impl<'a> Sink<'a> {
         metric: &str,
         labels: &Labels,
         time: Timestamp,
-        value: f64,
+        value: Value<'_>,
     ) -> Option<u32> {
         if let Err(message) = self.table.check_spelling(written, metric) {
             self.refuse(Reason::BadMetric, 1, || message);
@@ -301,4 +342,9 @@ impl<'a> Sink<'a> {
         let moment = self.moment.get_or_insert_with(|| before.iter().map(|reading| reading.series).collect());
         !moment.insert(series)
     }
+}
+
+/// The refusal of a text that is no state, in words.
+pub(super) fn bad_state(what: &str, kind: &str) -> String {
+    format!("{what} is {kind}; a state is a text of 1 to {STATE_BYTES_MAX} bytes without control characters")
 }

@@ -2,27 +2,40 @@
 //!
 //! * A number as JSON writes it, and also with a leading `+`, without digits before or behind the point (`.5`, `5.`),
 //!   as `printf` and spreadsheets write them. Finite, the nearest double where there is no equal one.
-//! * `true`, `false`, `on`, `off` in any mix of cases, as ESPHome, Tasmota and Shelly publish switches: 1 and 0.
-//! * ASCII white space around it is ignored, and so are NUL bytes (the end of a text of C) and byte order marks; all in
-//!   all at most [`BYTES_MAX`] bytes.
+//! * `true`, `false`, `on`, `off` in any mix of cases, as ESPHome, Tasmota and Shelly publish switches: 1 and 0, and
+//!   beside it the state as it is written.
+//! * Any other text that does not begin as a number does is a state. Words that say that there is no number (`nan`,
+//!   `null`, `None`) and JSON are refused: they are a number's place, or another payload's.
+//! * ASCII white space around it is ignored, and so are NUL bytes (the end of a text of C) and byte order marks. A
+//!   number has at most [`BYTES_MAX`] bytes with them.
 //! * The metric's name, which may be a level of a topic, is mapped as all names are (`names`).
 //!
 //! The time is the gateway's: there is none in the payload.
 
-use super::{excerpt, lines, names::identifier, sink::Sink};
-use crate::intake::Reason;
+use super::{
+    excerpt,
+    json::tokens,
+    lines,
+    names::identifier,
+    sink::{Sink, bad_state},
+};
+use crate::intake::{Reason, Value};
 
-/// Longest payload: a double with all its digits has 24 bytes, so that this leaves room for white space.
+/// Longest number: a double with all its digits has 24 bytes, so that this leaves room for white space.
 pub(crate) const BYTES_MAX: usize = 64;
 
 /// Decodes a payload into a reading of the metric, with the labels of the sink.
 pub(crate) fn decode(payload: &[u8], metric: &str, sink: &mut Sink<'_>) {
     // Not a number like another one: brokers mean by it that a kept message is deleted.
     if payload.is_empty() {
-        return sink
-            .refuse(Reason::Malformed, 1, || "empty payload: expected a number, true or false".to_owned());
+        return sink.refuse(Reason::Malformed, 1, || {
+            "empty payload: expected a number, true, false or a text".to_owned()
+        });
     }
-    match number(payload) {
+    let Ok(text) = std::str::from_utf8(payload) else {
+        return sink.refuse(Reason::BadState, 1, || bad_state("the payload", "no UTF-8"));
+    };
+    match value(text) {
         Ok(value) => {
             let (labels, now) = (sink.base().clone(), sink.rules.now);
             if sink.admit(1) == 1 {
@@ -30,35 +43,47 @@ pub(crate) fn decode(payload: &[u8], metric: &str, sink: &mut Sink<'_>) {
             }
         }
         Err(kind) => sink.refuse(Reason::NotANumber, 1, || {
-            let given = payload.get(..BYTES_MAX).unwrap_or(payload);
-            let given = String::from_utf8_lossy(given);
+            let given = excerpt(text);
             format!(
-                "{:?} is {kind}; the payload is one finite number, true or false (on or off)",
-                excerpt(&given)
+                "{given:?} is {kind}; the payload is one finite number, true or false (on or off) or a text"
             )
         }),
     }
 }
 
-/// The value, or what the payload is instead.
-pub(super) fn number(payload: &[u8]) -> Result<f64, &'static str> {
+/// The value, or what the text is instead. Whether a state keeps the rules is checked later.
+fn value(text: &str) -> Result<Value<'_>, &'static str> {
+    let trimmed = lines::trim(text);
+    match trimmed.as_bytes().first() {
+        None => return Err("empty"),
+        Some(b'0'..=b'9' | b'+' | b'-' | b'.') => {}
+        Some(b'{' | b'[' | b'"') => return Err("JSON, which is for the topic telemetry"),
+        Some(_) if tokens::is_word(trimmed) || trimmed == "null" => {}
+        Some(_) => return number(text).or(Ok(Value::State(trimmed))),
+    }
+    number(text)
+}
+
+/// The number or boolean, or what the text is instead.
+pub(super) fn number(text: &str) -> Result<Value<'_>, &'static str> {
     const NO_NUMBER: &str = "no number";
-    if payload.len() > BYTES_MAX {
+    if text.len() > BYTES_MAX {
         return Err("too long");
     }
-    let text = std::str::from_utf8(payload).map_or(payload, |text| lines::trim(text).as_bytes());
-    if text.eq_ignore_ascii_case(b"true") || text.eq_ignore_ascii_case(b"on") {
-        return Ok(1.0);
+    let text = lines::trim(text);
+    let is = |words: [&str; 2]| words.iter().any(|word| text.eq_ignore_ascii_case(word));
+    if is(["true", "on"]) {
+        return Ok(Value::Boolean(1.0, text));
     }
-    if text.eq_ignore_ascii_case(b"false") || text.eq_ignore_ascii_case(b"off") {
-        return Ok(0.0);
+    if is(["false", "off"]) {
+        return Ok(Value::Boolean(0.0, text));
     }
     // Keeps out the `inf` and `nan` of Rust's own grammar.
-    if !text.iter().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
+    if !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
         return Err(NO_NUMBER);
     }
-    let value: f64 = std::str::from_utf8(text).ok().and_then(|text| text.parse().ok()).ok_or(NO_NUMBER)?;
-    if value.is_finite() { Ok(value) } else { Err("beyond the range of numbers") }
+    let value: f64 = text.parse().map_err(|_| NO_NUMBER)?;
+    if value.is_finite() { Ok(Value::Number(value)) } else { Err("beyond the range of numbers") }
 }
 
 #[cfg(test)]
@@ -88,50 +113,67 @@ mod tests {
             ("\u{feff}1\r\n\0\0", 1.0),
         ];
         for (payload, value) in cases {
-            assert_eq!(number(payload.as_bytes()), Ok(*value), "{payload:?}");
+            assert_eq!(super::value(payload).map(Value::number), Ok(Some(*value)), "{payload:?}");
         }
-        assert_eq!(number(format!("1{}", " ".repeat(63)).as_bytes()), Ok(1.0));
+        let padded = format!("1{}", " ".repeat(63));
+        assert_eq!(value(&padded), Ok(Value::Number(1.0)));
+        for (payload, number, state) in [(" ON\r\n", 1.0, "ON"), ("oFF", 0.0, "oFF"), ("True", 1.0, "True")] {
+            assert_eq!(value(payload), Ok(Value::Boolean(number, state)));
+        }
+    }
+
+    #[test]
+    fn a_text_that_does_not_begin_as_a_number_does_is_a_state() {
+        for (payload, state) in [
+            (" auto\n", "auto"),
+            ("yes", "yes"),
+            ("open", "open"),
+            ("t", "t"),
+            ("e", "e"),
+            ("nano", "nano"),
+            ("off-peak 2", "off-peak 2"),
+            ("\u{ff11}", "\u{ff11}"),
+        ] {
+            assert_eq!(value(payload), Ok(Value::State(state)), "{payload:?}");
+        }
+        let long = "x".repeat(100);
+        assert_eq!(value(&long), Ok(Value::State(&long)), "its length is checked with the other rules");
     }
 
     #[test]
     fn anything_else_is_no_number() {
-        let cases: &[&[u8]] = &[
-            b"",
-            b" ",
-            b".",
-            b"-",
-            b"+",
-            b"e",
-            b"1e",
-            b"1 2",
-            b"--1",
-            b"0x10",
-            b"1,5",
-            b"NaN",
-            b"nan",
-            b"inf",
-            b"-Infinity",
-            b"null",
-            b"\"1\"",
-            b"[1]",
-            b"{}",
-            b"1i",
-            b"t",
-            b"yes",
-            b"open",
-            b"23.4 C",
-            b"\xff",
-            b"1\x002",
-            b"\xef\xbc\x91",
+        let cases = [
+            " ",
+            ".",
+            "-",
+            "+",
+            "1e",
+            "1 2",
+            "--1",
+            "0x10",
+            "1,5",
+            "NaN",
+            "nan",
+            "inf",
+            "-Infinity",
+            "null",
+            "None",
+            "\"1\"",
+            "[1]",
+            "{}",
+            "1i",
+            "23.4 C",
+            "1\x002",
+            "2023-11-14",
         ];
         for payload in cases {
-            assert_eq!(number(payload), Err("no number"), "{:?}", String::from_utf8_lossy(payload));
+            assert!(value(payload).is_err(), "{payload:?}");
         }
         for payload in ["1e400", "-1e400"] {
-            assert_eq!(number(payload.as_bytes()), Err("beyond the range of numbers"));
+            assert_eq!(value(payload), Err("beyond the range of numbers"));
         }
         for payload in ["9".repeat(65), "9".repeat(400), format!("1{}", " ".repeat(64))] {
-            assert_eq!(number(payload.as_bytes()), Err("too long"));
+            assert_eq!(value(&payload), Err("too long"));
         }
     }
 }

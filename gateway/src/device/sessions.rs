@@ -6,10 +6,12 @@
 //! - `registry`: the device and its sessions; `admission`: which of them may be, and who is displaced;
 //! - `takeover`: hello and CONNECT, by which a program takes over from an earlier session of its own;
 //! - `take`: messages into the shard; `deduplicate`: which of them are new; `packet_ids`: the same for QoS 2 of MQTT;
+//!   `columns`: their readings as an entry has them;
 //! - `session_series`: a session's series indexes as the device's own;
 //! - `reports`: metrics and warnings.
 
 mod admission;
+mod columns;
 mod deduplicate;
 mod packet_ids;
 mod registry;

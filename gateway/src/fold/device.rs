@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, BTreeSet, btree_map};
 
-use catchment_partial::{Partial, Window};
+use catchment_partial::{Partial, Parts, Window};
 use catchment_proto::{Labels, MetricName, Name};
 use hashbrown::HashMap;
 
 use super::{
     client::Clients,
+    metric_parts::MetricParts,
     windows::{Open, Windows},
 };
 
@@ -25,14 +26,16 @@ pub(super) struct Series {
     pub(super) used: u32,
     pub(super) metric: MetricName,
     pub(super) labels: Labels,
+    /// Optional parts of new windows: those of its metric by [`super::State::metric_parts`].
+    pub(super) parts: Parts,
     pub(super) open: Windows,
 }
 
 impl Series {
     /// Its open window of an interval, opened at this position if it was not open, and whether it was opened.
     pub(super) fn window(&mut self, window: Window, position: u64, due_position: u64) -> (&mut Open, bool) {
-        let (part, revision) = (position, position);
-        let new = || Open { window, part, revision, due_position, partial: Partial::empty() };
+        let (part, revision, parts) = (position, position, self.parts);
+        let new = || Open { window, part, revision, due_position, partial: Partial::with_parts(parts) };
         self.open.get_or_open(window, new)
     }
 }
@@ -89,6 +92,10 @@ impl SeriesList {
         self.list.iter()
     }
 
+    fn iter_mut(&mut self) -> impl Iterator<Item = &mut Series> {
+        self.list.iter_mut()
+    }
+
     fn insert(&mut self, series: Series) {
         self.skip_to(series.number.saturating_add(1));
         if let Err(at) = self.place(series.number) {
@@ -143,11 +150,18 @@ impl Device {
         }
     }
 
-    pub(super) fn add_series(&mut self, number: u32, metric: MetricName, labels: Labels, used: u32) {
+    /// Adds a series, last used at a time, whose windows carry these parts.
+    pub(super) fn add_series(
+        &mut self,
+        number: u32,
+        metric: MetricName,
+        labels: Labels,
+        (used, parts): (u32, Parts),
+    ) {
         // Of two with one name the newest is in use: damage may have taken the entry that forgot the older one.
         let newest = self.index.entry(labels.clone()).or_default().entry(metric.clone()).or_insert(number);
         *newest = number.max(*newest);
-        self.series.insert(Series { number, used, metric, labels, open: Windows::default() });
+        self.series.insert(Series { number, used, metric, labels, parts, open: Windows::default() });
     }
 
     /// Removes those of these series that have no open window, and returns them.
@@ -224,6 +238,13 @@ impl Devices {
 
     pub(super) fn remove(&mut self, number: u32) -> Option<Box<Device>> {
         self.known.remove(&number)
+    }
+
+    /// Sets the parts of all series.
+    pub(super) fn resolve_parts(&mut self, metric_parts: &MetricParts) {
+        for series in self.known.values_mut().flat_map(|device| device.series.iter_mut()) {
+            series.parts = metric_parts.of(series.metric.as_str());
+        }
     }
 
     /// Devices from a number on, in order.

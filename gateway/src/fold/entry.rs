@@ -2,8 +2,11 @@
 //!
 //! They are protobuf messages without a .proto file: no other program reads them. Tags are never reused.
 
+use catchment_partial::Width;
 use catchment_proto::wire::Label;
 use prost::Message;
+
+use super::metric_parts::MetricParts;
 
 /// One record of the journal.
 #[derive(Clone, PartialEq, prost::Oneof)]
@@ -38,11 +41,32 @@ pub enum Entry {
 }
 
 /// How windows are made from here on.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct ConfigureEntry {
     /// Width of new windows in milliseconds.
     #[prost(uint32, tag = "1")]
     pub width_ms: u32,
+    /// Optional parts of new windows by metric. None in entries of earlier versions, which had no optional parts.
+    #[prost(message, repeated, tag = "2")]
+    pub metrics: Vec<MetricEntry>,
+}
+
+/// Optional parts of a metric's windows.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct MetricEntry {
+    /// Its name, or the beginning of several names and `*`.
+    #[prost(string, tag = "1")]
+    pub pattern: String,
+    /// The parts as bits: `catchment_partial::Parts::bits`.
+    #[prost(uint32, tag = "2")]
+    pub parts: u32,
+}
+
+impl ConfigureEntry {
+    /// Windows of this width, with these optional parts.
+    pub fn new(width: Width, metric_parts: &MetricParts) -> Self {
+        Self { width_ms: width.as_millis(), metrics: metric_parts.entries() }
+    }
 }
 
 /// A device's first appearance.
@@ -110,6 +134,24 @@ pub struct IntakeEntry {
     /// The client's session is kept no longer.
     #[prost(bool, tag = "11")]
     pub forget: bool,
+    /// Series index of each state. Entries without states, and those of earlier versions, have none of these columns.
+    #[prost(uint32, repeated, tag = "12")]
+    pub state_series: Vec<u32>,
+    /// Event time of each state, as `time`.
+    #[prost(sint64, repeated, tag = "13")]
+    pub state_time: Vec<i64>,
+    /// The text of each state: its place in `text_bytes`.
+    #[prost(uint32, repeated, tag = "14")]
+    pub state_text: Vec<u32>,
+    /// The different texts, one after the other.
+    #[prost(string, tag = "15")]
+    pub texts: String,
+    /// Length of each of them in bytes.
+    #[prost(uint32, repeated, tag = "16")]
+    pub text_bytes: Vec<u32>,
+    /// How many of the states are readings of their own. The others stand beside a number: those of booleans.
+    #[prost(uint32, tag = "17")]
+    pub states_alone: u32,
 }
 
 /// Readings of an intake for which memory is kept.
@@ -122,7 +164,22 @@ impl IntakeEntry {
         self.series.shrink_to(KEPT_READINGS);
         self.time.shrink_to(KEPT_READINGS);
         self.value.shrink_to(KEPT_READINGS);
+        self.state_series.shrink_to(KEPT_READINGS);
+        self.state_time.shrink_to(KEPT_READINGS);
+        self.state_text.shrink_to(KEPT_READINGS);
+        self.texts.shrink_to(KEPT_READINGS);
+        self.text_bytes.shrink_to(KEPT_READINGS);
         self
+    }
+
+    /// How many readings it holds: a boolean is one.
+    pub fn readings(&self) -> u64 {
+        (self.value.len() as u64).saturating_add(self.states_alone.into())
+    }
+
+    /// Series indexes of all readings; twice of a boolean.
+    pub fn series_indexes(&self) -> impl Iterator<Item = u32> {
+        self.series.iter().chain(&self.state_series).copied()
     }
 }
 

@@ -7,7 +7,7 @@ use catchment_proto::{Labels, MetricName, Name};
 
 use super::{
     due::Rank,
-    entry::{CloseEntry, LastClosed},
+    entry::{CloseEntry, ConfigureEntry, LastClosed},
     state::{Emitted, State},
 };
 
@@ -19,6 +19,11 @@ impl State {
     /// Width of new windows; `None` before the first configuration.
     pub fn width(&self) -> Option<Width> {
         self.width
+    }
+
+    /// How new windows are made; `None` before the first configuration.
+    pub fn configuration(&self) -> Option<ConfigureEntry> {
+        self.width.map(|width| ConfigureEntry::new(width, &self.metric_parts))
     }
 
     /// Windows that end at or before this are closed.

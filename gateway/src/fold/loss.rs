@@ -44,7 +44,7 @@ impl IntakeEntry {
     /// How far the device has got with this entry: the sequence number, or the number of readings without one.
     pub fn reaches(&self) -> u64 {
         if self.epoch.is_empty() {
-            return self.previous.saturating_add(self.value.len() as u64);
+            return self.previous.saturating_add(self.readings());
         }
         self.seq
     }
@@ -153,10 +153,9 @@ impl State {
             }
             Entry::Intake(intake) => {
                 let mut changed = self.restore_device(intake.device, definitions);
-                for index in &intake.series {
-                    let known =
-                        self.devices.get(intake.device).is_none_or(|d| d.series.get(*index).is_some());
-                    changed |= !known && self.restore_series(intake.device, *index, definitions);
+                for index in intake.series_indexes() {
+                    let known = self.devices.get(intake.device).is_none_or(|d| d.series.get(index).is_some());
+                    changed |= !known && self.restore_series(intake.device, index, definitions);
                 }
                 changed
             }

@@ -8,7 +8,7 @@
 //! - A close empties the front of the due order into one batch of one window width; the entry holds the
 //!   batch's number, so a damaged range of the journal cannot shift later numbers.
 
-use std::{collections::BTreeSet, iter::Zip, slice::Iter, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc};
 
 use catchment_partial::{Partial, Timestamp, Width, WidthError, Window};
 use catchment_proto::{History, Labels, LabelsError, MetricError, MetricName, Name, NameError, Span};
@@ -17,33 +17,11 @@ use hashbrown::HashMap;
 use super::{
     device::{Device, Devices},
     due::{Due, Rank, WindowKey},
-    entry::{ClientEntry, CloseEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry},
+    entry::{ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, SeriesEntry},
     forgotten_series::ForgottenSeries,
+    metric_parts::MetricParts,
     snapshot::Snapshot,
 };
-
-/// The readings of an intake: series, time, value.
-struct Readings<'a> {
-    columns: Zip<Zip<Iter<'a, u32>, Iter<'a, i64>>, Iter<'a, f64>>,
-    nanos: i64,
-}
-
-impl<'a> Readings<'a> {
-    fn new(intake: &'a IntakeEntry) -> Self {
-        Self { columns: intake.series.iter().zip(&intake.time).zip(&intake.value), nanos: 0 }
-    }
-}
-
-impl Iterator for Readings<'_> {
-    type Item = (u32, Timestamp, f64);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
-        let ((series, step), value) = self.columns.next()?;
-        self.nanos = self.nanos.wrapping_add(*step);
-        Some((*series, Timestamp::from_nanos(self.nanos), *value))
-    }
-}
 
 /// A window that was closed, or the state of one that is open.
 #[derive(Clone, Debug)]
@@ -120,6 +98,8 @@ pub enum ApplyError {
 #[derive(Clone, Debug)]
 pub struct State {
     pub(super) width: Option<Width>,
+    /// Optional parts of new windows.
+    pub(super) metric_parts: MetricParts,
     pub(super) watermark: Option<Timestamp>,
     pub(super) next_batch: u64,
     /// Which times the batches before `next_batch` cover.
@@ -155,6 +135,7 @@ impl Default for State {
     fn default() -> Self {
         Self {
             width: None,
+            metric_parts: MetricParts::default(),
             watermark: None,
             next_batch: 1,
             history: Arc::default(),
@@ -178,7 +159,7 @@ impl State {
     /// Only after damage to the journal: see [`ApplyError`].
     pub fn apply(&mut self, position: u64, entry: &Entry) -> Result<Option<Emission>, ApplyError> {
         match entry {
-            Entry::Configure(configure) => self.width = Some(Width::from_millis(configure.width_ms)?),
+            Entry::Configure(configure) => self.configure(configure)?,
             Entry::Device(device) => self.add_device(device)?,
             Entry::Series(series) => self.add_series(series)?,
             Entry::Intake(intake) => self.fold(position, intake)?,
@@ -189,6 +170,20 @@ impl State {
             Entry::Forget(forget) => self.forget(forget),
         }
         Ok(None)
+    }
+
+    fn configure(&mut self, entry: &ConfigureEntry) -> Result<(), ApplyError> {
+        self.width = Some(Width::from_millis(entry.width_ms)?);
+        self.set_metric_parts(MetricParts::of_entries(&entry.metrics));
+        Ok(())
+    }
+
+    /// Windows carry these parts from here on; those that are open keep theirs.
+    pub(super) fn set_metric_parts(&mut self, metric_parts: MetricParts) {
+        if metric_parts != self.metric_parts {
+            self.devices.resolve_parts(&metric_parts);
+            self.metric_parts = metric_parts;
+        }
     }
 
     fn add_device(&mut self, entry: &DeviceEntry) -> Result<(), ApplyError> {
@@ -215,7 +210,8 @@ impl State {
             return Err(ApplyError::Order { got: entry.index, expected });
         }
         self.forgotten_series.remove(&device.name, &metric, &labels);
-        device.add_series(entry.index, metric, labels, self.running);
+        let parts = self.metric_parts.of(metric.as_str());
+        device.add_series(entry.index, metric, labels, (self.running, parts));
         self.series_count += 1;
         Ok(())
     }
@@ -234,59 +230,6 @@ impl State {
         if let Some(snapshot) = self.snapshot.as_deref_mut() {
             snapshot.before_change(device, &self.devices);
         }
-    }
-
-    fn fold(&mut self, position: u64, intake: &IntakeEntry) -> Result<(), ApplyError> {
-        let width = self.width.ok_or(ApplyError::NoWidth)?;
-        if intake.series.len() != intake.value.len() || intake.series.len() != intake.time.len() {
-            return Err(ApplyError::Columns);
-        }
-        self.before_change(intake.device);
-        let unknown = |series| ApplyError::Unknown { device: intake.device, series };
-        let device = self.devices.get_mut(intake.device).ok_or(unknown(None))?;
-        if let Some(series) = device.series.first_unknown(&intake.series) {
-            return Err(unknown(Some(series)));
-        }
-        device.used = self.running;
-        device.advance(&intake.epoch, intake.reaches());
-        device.clients.note(intake, device.used);
-        let damaged_range = self
-            .damaged_range
-            .as_ref()
-            .filter(|damaged_range| damaged_range.devices.contains(&intake.device));
-        let opened = damaged_range.map_or(position, |damaged_range| damaged_range.from);
-        let mut readings = Readings::new(intake).peekable();
-        while let Some(&(index, first, _)) = readings.peek() {
-            // Consecutive readings mostly belong to one window of one series: it is looked up once for all of them.
-            let window = Window::containing(first, width);
-            let Some(series) = device.series.get_mut(index) else { return Ok(()) };
-            series.used = self.running;
-            let (open, new) = series.window(window, position, opened);
-            let (start, end) = (window.start(), window.end());
-            let mut run = std::iter::from_fn(|| {
-                let same = |reading: &(u32, Timestamp, f64)| {
-                    reading.0 == index && (first == reading.1 || (start <= reading.1 && reading.1 < end))
-                };
-                readings.next_if(same).map(|(_, time, value)| (time, value))
-            });
-            match (run.next(), run.next()) {
-                (Some(first), Some(second)) => open.partial.push_run([first, second].into_iter().chain(run)),
-                (Some((time, value)), None) => open.partial.push(time, value),
-                (None, _) => return Ok(()),
-            }
-            open.revision = position;
-            if !new {
-                continue;
-            }
-            device.open_windows += 1;
-            let place = (intake.device, index, window);
-            if self.watermark.is_some_and(|watermark| end <= watermark) {
-                self.due.push_late(opened, place);
-            } else {
-                self.due.push_on_time(opened, place);
-            }
-        }
-        Ok(())
     }
 
     fn close(&mut self, entry: &CloseEntry) -> Option<Emission> {

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 mod client;
 mod forget;
+mod states;
 
 use super::*;
 use crate::batch_encoder;
@@ -22,7 +23,7 @@ fn introduced(devices: u32, series: u32) -> (State, u64) {
         state.apply(position, &entry).unwrap();
         position += 1;
     };
-    apply(Entry::Configure(ConfigureEntry { width_ms: WIDTH_MS }));
+    apply(Entry::Configure(ConfigureEntry { width_ms: WIDTH_MS, ..ConfigureEntry::default() }));
     for index in 0..devices {
         apply(Entry::Device(DeviceEntry { index, name: format!("d{index}") }));
         for number in 0..series {
@@ -99,7 +100,9 @@ fn the_watermark_waits_for_the_last_piece_of_a_close() {
 fn a_batch_has_windows_of_one_width() {
     let (mut state, at) = introduced(1, 1);
     state.apply(at, &intake(0, 1, &[(0, 1, 1.0)])).unwrap();
-    state.apply(at + 1, &Entry::Configure(ConfigureEntry { width_ms: 20 })).unwrap();
+    state
+        .apply(at + 1, &Entry::Configure(ConfigureEntry { width_ms: 20, ..ConfigureEntry::default() }))
+        .unwrap();
     state.apply(at + 2, &intake(0, 2, &[(0, 1, 2.0)])).unwrap();
     let first = state.apply(at + 3, &close(&state, 20, 0, false, 100)).unwrap().unwrap();
     assert_eq!((first.closed.len(), first.width.as_millis(), first.watermark), (1, 10, None));
@@ -247,12 +250,12 @@ fn run(steps: &[Step], checkpoints: bool) -> Run {
         let entry = match step {
             Step::Intake { device, readings } => {
                 seq += 1;
-                intake(*device, seq, readings)
+                states::mixed(*device, seq, readings)
             }
             Step::Close { watermark_ms, late_age, all, take } => {
                 close(&state, *watermark_ms, position.saturating_sub(late_age * 7), *all, *take)
             }
-            Step::Width { width_ms } => Entry::Configure(ConfigureEntry { width_ms: *width_ms }),
+            Step::Width { width_ms } => Entry::Configure(states::configuration(*width_ms)),
             Step::Checkpoint => {
                 if checkpoints && snapshot.is_none() {
                     state = State::decode(&state.encode()).unwrap();
@@ -303,7 +306,7 @@ proptest! {
         let (merged, _, records) = run(&steps, true);
         let number = |record: &Vec<u8>| batch_encoder::split_record(record).unwrap().0;
         let numbers: Vec<u64> = records.iter().map(number).collect();
-        let mut model: BTreeMap<Key, (u64, f64)> = BTreeMap::new();
+        let mut model: BTreeMap<Key, (u64, f64, u64)> = BTreeMap::new();
         let mut width = i64::from(WIDTH_MS);
         for step in &steps {
             match step {
@@ -312,15 +315,18 @@ proptest! {
                     for (series, time, value) in readings {
                         let window = time.div_euclid(width);
                         let place = model.entry((*device, *series, window, width as u32)).or_default();
-                        place.0 += 1;
-                        place.1 += value;
+                        let (is_number, is_state) = states::kind(*value);
+                        place.0 += u64::from(is_number);
+                        place.1 += if is_number { *value } else { 0.0 };
+                        place.2 += u64::from(is_state);
                     }
                 }
                 _ => {}
             }
         }
-        let found: BTreeMap<Key, (u64, f64)> =
-            merged.into_iter().map(|(key, partial)| (key, (partial.count(), partial.sum()))).collect();
+        let figures = |partial: Partial| (partial.count(), partial.sum(), partial.state_count());
+        let found: BTreeMap<Key, _> =
+            merged.into_iter().map(|(key, partial)| (key, figures(partial))).collect();
         prop_assert_eq!(found, model);
         prop_assert!(numbers.iter().copied().eq(1..=numbers.len() as u64), "numbers have no gap: {:?}", numbers);
     }

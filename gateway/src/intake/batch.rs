@@ -10,12 +10,15 @@ use super::{
     reading::Reading,
     refusal::Refusal,
     reply::Reply,
+    states::{MESSAGE_STATE_BYTES_MAX, States},
 };
 
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
 const LARGE: usize = 16_384;
 /// What a window costs that is opened, in readings of one that is open.
 const WINDOW_COST: usize = 15;
+/// What a state costs, in readings.
+const STATE_COST: usize = 2;
 /// Room that is kept for the next intake.
 const REUSED_MAX: usize = 2 * LARGE;
 
@@ -28,6 +31,8 @@ pub struct Intake {
     pub messages: Vec<MessageMeta>,
     /// The readings of all messages, in order.
     pub readings: Vec<Reading>,
+    /// States of those readings that have one.
+    pub states: States,
     /// Names that the session uses for the first time, as it writes them.
     pub spellings: Vec<NameSpelling>,
     /// What was refused while decoding.
@@ -50,6 +55,7 @@ impl Intake {
         clear(&mut self.messages);
         clear(&mut self.readings);
         clear(&mut self.refusals);
+        self.states.clear(REUSED_MAX);
         clear(&mut self.replies);
         if let Some(cost) = &mut self.cost {
             **cost = IntakeCost::default();
@@ -59,6 +65,12 @@ impl Intake {
     /// Windows have this width: an intake with readings of many is large sooner.
     pub fn measure_by(&mut self, width: Option<Width>) {
         self.cost.get_or_insert_default().measure_by(width);
+    }
+
+    /// Forgets the readings from this index on, with their states.
+    pub(crate) fn truncate_readings(&mut self, length: usize) {
+        self.readings.truncate(length);
+        self.states.truncate(length);
     }
 
     /// Ends a message: the readings pushed since the last one are its.
@@ -98,8 +110,11 @@ impl Intake {
     pub fn is_large(&mut self) -> bool {
         let windows = self.cost.as_mut().map_or(0, |cost| cost.windows_opened(&self.readings));
         let windows = windows.min(self.readings.len());
-        let cost = self.readings.len().saturating_add(windows.saturating_mul(WINDOW_COST));
-        cost >= LARGE || self.messages.len() >= LARGE || self.replies.len() >= LARGE
+        let states = self.states.len().saturating_mul(STATE_COST);
+        let cost =
+            self.readings.len().saturating_add(states).saturating_add(windows.saturating_mul(WINDOW_COST));
+        let is_full = cost >= LARGE || self.states.bytes() >= MESSAGE_STATE_BYTES_MAX;
+        is_full || self.messages.len() >= LARGE || self.replies.len() >= LARGE
     }
 
     /// Whether there is nothing to hand on.

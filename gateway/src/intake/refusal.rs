@@ -7,8 +7,12 @@ pub enum Reason {
     Malformed,
     /// The message is longer than `message_bytes_max`.
     TooLong,
-    /// A value that is no finite number and no boolean.
+    /// A value that is no finite number, no boolean and no text.
     NotANumber,
+    /// A text that is no state: empty, too long, or with a control character.
+    BadState,
+    /// A state, which the aggregator cannot take.
+    StatesUnsupported,
     /// A metric name outside of the rule.
     BadMetric,
     /// A label outside of the rule.
@@ -29,10 +33,12 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, for the metrics.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 13] = [
         Self::Malformed,
         Self::TooLong,
         Self::NotANumber,
+        Self::BadState,
+        Self::StatesUnsupported,
         Self::BadMetric,
         Self::BadLabel,
         Self::TooOld,
@@ -49,6 +55,8 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::TooLong => "too_long",
             Self::NotANumber => "not_a_number",
+            Self::BadState => "bad_state",
+            Self::StatesUnsupported => "states_unsupported",
             Self::BadMetric => "bad_metric",
             Self::BadLabel => "bad_label",
             Self::TooOld => "too_old",

@@ -12,7 +12,7 @@ use std::{
 
 use catchment_journal::{AtomicFileError, Disk, RealDisk, read_atomic, write_atomic};
 use catchment_partial::Timestamp;
-use catchment_proto::wire;
+use catchment_proto::{Capabilities, wire};
 
 use super::{
     epochs::{Epoch, Epochs, Numbering},
@@ -170,6 +170,7 @@ impl<D: Disk> Lineage<D> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             run: self.runs.present().map_or(0, |run| run.id),
             previous_runs: self.runs.previous(),
+            capabilities: Capabilities::OURS.names(),
         }
     }
 

@@ -28,8 +28,8 @@ use crate::{
     listener,
     metrics::Metrics,
     shard::{Shard, ShardLog},
-    uplink::{self, UplinkConfig},
-    worker::{ShardLink, Worker},
+    uplink::{self, KnownPeer, UplinkConfig},
+    worker::{ShardLink, Shared, Worker},
 };
 
 /// A gateway that is bound and recovered, but does not accept yet.
@@ -44,6 +44,7 @@ pub struct Gateway {
     pub(super) shards: Vec<Shard>,
     pub(super) lineage: Lineage,
     pub(super) budget: BudgetFile,
+    pub(super) peer: Arc<KnownPeer>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -68,8 +69,8 @@ impl Gateway {
     /// # Errors
     /// When a journal or outbox fails: nothing is acknowledged from then on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, id, tls, client, data, listener, http, shards, lineage, budget, clock, metrics } =
-            self;
+        let Self { config, id, tls, client, data, listener, http, .. } = self;
+        let Self { shards, lineage, budget, peer, clock, metrics, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
@@ -84,8 +85,8 @@ impl Gateway {
             Arc::clone(&metrics),
         ));
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
-        let shared = (&clock, &metrics, &supervisor);
-        let (workers, links) = start_workers(shards, &config, shared, &stopping);
+        let shared = Shared::new(&clock, &metrics, &supervisor, &peer.states);
+        let (workers, links) = start_workers(shards, &config, &shared, &stopping);
         let outboxes: Vec<ShardLink> = links.clone();
         let uplink = UplinkConfig {
             aggregators: config.aggregators.clone(),
@@ -95,6 +96,7 @@ impl Gateway {
             in_flight: config.uplink_in_flight,
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),
+            peer,
         };
         let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
@@ -141,13 +143,11 @@ impl Gateway {
 fn start_workers(
     shards: Vec<Shard>,
     config: &Config,
-    (clock, metrics, supervisor): (&Arc<dyn Clock>, &Arc<Metrics>, &Arc<Supervisor>),
+    shared: &Shared,
     stopping: &watch::Receiver<bool>,
 ) -> (Vec<Worker>, Vec<ShardLink>) {
     let count = u32::try_from(shards.len()).unwrap_or(u32::MAX);
-    let start = |(shard, index)| {
-        let (clock, metrics, supervisor) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(supervisor));
-        Worker::start(shard, (index, count), config, clock, metrics, supervisor, stopping.clone())
-    };
+    let start =
+        |(shard, index)| Worker::start(shard, (index, count), config, shared.clone(), stopping.clone());
     shards.into_iter().zip(0..).map(start).unzip()
 }

@@ -15,10 +15,11 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     folder::shards::{self, SHARDS},
-    lineage::{self, Lineage, begin_run},
+    lineage::{self, FolderPast, Lineage, begin_run},
     metrics::Metrics,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
     shard::{RecoveryReport, Setup, Shard, ShardFacts, ShardLimits},
+    uplink::KnownPeer,
 };
 
 /// Kind of the data folder.
@@ -99,6 +100,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let mut lineage = Lineage::open(Arc::new(RealDisk), &config.data, identity, past)?;
     shard_facts.iter_mut().for_each(|facts| facts.open_max = lineage.open_max());
     metrics.damage.inc_by(lineage.lost());
+    let peer = Arc::new(KnownPeer::open(&config.data, past == FolderPast::New));
     let budget = BudgetFile::open(&config.data);
     budget.budget().bound_devices(config.devices_max as u64);
     metrics
@@ -126,6 +128,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         shards: opened,
         lineage,
         budget,
+        peer,
         clock,
         metrics,
     })
@@ -151,10 +154,20 @@ fn open_shards(
             let folder = shards::shard_folder(&config.data, index);
             let (clock, metrics, budget) = (Arc::clone(clock), Arc::clone(metrics), Arc::clone(budget));
             let limits = ShardLimits::of(config, shards);
-            let window = config.window;
+            let (window, metric_parts) = (config.window, Arc::clone(&config.metric_parts));
             scope.spawn(move || {
-                let setup = Setup { folder: &folder, index, facts, window, limits, clock, metrics, budget };
-                Shard::open(&setup)
+                let folder = &*folder;
+                Shard::open(&Setup {
+                    folder,
+                    index,
+                    facts,
+                    window,
+                    metric_parts,
+                    limits,
+                    clock,
+                    metrics,
+                    budget,
+                })
             })
         };
         let threads: Vec<_> = (0..).zip(shard_facts.iter().copied()).map(open).collect();

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     clock::{Clock, nanos},
     decode::DecodeLimits,
-    intake::TimeRules,
+    intake::{StateSupport, TimeRules},
     metrics::Metrics,
     shard::ShardCell,
 };
@@ -39,6 +39,8 @@ pub struct Context {
     pub supervisor: Arc<Supervisor>,
     /// The worker's sessions, by when they were heard, and what they may take.
     pub session_table: SessionTable,
+    /// Whether the aggregator takes states.
+    pub state_support: StateSupport,
     /// What is counted.
     pub metrics: Arc<Metrics>,
     /// Cancelled when the gateway stops.

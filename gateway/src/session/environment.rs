@@ -23,6 +23,9 @@ pub trait Environment {
     /// Width of the windows, once it is known.
     fn window_width(&self) -> Option<Width>;
 
+    /// Whether states are taken now.
+    fn takes_states(&self) -> bool;
+
     /// What is counted.
     fn metrics(&self) -> &Metrics;
 

@@ -170,6 +170,7 @@ impl ReadCore {
     ) -> Stepped {
         self.intake = SPARE.take();
         self.intake.measure_by(environment.window_width());
+        self.intake.states.refuse(!environment.takes_states());
         let rest = buffer.get(self.consumed..).unwrap_or_default();
         let (consumed, stop) = self.decoder.decode(rest, closing, &environment.rules(), &mut self.intake);
         self.consumed += consumed;

@@ -36,6 +36,10 @@ impl Environment for WorkerEnvironment<'_> {
         self.context.shard.borrow().state().width()
     }
 
+    fn takes_states(&self) -> bool {
+        self.context.state_support.get()
+    }
+
     fn metrics(&self) -> &Metrics {
         &self.context.metrics
     }

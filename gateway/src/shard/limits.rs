@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use crate::{batch_encoder, config::Config};
 
-/// Most bytes of an entry. A reading takes at most 23 bytes; an intake holds at most 16,384 readings and those of one
-/// more message, which has at most 20,000 (`readings_max`).
-const ENTRY_BYTES_MAX: u32 = 1 << 20;
+/// Most bytes of an entry. An intake holds at most 16,384 readings and those of one more message, which has at most
+/// 20,000 (`readings_max`). A number takes at most 23 bytes, a state 18; the 16,384 are fewer if they have states. The
+/// texts of states have at most 256 KiB, and those of one more message as many.
+const ENTRY_BYTES_MAX: u32 = 2 << 20;
 /// Most bytes of an outbox record: twice the target size of a batch. An aggregator takes batches up to 4 MiB.
 const RECORD_BYTES_MAX: u32 = 2 << 20;
 /// Logs release space by segments of this size. They are small so that a small disk has room again soon, and a restart
@@ -71,5 +72,36 @@ impl ShardLimits {
             record_bytes_max: RECORD_BYTES_MAX,
             batch_memory: batch_encoder::BATCH_MEMORY,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::Message as _;
+
+    use super::*;
+    use crate::fold::IntakeEntry;
+
+    #[test]
+    fn the_largest_intake_fits_an_entry() {
+        // A series index below the largest series_max, steps of the largest length, more texts than their bytes allow.
+        let (numbers, booleans, texts) = (16_384 + 20_000, 20_000, 512 << 10);
+        let entry = IntakeEntry {
+            device: u32::MAX,
+            epoch: "e".repeat(64),
+            series: vec![999_999; numbers],
+            time: vec![i64::MIN; numbers],
+            value: vec![1.5; numbers],
+            state_series: vec![999_999; booleans],
+            state_time: vec![i64::MIN; booleans],
+            state_text: (0..booleans as u32).collect(),
+            texts: "x".repeat(texts),
+            text_bytes: vec![64; booleans],
+            states_alone: u32::MAX,
+            client: "c".repeat(256),
+            received: vec![u16::MAX.into(); 1_024],
+            ..IntakeEntry::default()
+        };
+        assert!(entry.encoded_len() < ENTRY_BYTES_MAX as usize, "{}", entry.encoded_len());
     }
 }

@@ -13,6 +13,7 @@ mod bounds;
 mod clocks;
 mod damage;
 mod expire;
+mod metric_parts;
 pub(super) mod panics;
 mod random;
 mod seal;
@@ -51,7 +52,8 @@ impl World {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as _;
         let limits = ShardLimits::of(&self.config, 1);
         let (window, metrics, budget) = (self.config.window, Metrics::new(), Arc::default());
-        Setup { folder, index: 0, facts: ShardFacts::default(), window, limits, clock, metrics, budget }
+        let (facts, metric_parts) = (ShardFacts::default(), Arc::clone(&self.config.metric_parts));
+        Setup { folder, index: 0, facts, window, metric_parts, limits, clock, metrics, budget }
     }
 
     fn take(&self, shard: &mut Shard, device: &str, seq: u64, after_ms: i64, value: f64) {

@@ -7,6 +7,7 @@ use std::{
 
 use catchment_certs::ClientTls;
 
+use super::known_peer::KnownPeer;
 use crate::{
     budget::Budget,
     clock::Clock,
@@ -30,6 +31,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) ack_timeout: Duration,
     /// How many series the folder may hold; the aggregator reports it.
     pub(crate) budget: Arc<Budget>,
+    /// What the aggregator of the latest stream can read.
+    pub(crate) peer: Arc<KnownPeer>,
 }
 
 impl UplinkConfig {

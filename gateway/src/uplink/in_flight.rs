@@ -19,12 +19,20 @@ pub struct InFlight {
     waiting: VecDeque<(u64, Position)>,
     /// A batch was refused and has not left again: it and the batches after it wait in the outbox.
     refused: bool,
+    /// The next batch cannot be expressed to this aggregator: it and the batches after it wait in the outbox.
+    held: bool,
 }
 
 impl InFlight {
     /// A stream begins; the aggregator has every batch up to the number `delivered` of the present epoch.
     pub fn new(numbering: Numbering, delivered: u64) -> Self {
-        Self { sent: numbering.own(delivered), numbering, waiting: VecDeque::new(), refused: false }
+        Self {
+            sent: numbering.own(delivered),
+            numbering,
+            waiting: VecDeque::new(),
+            refused: false,
+            held: false,
+        }
     }
 
     /// Completes a batch that is about to leave: its number on the wire, the times that earlier batches cover, and
@@ -94,12 +102,24 @@ impl InFlight {
         self.waiting.truncate(at);
         self.sent = number.saturating_sub(1);
         self.refused = true;
+        // Reading meets the held batch again.
+        self.held = false;
         Some(position)
     }
 
     /// The refused batch may leave again.
     pub fn resume(&mut self) {
         self.refused = false;
+    }
+
+    /// From the next batch on, nothing leaves on this stream.
+    pub fn hold(&mut self) {
+        self.held = true;
+    }
+
+    /// Whether batches wait for another stream.
+    pub fn is_held(&self) -> bool {
+        self.held
     }
 
     /// Batches that were sent and are not acknowledged.
@@ -112,10 +132,10 @@ impl InFlight {
         self.waiting.is_empty()
     }
 
-    /// Whether nothing is in flight and no refused batch waits to leave again: only then is everything that was read
-    /// of the outbox delivered.
+    /// Whether nothing is in flight, no refused batch waits to leave again, and none is held: only then is everything
+    /// that was read of the outbox delivered.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && !self.refused
+        self.waiting.is_empty() && !self.refused && !self.held
     }
 }
 

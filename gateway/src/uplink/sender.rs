@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use catchment_journal::{ReadError, Reader};
-use catchment_proto::wire;
+use catchment_proto::{Capabilities, wire};
 use catchment_settings::supervise::resume_panic;
 use tokio::{
     sync::{mpsc, watch},
@@ -15,8 +15,10 @@ use super::{
     feedback::Feedback,
     outbox_chunk::{OutboxChunk, read_chunk},
     sender_core::{Effect, Inputs, Report, SenderCore},
+    transcode::TranscodeError,
 };
 use crate::{
+    conditions::AGGREGATOR_OUTDATED,
     lineage::Numbering,
     metrics::Metrics,
     worker::{Progress, ShardLink},
@@ -34,6 +36,16 @@ pub(super) enum SenderError {
     /// The stream has ended.
     #[error("the stream has ended")]
     Ended,
+}
+
+/// What a sender knows of the aggregator when a stream begins.
+pub(super) struct Peer<'a> {
+    /// Its URL.
+    pub(super) aggregator: &'a str,
+    /// What it announced.
+    pub(super) capabilities: Capabilities,
+    /// It has every batch of the shard up to this number of the present epoch.
+    pub(super) delivered: u64,
 }
 
 /// One shard's side of the uplink; outlives the streams.
@@ -69,12 +81,11 @@ impl OutboxSender {
         Ok(chunk.batches.first().map(|stored| stored.number))
     }
 
-    /// Sends on a stream until it ends. `delivered` is what the aggregator had before of the present epoch. May be
-    /// dropped at any await.
+    /// Sends on a stream until it ends. May be dropped at any await.
     pub(super) async fn run(
         &mut self,
         numbering: Numbering,
-        delivered: u64,
+        peer: Peer<'_>,
         mut feedback: watch::Receiver<Feedback>,
         sending: mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), SenderError> {
@@ -82,7 +93,7 @@ impl OutboxSender {
         let mut commits = self.link.outbox.subscribe();
         let (mut progress, live) = (self.link.progress.clone(), Arc::clone(&self.link.live));
         live.request_full();
-        self.core.begin(numbering, delivered);
+        self.core.begin(numbering, peer.delivered, peer.capabilities);
         loop {
             match self.core.next_effect() {
                 Effect::Update => {
@@ -124,7 +135,7 @@ impl OutboxSender {
                     self.ack_deadlines.lock().record_sent(self.link.index as usize, Instant::now());
                 }
                 Effect::StopAckDeadline => self.ack_deadlines.lock().idle(self.link.index as usize),
-                Effect::Report(report) => self.report(&report),
+                Effect::Report(report) => self.report(&report, peer.aggregator),
             }
         }
     }
@@ -140,7 +151,7 @@ impl OutboxSender {
         }
     }
 
-    fn report(&self, report: &Report) {
+    fn report(&self, report: &Report, aggregator: &str) {
         let shard = self.link.index;
         match report {
             Report::Acknowledged(batches) => {
@@ -161,6 +172,21 @@ impl OutboxSender {
             Report::Unreadable { number, error } => {
                 self.metrics.damage.inc();
                 tracing::error!(shard, number, %error, "a batch in the outbox cannot be read and is left out");
+            }
+            Report::PartsLeftOut(partials) => {
+                self.metrics.uplink_parts_left_out.inc_by(*partials);
+            }
+            Report::Held { number, error } => {
+                let why = match error {
+                    TranscodeError::States => "is of a version before states",
+                    _ => "cannot read the partials that a later version of this gateway wrote",
+                };
+                let text = format!(
+                    "the aggregator at {aggregator} {why}: upgrade it; batches that it cannot read wait in the outbox"
+                );
+                if self.metrics.conditions.set(AGGREGATOR_OUTDATED, Some(text.clone())) {
+                    tracing::warn!(condition = AGGREGATOR_OUTDATED, shard, number, %error, "{text}");
+                }
             }
         }
     }

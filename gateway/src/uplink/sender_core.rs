@@ -7,28 +7,34 @@
 //!
 //! * Batches leave in the order of the outbox, at most `in_flight_max` of them beyond the highest acknowledged one.
 //! * The outbox is released only below a batch that was acknowledged, or that the aggregator had when the stream began;
-//!   as a whole only when nothing is in flight and nothing refused waits.
+//!   as a whole only when nothing is in flight and nothing refused or held waits.
 //! * A refused batch is sent again after a pause, and later ones after it. No batch leaves during the pause.
 //! * Progress is reported only when every batch before it is acknowledged.
+//! * An aggregator gets only what it announced that it reads. A batch that cannot be expressed to it, and every later
+//!   one, waits for a stream to one that can take it.
 //! * What the aggregator may not know of a new epoch leaves before any batch.
 //! * The outbox is not released as a whole again until its durable end or its size has changed: a release notifies as a
 //!   commit does, and would wake its own sender forever.
 
+mod report;
+
 use std::{collections::VecDeque, mem, time::Duration};
 
-use catchment_journal::{Damage, Position};
+use catchment_journal::Position;
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    DictionaryEncoder,
+    Capabilities, DictionaryEncoder,
     wire::{self, deliver_request::Kind},
 };
-use prost::{DecodeError, Message as _, bytes::Bytes};
+use prost::{Message as _, bytes::Bytes};
 
+pub use self::report::{Report, Unreadable};
 use super::{
     feedback::Feedback,
     in_flight::InFlight,
     outbox_chunk::{OutboxChunk, StoredBatch},
     refusal_backoff::RefusalBackoff,
+    transcode::{self, TranscodeError},
 };
 use crate::{batch_encoder::watermark_ms, lineage::Numbering, worker::Progress};
 
@@ -83,24 +89,6 @@ pub enum Effect {
     },
 }
 
-/// Something that operators learn of.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Report {
-    /// So many batches more are acknowledged.
-    Acknowledged(u64),
-    /// Batches are acknowledged again, after so many refusals.
-    RefusalsOver(u64),
-    /// Damage of the outbox that was not met before.
-    Damage(Damage),
-    /// A batch of the outbox cannot be decoded and is left out.
-    Unreadable {
-        /// Its own number.
-        number: u64,
-        /// Why.
-        error: DecodeError,
-    },
-}
-
 /// What happens when all effects are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Next {
@@ -127,6 +115,8 @@ pub struct SenderCore {
 #[derive(Debug)]
 struct Stream {
     in_flight: InFlight,
+    /// What the aggregator announced.
+    peer: Capabilities,
     dictionary: DictionaryEncoder,
     inputs: Inputs,
     /// Effects that are decided.
@@ -147,9 +137,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(in_flight: InFlight) -> Self {
+    fn new(in_flight: InFlight, peer: Capabilities) -> Self {
         Self {
             in_flight,
+            peer,
             dictionary: DictionaryEncoder::default(),
             inputs: Inputs::default(),
             effects: VecDeque::new(),
@@ -166,6 +157,28 @@ impl Stream {
 
     fn send(&mut self, kind: Kind) {
         self.effects.push_back(Effect::Send(Box::new(wire::DeliverRequest { kind: Some(kind) })));
+    }
+
+    /// A batch as this aggregator reads it, and how many of its partials lack what they had.
+    fn expressed(&self, bytes: Vec<u8>) -> Result<(wire::Batch, u64), Unreadable> {
+        let mut batch = wire::Batch::decode(Bytes::from(bytes))?;
+        let reads_all = self.peer.contains(Capabilities::PARTIAL_2);
+        let left_out = if reads_all { 0 } else { transcode::closed_to_version_1(&mut batch)? };
+        Ok((batch, left_out))
+    }
+
+    fn report_left_out(&mut self, partials: u64) {
+        if partials > 0 {
+            self.effects.push_back(Effect::Report(Report::PartsLeftOut(partials)));
+        }
+    }
+
+    /// A batch and all later ones wait for another stream.
+    fn hold(&mut self, number: u64, error: TranscodeError) {
+        self.in_flight.hold();
+        self.unsent.clear();
+        self.has_room = false;
+        self.effects.push_back(Effect::Report(Report::Held { number, error }));
     }
 
     /// The outbox is read to its end. If all of it is acknowledged, it is released as a whole.
@@ -210,7 +223,7 @@ impl SenderCore {
             sent: 0,
             refusals: RefusalBackoff::default(),
             reported_damage: Position::ZERO,
-            stream: Stream::new(InFlight::new(Numbering::default(), 0)),
+            stream: Stream::new(InFlight::new(Numbering::default(), 0), Capabilities::NONE),
         }
     }
 
@@ -229,10 +242,10 @@ impl SenderCore {
         self.stream.in_flight.is_empty() && self.stream.reported == progress.watermark
     }
 
-    /// A stream begins. The aggregator has every batch up to the number `delivered` of the present epoch; reading
-    /// begins at the start of the outbox.
-    pub fn begin(&mut self, numbering: Numbering, delivered: u64) {
-        self.stream = Stream::new(InFlight::new(numbering, delivered));
+    /// A stream begins, to an aggregator with these capabilities. It has every batch up to the number `delivered` of the
+    /// present epoch; reading begins at the start of the outbox.
+    pub fn begin(&mut self, numbering: Numbering, delivered: u64, peer: Capabilities) {
+        self.stream = Stream::new(InFlight::new(numbering, delivered), peer);
         if let Some(unreported) = self.stream.in_flight.unreported(self.shard) {
             self.stream.send(Kind::Progress(unreported));
         }
@@ -271,6 +284,7 @@ impl SenderCore {
         let in_flight = self.stream.in_flight.len();
         let batches_max = match self.stream.pause_until {
             Some(_) => 0,
+            None if self.stream.in_flight.is_held() => 0,
             None => self.in_flight_max.saturating_sub(in_flight),
         };
         self.stream.has_room = batches_max > 0;
@@ -295,10 +309,18 @@ impl SenderCore {
 
     /// The state of open windows, to be sent without acknowledgement. Instead of waiting on.
     pub fn live(&mut self, batches: Vec<wire::Batch>) {
-        for batch in batches {
-            let batch = self.stream.dictionary.encode(batch);
-            self.stream.send(Kind::Batch(batch));
+        let stream = &mut self.stream;
+        let mut left_out = 0;
+        for mut batch in batches {
+            if !stream.peer.contains(Capabilities::PARTIAL_2) {
+                // Its columns are this gateway's own and do not contradict.
+                let Ok(rewritten) = transcode::live_to_version_1(&mut batch) else { continue };
+                left_out += rewritten;
+            }
+            let batch = stream.dictionary.encode(batch);
+            stream.send(Kind::Batch(batch));
         }
+        stream.report_left_out(left_out);
     }
 
     /// Applies what the aggregator said. After a refusal reading continues at that batch, once a pause is over.
@@ -346,15 +368,17 @@ impl SenderCore {
             stream.effects.push_back(Effect::Release(position));
             return;
         }
-        match wire::Batch::decode(Bytes::from(bytes)) {
-            Ok(mut batch) => {
+        match stream.expressed(bytes) {
+            Ok((mut batch, left_out)) => {
                 stream.in_flight.stamp(&mut batch, number);
                 stream.in_flight.record_sent(number, position);
                 self.sent = self.sent.max(number);
                 stream.effects.push_back(Effect::StartAckDeadline);
                 let batch = stream.dictionary.encode(batch);
                 stream.send(Kind::Batch(batch));
+                stream.report_left_out(left_out);
             }
+            Err(Unreadable::Partials(error)) if error.is_whole() => stream.hold(number, error),
             Err(error) => {
                 stream.effects.push_back(Effect::Report(Report::Unreadable { number, error }));
             }

@@ -1,10 +1,11 @@
 //! One delivery stream: connects, makes sure that the folder is what the aggregator believes it to be, and runs the
 //! senders and the response handler until one of them fails.
 
-use std::{convert::Infallible, iter, time::Duration};
+use std::{convert::Infallible, iter, sync::Arc, time::Duration};
 
 use catchment_certs::{GrpcConnector, Role, endpoint_uri};
 use catchment_proto::{
+    Capabilities,
     batch::BATCH_BYTES_MAX,
     wire::{self, deliver_request, deliver_response, ingest_client::IngestClient},
 };
@@ -25,10 +26,11 @@ use super::{
     config::UplinkConfig,
     feedback::Feedback,
     responses::{ResponseHandler, next},
-    sender::OutboxSender,
+    sender::{OutboxSender, Peer},
     stream_error::StreamError,
 };
 use crate::{
+    conditions::AGGREGATOR_OUTDATED,
     lineage::{DeliveryStatus, LineageError, format_utc},
     metrics::Metrics,
 };
@@ -95,6 +97,8 @@ pub(super) async fn deliver(
         None => {}
     }
     metrics.uplink_connected.set(1);
+    let capabilities = Capabilities::read(&resume.capabilities);
+    note_capabilities(config, aggregator, capabilities, metrics).await;
     let mut responses = ResponseHandler::new(&config.budget, metrics, ack_deadlines, responses);
     responses.budget(resume.series);
     let (feedback, heard): (Vec<_>, Vec<_>) =
@@ -103,7 +107,7 @@ pub(super) async fn deliver(
     let delivered = resume.delivered.into_iter().chain(iter::repeat(0));
     let sending_tasks = senders.iter_mut().zip(heard).zip(numbering.into_iter().zip(delivered));
     let sending_tasks = sending_tasks.map(|((sender, heard), (numbering, delivered))| {
-        sender.run(numbering, delivered, heard, sending.clone())
+        sender.run(numbering, Peer { aggregator, capabilities, delivered }, heard, sending.clone())
     });
     ack_deadlines.lock().begin();
     tokio::select! {
@@ -113,6 +117,29 @@ pub(super) async fn deliver(
             Ok(_) => Err(StreamError::Ended),
             Err(error) => Err(error.into()),
         },
+    }
+}
+
+/// Readings are taken or refused by what the aggregator of the present stream can read, until another one answers.
+async fn note_capabilities(
+    config: &UplinkConfig,
+    aggregator: &str,
+    capabilities: Capabilities,
+    metrics: &Metrics,
+) {
+    let reads_all = capabilities.contains(Capabilities::PARTIAL_2);
+    let read_all = config.peer.note(capabilities);
+    let peer = Arc::clone(&config.peer);
+    // What cannot be written is noted by the next stream.
+    let _ = tokio::task::spawn_blocking(move || peer.keep(capabilities)).await;
+    if reads_all && metrics.conditions.set(AGGREGATOR_OUTDATED, None) {
+        tracing::info!(condition = AGGREGATOR_OUTDATED, %aggregator, "the aggregator reads all batches");
+    }
+    if read_all && !reads_all {
+        tracing::warn!(
+            %aggregator,
+            "the aggregator is of an earlier version: partials leave without their optional parts, and states are refused,              until it is upgraded"
+        );
     }
 }
 

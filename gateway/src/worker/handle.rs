@@ -16,8 +16,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{LiveSlot, Progress, ShardLink, thread::WorkerThread};
 use crate::{
+    clock::Clock,
     config::Config,
     decode::DecodeLimits,
+    intake::StateSupport,
     metrics::Metrics,
     mqtt::connection::MqttOptions,
     session::{
@@ -32,6 +34,37 @@ use crate::{
 
 /// Most connections on their way to a worker; the accept tasks of further ones wait.
 const ARRIVALS_MAX: usize = 256;
+
+/// What all workers share.
+#[derive(Clone)]
+pub struct Shared {
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// The gateway's metrics.
+    pub metrics: Arc<Metrics>,
+    /// Who learns of a defect.
+    pub supervisor: Arc<Supervisor>,
+    /// Whether the aggregator takes states.
+    pub state_support: StateSupport,
+}
+
+impl Shared {
+    /// Shares these.
+    pub fn new(
+        clock: &Arc<dyn Clock>,
+        metrics: &Arc<Metrics>,
+        supervisor: &Arc<Supervisor>,
+        state_support: &StateSupport,
+    ) -> Self {
+        Self {
+            clock: Arc::clone(clock),
+            metrics: Arc::clone(metrics),
+            supervisor: Arc::clone(supervisor),
+            state_support: state_support.clone(),
+        }
+    }
+}
+
 /// A running worker, seen from outside its thread.
 #[derive(Debug)]
 pub struct Worker {
@@ -49,9 +82,7 @@ impl Worker {
         mut shard: Shard,
         (index, shards): (u32, u32),
         config: &Config,
-        clock: Arc<dyn crate::clock::Clock>,
-        metrics: Arc<Metrics>,
-        supervisor: Arc<Supervisor>,
+        shared: Shared,
         stopping: watch::Receiver<bool>,
     ) -> (Self, ShardLink) {
         let (arrivals, arriving) = mpsc::channel(ARRIVALS_MAX);
@@ -71,6 +102,7 @@ impl Worker {
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
         let logs = [shard.journal().clone(), shard.outbox().clone()];
+        let Shared { clock, metrics, supervisor, state_support } = shared;
         let arbiter = Arbiter::new();
         arbiter.spawn_fn(move || {
             let (journal, commit_requested) = (shard.journal().clone(), Arc::new(Notify::new()));
@@ -86,6 +118,7 @@ impl Worker {
                 commit_waiters: CommitWaiters::default(),
                 supervisor: Arc::clone(&supervisor),
                 session_table: SessionTable::new(bounds),
+                state_support,
                 metrics,
                 ending: CancellationToken::new(),
             });

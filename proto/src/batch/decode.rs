@@ -44,7 +44,8 @@ impl TryFrom<wire::Batch> for Batch {
     }
 }
 
-fn check_columns(wire: &wire::Batch) -> Result<usize, BatchError> {
+/// The number of entries, if all columns have it.
+pub(super) fn check_columns(wire: &wire::Batch) -> Result<usize, BatchError> {
     let expected = wire.body_bytes.len();
     if expected > PARTIALS_MAX {
         return Err(BatchError::TooMany(expected));

@@ -143,6 +143,10 @@ impl Environment for Process<'_> {
         self.shard.state().width()
     }
 
+    fn takes_states(&self) -> bool {
+        true
+    }
+
     fn metrics(&self) -> &Metrics {
         self.metrics
     }

@@ -14,7 +14,7 @@ use catchment_gateway::{
     worker::Progress,
 };
 use catchment_journal::{Committer, Reader, sim::SimDisk};
-use catchment_proto::wire;
+use catchment_proto::{Capabilities, wire};
 
 use super::{End, Gateway, release_audit::ReleaseAudit};
 use crate::limits::limits;
@@ -105,7 +105,12 @@ impl OutboxSender {
                 Effect::Report(Report::Unreadable { number, error }) => {
                     return Err(End::Defect(format!("the outbox's record of batch {number}: {error}")));
                 }
-                Effect::Report(Report::Acknowledged(_) | Report::RefusalsOver(_))
+                Effect::Report(
+                    Report::Acknowledged(_)
+                    | Report::RefusalsOver(_)
+                    | Report::PartsLeftOut(_)
+                    | Report::Held { .. },
+                )
                 | Effect::SignalAcknowledged(_)
                 | Effect::StartAckDeadline
                 | Effect::StopAckDeadline => {}
@@ -143,7 +148,7 @@ impl Gateway {
         self.shard.restart_live();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
         let numbering = self.lineage.numbering(0);
-        self.sender.core.begin(numbering.clone(), delivered);
+        self.sender.core.begin(numbering.clone(), delivered, Capabilities::read(&resume.capabilities));
         self.sender.stream = Some(Stream {
             numbering,
             delivered,

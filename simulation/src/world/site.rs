@@ -1,13 +1,13 @@
 //! A gateway's machine, and what may happen to its disk as a whole.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{cell::Cell, collections::BTreeMap, sync::Arc, time::Duration};
 
-use catchment_gateway::clock::ManualClock;
+use catchment_gateway::{clock::ManualClock, fold::MetricParts};
 use catchment_journal::sim::{SimCopy, SimDisk};
-use catchment_partial::Timestamp;
+use catchment_partial::{Parts, Timestamp, Width};
 use catchment_proto::{GatewayId, Name};
 
-use super::World;
+use super::{WIDTH_MS, World};
 use crate::{gateway::Gateway, limits::limits, random::Random, truth::TruthSnapshot};
 
 /// One gateway's machine: its disk and clock outlive its processes.
@@ -28,8 +28,25 @@ pub struct Site {
     /// A copy of the disk, with the readings acknowledged at that time.
     copy: Option<(SimCopy, TruthSnapshot)>,
     pub(super) next_session: u64,
+    /// How often a process was started: each start has other optional parts than the one before.
+    starts: Cell<usize>,
     /// Connections that their devices have lost, but from which the gateway still reads.
     pub(super) orphans: BTreeMap<u64, (usize, Vec<u8>)>,
+}
+
+impl Site {
+    /// How the next start makes windows: width and optional parts.
+    pub(super) fn windows(&self) -> Result<(Width, MetricParts), String> {
+        self.starts.set(self.starts.get() + 1);
+        let mut metric_parts = MetricParts::default();
+        match self.starts.get() % 3 {
+            0 => _ = metric_parts.insert("temperature", Parts::ORDER),
+            1 => _ = metric_parts.insert("*", Parts::ORDER.with(Parts::MOMENTS).with(Parts::DISTINCT)),
+            _ => {}
+        }
+        let width = Width::from_millis(WIDTH_MS).map_err(|e| e.to_string())?;
+        Ok((width, metric_parts))
+    }
 }
 
 /// Time passes in steps of this while devices expire.
@@ -111,6 +128,7 @@ impl Site {
             went_back: false,
             copy: None,
             next_session: 0,
+            starts: Cell::new(0),
             orphans: BTreeMap::new(),
         }
     }

@@ -80,8 +80,7 @@ async fn only_operators_query_and_only_gateways_deliver() {
             epoch_created_ms: now_ms(),
             shards: 1,
             version: "test".to_owned(),
-            run: 0,
-            previous_runs: Vec::new(),
+            ..Start::default()
         };
         let first = DeliverRequest { kind: Some(Kind::Start(start)) };
         // The stream stays open after the Start; otherwise the reply is its end.

@@ -50,7 +50,7 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
     let lines = [
         r#"{"ts":1700000000000,"m":1}"#.to_owned(),
         r#"{"ts":1700000000000,"m":"#.to_owned(),
-        r#"{"ts":1700000000000,"m":2,"s":"text","n":null}"#.to_owned(),
+        r#"{"ts":1700000000000,"m":2,"s":"two\nlines","n":null}"#.to_owned(),
         r#"{"ts":1700000000000,"m":NaN,"k":4}"#.to_owned(),
         r#"{"ts":1700000000000,"values":{"m":8,"":1}}"#.to_owned(),
         r#"{"ts":1000,"values":{"m":16}}"#.to_owned(),
@@ -71,7 +71,7 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
         refused,
         expected(&[
             (2, "malformed"),
-            (3, "not_a_number"),
+            (3, "bad_state"),
             (3, "not_a_number"),
             (4, "not_a_number"),
             (5, "bad_metric"),
@@ -91,7 +91,9 @@ async fn bad_lines_are_refused_alone_with_line_and_code() {
     world.note("press-1", &[], "k", TS, 4.0);
     world.agrees(&[QueryRequest::new("m", TS, TS + 1000), QueryRequest::new("k", TS, TS + 1000)]).await;
     let metrics = world.gateways[0].server.metrics().await;
-    for (reason, count) in [("not_a_number", 3), ("too_old", 2), ("malformed", 5), ("bad_label", 1)] {
+    for (reason, count) in
+        [("not_a_number", 2), ("bad_state", 1), ("too_old", 2), ("malformed", 5), ("bad_label", 1)]
+    {
         let line = format!("reason=\"{reason}\"}} {count}\n");
         assert!(metrics.contains(&line), "{line}{metrics}");
     }
@@ -123,7 +125,7 @@ fn readings(seq: u64, readings: Vec<Reading>, columns: Vec<Column>, define: Vec<
 
 fn reading(metric: &str, time_ms: i64, value: f64) -> Reading {
     let labels = [("room".to_owned(), "3".to_owned())].into();
-    Reading { metric: metric.to_owned(), labels, time_ns: time_ms * 1_000_000, value }
+    Reading { metric: metric.to_owned(), labels, time_ns: time_ms * 1_000_000, value, ..Reading::default() }
 }
 
 #[tokio::test]
@@ -140,6 +142,7 @@ async fn bad_frames_are_refused_alone_and_an_oversized_one_ends_its_connection_o
         first_time_ns: TS * 1_000_000,
         step_ns: steps.to_vec(),
         values: values.to_vec(),
+        states: Vec::new(),
     };
     let mut bytes = Vec::new();
     // 1: good readings with values that are not numbers.
@@ -261,10 +264,15 @@ async fn a_peer_that_never_reads_is_not_blocked_and_its_readings_count() {
         // Each message causes a refusal of some hundred bytes, so all replies together would fill any buffer.
         for n in 1..=20_000 {
             match protocol {
-                Protocol::Json => bytes.extend(b"{\"ts\":1700000000000,\"m\":1,\"refused\":\"text\"}\n"),
+                Protocol::Json => bytes.extend(b"{\"ts\":1700000000000,\"m\":1,\"refused\":null}\n"),
                 Protocol::Frames => {
-                    let column =
-                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0] };
+                    let column = Column {
+                        series: 7,
+                        first_time_ns: 0,
+                        step_ns: Vec::new(),
+                        values: vec![1.0],
+                        states: vec![],
+                    };
                     let mut good = reading("m", TS, 1.0);
                     good.labels.clear();
                     bytes.extend(readings(n, vec![good], vec![column], vec![]));
@@ -293,11 +301,17 @@ async fn a_peer_that_reads_receives_every_refusal() {
         };
         for n in 1..=5_000_u64 {
             match protocol {
-                Protocol::Json => bytes
-                    .extend(format!("{{\"seq\":{n},\"ts\":{TS},\"m\":1,\"refused\":\"text\"}}\n").bytes()),
+                Protocol::Json => {
+                    bytes.extend(format!("{{\"seq\":{n},\"ts\":{TS},\"m\":1,\"refused\":null}}\n").bytes())
+                }
                 Protocol::Frames => {
-                    let column =
-                        Column { series: 7, first_time_ns: 0, step_ns: Vec::new(), values: vec![1.0] };
+                    let column = Column {
+                        series: 7,
+                        first_time_ns: 0,
+                        step_ns: Vec::new(),
+                        values: vec![1.0],
+                        states: vec![],
+                    };
                     bytes.extend(readings(n, vec![reading("m", TS, 1.0)], vec![column], vec![]));
                 }
             }

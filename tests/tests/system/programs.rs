@@ -254,7 +254,7 @@ async fn from_a_new_root_to_a_result_with_the_programs_alone() {
 }
 
 async fn program_sends_refused_line(addr: &str, device: &Path) -> String {
-    let lines = "{\"ts\":1700000001000,\"load\":2}\n{\"ts\":1700000001000,\"load\":\"much\"}\n";
+    let lines = "{\"ts\":1700000001000,\"load\":2}\n{\"ts\":1700000001000,\"load\":null}\n";
     let output = program("catchment", &["send", "--gateway", addr, "--identity", path(device)], lines).await;
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(text(&output.stdout), "1 line acknowledged, 1 refused\n");

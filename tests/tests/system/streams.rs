@@ -39,7 +39,7 @@ async fn closed_and_full_streams_cause_no_panic() {
     let list = ["list", "--dir", text(&pki)];
     let check = ["--config", text(&config), "--check-config"];
     let check_aggregator = ["--config", text(&aggregator_config), "--check-config"];
-    let lines = "{\"ts\":1700000000000,\"m\":1}\n{\"m\":\"refused\"}\nno json\n";
+    let lines = "{\"ts\":1700000000000,\"m\":1}\n{\"m\":null}\nno json\n";
     for streams in
         ["2>&-", "2>/dev/full", ">&-", ">/dev/full", ">/dev/full 2>&-", ">/dev/full 2>/dev/full", "<&-"]
     {

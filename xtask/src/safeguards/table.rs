@@ -46,7 +46,7 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         name: "sequence check",
         without: "the gateway takes a message whose number it has seen",
         file: "gateway/src/device/sessions/deduplicate.rs",
-        find: "if seq <= deduplicated.highest {",
+        find: "if seq <= highest {",
         replace: "if seq == u64::MAX {",
         check: SIMULATION,
         quick: true,

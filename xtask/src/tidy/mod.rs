@@ -4,7 +4,8 @@
 //! * `documents`: targets of links and named files exist.
 //! * `crates`: permitted dependencies.
 //!
-//! It also checks that every text of the table of [`safeguards`] occurs in its file.
+//! It also checks that every text of the table of [`safeguards`] occurs in its file, and that the document that [`api`]
+//! writes is up to date.
 //!
 //! Each finding is one line, `place: what`. `exceptions` lists what is permitted, with its exact length, and may only
 //! shrink.
@@ -22,6 +23,7 @@ use std::{
 use anyhow::{Context as _, bail};
 
 use crate::{
+    api,
     command::{heading, repository},
     safeguards,
 };
@@ -77,6 +79,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut findings = source::check(&files, &exceptions::EXCEPTIONS);
     findings.extend(documents::check(&files, &|path| repository().join(path).exists()));
     findings.extend(crates::check(&files));
+    findings.extend(api::check());
     let text = |path: &str| files.iter().find(|file| file.path == path).map(|file| file.text.as_str());
     findings.extend(safeguards::moved(text));
     for finding in &findings {

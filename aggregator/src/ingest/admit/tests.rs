@@ -1,4 +1,4 @@
-use catchment_proto::Name;
+use catchment_proto::{Capabilities, Name};
 
 use super::*;
 
@@ -42,8 +42,7 @@ fn a_stream_begins_with_a_start() {
         epoch_created_ms: 5,
         shards: 2,
         version: "1.0\n".repeat(40),
-        run: 0,
-        previous_runs: Vec::new(),
+        ..wire::Start::default()
     };
     let (epoch, version) = start(gateway(), message(Kind::Start(begin.clone()))).unwrap();
     assert_eq!((epoch.id, epoch.shards, epoch.gateway), (7, 2, gateway()));
@@ -66,6 +65,15 @@ fn resume_lists_every_shard() {
     let resume = StreamAdmission::new(1, delivered(&[4, 5, 6])).resume();
     let run = wire::RunDelivered { run: 7, number: 4, previous_runs: vec![6] };
     assert_eq!((resume.delivered, resume.runs), (vec![4], vec![wire::ShardRuns { runs: vec![run] }]));
+}
+
+#[test]
+fn capabilities_are_announced_and_those_of_a_later_gateway_ignored() {
+    let resume = StreamAdmission::new(1, delivered(&[])).resume();
+    assert_eq!(Capabilities::read(&resume.capabilities), Capabilities::OURS);
+    let capabilities = (0..10_000).map(|number| format!("{number:0>1000}")).collect();
+    let later = wire::Start { epoch: 7, shards: 1, capabilities, ..wire::Start::default() };
+    assert!(start(gateway(), message(Kind::Start(later))).is_ok());
 }
 
 #[test]

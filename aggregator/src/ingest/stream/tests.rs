@@ -93,7 +93,7 @@ impl Rig {
             shards: 1,
             version: "test".to_owned(),
             run,
-            previous_runs: Vec::new(),
+            ..wire::Start::default()
         };
         stream.send(message(wire::deliver_request::Kind::Start(start))).await;
         match stream.answer().await {

@@ -29,7 +29,13 @@ impl Connection {
 
     /// Sends one column of the series 1, which is `a`.
     fn column(&mut self, first_time_ns: i64, step_ns: &[i64], values: &[f64]) {
-        let column = Column { series: 1, first_time_ns, step_ns: step_ns.to_vec(), values: values.to_vec() };
+        let column = Column {
+            series: 1,
+            first_time_ns,
+            step_ns: step_ns.to_vec(),
+            values: values.to_vec(),
+            states: vec![],
+        };
         let readings =
             Readings { define: vec![named(1, "a", &[])], columns: vec![column], ..Readings::default() };
         assert_eq!(self.send(readings), Decoded::Message);
@@ -49,8 +55,12 @@ fn values(series: u32, values: &[f64]) -> Column {
     Column { series, values: values.to_vec(), ..Column::default() }
 }
 
+fn values_of(values: &[f64]) -> Column {
+    self::values(1, values)
+}
+
 fn single(metric: &str, labels: &[(&str, &str)], time_ns: i64, value: f64) -> Reading {
-    Reading { metric: metric.to_owned(), labels: pairs(labels), time_ns, value }
+    Reading { metric: metric.to_owned(), labels: pairs(labels), time_ns, value, ..Reading::default() }
 }
 
 #[test]
@@ -132,6 +142,43 @@ fn single_readings_and_sequence_numbers() {
     assert_eq!(connection.fixture.refusals(), refusals);
 }
 
+fn state(metric: &str, value: f64, state: &str) -> Reading {
+    Reading { state: state.to_owned(), ..single(metric, &[], 0, value) }
+}
+
+#[test]
+fn a_state_goes_with_the_value_nan_which_earlier_versions_refuse() {
+    let mut connection = Connection::new();
+    let long = "x".repeat(65);
+    let readings = vec![
+        state("a", f64::NAN, "auto"),
+        state("b", 1.0, "true"),
+        state("c", 0.0, "false"),
+        state("d", 0.0, "auto"),
+        state("d", 1.0, "false"),
+        state("d", f64::INFINITY, "auto"),
+        state("d", f64::NAN, &long),
+        state("d", f64::NAN, "a\n"),
+    ];
+    connection.send(Readings { readings, ..Readings::default() });
+    connection.fixture.check();
+    assert_eq!(connection.fixture.readings(), ["a=auto", "b=1.0/true", "c=0.0/false"]);
+    assert_eq!(connection.fixture.refusals(), [(BadState, 1); 5]);
+
+    let states = |values: &[f64], states: &[&str]| Column {
+        states: states.iter().map(|state| (*state).to_owned()).collect(),
+        ..values_of(values)
+    };
+    let columns = vec![
+        states(&[f64::NAN, 2.0, 1.0, f64::NAN], &["on", "", "true", ""]),
+        states(&[f64::NAN, f64::NAN], &["on"]),
+    ];
+    let define = vec![named(1, "a", &[])];
+    connection.send(Readings { define, columns, ..Readings::default() });
+    assert_eq!(connection.fixture.readings(), ["a=on", "a=2.0", "a=1.0/true"]);
+    assert_eq!(connection.fixture.refusals(), [(NotANumber, 1), (Malformed, 2)]);
+}
+
 #[test]
 fn readings_are_bounded_over_columns_and_singles() {
     let mut connection = Connection::new();
@@ -174,12 +221,14 @@ fn any_readings() -> impl Strategy<Value = Readings> {
         any::<i64>(),
         prop::collection::vec(any::<i64>(), 0..4),
         prop::collection::vec(any::<f64>(), 0..5),
+        prop::collection::vec(prop::sample::select(vec!["", "on", "true"]), 0..5),
     )
-        .prop_map(|(series, first_time_ns, step_ns, values)| Column {
+        .prop_map(|(series, first_time_ns, step_ns, values, states)| Column {
             series,
             first_time_ns,
             step_ns,
             values,
+            states: states.into_iter().map(str::to_owned).collect(),
         });
     let reading =
         (metric, label, any::<i64>(), any::<f64>()).prop_map(|(m, l, t, v)| single(m, &[(l, "1")], t, v));

@@ -1,7 +1,7 @@
 //! One pass over an object that looks like one before: the usual case, in which nothing is refused.
 //!
 //! It takes an object whose names are all known from earlier ones (see [`crate::intake::shapes`]), whose members are
-//! numbers, booleans and objects of such, without escapes, and whose `ts`, `labels` and `seq` are in order. Of anything
+//! numbers, booleans, texts and objects of such, without escapes, and whose `ts`, `labels` and `seq` are in order. Of anything
 //! else it leaves no trace and the decoder proper reads the object, tells what is wrong with it, and learns its names.
 //! So the two never differ in what they take, and this one decides nothing about what is refused.
 
@@ -15,24 +15,24 @@ use super::{
 use crate::{
     decode::{decimal, sink::Sink},
     intake::{
-        Reading, TimeRules,
+        MESSAGE_STATE_BYTES_MAX, NO_NUMBER, Reading, States, TimeRules, check_state,
         shapes::{Cursor, Kind, Shapes},
     },
 };
 
 /// Decodes an object from its opening brace on into readings; `None`, and nothing changed, when it is not of the usual
-/// kind. Leaves `sink.seq` as the object's.
-pub(super) fn object(text: &str, sink: &mut Sink<'_>) -> Option<()> {
+/// kind. Leaves `sink.seq` as the object's. `texts`: texts are states.
+pub(super) fn object(text: &str, texts: bool, sink: &mut Sink<'_>) -> Option<()> {
     let save_point = sink.save_point();
     sink.begin_moment();
-    let taken = take(text, sink);
+    let taken = take(text, texts, sink);
     if taken.is_none() {
         sink.undo(save_point);
     }
     taken
 }
 
-fn take(text: &str, sink: &mut Sink<'_>) -> Option<()> {
+fn take(text: &str, texts: bool, sink: &mut Sink<'_>) -> Option<()> {
     let room = sink.room();
     let (base, ends, depth_max) = (&sink.base, sink.ends, sink.limits.depth_max);
     let start = sink.intake.readings.len();
@@ -46,6 +46,8 @@ fn take(text: &str, sink: &mut Sink<'_>) -> Option<()> {
         shapes: &mut sink.table.shapes,
         cursor: None,
         readings: &mut sink.intake.readings,
+        texts: texts && !sink.intake.states.is_refused() && text.len() <= MESSAGE_STATE_BYTES_MAX,
+        states: &mut sink.intake.states,
         start,
         flat: String::new(),
         ts: None,
@@ -75,6 +77,9 @@ struct Scan<'t, 's> {
     shapes: &'s mut Shapes,
     cursor: Option<Cursor>,
     readings: &'s mut Vec<Reading>,
+    states: &'s mut States,
+    /// Texts are taken as states.
+    texts: bool,
     /// Where the object's readings begin.
     start: usize,
     /// Names of nested members.
@@ -238,13 +243,17 @@ impl<'t> Scan<'t, '_> {
     /// Takes the value at hand as a reading.
     #[inline]
     fn reading(&mut self, series: u32) -> Option<()> {
-        let value = match self.peek()? {
-            b't' => self.word(b"true", 1.0)?,
-            b'f' => self.word(b"false", 0.0)?,
-            _ => self.number()?.0,
+        let (value, state) = match self.peek()? {
+            b't' => (self.word(b"true", 1.0)?, Some("true")),
+            b'f' => (self.word(b"false", 0.0)?, Some("false")),
+            b'"' if self.texts => (NO_NUMBER, Some(self.string().filter(|text| check_state(text).is_ok())?)),
+            _ => (self.number()?.0, None),
         };
         if !self.cursor.as_ref()?.is_new(self.readings.get(self.start..)?, series) {
             return None;
+        }
+        if let Some(state) = state {
+            self.states.push(self.readings.len(), state);
         }
         self.readings.push(Reading { series, time: self.rules.now, value: value + 0.0 });
         Some(())

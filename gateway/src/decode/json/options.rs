@@ -7,10 +7,10 @@ use catchment_partial::Timestamp;
 use hashbrown::HashSet;
 use serde::{Deserialize, Serialize};
 
-use super::scalar;
+use super::{scalar, tokens};
 use crate::{
-    decode::{names::identifier, value},
-    intake::Reason,
+    decode::{lines, names::identifier, value},
+    intake::{Reason, Value},
 };
 
 /// Most names that are left out, and longest one in bytes.
@@ -23,7 +23,7 @@ const TIME_BYTES_MAX: usize = 48;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct JsonSettings {
-    /// Texts that are a number, `true` or `false` (`on` or `off`) are readings: `"21.5"`.
+    /// Texts that are a number, `true` or `false` (`on` or `off`) are numbers: `"21.5"`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub numeric_strings: Option<bool>,
     /// What becomes of other texts.
@@ -44,8 +44,10 @@ pub struct JsonSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Strings {
-    /// It is refused, and counted.
+    /// It is a state.
     #[default]
+    State,
+    /// It is refused, and counted.
     Refuse,
     /// It is left out.
     Ignore,
@@ -180,16 +182,33 @@ impl Options {
     /// Whether a member is left out: by its name, flattened, or for what it is.
     pub(super) fn ignores(&self, name: &str, raw: &str) -> bool {
         let is_text = raw.starts_with('"') && self.strings == Strings::Ignore;
-        (is_text && self.of_text(raw).is_none())
+        (is_text && inner(raw).is_none_or(|text| self.number_of(&text).is_none()))
             || (!self.ignored.is_empty() && self.ignored.contains(&*identifier(name)))
     }
 
     /// The value of a member that is text, if that is a reading.
-    pub(super) fn of_text(&self, raw: &str) -> Option<f64> {
-        if !self.numeric_strings {
-            return None;
+    pub(super) fn of_text<'t>(&self, text: &'t str) -> Option<Value<'t>> {
+        if let Some(value) = self.number_of(text) {
+            return Some(value);
         }
-        value::number(inner(raw)?.as_bytes()).ok()
+        // In place of a number in a text, a word for no number is none.
+        let is_no_number = self.numeric_strings && tokens::is_word(lines::trim(text));
+        (self.takes_states() && !is_no_number).then_some(Value::State(text))
+    }
+
+    /// The number in a text, or the boolean, where they are taken for such.
+    fn number_of<'t>(&self, text: &'t str) -> Option<Value<'t>> {
+        if self.numeric_strings { value::number(text).ok() } else { None }
+    }
+
+    /// Whether texts are states.
+    fn takes_states(&self) -> bool {
+        self.strings == Strings::State
+    }
+
+    /// Whether every text is a state: none is a number, refused or left out.
+    pub(super) fn texts_are_states(&self) -> bool {
+        self.takes_states() && !self.numeric_strings
     }
 
     /// The time of an object, from the text of the member that is its time: that of the configuration or, for `ts`,
@@ -231,7 +250,7 @@ impl Options {
 }
 
 /// The text in quotation marks.
-fn inner(raw: &str) -> Option<Cow<'_, str>> {
+pub(super) fn inner(raw: &str) -> Option<Cow<'_, str>> {
     let text = raw.strip_prefix('"')?.strip_suffix('"')?;
     // A device passes on what it read from a line, its end included.
     if text.contains('\\') {

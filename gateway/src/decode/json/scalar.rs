@@ -10,24 +10,23 @@ use catchment_partial::Timestamp;
 use super::tokens;
 use crate::{
     decode::{decimal, excerpt},
-    intake::Reason,
+    intake::{Reason, Value},
 };
 
 const NANOS_PER_MILLI: i64 = 1_000_000;
 
-/// A value as a reading: a finite number, or a boolean as 1 or 0. The nearest double where there is no equal one.
+/// A value that is no text as a reading: a finite number, or a boolean. The nearest double where there is no equal one.
 ///
 /// # Errors
 /// What the value is instead, for a message.
-pub(super) fn number(text: &str) -> Result<f64, Cow<'static, str>> {
+pub(super) fn value(text: &str) -> Result<Value<'static>, Cow<'static, str>> {
     match text.as_bytes().first() {
         Some(b'-' | b'0'..=b'9') => match text.parse::<f64>() {
-            Ok(value) if value.is_finite() => Ok(value),
+            Ok(value) if value.is_finite() => Ok(Value::Number(value)),
             _ => Err("beyond the range of numbers".into()),
         },
-        Some(b't') => Ok(1.0),
-        Some(b'f') => Ok(0.0),
-        Some(b'"') => Err("a string".into()),
+        Some(b't') => Ok(Value::boolean(true)),
+        Some(b'f') => Ok(Value::boolean(false)),
         Some(b'[') => Err(tokens::unmarked(text).map_or("an array".into(), |word| word.to_owned().into())),
         _ => Err("null".into()),
     }

@@ -1,4 +1,5 @@
 mod hostile;
+mod states;
 mod words;
 
 use proptest::prelude::*;
@@ -11,9 +12,9 @@ use Reason::*;
 type Case = (&'static str, &'static [&'static str], &'static [(Reason, u32)]);
 
 const READINGS: &[Case] = &[
-    (r#"{"temperature":21.5,"door_open":true}"#, &["temperature=21.5", "door_open=1.0"], &[]),
+    (r#"{"temperature":21.5,"door_open":true}"#, &["temperature=21.5", "door_open=1.0/true"], &[]),
     (" \t{ \"a\" : 1 }\r", &["a=1.0"], &[]),
-    (r#"{"ts":1700000001000,"values":{"a":1,"b":false}}"#, &["a=1.0@1000.0", "b=0.0@1000.0"], &[]),
+    (r#"{"ts":1700000001000,"values":{"a":1,"b":false}}"#, &["a=1.0@1000.0", "b=0.0/false@1000.0"], &[]),
     // The order of members does not matter.
     (
         r#"{"values":{"a":1},"seq":4,"labels":{"room":"3","b":""},"ts":1699999999000}"#,
@@ -37,13 +38,21 @@ const READINGS: &[Case] = &[
     ),
     (
         r#"{"a":null,"b":"on","c":[1],"d":1e999,"e":-1e999,"f":2}"#,
-        &["f=2.0"],
-        &[(NotANumber, 1), (NotANumber, 1), (NotANumber, 1), (NotANumber, 1), (NotANumber, 1)],
+        &["b=on", "f=2.0"],
+        &[(NotANumber, 1), (NotANumber, 1), (NotANumber, 1), (NotANumber, 1)],
     ),
     (
         r#"{"a":NaN,"b":1,"c":-Infinity,"d":Infinity,"NaN":2,"e":"NaN \" NaN"}"#,
-        &["b=1.0", "NaN=2.0"],
-        &[(NotANumber, 1), (NotANumber, 1), (NotANumber, 1), (NotANumber, 1)],
+        &["b=1.0", "NaN=2.0", "e=NaN \" NaN"],
+        &[(NotANumber, 1), (NotANumber, 1), (NotANumber, 1)],
+    ),
+    // States.
+    (r#"{"mode":"auto","a":{"b":"\u00e4\"\\"},"values":" "}"#, &["mode=auto", "a_b=ä\"\\", "values= "], &[]),
+    (r#"{"ts":1700000000001,"values":{"mode":"off"},"labels":{"room":"3"}}"#, &["mode{room=3}=off@1.0"], &[]),
+    (
+        r#"{"a":"","b":"x\ny","c":"\u0000","d":"\ud800","e":"12345678901234567890123456789012345678901234567890123456789012345"}"#,
+        &[],
+        &[(BadState, 1), (BadState, 1), (BadState, 1), (BadState, 1), (BadState, 1)],
     ),
     // Names.
     (
@@ -63,7 +72,8 @@ const READINGS: &[Case] = &[
     ("\0\0{\"a\":1}\0\r", &["a=1.0"], &[]),
     ("\u{feff}{\"a\":nan,\"b\":2}\0", &["b=2.0"], &[(NotANumber, 1)]),
     (r#"{"a":1,"a":2,"a_b":3,"a":{"b":4}}"#, &["a=1.0", "a_b=3.0"], &[(Malformed, 1), (Malformed, 1)]),
-    (r#"{"a":"x","a":2}"#, &["a=2.0"], &[(NotANumber, 1)]),
+    (r#"{"a":"x","a":2}"#, &["a=x"], &[(Malformed, 1)]),
+    (r#"{"a":"","a":2}"#, &["a=2.0"], &[(BadState, 1)]),
     // What the readings have in common.
     (r#"{"ts":1600000000000,"values":{"a":1,"b":{"c":2}}}"#, &[], &[(TooOld, 2)]),
     (r#"{"ts":-1,"a":1}"#, &[], &[(TooOld, 1)]),
@@ -83,7 +93,7 @@ const READINGS: &[Case] = &[
     (r#"{"values":{}}"#, &[], &[]),
     // Arrays.
     (r#"[{"a":1},{"a":2},{"ts":1700000000001,"values":{"a":3}}]"#, &["a=1.0", "a=2.0", "a=3.0@1.0"], &[]),
-    (r#"[1,{"a":1},[{"a":2}],{"a":"x"}]"#, &["a=1.0"], &[(Malformed, 1), (Malformed, 1), (NotANumber, 1)]),
+    (r#"[1,{"a":1},[{"a":2}],{"a":[]}]"#, &["a=1.0"], &[(Malformed, 1), (Malformed, 1), (NotANumber, 1)]),
     (r#"[{"\ud800":1},{"a":{"\ud800":1}},{"a":2}]"#, &["a=2.0"], &[(Malformed, 1), (Malformed, 1)]),
 ];
 
@@ -156,9 +166,9 @@ fn a_hello_stands_alone() {
 #[test]
 fn sequence_numbers_make_messages() {
     let mut fixture = Fixture::new();
-    fixture.json(r#"{"a":1,"seq":9,"b":"x"}"#, 1);
+    fixture.json(r#"{"a":1,"seq":9,"b":null}"#, 1);
     assert_eq!(fixture.intake.refusals[0].seq, Some(9));
-    fixture.json(r#"{"seq":18446744073709551615,"values":{"a":"x"}}"#, 2);
+    fixture.json(r#"{"seq":18446744073709551615,"values":{"a":null}}"#, 2);
     fixture.json(
         r#"[{"a":1},{"a":2},{"seq":3,"a":3},{"seq":4,"values":{"a":4,"b":4}},{"seq":"x","c":1},{"a":5}]"#,
         3,
@@ -181,7 +191,7 @@ fn sequence_numbers_make_messages() {
 fn readings_and_depth_are_bounded() {
     let mut fixture = Fixture::new();
     fixture.limits.readings_max = 3;
-    fixture.json(r#"[{"a":1,"b":"x"},{"a":2,"b":3,"c":4}]"#, 1);
+    fixture.json(r#"[{"a":1,"b":null},{"a":2,"b":3,"c":4}]"#, 1);
     assert_eq!(fixture.readings(), ["a=1.0", "a=2.0"]);
     assert_eq!(fixture.refusals(), [(NotANumber, 1), (TooManyReadings, 1), (TooManyReadings, 1)]);
 
@@ -196,7 +206,7 @@ fn readings_and_depth_are_bounded() {
 fn every_refused_reading_is_counted_in_a_short_list() {
     let mut fixture = Fixture::new();
     let long = "l".repeat(201);
-    let members: Vec<_> = (0..1000).map(|n| format!(r#""m{n}":"x","{n}{long}":1,"k{n}":2"#)).collect();
+    let members: Vec<_> = (0..1000).map(|n| format!(r#""m{n}":null,"{n}{long}":1,"k{n}":2"#)).collect();
     fixture.json(format!("{{{}}}", members.join(",")), 1);
     assert_eq!(fixture.readings().len(), 1000);
     let refusals = fixture.refusals();

@@ -3,7 +3,7 @@
 //! The object's syntax is checked already, but for names with half a surrogate pair: such an error may leave
 //! readings in the sink, which the caller takes back. Recursion is bounded by `DecodeLimits::depth_max`.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use catchment_partial::Timestamp;
 use catchment_proto::Labels;
@@ -12,16 +12,17 @@ use serde_json::value::RawValue;
 
 use super::{
     Options,
+    options::inner,
     outline::{Text, has_meaning, is_meta},
-    scalar::number,
+    scalar,
 };
 use crate::{
     decode::{
         DecodeLimits, excerpt,
         names::{WRITTEN_BYTES_MAX, identifier},
-        sink::Sink,
+        sink::{Sink, bad_state},
     },
-    intake::Reason,
+    intake::{Reason, Value},
 };
 
 /// Puts the readings of an object into the sink. `short`: leaves out its time, `labels` and `seq`.
@@ -77,12 +78,8 @@ struct Take<'t, 'a> {
     sink: &'t mut Sink<'a>,
 }
 
-impl Leaves for Take<'_, '_> {
-    fn leaf(&mut self, name: &str, raw: &str) {
-        if self.sink.admit(1) == 0 {
-            return;
-        }
-        let value = number(raw).or_else(|kind| self.options.of_text(raw).ok_or(kind));
+impl Take<'_, '_> {
+    fn take(&mut self, name: &str, value: Result<Value<'_>, Cow<'static, str>>) {
         match value {
             Ok(value) => {
                 let series = self.sink.take_mapped(name, &identifier(name), self.labels, self.time, value);
@@ -91,7 +88,24 @@ impl Leaves for Take<'_, '_> {
                 }
             }
             Err(kind) => self.sink.refuse(Reason::NotANumber, 1, || {
-                format!("{:?} is {kind}; a reading is a finite number, true or false", excerpt(name))
+                format!("{:?} is {kind}; a reading is a finite number, true, false or a text", excerpt(name))
+            }),
+        }
+    }
+}
+
+impl Leaves for Take<'_, '_> {
+    fn leaf(&mut self, name: &str, raw: &str) {
+        if self.sink.admit(1) == 0 {
+            return;
+        }
+        if !raw.starts_with('"') {
+            return self.take(name, scalar::value(raw));
+        }
+        match inner(raw) {
+            Some(text) => self.take(name, self.options.of_text(&text).ok_or("a string".into())),
+            None => self.sink.refuse(Reason::BadState, 1, || {
+                bad_state(&format!("{:?}", excerpt(name)), "a string with half a surrogate pair")
             }),
         }
     }

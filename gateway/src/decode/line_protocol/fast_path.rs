@@ -9,7 +9,7 @@ use memchr::{memchr, memchr2};
 use super::{Precision, parse, time_of};
 use crate::{
     decode::{decimal, sink::Sink},
-    intake::{Reading, shapes::Kind},
+    intake::{MESSAGE_STATE_BYTES_MAX, NO_NUMBER, Reading, Value, check_state, shapes::Kind},
 };
 
 /// Measurement and tags at the front of a line, if there are no escapes in them.
@@ -24,7 +24,7 @@ pub(super) fn line(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Op
     let taken = take(line.trim_ascii(), precision, sink);
     let count = sink.intake.readings.len() - start;
     if taken.is_none() || count > sink.room() {
-        sink.intake.readings.truncate(start);
+        sink.intake.truncate_readings(start);
         return None;
     }
     sink.admit(count);
@@ -36,7 +36,9 @@ fn take(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Option<()> {
     let (key, rest) = line.split_at_checked(end)?;
     let shape = sink.table.shapes.find(Kind::LineProtocol, &sink.base, key)?;
     let shapes = &sink.table.shapes;
-    let (now, readings) = (sink.rules.now, &mut sink.intake.readings);
+    let texts = !sink.intake.states.is_refused()
+        && sink.intake.states.bytes() + line.len() <= MESSAGE_STATE_BYTES_MAX;
+    let (now, readings, states) = (sink.rules.now, &mut sink.intake.readings, &mut sink.intake.states);
     let start = readings.len();
     let mut cursor = shapes.cursor(shape);
     let mut rest = behind_spaces(rest);
@@ -57,7 +59,11 @@ fn take(line: &[u8], precision: Precision, sink: &mut Sink<'_>) -> Option<()> {
         if !cursor.is_new(readings.get(start..)?, series) {
             return None;
         }
-        let (number, length) = number(value)?;
+        let (measured, length) = measured(value, texts)?;
+        if let Some(state) = measured.state() {
+            states.push(readings.len(), state);
+        }
+        let number = measured.number().unwrap_or(NO_NUMBER);
         readings.push(Reading { series, time: now, value: number + 0.0 });
         rest = value.get(length..)?;
         match rest.strip_prefix(b",") {
@@ -85,17 +91,29 @@ fn behind_spaces(bytes: &[u8]) -> &[u8] {
     rest
 }
 
-/// The number at the front and its length; a comma, a space or the end is behind it.
+/// The value at the front and its length; a comma, a space or the end is behind it. `texts`: texts are taken.
 #[inline]
-fn number(bytes: &[u8]) -> Option<(f64, usize)> {
+fn measured(bytes: &[u8], texts: bool) -> Option<(Value<'_>, usize)> {
     if let Some((value, length)) = decimal::at_front(bytes)
         && matches!(bytes.get(length), None | Some(b',' | b' '))
     {
-        return Some((value, length));
+        return Some((Value::Number(value), length));
+    }
+    if let Some(quoted) = bytes.strip_prefix(b"\"") {
+        return if texts { string(quoted) } else { None };
     }
     let length = memchr2(b',', b' ', bytes).unwrap_or(bytes.len());
     let value = parse::number(std::str::from_utf8(bytes.get(..length)?).ok()?).ok()?;
     Some((value, length))
+}
+
+/// The text of a quoted value without escapes, behind its first quotation mark, and the length of the value.
+fn string(quoted: &[u8]) -> Option<(Value<'_>, usize)> {
+    let end = memchr2(b'"', b'\\', quoted)?;
+    let (text, behind) = quoted.split_at_checked(end)?;
+    let text = std::str::from_utf8(text).ok().filter(|text| check_state(text).is_ok())?;
+    let ends = matches!(behind, [b'"'] | [b'"', b',' | b' ', ..]);
+    ends.then_some((Value::State(text), end + 2))
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 //! Outside of quoted values a backslash keeps the next character from being a delimiter. The rules agree
 //! with those by which `lines` finds the end of a line.
 
+use std::borrow::Cow;
+
 use memchr::memchr2;
+
+use crate::intake::Value;
 
 /// The grammar's rule that a line breaks.
 type Rule = &'static str;
@@ -168,30 +172,52 @@ fn string_length(text: &str) -> Result<usize, Rule> {
     }
 }
 
-/// A field's value as a reading: a finite number, or a boolean as 1 or 0.
+/// The text of a quoted value: a quotation mark or a backslash behind a backslash stands for itself.
+pub(super) fn string(value: &str) -> Option<Cow<'_, str>> {
+    let quoted = value.strip_prefix('"')?.strip_suffix('"')?;
+    if !quoted.contains('\\') {
+        return Some(Cow::Borrowed(quoted));
+    }
+    let mut out = String::with_capacity(quoted.len());
+    let mut rest = quoted.chars();
+    while let Some(c) = rest.next() {
+        out.push(c);
+        let next = rest.clone().next();
+        if c == '\\'
+            && let Some(escaped @ ('"' | '\\')) = next
+        {
+            out.pop();
+            out.push(escaped);
+            rest.next();
+        }
+    }
+    Some(Cow::Owned(out))
+}
+
+/// The value of a field that is not quoted: a finite number, or a boolean.
 ///
 /// # Errors
 /// What the value is instead, for a message.
-pub(super) fn number(text: &str) -> Result<f64, &'static str> {
+pub(super) fn number(text: &str) -> Result<Value<'static>, &'static str> {
     const BEYOND: &str = "beyond the range of numbers";
+    let number = |value: f64| Value::Number(value);
     match text {
-        "t" | "T" | "true" | "True" | "TRUE" => return Ok(1.0),
-        "f" | "F" | "false" | "False" | "FALSE" => return Ok(0.0),
-        _ if text.starts_with('"') => return Err("a string"),
+        "t" | "T" | "true" | "True" | "TRUE" => return Ok(Value::boolean(true)),
+        "f" | "F" | "false" | "False" | "FALSE" => return Ok(Value::boolean(false)),
         _ => {}
     }
     if let Some(digits) = text.strip_suffix('i').filter(|digits| is_integer(digits)) {
-        return digits.parse::<i64>().map(|value| value as f64).map_err(|_| BEYOND);
+        return digits.parse::<i64>().map(|value| number(value as f64)).map_err(|_| BEYOND);
     }
     if let Some(digits) = text.strip_suffix('u').filter(|digits| digits.bytes().all(|b| b.is_ascii_digit())) {
-        return digits.parse::<u64>().map(|value| value as f64).map_err(|_| BEYOND);
+        return digits.parse::<u64>().map(|value| number(value as f64)).map_err(|_| BEYOND);
     }
     // Keeps out the `inf` and `nan` of Rust's own grammar.
     if !text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')) {
         return Err("no number");
     }
     match text.parse::<f64>() {
-        Ok(value) if value.is_finite() => Ok(value),
+        Ok(value) if value.is_finite() => Ok(number(value)),
         Ok(_) => Err(BEYOND),
         Err(_) => Err("no number"),
     }

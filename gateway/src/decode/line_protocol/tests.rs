@@ -26,8 +26,16 @@ const READINGS: &[Case] = &[
     (
         "m a=t,b=T,c=true,d=True,e=TRUE,f=f,g=F,h=false,i=False,j=FALSE",
         &[
-            "m_a=1.0", "m_b=1.0", "m_c=1.0", "m_d=1.0", "m_e=1.0", "m_f=0.0", "m_g=0.0", "m_h=0.0",
-            "m_i=0.0", "m_j=0.0",
+            "m_a=1.0/true",
+            "m_b=1.0/true",
+            "m_c=1.0/true",
+            "m_d=1.0/true",
+            "m_e=1.0/true",
+            "m_f=0.0/false",
+            "m_g=0.0/false",
+            "m_h=0.0/false",
+            "m_i=0.0/false",
+            "m_j=0.0/false",
         ],
         &[],
     ),
@@ -46,8 +54,8 @@ const READINGS: &[Case] = &[
     // Fields are refused one by one.
     (
         "m s=\"a, b=c \\\" \\\\\",a=1,t=\"\",u=\"\n\" 1700000000000000000",
-        &["m_a=1.0"],
-        &[(NotANumber, 1), (NotANumber, 1), (NotANumber, 1)],
+        &["m_s=a, b=c \" \\", "m_a=1.0"],
+        &[(BadState, 1), (BadState, 1)],
     ),
     (
         "m a=1e999,b=nan,c=inf,d=9223372036854775808i,e=18446744073709551616u,f=0x10,g=-1u,h=1ii,i=i,j=1",
@@ -159,7 +167,7 @@ fn a_payload_is_one_message() {
     assert_eq!(fixture.messages(), [(None, 9, 3)]);
     // The same series twice in a payload is two readings: a line each.
     assert_eq!(fixture.readings(), ["m_a=1.0", "m_c=2.0", "m_a=3.0"]);
-    assert_eq!(fixture.refusals(), [(Malformed, 1), (NotANumber, 1)]);
+    assert_eq!(fixture.refusals(), [(Malformed, 1), (BadState, 1)]);
 }
 
 #[test]
@@ -238,10 +246,12 @@ proptest! {
         prop_assert_eq!(&cut, &[line.trim_end_matches('\n')]);
         let mut fixture = Fixture::new();
         decode(&mut fixture, cut[0].as_bytes(), Precision::Nanoseconds);
-        prop_assert_eq!(fixture.intake.readings[0].value, value);
+        let taken = crate::intake::check_state(&text).is_ok();
+        prop_assert_eq!(fixture.intake.states.get(0), taken.then_some(&*text));
+        prop_assert_eq!(fixture.intake.readings[usize::from(taken)].value, value);
         let labels = &fixture.intake.fresh[0].2;
         let pairs: Vec<_> = labels.iter().map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
         prop_assert_eq!(pairs, tags.into_iter().collect::<Vec<_>>());
-        prop_assert_eq!(fixture.refusals(), [(NotANumber, 1)]);
+        prop_assert_eq!(fixture.refusals(), if taken { vec![] } else { vec![(BadState, 1)] });
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     clock::SystemClock,
     config::tests::given,
     decode::DecodeLimits,
+    intake::StateSupport,
     metrics::Metrics,
     mqtt::connection::MqttOptions,
     session::{
@@ -30,6 +31,7 @@ fn context(folder: &Path) -> Rc<Context> {
         index: 0,
         facts: shard::ShardFacts::default(),
         window: config.window,
+        metric_parts: Arc::default(),
         limits: shard::ShardLimits::of(&config, 1),
         clock: Arc::clone(&clock) as _,
         metrics: Arc::clone(&metrics),
@@ -50,6 +52,7 @@ fn context(folder: &Path) -> Rc<Context> {
         commit_waiters: CommitWaiters::default(),
         supervisor: Arc::new(Supervisor::default()),
         session_table: SessionTable::new(SessionBounds::of(&config, 1)),
+        state_support: StateSupport::default(),
         metrics,
         ending: CancellationToken::new(),
     })

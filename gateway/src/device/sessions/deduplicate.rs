@@ -1,10 +1,14 @@
 //! Which messages are new: by sequence number, or by the packet identifiers of an MQTT client.
 
-use super::{packet_ids::PacketIds, registry::SessionEntry, session_series::too_many_series};
+use super::{
+    columns::{Columns, Refused},
+    packet_ids::PacketIds,
+    registry::SessionEntry,
+    session_series::too_many_series,
+};
 use crate::{
     fold::IntakeEntry,
     intake::{Intake, MqttEffect, Reading, Refusal},
-    shard::SeriesFull,
 };
 
 /// The new ones of some messages.
@@ -28,58 +32,34 @@ pub(super) fn deduplicate(
     series_max: usize,
     entry: IntakeEntry,
 ) -> Deduplicated {
-    let mut deduplicated = Deduplicated { entry, highest: before, refusals: Vec::new(), duplicates: 0 };
-    let (mut start, mut last_time) = (0, 0_i64);
+    let (mut highest, mut refusals, mut duplicates) = (before, Vec::new(), 0);
+    let mut columns = Columns::new(session, &intake.states, entry);
+    let mut start = 0;
     for meta in &intake.messages {
-        let readings = intake.readings.get(start..meta.readings_end).unwrap_or_default();
-        start = meta.readings_end;
+        let begin = std::mem::replace(&mut start, meta.readings_end);
+        let readings = intake.readings.get(begin..meta.readings_end).unwrap_or_default();
         if let Some(seq) = meta.seq {
-            if seq <= deduplicated.highest {
-                deduplicated.duplicates += 1;
+            if seq <= highest {
+                duplicates += 1;
                 continue;
             }
-            deduplicated.highest = seq;
+            highest = seq;
         }
         if let Some(packet_ids) = &mut packet_ids {
             if packet_ids.is_duplicate(meta.effect) {
-                deduplicated.duplicates += 1;
+                duplicates += 1;
                 continue;
             }
             if !is_ended(session, meta.effect, readings) {
                 packet_ids.record(meta.effect);
             }
         }
-        let (mut refused, mut full) = (0, SeriesFull::Device);
-        let IntakeEntry { series: indexes, time: times, value: values, .. } = &mut deduplicated.entry;
-        indexes.reserve(readings.len());
-        times.reserve(readings.len());
-        values.reserve(readings.len());
-        let mut last: Option<(u32, u32)> = None;
-        for reading in readings {
-            // Readings of one series mostly follow one another.
-            let series = match last {
-                Some((known, series)) if known == reading.series => series,
-                _ => {
-                    let Some(series) = session.series.get(reading.series) else {
-                        refused += 1;
-                        full = session.series.full(reading.series);
-                        continue;
-                    };
-                    last = Some((reading.series, series));
-                    series
-                }
-            };
-            let time = reading.time.as_nanos();
-            indexes.push(series);
-            times.push(time.wrapping_sub(last_time));
-            values.push(reading.value);
-            last_time = time;
-        }
-        if refused > 0 {
-            deduplicated.refusals.push(too_many_series(meta, refused, full, series_max));
+        let Refused { count, full } = columns.add(begin, readings);
+        if count > 0 {
+            refusals.push(too_many_series(meta, count, full, series_max));
         }
     }
-    deduplicated
+    Deduplicated { entry: columns.entry, highest, refusals, duplicates }
 }
 
 /// Whether a message ends here because all its readings are refused: nothing is kept of its identifier then.

@@ -116,7 +116,9 @@ mod tests {
     /// A shard's state that keeps these identifiers of client `c` of device 0.
     fn state(open: &[u32]) -> State {
         let mut state = State::default();
-        state.apply(1, &Entry::Configure(ConfigureEntry { width_ms: 10 })).unwrap();
+        state
+            .apply(1, &Entry::Configure(ConfigureEntry { width_ms: 10, ..ConfigureEntry::default() }))
+            .unwrap();
         state.apply(2, &Entry::Device(DeviceEntry { index: 0, name: "d".into() })).unwrap();
         let entry = IntakeEntry { client: "c".into(), received: open.to_vec(), ..IntakeEntry::default() };
         state.apply(3, &Entry::Intake(entry)).unwrap();

@@ -56,7 +56,7 @@ impl DeviceSessions {
         entry.device = device;
         let ack =
             if epoch.is_some() { highest } else { intake.messages.last().map_or(0, |meta| meta.ordinal) };
-        let taken = entry.value.len() as u64;
+        let taken = entry.readings();
         let moved = highest > before;
         if let Some(epoch) = epoch.filter(|_| moved) {
             entry.epoch.push_str(&epoch);

@@ -26,6 +26,8 @@ use crate::{
     shard::{Backpressure, Setup, Shard, ShardFacts, ShardLimits},
 };
 
+mod states;
+
 const SERIES_MAX: usize = 3;
 const NOW_MS: i64 = 1_700_000_000_000;
 
@@ -51,6 +53,7 @@ impl Device {
             index: 0,
             facts: ShardFacts::default(),
             window: config.window,
+            metric_parts: Arc::default(),
             limits: ShardLimits::of(&config, 1),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
@@ -126,7 +129,7 @@ fn frame_of(readings: Readings) -> Vec<u8> {
 
 fn invented(number: u32) -> WireReading {
     let labels = [("n".to_owned(), number.to_string())].into();
-    WireReading { metric: "x".to_owned(), labels, time_ns: 0, value: 1.0 }
+    WireReading { metric: "x".to_owned(), labels, value: 1.0, ..WireReading::default() }
 }
 
 /// Of two messages with one number the second is dropped as sent again: two programs must not share an epoch without a
@@ -211,7 +214,7 @@ fn mqtt_is_answered_by_what_became_of_the_readings() {
         assert_eq!(send(1, r#"{"a":1,"b":1}"#), Outcome::Taken(None));
         let Outcome::Taken(Some(words)) = send(2, r#"{"c":1,"d":1,"e":1}"#) else { panic!("taken in part") };
         assert_eq!(words, "2 readings of new series: a device may have 3 series, the gateway's series_max");
-        let Outcome::BadPayload(words) = send(3, r#"{"d":1,"a":"text"}"#) else { panic!("refused") };
+        let Outcome::BadPayload(words) = send(3, r#"{"d":1,"a":null}"#) else { panic!("refused") };
         assert!(words.contains("; 1 readings of new series"), "both reasons: {words}");
         assert_eq!(send(4, r#"{"a":1}"#), Outcome::Taken(None));
         assert_eq!(device.taken(), 4);

@@ -1,12 +1,13 @@
 //! Devices in a checkpoint.
 
-use catchment_partial::{Partial, Width, Window};
+use catchment_partial::{Partial, Parts, Width, Window};
 use catchment_proto::{Labels, MetricName, Name, wire::Label};
 
 use super::error::CheckpointError;
 use crate::fold::{
     client::{Client, Clients},
     device::{Device, DeviceEpoch, Devices},
+    metric_parts::parts_of_bits,
     windows::Open,
 };
 
@@ -88,6 +89,9 @@ struct OpenMessage {
     /// Part less due position: not 0 only after damage to the journal.
     #[prost(uint64, tag = "6")]
     due_position_before: u64,
+    /// Optional parts that it was opened with, as bits; a partial of few readings does not show them.
+    #[prost(uint32, tag = "7")]
+    parts: u32,
 }
 
 pub(super) fn window(index: i64, width_ms: u32) -> Result<Window, CheckpointError> {
@@ -105,6 +109,7 @@ fn open_message(open: &Open) -> OpenMessage {
         revision: open.revision,
         partial,
         due_position_before: open.part.saturating_sub(open.due_position),
+        parts: open.partial.parts().bits().into(),
     }
 }
 
@@ -175,11 +180,13 @@ fn device(message: DeviceMessage) -> Result<Device, CheckpointError> {
         let metric = MetricName::new(&series.metric).map_err(CheckpointError::new)?;
         let pairs = series.labels.iter().map(|l| (l.name.as_str(), l.value.as_str()));
         let labels = Labels::new(pairs).map_err(CheckpointError::new)?;
-        device.add_series(number, metric, labels, series.used_s);
+        // The state knows the parts of its new windows.
+        device.add_series(number, metric, labels, (series.used_s, Parts::NONE));
         let Some(added) = device.series.get_mut(number) else { continue };
         for open in series.open {
             let window = window(open.window, open.width_ms)?;
             let partial = Partial::decode(&open.partial, window.start()).map_err(CheckpointError::new)?;
+            let partial = partial.asking_for(parts_of_bits(open.parts));
             let (part, revision) = (open.part, open.revision);
             let due_position = part.saturating_sub(open.due_position_before);
             added.open.get_or_open(window, || Open { window, part, revision, due_position, partial });

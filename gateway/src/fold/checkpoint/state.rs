@@ -14,7 +14,9 @@ use super::{
 use crate::fold::{
     device::Devices,
     due::{Due, WindowKey},
+    entry::MetricEntry,
     forgotten_series::ForgottenSeries,
+    metric_parts::MetricParts,
     snapshot::{self, Snapshot},
     state::State,
 };
@@ -48,6 +50,9 @@ struct Checkpoint {
     places: u64,
     #[prost(fixed64, repeated, tag = "11")]
     places_of: Vec<u64>,
+    /// Optional parts of new windows by metric; none in earlier versions.
+    #[prost(message, repeated, tag = "12")]
+    metrics: Vec<MetricEntry>,
 }
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
@@ -136,6 +141,7 @@ impl State {
             running_s: self.running,
             places: self.forgotten_series.count(),
             places_of: self.forgotten_series.hashes().collect(),
+            metrics: self.metric_parts.entries(),
             ..Checkpoint::default()
         };
         checkpoint.encode_to_vec()
@@ -151,7 +157,9 @@ impl State {
             0 => None,
             ms => Some(Width::from_millis(ms).map_err(CheckpointError::new)?),
         };
-        let devices = devices(checkpoint.devices)?;
+        let mut devices = devices(checkpoint.devices)?;
+        let metric_parts = MetricParts::of_entries(&checkpoint.metrics);
+        devices.resolve_parts(&metric_parts);
         // Of two devices with one name the later is in use.
         let names: HashMap<Name, u32> =
             devices.from(0).map(|(index, device)| (device.name.clone(), index)).collect();
@@ -164,6 +172,7 @@ impl State {
         let series_count = devices.from(0).map(|(_, device)| device.series.len()).sum();
         Ok(Self {
             width,
+            metric_parts,
             watermark,
             next_batch: checkpoint.next_batch,
             devices,
@@ -200,7 +209,7 @@ mod tests {
     fn a_checkpoint_of_a_version_before_is_read() {
         let mut state = State::default();
         let introduced = [
-            Entry::Configure(ConfigureEntry { width_ms: 10 }),
+            Entry::Configure(ConfigureEntry { width_ms: 10, ..ConfigureEntry::default() }),
             Entry::Device(DeviceEntry { index: 0, name: "a".to_owned() }),
             Entry::Series(SeriesEntry { metric: "m".to_owned(), ..SeriesEntry::default() }),
         ];

@@ -147,7 +147,7 @@ fn mutated_sessions_end_or_go_on_and_nothing_else() {
         let outcome = run([&bytes[..cut], &bytes[cut..]]);
         ends[usize::from(matches!(outcome.end, Some(Stop::Broken(_))))] += 1;
         assert!(outcome.values.len() < 100 && outcome.answers.len() < 2_000, "{outcome:?}");
-        assert!(outcome.values.iter().all(|value| value.is_finite()));
+        assert!(outcome.values.iter().all(|value| !value.is_infinite()));
     }
     assert!(ends[0] > 1_000 && ends[1] > 1_000, "both occur: {ends:?}");
 }

@@ -75,11 +75,11 @@ fn a_bad_topic_and_a_bad_payload_are_told_in_version_5() {
     };
     assert_eq!(reason(1, "factory/m", b"1"), (0x40, 0x90));
     assert_eq!(reason(2, "factory/m", b"1"), (0x50, 0x90));
-    assert_eq!(reason(1, "telemetry/m", b"warm"), (0x40, 0x99));
+    assert_eq!(reason(1, "telemetry/m", b"2 warm"), (0x40, 0x99));
     assert_eq!(reason(2, "telemetry", b"{"), (0x50, 0x99));
     assert_eq!(reason(1, "telemetry/", b"1"), (0x40, 0x99));
     // Taken in part: success, with what was refused in words.
-    assert_eq!(reason(1, "telemetry", b"{\"a\":1,\"b\":\"x\"}"), (0x40, 0));
+    assert_eq!(reason(1, "telemetry", b"{\"a\":1,\"b\":null}"), (0x40, 0));
     let mut side = Side::open(5);
     let (intake, _) = side.feed(&publish(5, 2, 7, "factory/m", b"1"));
     assert_eq!(effects(&intake), [MqttEffect::None], "refused with PUBREC: there is no PUBREL to come");

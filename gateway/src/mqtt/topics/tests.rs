@@ -60,7 +60,7 @@ fn the_built_in_topics() {
     check(
         &Topics::default(),
         &[
-            ("telemetry", r#"{"a":1,"b":true}"#, Taken, &["a=1.0", "b=1.0"]),
+            ("telemetry", r#"{"a":1,"b":true}"#, Taken, &["a=1.0", "b=1.0/true"]),
             (
                 "v1/devices/me/telemetry",
                 r#"[{"ts":1700000001000,"values":{"a":1}}]"#,
@@ -68,7 +68,10 @@ fn the_built_in_topics() {
                 &["a=1.0@1000.0"],
             ),
             ("telemetry/temperature", " 21.5\n", Taken, &["temperature=21.5"]),
-            ("telemetry/door", "ON", Taken, &["door=1.0"]),
+            ("telemetry/door", "ON", Taken, &["door=1.0/ON"]),
+            ("telemetry/door", " half open\n", Taken, &["door=half open"]),
+            ("telemetry/door", "a\tb", Refused(BadState), &[]),
+            ("telemetry/door", "{\"state\":\"ON\"}", Refused(NotANumber), &[]),
             (
                 "influx",
                 "env,room=3 t=1,h=2i\nenv t=2 1700000000001000000\n",
@@ -79,9 +82,10 @@ fn the_built_in_topics() {
             ("influx", "# nothing\n\n", Taken, &[]),
             // Something was kept: the rest is reported by reason and count only.
             ("influx", "nonsense\nm a=1", Taken, &["m_a=1.0"]),
-            ("telemetry", r#"{"a":"x","b":1}"#, Taken, &["b=1.0"]),
+            ("telemetry", r#"{"a":"x","b":1}"#, Taken, &["a=x", "b=1.0"]),
             ("telemetry", "{}", Taken, &[]),
-            ("telemetry", r#"{"a":"x"}"#, Refused(NotANumber), &[]),
+            ("telemetry", r#"{"a":"x"}"#, Taken, &["a=x"]),
+            ("telemetry", r#"{"a":null}"#, Refused(NotANumber), &[]),
             ("telemetry", "", Refused(Malformed), &[]),
             ("telemetry", "21.5", Refused(Malformed), &[]),
             ("telemetry", r#"{"hello":{"epoch":"x"}}"#, Refused(Malformed), &[]),
@@ -133,7 +137,7 @@ fn json_may_be_laid_out_and_its_numbers_of_messages_mean_nothing() {
         ],
     );
     let mut fixture = Fixture::new();
-    publish(&Topics::default(), &mut fixture, "telemetry", r#"{"seq":7,"a":"x"}"#);
+    publish(&Topics::default(), &mut fixture, "telemetry", r#"{"seq":7,"a":null}"#);
     assert_eq!(fixture.intake.refusals[0].seq, None);
 }
 

@@ -69,7 +69,7 @@ impl MessageSequence {
                 count: u32::try_from(intake.readings.len() - readings).unwrap_or(u32::MAX).max(1),
             };
             intake.messages.truncate(messages);
-            intake.readings.truncate(readings);
+            intake.truncate_readings(readings);
             intake.refusals.push(refusal);
         }
         // Where acknowledgements count messages, a refused one counts too.

@@ -40,6 +40,10 @@ impl Environment for Scripted {
         None
     }
 
+    fn takes_states(&self) -> bool {
+        true
+    }
+
     fn metrics(&self) -> &Metrics {
         &self.metrics
     }

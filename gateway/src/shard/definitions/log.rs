@@ -14,8 +14,8 @@ use crate::{
 
 /// A device or series takes some 50 bytes, so this holds millions.
 const BYTES_MAX: u64 = 1 << 30;
-/// Most bytes of a record.
-const RECORD_BYTES_MAX: u32 = 128 << 10;
+/// Most bytes of a record: of a configuration of windows with 1,000 metrics.
+const RECORD_BYTES_MAX: u32 = 256 << 10;
 /// Most bytes of a record beyond its entry.
 const RECORD_EXTRA: u64 = 32;
 
@@ -166,8 +166,9 @@ impl<D: Disk> DefinitionsLog<D> {
         }
         // The entries of the state stand somewhere before the end.
         let before = end.get().saturating_sub(1);
-        if let Some(width) = state.width().filter(|width| anew || definitions.width() != Some(*width)) {
-            self.add(before, Entry::Configure(ConfigureEntry { width_ms: width.as_millis() }));
+        let is_new = |entry: &ConfigureEntry| anew || definitions.configuration() != Some(entry);
+        if let Some(entry) = state.configuration().filter(is_new) {
+            self.add(before, Entry::Configure(entry));
         }
         for index in state.devices() {
             let Some(name) = state.device_name(index).map(|name| name.as_str().to_owned()) else { continue };

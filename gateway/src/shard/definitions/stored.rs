@@ -10,7 +10,7 @@ use std::{
 use catchment_journal::{Disk, Position, ReadError, ReadEvent, ReadOnlyLog, Reader};
 use catchment_partial::Width;
 
-use crate::fold::{Definitions, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
+use crate::fold::{ConfigureEntry, Definitions, DeviceEntry, Entry, ForgetEntry, SeriesEntry, State};
 
 /// A definition.
 #[derive(Debug)]
@@ -49,7 +49,8 @@ impl<E> StoredDefinition<E> {
 pub(in crate::shard) struct StoredDefinitions {
     pub(super) devices: BTreeMap<u32, StoredDefinition<DeviceEntry>>,
     pub(super) series: BTreeMap<(u32, u32), StoredDefinition<SeriesEntry>>,
-    width: Option<(u64, u32)>,
+    /// The newest configuration, and its position.
+    configured: Option<(u64, ConfigureEntry)>,
     /// Number of damaged ranges; records before the last of them are not used.
     pub(in crate::shard) damaged: u64,
 }
@@ -151,7 +152,7 @@ impl StoredDefinitions {
             Ok(Entry::Series(entry)) => {
                 self.series.insert((entry.device, entry.index), StoredDefinition { at, entry, forgotten });
             }
-            Ok(Entry::Configure(configure)) => self.width = Some((at, configure.width_ms)),
+            Ok(Entry::Configure(configure)) => self.configured = Some((at, configure)),
             Ok(Entry::Forget(forget)) => self.forget(at, &forget),
             Ok(_) => {}
         }
@@ -173,19 +174,20 @@ impl StoredDefinitions {
     fn truncate_to(&mut self, end: u64) {
         self.devices.retain(|_, stored| stored.truncate_to(end));
         self.series.retain(|_, stored| stored.truncate_to(end));
-        self.width = self.width.filter(|(position, _)| *position < end);
+        self.configured.take_if(|(position, _)| *position >= end);
     }
 
     /// The highest position of a definition.
     pub(in crate::shard) fn newest(&self) -> Option<u64> {
         let devices = self.devices.values().map(StoredDefinition::newest);
         let series = self.series.values().map(StoredDefinition::newest);
-        devices.chain(series).chain(self.width.map(|(position, _)| position)).max()
+        devices.chain(series).chain(self.configured.as_ref().map(|(position, _)| *position)).max()
     }
 
-    /// The window width configured last.
-    pub(in crate::shard) fn width(&self) -> Option<Width> {
-        self.width.and_then(|(_, ms)| Width::from_millis(ms).ok())
+    /// The configuration of windows that was written last.
+    pub(in crate::shard) fn configuration(&self) -> Option<&ConfigureEntry> {
+        let configured = self.configured.as_ref().map(|(_, entry)| entry);
+        configured.filter(|entry| Width::from_millis(entry.width_ms).is_ok())
     }
 
     /// Restores everything that was in use at a position of the journal.

@@ -86,9 +86,9 @@ pub fn examine<D: Disk>(
     if let Some(journal) = journal {
         let before = recovered.damage.len();
         let ReplayBase { state, from, prefix_lost, detached, .. } = base;
-        let (window, advanced) = (None, AdvancedEpochs::default());
+        let (assumed, advanced) = (None, AdvancedEpochs::default());
         let mut replay =
-            Replay { state, definitions: &definitions, recovered: &mut recovered, window, advanced };
+            Replay { state, definitions: &definitions, recovered: &mut recovered, assumed, advanced };
         let mut regenerated = Vec::new();
         replay.run(journal.read(from), |_, _, emission| {
             if replay::is_lost(&lost, emission.number) {

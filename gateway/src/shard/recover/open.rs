@@ -101,7 +101,7 @@ impl<D: Disk> Shard<D> {
             StartupEntries::new(folder, &mut files.journal, &mut files.definitions_log, &mut state);
         let at = first.number(next_batch, left_out_to, &renumbered)?;
         pending.extend(numbered(renumbered, next_batch, at));
-        first.configure(setup.window)?;
+        first.configure(setup.configuration())?;
         let (checkpoint, checkpoint_soon) = ((from, state_bytes), !recovered.is_clean());
         let begin = Recovered { state, pending, advanced, base: next_batch, checkpoint, checkpoint_soon };
         let shard = Self::run(setup, files, share, begin)

@@ -7,7 +7,6 @@
 use std::path::PathBuf;
 
 use catchment_journal::{Damage, DamageReason, Disk, Position, ReadError, ReadEvent, Reader};
-use catchment_partial::Width;
 use catchment_proto::wire;
 use prost::Message;
 
@@ -95,9 +94,9 @@ pub(super) fn base(
     };
     if prefix_lost || empty {
         recovered.without_checkpoint = true;
-        if let Some(width_ms) = definitions.width().map(Width::as_millis) {
+        if let Some(entry) = definitions.configuration() {
             // The width was checked when it was read.
-            let _ = base.state.apply(0, &Entry::Configure(ConfigureEntry { width_ms }));
+            let _ = base.state.apply(0, &Entry::Configure(entry.clone()));
         }
         let before = if empty { Position::new(u64::MAX) } else { start };
         definitions.restore_all(&mut base.state, before);
@@ -239,8 +238,8 @@ pub(super) struct Replay<'a> {
     pub(super) state: State,
     pub(super) definitions: &'a StoredDefinitions,
     pub(super) recovered: &'a mut RecoveryReport,
-    /// Width to assume when the entry that configured it is lost.
-    pub(super) window: Option<Width>,
+    /// How windows are made if the entry that says it is lost.
+    pub(super) assumed: Option<ConfigureEntry>,
     /// Epochs that advanced since the last progress snapshot.
     pub(super) advanced: AdvancedEpochs,
 }
@@ -288,9 +287,9 @@ impl Replay<'_> {
     fn fold(&mut self, position: Position, entry: &Entry) -> Option<Emission> {
         let mut result = self.attempt(position, entry);
         if matches!(result, Err(ApplyError::NoWidth))
-            && let Some(width_ms) = self.definitions.width().or(self.window).map(Width::as_millis)
+            && let Some(configuration) = self.definitions.configuration().or(self.assumed.as_ref())
         {
-            let _ = self.state.apply(0, &Entry::Configure(ConfigureEntry { width_ms }));
+            let _ = self.state.apply(0, &Entry::Configure(configuration.clone()));
             result = self.attempt(position, entry);
         }
         if let Err(ApplyError::Unknown { .. } | ApplyError::Order { .. }) = result

@@ -62,7 +62,7 @@ impl Replayed {
             state,
             definitions: &files.definitions,
             recovered,
-            window: Some(setup.window),
+            assumed: Some(setup.configuration()),
             advanced: AdvancedEpochs::default(),
         };
         replay.run(files.journal.read(from), |state, position, mut emission| {

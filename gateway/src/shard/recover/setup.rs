@@ -7,6 +7,7 @@ use catchment_partial::Width;
 use crate::{
     budget::Budget,
     clock::Clock,
+    fold::{ConfigureEntry, MetricParts},
     metrics::Metrics,
     shard::{ShardFacts, ShardLimits},
 };
@@ -22,6 +23,8 @@ pub struct Setup<'a> {
     pub facts: ShardFacts,
     /// Width of new windows.
     pub window: Width,
+    /// Optional parts of new windows.
+    pub metric_parts: Arc<MetricParts>,
     /// Its bounds.
     pub limits: ShardLimits,
     /// Wall clock and monotonic clock.
@@ -30,4 +33,11 @@ pub struct Setup<'a> {
     pub metrics: Arc<Metrics>,
     /// How many devices and series the folder may hold.
     pub budget: Arc<Budget>,
+}
+
+impl Setup<'_> {
+    /// How new windows are made.
+    pub(super) fn configuration(&self) -> ConfigureEntry {
+        ConfigureEntry::new(self.window, &self.metric_parts)
+    }
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use catchment_journal::{AppendError, Disk, Log, Position};
-use catchment_partial::{Timestamp, Width};
+use catchment_partial::Timestamp;
 use catchment_proto::{Span, wire};
 
 use super::error::RecoveryError;
@@ -51,12 +51,12 @@ impl<'a, D: Disk> StartupEntries<'a, D> {
         self.record(Entry::Numbers(entry))
     }
 
-    /// Writes the window width if it is new or has changed.
-    pub(super) fn configure(&mut self, window: Width) -> Result<(), RecoveryError> {
-        if self.state.width() == Some(window) {
+    /// Writes how windows are made if it is new or has changed.
+    pub(super) fn configure(&mut self, configuration: ConfigureEntry) -> Result<(), RecoveryError> {
+        if self.state.configuration().as_ref() == Some(&configuration) {
             return Ok(());
         }
-        self.record(Entry::Configure(ConfigureEntry { width_ms: window.as_millis() })).map(drop)
+        self.record(Entry::Configure(configuration)).map(drop)
     }
 
     /// Appends an entry and folds it in. A crash may have left a segment without room for it, so earlier entries may

@@ -1,4 +1,5 @@
 mod outbox;
+mod versions;
 
 use super::*;
 use crate::lineage::{Epoch, Epochs, ShardEpoch};

@@ -36,7 +36,7 @@ fn column() -> impl Strategy<Value = Column> {
                 2 => values.len(),
                 _ => values.len().saturating_sub(1),
             };
-            Column { series, first_time_ns, step_ns: steps[..count].to_vec(), values }
+            Column { series, first_time_ns, step_ns: steps[..count].to_vec(), values, states: vec![] }
         },
     )
 }
@@ -62,6 +62,7 @@ fn message() -> impl Strategy<Value = Vec<u8>> {
         labels,
         time_ns,
         value,
+        state: String::new(),
     });
     let readings = (
         prop_oneof![Just(0), any::<u64>()],
@@ -174,8 +175,15 @@ fn what_encoders_write_goes_the_direct_way() {
             first_time_ns: NOW_NS,
             step_ns: vec![1],
             values: vec![1.0, 2.0, 3.0],
+            states: vec![],
         }],
-        readings: vec![WireReading { metric: "b".to_owned(), labels: labels(), time_ns: NOW_NS, value: 1.0 }],
+        readings: vec![WireReading {
+            metric: "b".to_owned(),
+            labels: labels(),
+            time_ns: NOW_NS,
+            value: 1.0,
+            state: String::new(),
+        }],
     };
     let bodies = [body(readings.clone()), body(readings.clone()), pieces(readings)];
     assert_eq!(compare(&bodies, 100), 2);
@@ -189,7 +197,8 @@ fn a_malformed_end_undoes_the_beginning() {
         ..Readings::default()
     };
     let bad =
-        Column { series: 1, first_time_ns: NOW_NS, step_ns: vec![1], values: vec![1.0; 3] }.encode_to_vec();
+        Column { series: 1, first_time_ns: NOW_NS, step_ns: vec![1], values: vec![1.0; 3], states: vec![] };
+    let bad = bad.encode_to_vec();
     let mut inner = good.encode_to_vec();
     inner.extend([&[keys::COLUMNS as u8, bad.len() as u8][..], &bad].concat());
     let mut bytes = vec![keys::MESSAGE_READINGS as u8, inner.len() as u8];

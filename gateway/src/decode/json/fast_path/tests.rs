@@ -31,7 +31,7 @@ fn plain() -> impl Strategy<Value = String> {
         1 => any::<f64>().prop_map(|n| format!("{n:e}")),
         1 => any::<i64>().prop_map(|n| n.to_string()),
         1 => prop::sample::select(vec![
-            "true", "false", "null", "\"on\"", "[1]", "1e400", "-0", "007", "1.", "NaN", "21.500000000000004", "{}",
+            "true", "false", "null", "\"on\"", "\"auto\"", "\"\"", "\"a\\nb\"", "\"ä\"", "[1]", "1e400", "-0", "007", "1.", "NaN", "21.500000000000004", "{}",
         ]).prop_map(str::to_owned),
     ]
 }
@@ -102,7 +102,7 @@ proptest! {
 /// Whether an object is of the usual kind.
 fn is_known(fixture: &mut Fixture, line: &str) -> bool {
     let Fixture { table, rules, limits, intake, .. } = fixture;
-    super::object(line, &mut Sink::new(intake, table, rules, limits, 1)).is_some()
+    super::object(line, true, &mut Sink::new(intake, table, rules, limits, 1)).is_some()
 }
 
 #[test]
@@ -130,10 +130,16 @@ fn what_devices_repeat_is_known() {
 fn names_may_come_in_another_order_or_be_missing() {
     let mut fixture = Fixture::new();
     fixture.json(r#"{"a":1,"b":2,"c":3}"#, 1);
-    for line in [r#"{"c":1,"a":2}"#, r#"{"b":1}"#, r#"{"a":1,"c":3}"#, r#"{"b":1,"a":3,"c":5}"#] {
+    for line in [r#"{"c":1,"a":2}"#, r#"{"b":1}"#, r#"{"a":1,"c":3}"#, r#"{"b":"x","a":3,"c":true}"#] {
         assert!(is_known(&mut fixture, line), "{line}");
     }
-    for line in [r#"{"a":1,"a":2}"#, r#"{"c":1,"a":2,"c":3}"#, r#"{"a":1,"d":2}"#, r#"{"a":1,"b":"2"}"#] {
+    for line in [
+        r#"{"a":1,"a":2}"#,
+        r#"{"c":1,"a":2,"c":3}"#,
+        r#"{"a":1,"d":2}"#,
+        r#"{"a":1,"b":"2\n"}"#,
+        r#"{"a":""}"#,
+    ] {
         assert!(!is_known(&mut fixture, line), "{line}");
     }
 }

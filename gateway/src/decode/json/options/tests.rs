@@ -14,12 +14,17 @@ fn texts_that_are_numbers_are_readings_where_that_is_said() {
         r#"{"a":"21.5","b":" 7 ","c":"ON","d":"1.2.3","e":"","f":"nan","g":2,"h":"\u0031\r\n","i":nan}"#;
     let mut fixture = Fixture::new();
     fixture.json_with(line, &options("numeric_strings = true"), 1);
-    assert_eq!(fixture.readings(), ["a=21.5", "b=7.0", "c=1.0", "g=2.0", "h=1.0"]);
+    assert_eq!(fixture.readings(), ["a=21.5", "b=7.0", "c=1.0/ON", "d=1.2.3", "g=2.0", "h=1.0"]);
+    // Neither a word for no number nor an empty text is a state here.
+    assert_eq!(fixture.refusals(), [(BadState, 1), (NotANumber, 1), (NotANumber, 1)]);
+    let mut fixture = Fixture::new();
+    fixture.json_with(line, &options("numeric_strings = true\nstrings = 'refuse'"), 1);
+    assert_eq!(fixture.readings(), ["a=21.5", "b=7.0", "c=1.0/ON", "g=2.0", "h=1.0"]);
     assert_eq!(fixture.refusals(), [(NotANumber, 1); 4]);
     // The others are left out, and what is no text is refused as ever.
     let mut fixture = Fixture::new();
     fixture.json_with(line, &options("numeric_strings = true\nstrings = 'ignore'"), 1);
-    assert_eq!(fixture.readings(), ["a=21.5", "b=7.0", "c=1.0", "g=2.0", "h=1.0"]);
+    assert_eq!(fixture.readings(), ["a=21.5", "b=7.0", "c=1.0/ON", "g=2.0", "h=1.0"]);
     assert_eq!(fixture.refusals(), [(NotANumber, 1)]);
     let mut fixture = Fixture::new();
     fixture.json_with(line, &options("strings = 'ignore'"), 1);

@@ -142,8 +142,8 @@ fn a_stream_gives_the_same_wherever_it_is_split() {
         (fixture.messages(), fixture.readings(), reported)
     };
     let whole = decode(&[]);
-    assert_eq!(whole.1, ["t_r=1.0", "a=1.5", "c=3.0"]);
-    assert_eq!(whole.2, [(NotANumber, 2), (TooLong, 3), (Malformed, 4)]);
+    assert_eq!(whole.1, ["t_r=1.0/true", "a=1.5", "c=3.0"]);
+    assert_eq!(whole.2, [(BadState, 2), (TooLong, 3), (Malformed, 4)]);
     for first in 0..=stream.len() {
         assert_eq!(decode(&[first]), whole, "split at {first}");
         let second = (first + 5).min(stream.len());

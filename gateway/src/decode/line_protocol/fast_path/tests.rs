@@ -25,7 +25,7 @@ fn text() -> impl Strategy<Value = String> {
         5 => (-100_000..100_000_i32).prop_map(|n| format!("{}", f64::from(n) / 100.0)),
         1 => any::<f64>().prop_map(|n| format!("{n}")),
         1 => any::<i64>().prop_map(|n| format!("{n}i")),
-        1 => prop::sample::select(vec!["t", "false", "\"x, y=1 2\"", "1e400", "5u", "+1", ".5", "5.", "nan", ""])
+        1 => prop::sample::select(vec!["t", "false", "\"x, y=1 2\"", "\"auto\"", "\"\"", "\"a\\\"b\"", "\"ä\"", "\"x", "1e400", "5u", "+1", ".5", "5.", "nan", ""])
             .prop_map(str::to_owned),
     ];
     let time = prop_oneof![
@@ -70,6 +70,7 @@ fn what_devices_repeat_is_known() {
     let cases = [
         "env,room=3 temperature=21.5,humidity=40.25 1700000000000000000",
         "env,room=4 temperature=-1e-3,count=5i,on=true",
+        "env mode=\"auto, =\",on=f 1700000000000000000",
         "env a.b=21.500000000000004",
     ];
     for case in cases {

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use catchment_journal::DamageReason;
+use catchment_journal::{Damage, DamageReason};
 
 use super::super::*;
 
@@ -83,9 +83,13 @@ impl Outbox {
     }
 
     pub(super) fn begin(&mut self, numbering: Numbering, delivered: u64) {
+        self.begin_with(numbering, delivered, Capabilities::PARTIAL_2);
+    }
+
+    pub(super) fn begin_with(&mut self, numbering: Numbering, delivered: u64, peer: Capabilities) {
         self.inputs.feedback = Feedback::default();
         self.at = 0;
-        self.core.begin(numbering, delivered);
+        self.core.begin(numbering, delivered, peer);
     }
 
     pub(super) fn carry_out(&mut self, effect: Effect) -> Option<Done> {
