@@ -4,8 +4,13 @@ use std::collections::BTreeMap;
 
 use catchment_certs::Role;
 use catchment_partial::{Partial, Timestamp};
-use catchment_proto::wire::{AggregateRequest, Value, aggregate_response::Kind, query_client::QueryClient};
-use catchment_tests::{delivery::Delivery, now_ms, process::run, query, world::World};
+use catchment_proto::wire::{
+    AggregateRequest, StateValue, Value, aggregate_response::Kind, query_client::QueryClient,
+};
+use catchment_tests::{
+    connection::Protocol, delivery::Delivery, eventually::eventually, now_ms, process::run, query,
+    this_second, world::World,
+};
 use serde_json::json;
 
 /// 2023-11-14T22:13:20Z.
@@ -175,4 +180,71 @@ async fn times_in_states() {
     assert_eq!(answer["series"][0]["points"], json!([point]));
     let csv = queried("csv").await;
     assert_eq!(csv.lines().nth(1), Some("2023-11-14T22:13:20Z,auto=5.4 manual=0 off=11,auto,5.4"));
+}
+
+/// From a device's JSON lines through gateway and aggregator: texts are states, booleans are both.
+#[tokio::test]
+async fn states_of_devices() {
+    let world = World::small().await;
+    let from = this_second() - 10_000;
+    let mut connection = world.connect("press-1", Protocol::Json).await;
+    let lines = [(200, "auto", true), (1_200, "off", false), (4_700, "auto", false), (6_200, "auto", true)];
+    for (offset, mode, open) in lines {
+        let line = json!({"ts": from + offset, "values": {"mode": mode, "open": open}});
+        connection.line(&line.to_string()).await.unwrap();
+        connection.answer().await.unwrap();
+    }
+    let asked = |metric: &'static str| {
+        let channel = world.operator();
+        async move {
+            let aggregates = ["count", "state_count", "state_times", "transitions", "last_state", "sum"];
+            let request = AggregateRequest {
+                selector: metric.to_owned(),
+                from_ms: from,
+                to_ms: from + 10_000,
+                aggregates: aggregates.map(str::to_owned).to_vec(),
+                ..AggregateRequest::default()
+            };
+            let mut stream = QueryClient::new(channel).aggregate(request).await.unwrap().into_inner();
+            let mut values = Vec::new();
+            while let Some(message) = stream.message().await.unwrap() {
+                if let Some(Kind::Series(series)) = message.kind {
+                    values = series.points[0].values.clone();
+                }
+            }
+            values
+        }
+    };
+    let number = |number: f64| Value { number: Some(number), ..Value::default() };
+    let text = |text: &str| Value { text: Some(text.to_owned()), ..Value::default() };
+    let times = |times: &[(&str, f64)]| Value {
+        states: times
+            .iter()
+            .map(|(state, number)| StateValue { state: (*state).to_owned(), number: *number })
+            .collect(),
+        ..Value::default()
+    };
+    let mode = vec![
+        number(0.0),
+        number(4.0),
+        times(&[("auto", 2.5), ("off", 3.5)]),
+        number(2.0),
+        text("auto"),
+        Value::default(),
+    ];
+    let open = vec![
+        number(4.0),
+        number(4.0),
+        times(&[("false", 5.0), ("true", 1.0)]),
+        number(2.0),
+        text("true"),
+        number(2.0),
+    ];
+    for (metric, expected) in [("mode", mode), ("open", open)] {
+        eventually("the states are delivered", async || {
+            let got = asked(metric).await;
+            if got == expected { Ok(()) } else { Err(format!("{got:?}")) }
+        })
+        .await;
+    }
 }
