@@ -253,7 +253,7 @@ fn aggregate_value(name: &str, readings: &[(i64, f64)]) -> Option<f64> {
         "variance" => deviations(),
         "stddev" => deviations().sqrt(),
         "sample_variance" if count < 2.0 => return None,
-        "sample_variance" => deviations() * (count / (count - 1.0)),
+        "sample_variance" => deviations() * count / (count - 1.0),
         "median" => quantile(&values, 50.0),
         name => quantile(&values, name.strip_prefix('p').unwrap().parse().unwrap()),
     })

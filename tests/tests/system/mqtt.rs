@@ -253,7 +253,7 @@ async fn topics_carry_json_values_and_line_protocol() {
         ("factory/hall/7/speed", " 40 ", 0),
         ("sensors/a/b/c", &nested, 0),
         ("factory/hall/speed", "40", 0x90),
-        ("telemetry/direct", "warm", 0x99),
+        ("telemetry/direct", "23.4 C", 0x99),
         ("telemetry/a/b", "1", 0x90),
     ]) {
         client.publish(1, id, topic, payload).await.unwrap();
