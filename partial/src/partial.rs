@@ -159,10 +159,20 @@ impl Partial {
     /// Adds a reading that is a state: a text of 1 to [`STATE_BYTES_MAX`] bytes without control characters. Another text
     /// is a bug of the caller: debug builds panic, release builds ignore the reading.
     pub fn push_state(&mut self, time: Timestamp, state: &str) {
+        self.add_state(time, state, true);
+    }
+
+    /// Adds the state of a reading that is a number too, such as a boolean, and is added with [`Partial::push`]. As
+    /// [`Partial::push_state`]; but a reader that knows no states loses no reading.
+    pub fn push_state_of_number(&mut self, time: Timestamp, state: &str) {
+        self.add_state(time, state, false);
+    }
+
+    fn add_state(&mut self, time: Timestamp, state: &str, alone: bool) {
         debug_assert!(Self::is_state(state), "not a state: {state:?}");
         if Self::is_state(state) {
             let distinct = self.parts.contains(Parts::DISTINCT);
-            self.states.get_or_insert_with(|| Box::new(States::new(distinct))).push(time, state);
+            self.states.get_or_insert_with(|| Box::new(States::new(distinct))).push(time, state, alone);
         }
     }
 

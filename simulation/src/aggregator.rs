@@ -328,7 +328,7 @@ impl Aggregator {
             };
             Aggregates {
                 count: partial.count(),
-                states: partial.state_count(),
+                states: partial.states_alone(),
                 sum: partial.sum(),
                 min: point(partial.min()).1,
                 max: point(partial.max()).1,

@@ -18,7 +18,7 @@ pub struct Reading {
 impl Reading {
     /// How often it counts: as a value, and as a state.
     fn counts(&self) -> u64 {
-        u64::from(self.value.is_some()) + u64::from(self.state.is_some())
+        u64::from(self.value.is_some() || self.state.is_some())
     }
 }
 
@@ -35,7 +35,8 @@ pub type Key = (String, String, i64);
 pub struct Aggregates {
     /// Number of readings with a value.
     pub count: u64,
-    /// Number of states.
+    /// Number of states that stand beside no value. (Of a boolean, an aggregator of the first version takes the value
+    /// alone.)
     pub states: u64,
     /// Their sum.
     pub sum: f64,
@@ -85,7 +86,7 @@ fn aggregates(readings: &[Reading]) -> Option<Aggregates> {
     let values = || points().map(|(_, value)| value);
     (!readings.is_empty()).then(|| Aggregates {
         count: points().count() as u64,
-        states: readings.iter().filter(|reading| reading.state.is_some()).count() as u64,
+        states: readings.iter().filter(|reading| reading.value.is_none()).count() as u64,
         sum: values().sum::<f64>() + 0.0,
         min: values().min_by(f64::total_cmp).unwrap_or_default(),
         max: values().max_by(f64::total_cmp).unwrap_or_default(),
@@ -232,14 +233,14 @@ mod tests {
         let key = || ("g".to_owned(), "s".to_owned(), 0);
         let right = aggregates(&acknowledged).unwrap();
         assert_eq!((right.first, right.last, right.sum), ((10, 0.5), (999, 3.0), 4.5));
-        assert_eq!((right.count, right.states), (3, 2));
+        assert_eq!((right.count, right.states), (3, 1));
         assert_eq!(truth.difference(&[(key(), right)].into()), None);
         let with = aggregates(&[acknowledged.as_slice(), &[doubtful]].concat()).unwrap();
         assert_eq!(truth.difference(&[(key(), with)].into()), None);
         let wrong = [
             Aggregates { count: 5, ..with },
             Aggregates { count: 2, ..right },
-            Aggregates { states: 1, ..right },
+            Aggregates { states: 0, ..right },
             Aggregates { sum: 4.25, ..right },
             Aggregates { first: (10, 1.0), ..right },
         ];

@@ -140,7 +140,7 @@ pub struct IntakeEntry {
     /// Event time of each state, as `time`.
     #[prost(sint64, repeated, tag = "13")]
     pub state_time: Vec<i64>,
-    /// The text of each state: its place in `text_bytes`.
+    /// The text of each state: twice its place in `text_bytes`, and one more if it stands beside no number.
     #[prost(uint32, repeated, tag = "14")]
     pub state_text: Vec<u32>,
     /// The different texts, one after the other.

@@ -35,7 +35,7 @@ impl Iterator for Readings<'_> {
     }
 }
 
-/// The states of an intake: series, time, text.
+/// The states of an intake: series, time, text, and whether it stands beside no number.
 struct States<'a> {
     intake: &'a IntakeEntry,
     texts: Vec<&'a str>,
@@ -55,16 +55,17 @@ impl<'a> States<'a> {
             (text, rest) = rest.split_at_checked(*length as usize)?;
             texts.push(text);
         }
-        let known = intake.state_text.iter().all(|text| (*text as usize) < texts.len());
+        let known = intake.state_text.iter().all(|text| (*text as usize >> 1) < texts.len());
         known.then_some(Self { intake, texts })
     }
 
-    fn iter(&self) -> impl Iterator<Item = (u32, Timestamp, &'a str)> {
+    fn iter(&self) -> impl Iterator<Item = (u32, Timestamp, &'a str, bool)> {
         let IntakeEntry { state_series, state_time, state_text, .. } = self.intake;
         let mut nanos = 0_i64;
         state_series.iter().zip(state_time).zip(state_text).filter_map(move |((series, step), text)| {
             nanos = nanos.wrapping_add(*step);
-            Some((*series, Timestamp::from_nanos(nanos), *self.texts.get(*text as usize)?))
+            let written = *self.texts.get(*text as usize >> 1)?;
+            Some((*series, Timestamp::from_nanos(nanos), written, text & 1 == 1))
         })
     }
 }
@@ -125,10 +126,13 @@ impl Target<'_> {
     }
 
     fn push_states(&mut self, states: &States<'_>) {
-        for (index, time, state) in states.iter() {
+        for (index, time, state, alone) in states.iter() {
             let window = Window::containing(time, self.width);
             let Some(open) = self.window(index, window) else { return };
-            open.partial.push_state(time, state);
+            match alone {
+                true => open.partial.push_state(time, state),
+                false => open.partial.push_state_of_number(time, state),
+            }
         }
     }
 }

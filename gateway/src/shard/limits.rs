@@ -94,7 +94,7 @@ mod tests {
             value: vec![1.5; numbers],
             state_series: vec![999_999; booleans],
             state_time: vec![i64::MIN; booleans],
-            state_text: (0..booleans as u32).collect(),
+            state_text: (0..booleans as u32).map(|text| text << 1 | 1).collect(),
             texts: "x".repeat(texts),
             text_bytes: vec![64; booleans],
             states_alone: u32::MAX,

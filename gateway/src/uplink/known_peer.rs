@@ -3,7 +3,8 @@
 //! A start takes readings before it has a stream. Were states taken then although the aggregator cannot read them, their
 //! batches would hold up all later ones. So a folder that delivered before begins with what was known; one that has only
 //! seen aggregators of the first version, which nobody noted, begins without states. A new folder is believed to
-//! deliver to an aggregator of its own version.
+//! deliver to an aggregator of its own version, and says so until there is a stream: a start before the first one
+//! takes what the start before it took.
 
 use std::{
     path::{Path, PathBuf},
@@ -43,7 +44,11 @@ impl KnownPeer {
         let unknown = if is_new { Capabilities::OURS } else { Capabilities::NONE };
         let states = StateSupport::default();
         states.set(written.unwrap_or(unknown).contains(Capabilities::PARTIAL_2));
-        Self { path, written: Mutex::new(written), states }
+        let known = Self { path, written: Mutex::new(written), states };
+        if is_new && written.is_none() {
+            known.keep(unknown);
+        }
+        known
     }
 
     /// A stream begins with an aggregator that announced this: readings are taken by it from now on. Returns whether
@@ -80,6 +85,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let open = |is_new| KnownPeer::open(folder.path(), is_new);
         assert!(open(true).states.get(), "a new folder");
+        assert!(open(false).states.get(), "its second start, before there was a stream");
+        std::fs::remove_file(folder.path().join(FILE)).unwrap();
         assert!(!open(false).states.get(), "an earlier version wrote it");
         let peer = open(false);
         assert!(!peer.note(Capabilities::OURS));

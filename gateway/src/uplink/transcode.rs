@@ -1,7 +1,8 @@
 //! Rewrites batches for an aggregator that reads only partials of encoding version 1. Pure.
 //!
 //! Optional parts and the times of single values have no place there and are left out: version 1 never promised them.
-//! States are readings, and nothing in version 1 can stand for them: a closed batch with states is not rewritten.
+//! States that stand beside no number are readings, and nothing in version 1 can stand for them: a closed batch with such
+//! states is not rewritten. Of a boolean, the number stays.
 //!
 //! A batch holds at most `BATCH_MEMORY` of partials, which are smaller in any encoding: it keeps within its bound.
 

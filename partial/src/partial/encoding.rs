@@ -79,7 +79,7 @@ impl Partial {
     }
 
     /// Appends an encoding that readers of version 1 understand: without the times of the values, without optional
-    /// parts and without states. Returns whether that leaves states out, which nothing else stands for.
+    /// parts and without states. Returns whether that leaves out readings: states that stand beside no number.
     pub fn encode_version_1(&self, base: Timestamp, out: &mut Vec<u8>) -> bool {
         match &self.values {
             Values::Timed(timed) => {
@@ -88,7 +88,7 @@ impl Partial {
             Values::Untimed(few) => encode_few(Some(&few.extent), &few.values, base, 0, out),
             Values::Many(many) => encode_many(many, base, 0, out),
         }
-        self.states.is_some()
+        self.states.as_ref().is_some_and(|states| states.alone > 0)
     }
 
     fn has_optional(&self) -> bool {
@@ -151,7 +151,7 @@ impl Partial {
     }
 
     /// Checks that [`Partial::decode`] accepts these bytes; returns the last reading's time (`None`: there are no
-    /// readings, or only states whose times are not known). Allocates nothing for up to 32 readings without states.
+    /// readings). Allocates nothing for up to 32 readings without states.
     ///
     /// # Errors
     ///
@@ -176,10 +176,10 @@ impl Partial {
         Ok(last)
     }
 
-    /// Time of the last reading, number or state. `None`: there are none, or only states whose times are not known.
+    /// Time of the last reading, number or state. `None`: there are none.
     #[must_use]
     pub fn last_time(&self) -> Option<Timestamp> {
-        let state = self.states.as_ref().and_then(|states| states.last_time());
+        let state = self.states.as_ref().map(|states| states.last);
         self.last().map(|point| point.time).max(state)
     }
 }

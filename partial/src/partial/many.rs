@@ -5,7 +5,7 @@ use super::extent::{Extent, Point};
 use super::moments::Squares;
 use super::parts::Parts;
 use super::powers::Powers;
-use super::sequence::{MERGED_MAX, Sequence};
+use super::sequence::{MergeBounds, Sequence};
 use super::sketch::Sketch;
 use super::sum::Sum;
 use super::value_span::ValueSpan;
@@ -69,7 +69,7 @@ impl OptionalParts {
         self.order = self.order.take().zip(points).and_then(|(mut order, points)| {
             let readings = points.iter().map(|point| (point.time, point.value)).collect();
             let few = Sequence { readings, spans: Vec::new() };
-            order.merge(&few, MERGED_MAX).then_some(order)
+            order.merge(&few, MergeBounds::PARTIAL).then_some(order)
         });
     }
 
@@ -84,7 +84,8 @@ impl OptionalParts {
             distinct
         });
         let order = self.order.take().zip(other.order.as_ref());
-        let order = order.and_then(|(mut order, other)| order.merge(other, MERGED_MAX).then_some(order));
+        let order =
+            order.and_then(|(mut order, other)| order.merge(other, MergeBounds::PARTIAL).then_some(order));
         Self { powers, order, distinct }
     }
 
@@ -133,8 +134,8 @@ impl Many {
     pub(super) fn push_optional(&mut self, point: Point) {
         if let Some(optional) = &mut self.optional {
             optional.push_value(point.value);
-            if let Some(order) = &mut optional.order {
-                order.push(point.time, point.value);
+            if optional.order.take_if(|order| !order.push(point.time, point.value)).is_some() {
+                self.optional = self.optional.take().and_then(|optional| optional.boxed());
             }
         }
     }

@@ -114,11 +114,11 @@ impl Optional {
         let Self { order, powers, distinct, states, distinct_states } = self;
         match &mut partial.values {
             Values::Many(many) => {
-                let (first, last) = (many.extent.first.time, many.extent.last.time);
+                let ends = (many.extent.first.time, many.extent.last.time);
                 let within = order.as_ref().is_none_or(|order| {
-                    order.total(None).is_some_and(|total| {
-                        (total.first.time, total.last.time) == (first, last) && total.count == many.count
-                    })
+                    let spans = order.spans.iter().fold(0_u64, |sum, span| sum.saturating_add(span.count));
+                    let count = spans.saturating_add(order.readings.len() as u64);
+                    order.ends() == Some(ends) && count == many.count
                 });
                 let signs = powers.as_ref().is_none_or(|powers| powers.signs() == many.sum.signs());
                 if !within || !signs {

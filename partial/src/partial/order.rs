@@ -7,15 +7,13 @@
 
 use super::counter::extrapolate;
 use super::extent::Point;
-use super::sequence::{Sequence, Span};
+use super::sequence::{MergeBounds, Sequence, Span};
 use super::states::{StateSpan, States};
 use super::time_weight::seconds;
 use super::value_span::ValueSpan;
 use super::{OTHER_STATE, Partial, Values};
 use crate::{time::Timestamp, window::Window};
 
-/// Readings of all partials of one window that are taken together.
-const WINDOW_READINGS_MAX: usize = 4_096;
 /// States of a range that are told apart; the least remain, as in a window.
 const RANGE_STATES_MAX: usize = 256;
 
@@ -68,11 +66,11 @@ impl SeriesOrder {
             Values::Untimed(_) => None,
             Values::Many(many) => many.optional.as_ref().and_then(|optional| optional.order.as_ref()),
         };
-        let known = values.is_some_and(|values| self.values.merge(values, WINDOW_READINGS_MAX));
+        let known = values.is_some_and(|values| self.values.merge(values, MergeBounds::WINDOW));
         self.unknown |= !known;
         if let Some(states) = &partial.states {
             let own = self.states.get_or_insert_with(|| States::new(false));
-            own.merge_up_to(states, WINDOW_READINGS_MAX);
+            own.merge_within(states, MergeBounds::WINDOW);
         }
     }
 
@@ -83,11 +81,15 @@ impl SeriesOrder {
         if !self.bounds.is_empty() {
             self.measure_bounds(&values);
         }
-        self.total = values.total(self.total.take());
+        match values.total(self.total.take()) {
+            Ok(total) => self.total = total,
+            Err(_) => self.unknown = true,
+        }
         if let Some(states) = self.states.take() {
-            match states.sequence {
-                Some(states) => self.states_total = states.total(self.states_total.take()),
-                None => self.states_unknown = true,
+            let total = states.sequence.map(|states| states.total(self.states_total.take()));
+            match total {
+                Some(Ok(total)) => self.states_total = total,
+                Some(Err(_)) | None => self.states_unknown = true,
             }
             limit(&mut self.states_total);
         }
@@ -149,7 +151,10 @@ fn limit(total: &mut Option<StateSpan>) {
     }
     let mut told_apart = total.times.iter().filter(|(text, _)| **text != *OTHER_STATE);
     if let Some((greatest, _)) = told_apart.nth(RANGE_STATES_MAX - 1).cloned() {
+        // The first and the last one are known by name whatever the others are.
+        let ends = (total.first.clone(), total.last.clone());
         total.collapse(&greatest, &OTHER_STATE.into());
+        (total.first, total.last) = ends;
     }
 }
 

@@ -70,7 +70,8 @@ impl Powers {
         let second = second.magnitude_if_positive()?.round(0, false);
         let third_rounded = third.magnitude.round(0, false);
         let magnitude = third_rounded.over(second).over(root).value();
-        Some(if third.negative { -magnitude } else { magnitude }).filter(|skewness| skewness.is_finite())
+        Some(if third.negative { -magnitude } else { magnitude } + 0.0)
+            .filter(|skewness| skewness.is_finite())
     }
 
     /// The excess kurtosis; `None`: they do not differ.

@@ -2,12 +2,13 @@
 //!
 //! A summary of a stretch of time ([`Span`]) can be extended by what comes later, but not by what lies within it. So a
 //! sequence keeps the latest [`READINGS_MAX`] readings as they are: a reading that arrives out of order finds its place
-//! among them. Only what is older is absorbed into a span.
+//! among them. Only what is older is absorbed into a span; what is older still begins another one. A reading that lies
+//! within a span came too late: then the order is not known, and nothing that depends on it.
 //!
 //! Merging takes both sides' readings and spans together, whatever their order, and evaluates nothing: so it is
 //! commutative and associative. What they amount to is computed when it is asked for ([`Sequence::total`]), in order of
-//! time. Pieces that do not overlap give the exact result. A piece that begins before the end of those before it counts
-//! for itself: the step that leads to it is unknown and counts as none.
+//! time. Pieces that do not overlap give the exact result. A single reading within a span counts for itself: the steps to
+//! and from it are unknown and count as none. Spans that overlap give none.
 //!
 //! A merged sequence of more than [`MERGED_MAX`] readings or [`SPANS_MAX`] spans is unknown. The numbers only add up, so
 //! this does not depend on the order of merges either.
@@ -22,6 +23,20 @@ pub(super) const READINGS_MAX: usize = super::EXACT_MAX;
 pub(super) const MERGED_MAX: usize = 16 * READINGS_MAX;
 /// Spans of a merged sequence.
 pub(super) const SPANS_MAX: usize = 16;
+
+/// Most readings and spans of a merged sequence.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MergeBounds {
+    pub(super) readings: usize,
+    pub(super) spans: usize,
+}
+
+impl MergeBounds {
+    /// Of a partial.
+    pub(super) const PARTIAL: Self = Self { readings: MERGED_MAX, spans: SPANS_MAX };
+    /// Of all partials of one series in one window, which are taken together for an answer.
+    pub(super) const WINDOW: Self = Self { readings: 65_536, spans: 4_096 };
+}
 
 /// What readings in an interval of time amount to.
 pub(super) trait Span: Clone + PartialEq {
@@ -45,6 +60,10 @@ pub(super) trait Span: Clone + PartialEq {
         if self.ends().1 <= piece.ends().0 { self.append(piece) } else { self.beside(piece) }
     }
 }
+
+/// Spans overlap, so what happened in which order is not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Tangled;
 
 /// Readings of one series.
 #[derive(Clone, Debug, PartialEq)]
@@ -70,42 +89,47 @@ fn order_spans<S: Span>(a: &S, b: &S) -> Ordering {
 }
 
 impl<S: Span> Sequence<S> {
-    /// Adds a reading; beyond [`READINGS_MAX`], the earliest goes into the span.
-    pub(super) fn push(&mut self, time: Timestamp, value: S::Value) {
+    /// Adds a reading; beyond [`READINGS_MAX`], the earliest goes into a span. Returns whether all of them are still known
+    /// in their order: a reading that lies within a span came too late.
+    #[must_use]
+    pub(super) fn push(&mut self, time: Timestamp, value: S::Value) -> bool {
         let reading = (time, value);
         let place = self.readings.partition_point(|other| order_readings::<S>(other, &reading).is_le());
         self.readings.insert(place, reading);
-        if self.readings.len() > READINGS_MAX {
-            let (time, value) = self.readings.remove(0);
-            self.absorb(S::of(time, value));
+        if self.readings.len() <= READINGS_MAX {
+            return true;
         }
+        let (time, value) = self.readings.remove(0);
+        self.absorb(S::of(time, value))
     }
 
-    /// Adds a reading that is before all others to the span after which, within which or before which it comes.
-    fn absorb(&mut self, mut reading: S) {
+    /// Adds a reading that is before all others to the span after which it comes, or as a span of its own: what lies
+    /// between it and the next span may still come. Returns false if it lies within a span.
+    fn absorb(&mut self, reading: S) -> bool {
         let time = reading.ends().0;
-        let next = self.readings.first().map(|(time, _)| *time);
-        let is_full = self.spans.len() >= SPANS_MAX;
-        match self.spans.iter_mut().rfind(|span| span.ends().0 <= time) {
-            Some(span) => span.add(&reading),
-            None => match self.spans.first_mut() {
-                // Nothing lies between.
-                Some(first) if is_full || next.is_none_or(|next| first.ends().0 <= next) => {
-                    reading.append(first);
-                    *first = reading;
-                }
-                _ => self.spans.insert(0, reading),
-            },
+        if let Some(span) = self.spans.iter_mut().rfind(|span| span.ends().0 <= time) {
+            let is_next = span.ends().1 <= time;
+            if is_next {
+                span.append(&reading);
+            }
+            return is_next;
         }
-        self.spans.sort_by(order_spans);
+        self.spans.insert(0, reading);
+        if self.spans.len() > SPANS_MAX
+            && let Some(last) = self.spans.pop()
+            && let Some(before) = self.spans.last_mut()
+        {
+            before.add(&last);
+        }
+        true
     }
 
     /// Takes together both sides' readings and spans. Returns whether they are within the bounds; otherwise it is
     /// unknown.
     #[must_use]
-    pub(super) fn merge(&mut self, other: &Self, readings_max: usize) -> bool {
+    pub(super) fn merge(&mut self, other: &Self, bounds: MergeBounds) -> bool {
         let spans = self.spans.len() + other.spans.len();
-        if self.readings.len() + other.readings.len() > readings_max || spans > SPANS_MAX {
+        if self.readings.len() + other.readings.len() > bounds.readings || spans > bounds.spans {
             return false;
         }
         let in_order = self.readings.last().zip(other.readings.first());
@@ -119,21 +143,43 @@ impl<S: Span> Sequence<S> {
         true
     }
 
-    /// What all of it amounts to, after `before`.
-    pub(super) fn total(&self, mut before: Option<S>) -> Option<S> {
+    /// What all of it amounts to, after `before`. A single reading within a span counts for itself: the steps to and from
+    /// it count as none.
+    ///
+    /// # Errors
+    /// [`Tangled`]: spans of several readings overlap.
+    pub(super) fn total(&self, mut before: Option<S>) -> Result<Option<S>, Tangled> {
         let mut add = |piece: &S| match &mut before {
-            Some(total) => total.add(piece),
-            None => before = Some(piece.clone()),
+            Some(total) => {
+                let (start, end) = piece.ends();
+                let is_known = total.ends().1 <= start || start == end;
+                total.add(piece);
+                is_known
+            }
+            None => {
+                before = Some(piece.clone());
+                true
+            }
         };
-        let mut readings = self.readings.iter().peekable();
+        let (mut readings, mut is_known) = (self.readings.iter().peekable(), true);
         for span in &self.spans {
             while let Some((time, value)) = readings.next_if(|(time, _)| *time < span.ends().0) {
                 add(&S::of(*time, value.clone()));
             }
-            add(span);
+            is_known &= add(span);
         }
-        readings.for_each(|(time, value)| add(&S::of(*time, value.clone())));
-        before
+        readings.for_each(|(time, value)| {
+            add(&S::of(*time, value.clone()));
+        });
+        if is_known { Ok(before) } else { Err(Tangled) }
+    }
+
+    /// Times of the first and last reading.
+    pub(super) fn ends(&self) -> Option<(Timestamp, Timestamp)> {
+        let readings = self.readings.first().zip(self.readings.last());
+        let readings = readings.map(|(first, last)| (first.0, last.0));
+        let all = self.spans.iter().map(Span::ends).chain(readings);
+        all.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
     }
 
     /// Whether its readings and spans are in order and within the bounds.

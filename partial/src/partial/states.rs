@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use super::distinct::Distinct;
-use super::sequence::{MERGED_MAX, Sequence, Span};
+use super::sequence::{MergeBounds, Sequence, Span};
 use super::{OTHER_STATE, STATE_BYTES_MAX, STATES_MAX};
 use crate::time::Timestamp;
 
@@ -108,6 +108,10 @@ impl Span for StateSpan {
 pub(super) struct States {
     /// Number of readings; saturates. At least 1.
     pub(super) count: u64,
+    /// How many of them stand beside no number; saturates.
+    pub(super) alone: u64,
+    /// Time of the last one.
+    pub(super) last: Timestamp,
     /// `None`: their order is not known.
     pub(super) sequence: Option<Sequence<StateSpan>>,
     /// The states told apart, in rising order, at most [`STATES_MAX`].
@@ -125,17 +129,29 @@ impl States {
     /// No readings yet; `distinct`: counts distinct states.
     pub(super) fn new(distinct: bool) -> Self {
         let sequence = Some(Sequence::default());
-        Self { count: 0, sequence, texts: Vec::new(), distinct: distinct.then(Distinct::default) }
+        Self {
+            count: 0,
+            alone: 0,
+            last: Timestamp::MIN,
+            sequence,
+            texts: Vec::new(),
+            distinct: distinct.then(Distinct::default),
+        }
     }
 
-    pub(super) fn push(&mut self, time: Timestamp, text: &str) {
-        let state = self.told_apart(text);
+    /// Adds a state; `alone`: it stands beside no number.
+    pub(super) fn push(&mut self, time: Timestamp, text: &str, alone: bool) {
+        self.alone = self.alone.saturating_add(alone.into());
+        self.last = self.last.max(time);
         if let Some(distinct) = &mut self.distinct {
             distinct.push_text(text);
         }
         self.count = self.count.saturating_add(1);
-        if let Some(sequence) = &mut self.sequence {
-            sequence.push(time, state);
+        if self.sequence.is_some() {
+            let state = self.told_apart(text);
+            if self.sequence.as_mut().is_some_and(|sequence| !sequence.push(time, state)) {
+                self.forget_order();
+            }
         }
     }
 
@@ -182,6 +198,8 @@ impl States {
     /// Adds the number of readings, and their distinct states.
     pub(super) fn merge_across_series(&mut self, other: &Self) {
         self.count = self.count.saturating_add(other.count);
+        self.alone = self.alone.saturating_add(other.alone);
+        self.last = self.last.max(other.last);
         self.distinct = self.distinct.take().zip(other.all_distinct()).map(|(mut distinct, other)| {
             distinct.merge(&other);
             distinct
@@ -202,18 +220,21 @@ impl States {
 
     /// The number of distinct states, unless some count as other.
     fn distinct_texts(&self) -> Option<usize> {
-        let total = self.sequence.as_ref()?.total(None)?;
-        let other = total.times.iter().any(|(text, _)| **text == *OTHER_STATE);
+        let Sequence { readings, spans } = self.sequence.as_ref()?;
+        let of_spans = spans.iter().flat_map(|span| &span.times).map(|(text, _)| text);
+        let other = of_spans.chain(readings.iter().map(|(_, text)| text)).any(|text| **text == *OTHER_STATE);
         (!other).then_some(self.texts.len())
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        self.merge_up_to(other, MERGED_MAX);
+        self.merge_within(other, MergeBounds::PARTIAL);
     }
 
-    /// As [`States::merge`]; with more than `readings_max` single readings, their order is not known.
-    pub(super) fn merge_up_to(&mut self, other: &Self, readings_max: usize) {
+    /// As [`States::merge`]; beyond the bounds, their order is not known.
+    pub(super) fn merge_within(&mut self, other: &Self, bounds: MergeBounds) {
         self.count = self.count.saturating_add(other.count);
+        self.alone = self.alone.saturating_add(other.alone);
+        self.last = self.last.max(other.last);
         self.distinct = match (self.distinct.take(), &other.distinct) {
             (Some(mut distinct), Some(other)) => {
                 distinct.merge(other);
@@ -222,7 +243,7 @@ impl States {
             _ => None,
         };
         let known = match (&mut self.sequence, &other.sequence) {
-            (Some(sequence), Some(other)) => sequence.merge(other, readings_max),
+            (Some(sequence), Some(other)) => sequence.merge(other, bounds),
             _ => false,
         };
         if !known {
@@ -246,13 +267,6 @@ impl States {
     pub(super) fn distinct(&self) -> Option<f64> {
         let exact = self.distinct_texts().map(|count| count as f64);
         exact.or_else(|| self.distinct.as_ref().map(Distinct::estimate))
-    }
-
-    /// Time of the last reading.
-    pub(super) fn last_time(&self) -> Option<Timestamp> {
-        let sequence = self.sequence.as_ref()?;
-        let spans = sequence.spans.iter().map(|span| span.last.0);
-        spans.chain(sequence.readings.last().map(|(time, _)| *time)).max()
     }
 
     /// Bytes on the heap, approximately.

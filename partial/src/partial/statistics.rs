@@ -1,6 +1,5 @@
 //! Aggregates of the values whatever their order: sum, mean, moments, number of distinct values.
 
-use super::distinct::Distinct;
 use super::fixed::Rounded;
 use super::moments::Squares;
 use super::powers::Powers;
@@ -22,6 +21,12 @@ impl Partial {
     #[must_use]
     pub fn state_count(&self) -> u64 {
         self.states.as_ref().map_or(0, |states| states.count)
+    }
+
+    /// The number of states that stand beside no number; saturates.
+    #[must_use]
+    pub fn states_alone(&self) -> u64 {
+        self.states.as_ref().map_or(0, |states| states.alone)
     }
 
     /// The sum of the values: 0 when empty, otherwise the exact sum rounded once (as Python's `math.fsum`). Infinite
@@ -92,7 +97,9 @@ impl Partial {
         let mut buffer = [0.0; EXACT_MAX];
         let values = match &self.values {
             Values::Many(many) => {
-                return many.optional.as_ref()?.distinct.as_ref().map(Distinct::estimate);
+                let estimate = many.optional.as_ref()?.distinct.as_ref()?.estimate();
+                // No more than there are readings.
+                return Some(estimate.min(many.count as f64));
             }
             Values::Timed(timed) => timed.sorted(&mut buffer),
             Values::Untimed(untimed) => untimed.values.values(),

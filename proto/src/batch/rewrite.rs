@@ -10,7 +10,8 @@ use super::{
 use crate::wire;
 
 /// Rewrites the body of each partial: `rewrite` takes its window and its body, and appends the new body. Where it returns
-/// false, the partial is left out of the batch; names of series stay. After an error the batch is as it was.
+/// false, the partial is left out of the batch, and so is the name of a series that no other partial has: a batch must not
+/// name more series than it has partials. After an error the batch is as it was.
 ///
 /// # Errors
 /// [`BatchError`]: the columns contradict; or the error of `rewrite`.
@@ -21,6 +22,7 @@ pub fn rewrite_bodies<E: From<BatchError>>(
     let count = check_columns(batch)?;
     let width = Width::from_millis(batch.width_ms).map_err(BatchError::from)?;
     let mut rewritten = ColumnEncoder::with_capacity(count, batch.bodies.len());
+    let mut names = Names { of: vec![None; batch.series.len()], kept: Vec::new() };
     let (mut bodies, mut new) = (&*batch.bodies, Vec::new());
     let lengths = || BatchError::Bodies(batch.bodies.len());
     for (entry, row) in columns::rows(batch).enumerate() {
@@ -31,13 +33,18 @@ pub fn rewrite_bodies<E: From<BatchError>>(
         bodies = rest;
         new.clear();
         if rewrite(window, body, &mut new)? {
-            rewritten.push(series, window, (part, revision), |out| out.extend_from_slice(&new));
+            rewritten.push(names.keep(series), window, (part, revision), |out| out.extend_from_slice(&new));
         }
     }
     if !bodies.is_empty() {
         return Err(lengths().into());
     }
     let columns = rewritten.finish();
+    if !batch.series.is_empty() {
+        let mut series: Vec<_> = std::mem::take(&mut batch.series).into_iter().map(Some).collect();
+        let kept = names.kept.iter().filter_map(|index| series.get_mut(*index)?.take());
+        batch.series = kept.collect();
+    }
     batch.series_index = columns.series_index;
     batch.window = columns.window;
     batch.part = columns.part;
@@ -45,6 +52,27 @@ pub fn rewrite_bodies<E: From<BatchError>>(
     batch.body_bytes = columns.body_bytes;
     batch.bodies = columns.bodies;
     Ok(())
+}
+
+/// The names of series that are kept, in the order in which partials use them.
+struct Names {
+    /// New index by old index. A batch without names refers to series that were named before.
+    of: Vec<Option<u32>>,
+    kept: Vec<usize>,
+}
+
+impl Names {
+    fn keep(&mut self, series: u32) -> u32 {
+        let next = u32::try_from(self.kept.len()).unwrap_or(u32::MAX);
+        match self.of.get_mut(series as usize) {
+            None => series,
+            Some(Some(known)) => *known,
+            Some(unknown) => {
+                self.kept.push(series as usize);
+                *unknown.insert(next)
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -87,6 +115,25 @@ mod tests {
         let name = |row: Row| (row.series, row.window, row.part, row.folded);
         let names: Vec<_> = columns::rows(&batch).map(|row| name(row.unwrap())).collect();
         assert_eq!(names, [(0, 7, 5, 3), (1, 8, 2, 3), (1, 9, 4, 3)]);
+    }
+
+    #[test]
+    fn a_batch_names_only_series_that_it_still_has() {
+        let name = |device: &str| wire::SeriesRef { device: device.to_owned(), ..wire::SeriesRef::default() };
+        let named = wire::Batch { series: ["a", "b", "c"].map(name).to_vec(), ..sample() };
+        let mut batch = named.clone();
+        rewrite_bodies(&mut batch, |_, body, _| Ok::<_, BatchError>(body == b"two" || body == b"four"))
+            .unwrap();
+        assert_eq!(batch.series, ["c", "b"].map(name));
+        let series: Vec<_> = columns::rows(&batch).map(|row| row.unwrap().series).collect();
+        assert_eq!(series, [0, 1]);
+        let mut batch = named.clone();
+        rewrite_bodies(&mut batch, |_, _, _| Ok::<_, BatchError>(false)).unwrap();
+        assert!(batch.series.is_empty() && batch.body_bytes.is_empty());
+        let mut batch = named;
+        rewrite_bodies(&mut batch, copy).unwrap();
+        let series: Vec<_> = columns::rows(&batch).map(|row| row.unwrap().series).collect();
+        assert_eq!((&batch.series[..], &series[..]), (&["a", "c", "b"].map(name)[..], &[0, 1, 2, 2][..]));
     }
 
     #[test]

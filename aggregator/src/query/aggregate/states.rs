@@ -1,6 +1,6 @@
 //! Aggregates of states: readings that are texts.
 
-use catchment_partial::OrderFigures;
+use catchment_partial::{OTHER_STATE, OrderFigures};
 
 use super::{AggregateValue, Figures};
 
@@ -36,10 +36,10 @@ impl StateAggregate {
         let order = figures.order.as_ref()?;
         match self {
             Self::Count => None,
-            Self::TimeIn(state) => Some(AggregateValue::Number(time_in(&order.state_times()?, state))),
+            Self::TimeIn(state) => time_in(&order.state_times()?, state).map(AggregateValue::Number),
             Self::ShareOf(state) => {
                 let times = order.state_times()?;
-                share(time_in(&times, state), total(&times)).map(AggregateValue::Number)
+                share(time_in(&times, state)?, total(&times)).map(AggregateValue::Number)
             }
             Self::Transitions => order.transitions().map(|count| AggregateValue::Number(count as f64)),
             Self::Last => order.last_state().map(|state| AggregateValue::Text(state.to_owned())),
@@ -54,8 +54,10 @@ impl StateAggregate {
     }
 }
 
-fn time_in(times: &[(&str, f64)], state: &str) -> f64 {
-    times.iter().find(|(known, _)| *known == state).map_or(0.0, |(_, time)| *time)
+/// `None`: the state may be among those that count as other.
+fn time_in(times: &[(&str, f64)], state: &str) -> Option<f64> {
+    let time_in = |state: &str| times.iter().find(|(known, _)| *known == state).map(|(_, time)| *time);
+    time_in(state).or_else(|| time_in(OTHER_STATE).is_none().then_some(0.0))
 }
 
 fn total(times: &[(&str, f64)]) -> f64 {

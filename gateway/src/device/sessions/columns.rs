@@ -97,7 +97,9 @@ impl<'a> Columns<'a> {
             Some(number) => self.add_number(series, time, number),
             None => self.entry.states_alone = self.entry.states_alone.saturating_add(1),
         }
-        let place = self.place(text);
+        let alone = u32::from(reading.number().is_none());
+        // Places are far below 2^31: an entry has some ten thousand states.
+        let place = self.place(text) << 1 | alone;
         self.entry.state_series.push(series);
         self.entry.state_time.push(time.wrapping_sub(self.last_state_time));
         self.entry.state_text.push(place);

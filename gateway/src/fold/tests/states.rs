@@ -23,7 +23,7 @@ pub(super) fn mixed(device: u32, seq: u64, readings: &[(u32, i64, f64)]) -> Entr
                 if is_number { "true".to_owned() } else { format!("state {}", value.abs() as i64 % 5) };
             entry.state_series.push(*series);
             entry.state_time.push(time - std::mem::replace(&mut last, time));
-            entry.state_text.push(entry.text_bytes.len() as u32);
+            entry.state_text.push((entry.text_bytes.len() as u32) << 1 | u32::from(!is_number));
             entry.text_bytes.push(text.len() as u32);
             entry.texts.push_str(&text);
             entry.states_alone += u32::from(!is_number);

@@ -1,7 +1,8 @@
 //! Encoding of states.
 //!
 //! Byte with bit 0 for times in nanoseconds instead of milliseconds, and bit 1 if the order is known; varint number of
-//! readings. If the order is known: varint number of states and each one's text (varint length, bytes), in rising order;
+//! readings, varint how many of them stand beside no number. If the order is not known: zigzag nanoseconds of the last one's time
+//! relative to the base, modulo 2^64. If the order is known: varint number of states and each one's text (varint length, bytes), in rising order;
 //! varint number of single readings, and unless it is 0 zigzag time of the first one relative to the base, varint steps
 //! to the others, varint index of each one's state; varint number of spans, each as [`StateSpan`]. The index after those
 //! of all texts is that of other states.
@@ -30,12 +31,15 @@ impl States {
     pub(in crate::partial) fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
         let Some(sequence) = &self.sequence else {
             out.push(0);
-            return put_varint(self.count, out);
+            put_varint(self.count, out);
+            put_varint(self.alone, out);
+            return put_zigzag(self.last.as_nanos().wrapping_sub(base.as_nanos()), out);
         };
         let readings = sequence.readings.iter().map(|(time, _)| *time);
         let unit = Unit::of(base, readings.chain(sequence.spans.iter().flat_map(|s| [s.first.0, s.last.0])));
         out.push(ORDERED | if unit == Unit::Nanoseconds { NANOSECONDS } else { 0 });
         put_varint(self.count, out);
+        put_varint(self.alone, out);
         put_varint(self.texts.len() as u64, out);
         for text in &self.texts {
             put_varint(text.len() as u64, out);
@@ -75,9 +79,15 @@ impl States {
     pub(in crate::partial) fn decode(reader: &mut Reader<'_>, base: Timestamp) -> Result<Self, DecodeError> {
         const COUNT: DecodeError = DecodeError::Invalid("the number of states contradicts their readings");
         let flags = reader.byte()?;
-        let count = reader.varint()?;
+        let (count, alone) = (reader.varint()?, reader.varint()?);
+        if alone > count {
+            return Err(COUNT);
+        }
         match flags {
-            0 if count > 0 => return Ok(Self { count, sequence: None, texts: Vec::new(), distinct: None }),
+            0 if count > 0 => {
+                let last = Timestamp::from_nanos(base.as_nanos().wrapping_add(reader.zigzag()?));
+                return Ok(Self { count, alone, last, sequence: None, texts: Vec::new(), distinct: None });
+            }
             ORDERED | 0b11 => {}
             _ => return Err(DecodeError::Invalid("unknown flags of states")),
         }
@@ -100,7 +110,9 @@ impl States {
         if counted != count || count == 0 || !sequence.is_possible() {
             return Err(COUNT);
         }
-        Ok(Self { count, sequence: Some(sequence), texts, distinct: None })
+        let last = sequence.spans.iter().map(|span| span.last.0);
+        let last = last.chain(sequence.readings.last().map(|(time, _)| *time)).max().ok_or(COUNT)?;
+        Ok(Self { count, alone, last, sequence: Some(sequence), texts, distinct: None })
     }
 }
 

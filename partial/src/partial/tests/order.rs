@@ -131,6 +131,46 @@ fn huge_values_are_undefined_and_never_not_a_number() {
     assert_eq!(figures.changes(), Some(199));
 }
 
+/// The figures of readings that arrive in another order, in one partial.
+fn arriving(readings: &[Reading], order: impl Iterator<Item = usize>) -> OrderFigures {
+    let mut partial = Partial::with_parts(Parts::ORDER);
+    order.for_each(|at| partial.push(readings[at].0, readings[at].1));
+    assert_eq!(partial.count(), readings.len() as u64);
+    figures(&readings[..1], 10_000, |_| vec![partial.clone()])
+}
+
+#[test]
+fn readings_that_come_late_give_the_same_figures_or_none() {
+    let readings: Vec<Reading> = (0..100).map(|i| (at(90 * i), (i % 13) as f64)).collect();
+    let whole = figures(&readings, 10_000, one_by_one);
+    let same = |figures: OrderFigures| {
+        assert_eq!((figures.changes(), figures.resets()), (whole.changes(), whole.resets()));
+        assert_close(figures.integral(), whole.integral().unwrap());
+    };
+    same(arriving(&readings, (50..100).chain(0..50)));
+    same(arriving(&readings, (60..100).chain(0..60)));
+    same(arriving(&readings, (0..100).rev()));
+    same(arriving(&readings, (80..100).chain(40..60).chain(0..40).chain(60..80)));
+    let unknown = arriving(&readings, (0..100).step_by(2).chain((1..100).step_by(2)));
+    assert_eq!((unknown.changes(), unknown.integral(), unknown.rate()), (None, None, None));
+}
+
+#[test]
+fn parts_that_are_interleaved_are_unknown_and_many_that_are_not_are_known() {
+    let readings: Vec<Reading> = (0..800).map(|i| (at(10 * i), (i % 13) as f64)).collect();
+    let interleaved = |readings: &[Reading]| {
+        let every_other = |first| with_order(readings.iter().copied().skip(first).step_by(2));
+        vec![every_other(0), every_other(1)]
+    };
+    let unknown = figures(&readings, 10_000, interleaved);
+    assert_eq!((unknown.changes(), unknown.integral(), unknown.rate()), (None, None, None));
+    let many =
+        |readings: &[Reading]| readings.chunks(40).map(|part| with_order(part.iter().copied())).collect();
+    let (known, whole) = (figures(&readings, 10_000, many), figures(&readings, 10_000, one_by_one));
+    assert_eq!((known.changes(), known.resets()), (whole.changes(), whole.resets()));
+    assert_close(known.integral(), whole.integral().unwrap());
+}
+
 #[test]
 fn readings_added_after_a_merge_find_the_span_that_they_follow() {
     let readings: Vec<Reading> = (0..300).map(|i| (at(20 * i), (i % 90) as f64)).collect();

@@ -75,6 +75,20 @@ fn the_limit_of_states_is_that_of_the_window_whatever_its_parts() {
 }
 
 #[test]
+fn a_state_beside_a_number_is_no_reading_that_version_1_loses() {
+    let mut partial = Partial::empty();
+    partial.push(at(5), 1.0);
+    partial.push_state_of_number(at(5), "true");
+    assert!(!partial.encode_version_1(at(0), &mut Vec::new()));
+    let mut other = states(&[(6, "auto")]);
+    assert!(other.encode_version_1(at(0), &mut Vec::new()));
+    other.merge(&partial);
+    let mut bytes = Vec::new();
+    other.encode(at(0), &mut bytes);
+    assert!(Partial::decode(&bytes, at(0)).unwrap().encode_version_1(at(0), &mut Vec::new()));
+}
+
+#[test]
 fn states_of_several_series_add_up() {
     let mut sum = figures(&[vec![states(&[(0, "on"), (6_000, "off")])]]);
     sum.merge(&figures(&[vec![states(&[(1_000, "on"), (4_000, "idle"), (9_000, "on")])]]));
@@ -162,10 +176,12 @@ proptest! {
         let times: Vec<i64> = readings.iter().map(|(time, _)| *time).collect();
         let covered = times.iter().max().zip(times.iter().min()).map(|(max, min)| (max - min) as f64 / 1e3);
         let sum = figures.state_times().map(|times| times.iter().map(|(_, time)| time).sum::<f64>());
-        if readings.len() <= 32 {
+        let in_order = readings.is_sorted_by_key(|reading| reading.0);
+        if readings.len() <= 32 || in_order {
             prop_assert!((sum.unwrap_or(0.0) - covered.unwrap_or(0.0)).abs() < 1e-9);
         } else {
-            prop_assert!(sum.unwrap() <= covered.unwrap() + 1e-9);
+            // Unknown, if one came too late.
+            prop_assert!(sum.is_none_or(|sum| (sum - covered.unwrap()).abs() < 1e-9));
         }
     }
 }
