@@ -10,6 +10,9 @@
 //! version that did not record owners) belongs to the first owner that opens it.
 //!
 //! The identity also names the folder's logs ([`logs`]), so that a missing or foreign log is noticed.
+//!
+//! A folder of an earlier format keeps it while it is only inspected. A server raises it before it opens the logs
+//! ([`DataDir::prepare_logs`]); a program that does not know a folder's format refuses it.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};

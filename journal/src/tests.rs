@@ -3,6 +3,7 @@
 mod atomic_file;
 mod crash;
 mod damage;
+mod folder_format;
 mod group;
 mod log;
 mod manual;

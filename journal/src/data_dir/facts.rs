@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::error::DataDirError;
-use super::identity::{FORMAT_VERSION, OWNER};
+use super::identity::{FORMAT, FORMAT_OLDEST, FORMAT_VERSION, OWNER};
 
 /// The contents of a data folder's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +31,15 @@ impl FolderFacts {
             })
         };
         let foreign = |why: String| DataDirError::Foreign { path: path.to_owned(), why };
-        let format = number("format")?;
+        let format = number(FORMAT)?;
         if format > u64::from(FORMAT_VERSION) {
             let why = format!("format {format}; this program knows up to {FORMAT_VERSION}: use a newer one");
             return Err(foreign(why));
         }
-        if format < u64::from(FORMAT_VERSION) {
+        if format < u64::from(FORMAT_OLDEST) {
             let why = format!(
-                "format {format}, of a version before the first release; this program knows {FORMAT_VERSION}: \
-                 use a new folder"
+                "format {format}, of a version before the first release; this program knows {FORMAT_OLDEST} to \
+                 {FORMAT_VERSION}: use a new folder"
             );
             return Err(foreign(why));
         }

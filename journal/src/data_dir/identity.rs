@@ -7,10 +7,14 @@ use super::error::DataDirError;
 use crate::atomic_file::{AtomicFileError, read_atomic};
 use crate::fs::{Disk, FileStatus, RealDisk};
 
-/// Format of data folders that this program writes.
-pub const FORMAT_VERSION: u32 = 2;
+/// Format of the data folders that this program writes. Raise it with anything that the version before would misread.
+pub const FORMAT_VERSION: u32 = 3;
+/// The oldest format that this program reads.
+pub(super) const FORMAT_OLDEST: u32 = 2;
 
 pub(super) const IDENTITY: &str = "identity";
+/// Key of the format in the identity.
+pub(super) const FORMAT: &str = "format";
 pub(super) const LOCK: &str = "lock";
 /// Key of the owner in the identity.
 pub(super) const OWNER: &str = "owner";
@@ -46,7 +50,7 @@ pub(super) fn new_identity(
     extras: &[(&str, &str)],
 ) -> Option<String> {
     let epoch = (disk.random_u64() >> 1).max(1);
-    let mut text = format!("format={FORMAT_VERSION}\nkind={kind}\nepoch={epoch}\ncreated_ms={now_ms}\n");
+    let mut text = format!("{FORMAT}={FORMAT_VERSION}\nkind={kind}\nepoch={epoch}\ncreated_ms={now_ms}\n");
     for (key, value) in extras {
         if !fits(key, value) {
             return None;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
+use super::identity::{FORMAT, FORMAT_VERSION};
 use super::{DataDir, DataDirError, FolderFacts};
 use crate::error::OpenError;
 use crate::fs::{Disk as _, RealDisk};
@@ -103,7 +104,8 @@ impl FolderFacts {
 
 impl DataDir {
     /// Records these logs in the identity, durably, before they are opened. Returns the salts for the logs that must be
-    /// created.
+    /// created. The same write raises the folder's format to [`FORMAT_VERSION`]: earlier versions refuse the folder from
+    /// now on, so they never misread what is written into it afterwards.
     ///
     /// # Errors
     /// A log belongs to another folder, a log cannot be read, or writing failed.
@@ -124,7 +126,13 @@ impl DataDir {
             }
             values.insert(key(log), salts.into_iter().map(text).collect::<Vec<_>>().join(","));
         }
+        let before = values.insert(FORMAT.to_owned(), FORMAT_VERSION.to_string());
+        let raised = before.filter(|before| *before != FORMAT_VERSION.to_string());
         self.rewrite(values)?;
+        if let Some(before) = raised {
+            let folder = self.path().display();
+            tracing::info!(%folder, before, now = FORMAT_VERSION, "the data folder's format was raised: earlier versions refuse it");
+        }
         Ok(new)
     }
 

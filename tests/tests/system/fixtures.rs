@@ -10,6 +10,7 @@ use std::{
 use catchment_aggregator::Options;
 use catchment_certs::Role;
 use catchment_gateway::Settings;
+use catchment_journal::{FORMAT_VERSION, RealDisk, read_atomic};
 use catchment_partial::{Partial, Timestamp};
 use catchment_tests::{
     eventually::eventually,
@@ -65,12 +66,19 @@ impl Restored {
             ("catchment-aggregator", "store", aggregator.data()),
             ("catchment-gateway", "journal", gateway.data()),
         ] {
+            let before = identity(&data);
             let arguments = [log, "verify", "--data", data.to_str().unwrap()].map(str::to_owned);
             let report = tool(program, arguments.to_vec(), String::new()).await.unwrap();
             assert!(report.contains("nothing is damaged"), "{report}");
+            assert_eq!(identity(&data), before, "a look raises no format");
         }
         aggregator.start().await;
         gateway.start().await;
+        // From now on that version refuses them.
+        for data in [aggregator.data(), gateway.data()] {
+            let identity = identity(&data);
+            assert!(identity.contains(&format!("format={FORMAT_VERSION}\n")), "{identity}");
+        }
         Self { gateway, aggregator, pki, dir }
     }
 
@@ -109,6 +117,11 @@ impl Restored {
             .await;
         }
     }
+}
+
+/// The identity of a data folder.
+fn identity(data: &Path) -> String {
+    String::from_utf8(read_atomic(&RealDisk, &data.join("identity")).unwrap().unwrap()).unwrap()
 }
 
 /// Runs a program without blocking the servers.

@@ -76,6 +76,15 @@ pub(in super::super) const FOLDERS: &[Safeguard] = &[
         quick: false,
     },
     Safeguard {
+        name: "format of a data folder",
+        without: "an earlier version opens the folder and drops acknowledged readings that it cannot read",
+        file: "journal/src/data_dir/logs.rs",
+        find: "values.insert(FORMAT.to_owned(), FORMAT_VERSION.to_string());",
+        replace: "values.get(FORMAT).cloned();",
+        check: unit("catchment-journal", "tests::folder_format"),
+        quick: false,
+    },
+    Safeguard {
         name: "owner of a data folder",
         without: "readings waiting in a folder are delivered under any identity that it is started with",
         file: "journal/src/data_dir/check.rs",
