@@ -55,7 +55,8 @@ async fn send_json(world: &World) {
         for _ in 0..2 {
             connection.line(&line).await.unwrap();
         }
-        assert_eq!(answer(&mut connection).await, json!({"ack": seq}));
+        // The repetition may have an answer of its own.
+        while answer(&mut connection).await != json!({"ack": seq}) {}
     }
     connection.line(r#"{"seq":9,"values":{"mode":"two\nlines","speed":5}}"#).await.unwrap();
     let mut answers = Vec::new();
