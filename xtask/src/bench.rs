@@ -27,7 +27,7 @@ const REFERENCES: [packages::Package; 3] = [
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Figures to measure [default: all]: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink,
-    /// aggregator, latency, fair, sharing, crowd, growth
+    /// aggregator, latency, fair, crowd, sharing, partials, query, growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Length of one measurement
