@@ -26,6 +26,8 @@ use crate::store::{
 pub(in crate::store) const ROW_OVERHEAD: usize = 82;
 /// Rows of a series whose least and greatest start are known.
 const RUN_ROWS: usize = 64;
+/// A log with fewer rows is walked: lists of the rows of very many series with a few each cost more than they save.
+const LISTED_FROM: usize = if cfg!(test) { 100 } else { 1_024 };
 
 /// A row without its body.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ impl SeriesRows {
 pub(in crate::store) struct RowLog {
     rows: Vec<RowHeader>,
     bodies: Vec<u8>,
-    /// By index of the series in its group.
+    /// By index of the series in its group; empty below [`LISTED_FROM`] rows.
     series: Vec<SeriesRows>,
 }
 
@@ -78,15 +80,30 @@ impl RowLog {
     fn push(&mut self, series: u32, name: PartialName, revision: u64, body: &[u8]) {
         let at = self.bodies.len();
         self.bodies.extend_from_slice(body);
-        let place = (series % GROUP_SERIES) as usize;
+        self.rows.push(RowHeader { name, revision, at, length: body.len() as u32, series });
+        match self.rows.len() {
+            ..LISTED_FROM => {}
+            LISTED_FROM => (0..LISTED_FROM).for_each(|row| self.list(row)),
+            rows => self.list(rows - 1),
+        }
+    }
+
+    /// Adds a row to the list of its series.
+    fn list(&mut self, row: usize) {
+        let Some(header) = self.rows.get(row) else { return };
+        let place = (header.series % GROUP_SERIES) as usize;
         if self.series.len() <= place {
             self.series.resize_with(place + 1, SeriesRows::default);
         }
         if let Some(rows) = self.series.get_mut(place) {
             // Bounded by memory: four billion rows take 300 GiB.
-            rows.push(self.rows.len() as u32, name.start);
+            rows.push(row as u32, header.name.start);
         }
-        self.rows.push(RowHeader { name, revision, at, length: body.len() as u32, series });
+    }
+
+    /// The rows that must be walked, because they are not listed.
+    fn unlisted(&self) -> &[RowHeader] {
+        if self.series.is_empty() { &self.rows } else { &[] }
     }
 
     fn rows_of(&self, series: u32) -> Option<&SeriesRows> {
@@ -97,13 +114,16 @@ impl RowLog {
     fn between(&self, series: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &RowHeader> {
         let runs = self.rows_of(series).into_iter().flat_map(move |rows| rows.runs(from, to));
         let rows = runs.flat_map(|(_, rows)| rows).filter_map(|row| self.rows.get(*row as usize));
-        rows.filter(move |header| from <= header.name.start && header.name.start < to)
+        let unlisted = self.unlisted().iter().filter(move |header| header.series == series);
+        rows.chain(unlisted).filter(move |header| from <= header.name.start && header.name.start < to)
     }
 
     /// The least start in [from, to) of a row of a series.
     fn first_start(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
-        let mut first: Option<Timestamp> = None;
-        for (least, rows) in self.rows_of(series)?.runs(from, to) {
+        let walked = self.unlisted().iter().filter(|header| header.series == series);
+        let walked = walked.map(|header| header.name.start).filter(|start| from <= *start && *start < to);
+        let mut first = walked.min();
+        for (least, rows) in self.rows_of(series).into_iter().flat_map(|rows| rows.runs(from, to)) {
             if first.is_some_and(|first| first <= least) {
                 continue;
             }
@@ -226,7 +246,11 @@ impl Memtable {
 
     /// Whether a series has rows.
     pub(in crate::store) fn holds(&self, series: u32) -> bool {
-        self.logs(group_of(series)).filter_map(|log| log.rows_of(series)).any(|rows| !rows.rows.is_empty())
+        let holds = |log: &RowLog| {
+            log.rows_of(series).is_some_and(|rows| !rows.rows.is_empty())
+                || log.unlisted().iter().any(|header| header.series == series)
+        };
+        self.logs(group_of(series)).any(holds)
     }
 
     /// The first group at or after this one that has rows.
