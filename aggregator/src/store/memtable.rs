@@ -246,11 +246,8 @@ impl Memtable {
 
     /// Whether a series has rows.
     pub(in crate::store) fn holds(&self, series: u32) -> bool {
-        let holds = |log: &RowLog| {
-            log.rows_of(series).is_some_and(|rows| !rows.rows.is_empty())
-                || log.unlisted().iter().any(|header| header.series == series)
-        };
-        self.logs(group_of(series)).any(holds)
+        let (from, to) = (Timestamp::MIN, Timestamp::MAX);
+        self.logs(group_of(series)).any(|log| log.between(series, from, to).next().is_some())
     }
 
     /// The first group at or after this one that has rows.

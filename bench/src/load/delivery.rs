@@ -15,11 +15,15 @@ use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{
     DictionaryEncoder,
     batch::BATCH_BYTES_MAX,
-    wire::{self, Batch, DeliverRequest, deliver_request, deliver_response, ingest_client::IngestClient},
+    wire::{
+        self, Batch, DeliverRequest, DeliverResponse, deliver_request, deliver_response,
+        ingest_client::IngestClient,
+    },
 };
 use tokio::sync::{Semaphore, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
+    Streaming,
     codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
@@ -135,8 +139,7 @@ impl Shard {
     }
 }
 
-/// Connects as a gateway.
-pub(crate) async fn connect(addr: SocketAddr, identity: &Path) -> anyhow::Result<IngestClient<Channel>> {
+async fn connect(addr: SocketAddr, identity: &Path) -> anyhow::Result<IngestClient<Channel>> {
     let tls = ClientTls::new(&IdentityFolder::load(identity)?, &[b"h2"])?;
     let connector = GrpcConnector::new(tls, Role::Aggregator, TIMEOUT);
     let endpoint = Endpoint::from(endpoint_uri(&format!("https://{addr}"))?).tcp_nodelay(true);
@@ -175,20 +178,33 @@ pub(crate) fn run(load: &Load, identity: &Path) -> anyhow::Result<Outcome> {
     runtime.block_on(deliver(load, identity, shards))
 }
 
-async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow::Result<Outcome> {
-    let mut client = connect(load.addr, identity).await?;
+/// Begins a stream of a gateway with a new epoch: batches go in, answers come out.
+///
+/// # Errors
+/// The aggregator refuses the connection or the stream.
+pub(crate) async fn begin(
+    addr: SocketAddr,
+    identity: &Path,
+    shards: u32,
+) -> anyhow::Result<(mpsc::Sender<DeliverRequest>, Streaming<DeliverResponse>)> {
+    let mut client = connect(addr, identity).await?;
     let (sending, sent) = mpsc::channel(16);
     let epoch = now_ns();
     let start = wire::Start {
         epoch: epoch.cast_unsigned(),
         epoch_created_ms: epoch / 1_000_000,
-        shards: SHARDS,
+        shards,
         version: env!("CARGO_PKG_VERSION").to_owned(),
         ..wire::Start::default()
     };
     sending.send(DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) }).await?;
     let mut answers = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
     answers.message().await?.context("no reply to the start of the stream")?;
+    Ok((sending, answers))
+}
+
+async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow::Result<Outcome> {
+    let (sending, mut answers) = begin(load.addr, identity, SHARDS).await?;
     let cpu = |pid: Option<u32>| pid.map_or(Ok(0.0), cpu::seconds);
     let before = cpu(load.pid)?;
     let started = Instant::now();

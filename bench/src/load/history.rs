@@ -10,10 +10,8 @@ use anyhow::{Context as _, bail, ensure};
 use bytes::Bytes;
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::wire::{self, Batch, DeliverRequest, deliver_request, deliver_response};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
 
-use super::{delivery, now_ns};
+use super::delivery;
 
 /// Width of the windows, milliseconds.
 pub(crate) const WIDTH_MS: i64 = 10_000;
@@ -100,19 +98,7 @@ impl History {
     }
 
     async fn send(self, addr: SocketAddr, identity: &Path) -> anyhow::Result<()> {
-        let mut client = delivery::connect(addr, identity).await?;
-        let (sending, sent) = mpsc::channel(16);
-        let epoch = now_ns();
-        let start = wire::Start {
-            epoch: epoch.cast_unsigned(),
-            epoch_created_ms: epoch / 1_000_000,
-            shards: 1,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            ..wire::Start::default()
-        };
-        sending.send(DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) }).await?;
-        let mut answers = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
-        answers.message().await?.context("no reply to the start of the stream")?;
+        let (sending, mut answers) = delivery::begin(addr, identity, 1).await?;
         let (mut number, mut acknowledged) = (0_u64, 0_u64);
         for series in 0..self.series {
             for from in (0..self.windows).step_by(BATCH as usize) {

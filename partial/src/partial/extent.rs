@@ -64,17 +64,44 @@ impl Unit {
         Some(Timestamp::from_nanos(nanos))
     }
 
-    /// A first time, zigzag relative to `base`, and a last one, varint after the first.
-    pub(crate) fn decode_ends(
+    /// Encodes a time: the first zigzag relative to `base`, a further one as varint after the one before.
+    pub(crate) fn put(self, base: Timestamp, before: Option<Timestamp>, time: Timestamp, out: &mut Vec<u8>) {
+        let nanos = time.as_nanos();
+        match before {
+            None => put_zigzag(self.whole(nanos.wrapping_sub(base.as_nanos())), out),
+            Some(before) => {
+                put_varint(self.whole_unsigned(nanos.wrapping_sub(before.as_nanos()) as u64), out)
+            }
+        }
+    }
+
+    /// Decodes what [`Unit::put`] wrote.
+    pub(crate) fn take(
         self,
-        reader: &mut Reader<'_>,
         base: Timestamp,
-    ) -> Result<(Timestamp, Timestamp), DecodeError> {
+        before: Option<Timestamp>,
+        reader: &mut Reader<'_>,
+    ) -> Result<Timestamp, DecodeError> {
         const RANGE: DecodeError = DecodeError::Invalid("a time is out of range");
-        let first = self.time(base, reader.zigzag()?).ok_or(RANGE)?;
+        let Some(before) = before else { return self.time(base, reader.zigzag()?).ok_or(RANGE) };
         let later = reader.varint()?.checked_mul(self.nanos()).ok_or(RANGE)?;
-        let last = first.as_nanos().checked_add_unsigned(later).ok_or(RANGE)?;
-        Ok((first, Timestamp::from_nanos(last)))
+        before.as_nanos().checked_add_unsigned(later).map(Timestamp::from_nanos).ok_or(RANGE)
+    }
+
+    /// Encodes the ends of a span.
+    pub(crate) fn put_ends(self, base: Timestamp, (first, last): (Timestamp, Timestamp), out: &mut Vec<u8>) {
+        self.put(base, None, first, out);
+        self.put(base, Some(first), last, out);
+    }
+
+    /// Decodes what [`Unit::put_ends`] wrote.
+    pub(crate) fn take_ends(
+        self,
+        base: Timestamp,
+        reader: &mut Reader<'_>,
+    ) -> Result<(Timestamp, Timestamp), DecodeError> {
+        let first = self.take(base, None, reader)?;
+        Ok((first, self.take(base, Some(first), reader)?))
     }
 
     pub(crate) fn nanos(self) -> u64 {

@@ -20,7 +20,7 @@
 //! this reader computes. (Stored bytes are kept as they are, so a later version finds it again.) It refuses a part with an
 //! odd number: it changes what other parts mean.
 
-use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
+use super::codec::{DecodeError, Reader, put_varint};
 use super::distinct::Distinct;
 use super::extent::Unit;
 use super::many::OptionalParts;
@@ -115,11 +115,9 @@ impl Optional {
         match &mut partial.values {
             Values::Many(many) => {
                 let ends = (many.extent.first.time, many.extent.last.time);
-                let within = order.as_ref().is_none_or(|order| {
-                    let spans = order.spans.iter().fold(0_u64, |sum, span| sum.saturating_add(span.count));
-                    let count = spans.saturating_add(order.readings.len() as u64);
-                    order.ends() == Some(ends) && count == many.count
-                });
+                let within = order
+                    .as_ref()
+                    .is_none_or(|order| order.ends() == Some(ends) && order.count() == many.count);
                 let signs = powers.as_ref().is_none_or(|powers| powers.signs() == many.sum.signs());
                 if !within || !signs {
                     return Err(DecodeError::Invalid("an optional part contradicts the values"));
@@ -146,19 +144,12 @@ impl Optional {
 }
 
 fn encode_order(order: &Sequence<ValueSpan>, base: Timestamp, out: &mut Vec<u8>) {
-    let readings = order.readings.iter().map(|(time, _)| *time);
-    let spans = order.spans.iter().flat_map(|span| [span.first.time, span.last.time]);
-    let unit = Unit::of(base, readings.chain(spans));
+    let unit = order.unit(base);
     out.push(u8::from(unit == Unit::Nanoseconds));
     put_varint(order.readings.len() as u64, out);
     let mut before = None;
     for (time, value) in &order.readings {
-        let nanos = time.as_nanos();
-        match before {
-            None => put_zigzag(unit.whole(nanos.wrapping_sub(base.as_nanos())), out),
-            Some(before) => put_varint(unit.whole_unsigned(nanos.wrapping_sub(before) as u64), out),
-        }
-        before = Some(nanos);
+        unit.put(base, before.replace(*time), *time, out);
         out.extend(value.to_le_bytes());
     }
     put_varint(order.spans.len() as u64, out);
@@ -166,7 +157,6 @@ fn encode_order(order: &Sequence<ValueSpan>, base: Timestamp, out: &mut Vec<u8>)
 }
 
 fn decode_order(reader: &mut Reader<'_>, base: Timestamp) -> Result<Sequence<ValueSpan>, DecodeError> {
-    const TIME: DecodeError = DecodeError::Invalid("a time is out of range");
     let unit = match reader.byte()? {
         0 => Unit::Milliseconds,
         1 => Unit::Nanoseconds,
@@ -175,13 +165,7 @@ fn decode_order(reader: &mut Reader<'_>, base: Timestamp) -> Result<Sequence<Val
     let count = reader.count(MERGED_MAX, "too many readings in order")?;
     let mut readings: Vec<(Timestamp, f64)> = Vec::with_capacity(count.min(reader.remaining()));
     for _ in 0..count {
-        let time = match readings.last() {
-            None => unit.time(base, reader.zigzag()?).ok_or(TIME)?,
-            Some((before, _)) => {
-                let later = reader.varint()?.checked_mul(unit.nanos()).ok_or(TIME)?;
-                Timestamp::from_nanos(before.as_nanos().checked_add_unsigned(later).ok_or(TIME)?)
-            }
-        };
+        let time = unit.take(base, readings.last().map(|(before, _)| *before), reader)?;
         readings.push((time, reader.finite()? + 0.0));
     }
     let mut spans = Vec::new();

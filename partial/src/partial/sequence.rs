@@ -15,6 +15,7 @@
 
 use std::cmp::Ordering;
 
+use super::extent::Unit;
 use crate::time::Timestamp;
 
 /// Readings that are kept as they are when readings are added one by one.
@@ -48,6 +49,8 @@ pub(super) trait Span: Clone + PartialEq {
     fn append(&mut self, next: &Self);
     /// Adds what lies beside: the step from one to the other is unknown.
     fn beside(&mut self, other: &Self);
+    /// Number of readings; saturates.
+    fn count(&self) -> u64;
     /// Times of the first and last reading.
     fn ends(&self) -> (Timestamp, Timestamp);
     /// Total order of values, for readings at the same time.
@@ -172,6 +175,17 @@ impl<S: Span> Sequence<S> {
             add(&S::of(*time, value.clone()));
         });
         if is_known { Ok(before) } else { Err(Tangled) }
+    }
+
+    /// Number of readings; saturates.
+    pub(super) fn count(&self) -> u64 {
+        self.spans.iter().fold(self.readings.len() as u64, |sum, span| sum.saturating_add(span.count()))
+    }
+
+    /// The coarsest unit in which all its times are whole relative to `base`.
+    pub(super) fn unit(&self, base: Timestamp) -> Unit {
+        let ends = self.spans.iter().map(Span::ends).flat_map(|(first, last)| [first, last]);
+        Unit::of(base, self.readings.iter().map(|(time, _)| *time).chain(ends))
     }
 
     /// Times of the first and last reading.

@@ -87,6 +87,10 @@ impl Span for StateSpan {
         }
     }
 
+    fn count(&self) -> u64 {
+        self.count
+    }
+
     fn ends(&self) -> (Timestamp, Timestamp) {
         (self.first.0, self.last.0)
     }

@@ -6,7 +6,7 @@
 
 use std::cmp::Ordering;
 
-use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
+use super::codec::{DecodeError, Reader, put_varint};
 use super::counter::{Counter, bounded};
 use super::extent::{Point, Unit};
 use super::sequence::Span;
@@ -64,6 +64,10 @@ impl Span for ValueSpan {
         self.weight.add(&other.weight);
     }
 
+    fn count(&self) -> u64 {
+        self.count
+    }
+
     fn ends(&self) -> (Timestamp, Timestamp) {
         (self.first.time, self.last.time)
     }
@@ -90,9 +94,7 @@ impl ValueSpan {
     }
 
     pub(super) fn encode(&self, base: Timestamp, unit: Unit, out: &mut Vec<u8>) {
-        let (first, last) = (self.first.time.as_nanos(), self.last.time.as_nanos());
-        put_zigzag(unit.whole(first.wrapping_sub(base.as_nanos())), out);
-        put_varint(unit.whole_unsigned(last.wrapping_sub(first) as u64), out);
+        unit.put_ends(base, self.ends(), out);
         for value in [self.first.value, self.last.value] {
             out.extend(value.to_le_bytes());
         }
@@ -102,7 +104,7 @@ impl ValueSpan {
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>, base: Timestamp, unit: Unit) -> Result<Self, DecodeError> {
-        let (first, last) = unit.decode_ends(reader, base)?;
+        let (first, last) = unit.take_ends(base, reader)?;
         let (first_value, last_value) = (reader.finite()? + 0.0, reader.finite()? + 0.0);
         let span = Self {
             first: Point { time: first, value: first_value },

@@ -1,18 +1,21 @@
 //! Encoding of states.
 //!
 //! Byte with bit 0 for times in nanoseconds instead of milliseconds, and bit 1 if the order is known; varint number of
-//! readings, varint how many of them stand beside no number. If the order is not known: zigzag nanoseconds of the last one's time
-//! relative to the base, modulo 2^64. If the order is known: varint number of states and each one's text (varint length, bytes), in rising order;
-//! varint number of single readings, and unless it is 0 zigzag time of the first one relative to the base, varint steps
-//! to the others, varint index of each one's state; varint number of spans, each as [`StateSpan`]. The index after those
-//! of all texts is that of other states.
+//! readings, varint how many of them stand beside no number.
+//!
+//! If the order is not known: zigzag nanoseconds from the base to the last one's time, modulo 2^64.
+//!
+//! If it is known: varint number of states and the text of each (varint length, bytes), in rising order; varint number
+//! of single readings, and unless it is 0 zigzag time of the first one relative to the base, varint steps to the others,
+//! varint index of each one's state; varint number of spans, each as [`StateSpan`]. The index after those of all texts
+//! is that of other states.
 
 use std::sync::Arc;
 
 use super::{StateSpan, States, is_state};
 use crate::partial::codec::{DecodeError, Reader, put_varint, put_zigzag};
 use crate::partial::extent::Unit;
-use crate::partial::sequence::{MERGED_MAX, SPANS_MAX, Sequence};
+use crate::partial::sequence::{MERGED_MAX, SPANS_MAX, Sequence, Span as _};
 use crate::partial::{OTHER_STATE, STATE_BYTES_MAX, STATES_MAX};
 use crate::time::Timestamp;
 
@@ -35,8 +38,7 @@ impl States {
             put_varint(self.alone, out);
             return put_zigzag(self.last.as_nanos().wrapping_sub(base.as_nanos()), out);
         };
-        let readings = sequence.readings.iter().map(|(time, _)| *time);
-        let unit = Unit::of(base, readings.chain(sequence.spans.iter().flat_map(|s| [s.first.0, s.last.0])));
+        let unit = sequence.unit(base);
         out.push(ORDERED | if unit == Unit::Nanoseconds { NANOSECONDS } else { 0 });
         put_varint(self.count, out);
         put_varint(self.alone, out);
@@ -48,12 +50,7 @@ impl States {
         put_varint(sequence.readings.len() as u64, out);
         let mut before = None;
         for (time, _) in &sequence.readings {
-            let nanos = time.as_nanos();
-            match before {
-                None => put_zigzag(unit.whole(nanos.wrapping_sub(base.as_nanos())), out),
-                Some(before) => put_varint(unit.whole_unsigned(nanos.wrapping_sub(before) as u64), out),
-            }
-            before = Some(nanos);
+            unit.put(base, before.replace(*time), *time, out);
         }
         sequence.readings.iter().for_each(|(_, state)| put_varint(self.index(state), out));
         put_varint(sequence.spans.len() as u64, out);
@@ -63,9 +60,7 @@ impl States {
     /// Encodes a span: zigzag first time relative to the base, varint time to the last, varint index of the first and
     /// last state, varint readings and transitions, varint number of states, for each its index and nanoseconds.
     fn encode_span(&self, span: &StateSpan, base: Timestamp, unit: Unit, out: &mut Vec<u8>) {
-        let (first, last) = (span.first.0.as_nanos(), span.last.0.as_nanos());
-        put_zigzag(unit.whole(first.wrapping_sub(base.as_nanos())), out);
-        put_varint(unit.whole_unsigned(last.wrapping_sub(first) as u64), out);
+        unit.put_ends(base, span.ends(), out);
         let ends = [self.index(&span.first.1), self.index(&span.last.1)];
         for number in [ends[0], ends[1], span.count, span.transitions, span.times.len() as u64] {
             put_varint(number, out);
@@ -105,13 +100,10 @@ impl States {
         for _ in 0..spans {
             sequence.spans.push(decode_span(reader, base, unit, state)?);
         }
-        let counted = sequence.spans.iter().fold(0_u64, |sum, span| sum.saturating_add(span.count));
-        let counted = counted.saturating_add(sequence.readings.len() as u64);
-        if counted != count || count == 0 || !sequence.is_possible() {
+        if sequence.count() != count || count == 0 || !sequence.is_possible() {
             return Err(COUNT);
         }
-        let last = sequence.spans.iter().map(|span| span.last.0);
-        let last = last.chain(sequence.readings.last().map(|(time, _)| *time)).max().ok_or(COUNT)?;
+        let (_, last) = sequence.ends().ok_or(COUNT)?;
         Ok(Self { count, alone, last, sequence: Some(sequence), texts, distinct: None })
     }
 }
@@ -138,21 +130,11 @@ fn decode_readings(
     unit: Unit,
     state: impl Fn(u64) -> Option<Arc<str>>,
 ) -> Result<Vec<(Timestamp, Arc<str>)>, DecodeError> {
-    const TIME: DecodeError = DecodeError::Invalid("a time is out of range");
     const STATE: DecodeError = DecodeError::Invalid("an unknown state");
     let count = reader.count(MERGED_MAX, "too many readings of states")?;
-    let mut times = Vec::with_capacity(count.min(reader.remaining()));
-    for number in 0..count {
-        let time = match times.last() {
-            None => unit.time(base, reader.zigzag()?).ok_or(TIME)?,
-            Some(before) => {
-                let before: &Timestamp = before;
-                let later = reader.varint()?.checked_mul(unit.nanos()).ok_or(TIME)?;
-                Timestamp::from_nanos(before.as_nanos().checked_add_unsigned(later).ok_or(TIME)?)
-            }
-        };
-        debug_assert_eq!(times.len(), number);
-        times.push(time);
+    let mut times: Vec<Timestamp> = Vec::with_capacity(count.min(reader.remaining()));
+    for _ in 0..count {
+        times.push(unit.take(base, times.last().copied(), reader)?);
     }
     times.into_iter().map(|time| Ok((time, state(reader.varint()?).ok_or(STATE)?))).collect()
 }
@@ -164,7 +146,7 @@ fn decode_span(
     state: impl Fn(u64) -> Option<Arc<str>>,
 ) -> Result<StateSpan, DecodeError> {
     const STATE: DecodeError = DecodeError::Invalid("an unknown state");
-    let (first, last) = unit.decode_ends(reader, base)?;
+    let (first, last) = unit.take_ends(base, reader)?;
     let ends = [state(reader.varint()?).ok_or(STATE)?, state(reader.varint()?).ok_or(STATE)?];
     let [first_state, last_state] = ends;
     let (count, transitions) = (reader.varint()?, reader.varint()?);
