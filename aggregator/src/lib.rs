@@ -14,6 +14,7 @@ pub mod ingest;
 pub mod inspect;
 mod metrics;
 pub mod query;
+pub mod selector;
 mod server;
 pub mod store;
 #[cfg(test)]

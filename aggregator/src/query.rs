@@ -1,6 +1,5 @@
 //! Queries: from a request to streamed points.
 //!
-//! * `selector`: selects series, in PromQL's syntax.
 //! * `plan`: the request, checked against its limits.
 //! * `aggregate`: the aggregates of a point.
 //! * `merge`: series into groups, partials into points.
@@ -24,19 +23,19 @@ mod result_queue;
 mod runner;
 mod scan;
 mod scheduler;
-mod selector;
+
 mod service;
 mod sink;
 mod walk;
 mod workers;
 
+pub use crate::selector::{Selector, SelectorError};
 pub use aggregate::{
     Aggregate, AggregateError, AggregateValue, ArgumentError, Figures, OrderAggregate, StateAggregate,
     ValueAggregate,
 };
 pub(crate) use error::QueryError;
 pub(crate) use runner::{ResponseStream, Runner};
-pub use selector::{Selector, SelectorError};
 pub(crate) use service::QueryService;
 pub(crate) use sink::Sink;
 pub(crate) use walk::{each_gateway, each_series};

@@ -31,7 +31,8 @@ mod wal;
 pub use self::tree::memory::MemoryTree;
 pub use self::{
     boundary::{
-        Chunk, Delivered, Gap, GatewayEntry, GatewayEpoch, Page, SeriesEntry, SeriesId, Store, StoredPartial,
+        Chunk, Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
+        RowRequest, SeriesEntry, SeriesId, Store, StoredPartial,
     },
     catalog::{
         progress_report::ProgressReport,

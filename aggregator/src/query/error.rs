@@ -5,8 +5,8 @@ use std::time::Duration;
 use catchment_settings::ByteSize;
 use tonic::Status;
 
-use super::{merge::WidthMismatch, plan::PlanError, selector::SelectorError};
-use crate::store::StoreError;
+use super::{merge::WidthMismatch, plan::PlanError};
+use crate::{selector::SelectorError, store::StoreError};
 
 /// Why a query has no complete answer.
 #[derive(Debug, thiserror::Error)]

@@ -11,9 +11,11 @@ use super::{
     error::QueryError,
     follow::{Followed, Follower},
     plan::{Needs, Range},
-    selector::label_value,
 };
-use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId, StoreError, StoredPartial};
+use crate::{
+    selector::label_value,
+    store::{Gap, GatewayEntry, SeriesEntry, SeriesId, StoreError, StoredPartial},
+};
 
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 const GAPS_MAX: usize = 10_000;

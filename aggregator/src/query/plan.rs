@@ -3,10 +3,8 @@
 use catchment_partial::{Parts, Timestamp, Width, Window};
 use catchment_proto::wire::AggregateRequest;
 
-use super::{
-    aggregate::{Aggregate, AggregateError},
-    selector::{METRIC_LABEL, Selector, SelectorError},
-};
+use super::aggregate::{Aggregate, AggregateError};
+use crate::selector::{METRIC_LABEL, Selector, SelectorError};
 
 /// Most aggregates of one query.
 pub(super) const AGGREGATES_MAX: usize = 64;
