@@ -9,6 +9,7 @@
 //! - `wal`: the write-ahead log: which batches enter, what an entry is, the state as the fold of the entries, recovery;
 //! - `memtable`: windows in memory, final ones and open ones;
 //! - `blocks`: flushing, the encoding of blocks, reading them together with memory;
+//! - `tables`: immutable sorted files of rows, by resolution and partition of time;
 //! - `tree`: the ordered map of keys and values below: sled, or memory for tests and simulation;
 //! - `catalog`: series, gateways, their epochs, quotas and losses;
 //! - `removal`: forgetting windows and series;
@@ -22,6 +23,7 @@ mod error;
 mod memtable;
 mod removal;
 mod salvage;
+mod tables;
 #[cfg(test)]
 mod testing;
 mod tree;
