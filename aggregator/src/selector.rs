@@ -26,6 +26,8 @@ pub(crate) const METRIC_LABEL: &str = "__name__";
 #[derive(Clone, Debug, Default)]
 pub struct Selector {
     matchers: Vec<Matcher>,
+    /// As it was written.
+    text: Box<str>,
 }
 
 #[derive(Clone, Debug)]
@@ -85,7 +87,8 @@ impl Selector {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+    pub fn parse(written: &str) -> Result<Self, SelectorError> {
+        let text = written;
         if text.trim().is_empty() {
             return Err(SelectorError::Empty);
         }
@@ -102,7 +105,7 @@ impl Selector {
             },
         };
         match parsed.map_err(|error| SelectorError::Syntax(readable(&error)))? {
-            Expr::VectorSelector(selector) => Self::from_parsed(selector),
+            Expr::VectorSelector(selector) => Self::from_parsed(selector, written),
             Expr::MatrixSelector(_) => Err(SelectorError::Unsupported("a range in brackets")),
             Expr::Call(_) | Expr::Aggregate(_) => Err(SelectorError::Unsupported("a function")),
             _ => Err(SelectorError::Unsupported("an expression")),
@@ -118,7 +121,7 @@ impl Selector {
         if bare.is_empty() || bare == "{}" { Ok(Self::default()) } else { Self::parse(text) }
     }
 
-    fn from_parsed(parsed: VectorSelector) -> Result<Self, SelectorError> {
+    fn from_parsed(parsed: VectorSelector, text: &str) -> Result<Self, SelectorError> {
         if parsed.offset.is_some() || parsed.at.is_some() {
             return Err(SelectorError::Unsupported("offset or @"));
         }
@@ -140,7 +143,13 @@ impl Selector {
         for parsed in parsed.matchers.matchers {
             matchers.push(Matcher::from_parsed(parsed, bytes_max)?);
         }
-        Ok(Self { matchers })
+        Ok(Self { matchers, text: text.into() })
+    }
+
+    /// The selector as it was written; empty if it selects everything.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Refuses labels other than `allowed`.

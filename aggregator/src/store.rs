@@ -20,6 +20,7 @@ mod boundary;
 mod catalog;
 mod embedded;
 mod error;
+mod flush;
 mod memtable;
 mod removal;
 mod salvage;

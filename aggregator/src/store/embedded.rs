@@ -21,7 +21,10 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::JoinHandle,
+    time::Duration,
 };
+
+use bytes::Bytes;
 
 use catchment_journal::{Commit, Disk, RealDisk, Watchdog};
 use catchment_partial::Timestamp;
@@ -30,20 +33,23 @@ use catchment_settings::supervise::catch_thread;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
-use crate::store::{
-    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Shortage,
-    Store, StoreError,
-    blocks::scan,
-    embedded::{
-        inner::Inner,
-        locks::{lock, read, write},
-    },
-    removal::{forget, forget_series},
-    salvage::folder_watch,
-    wal::{
-        admission::{AdmitOutcome, stopping},
-        apply::CheckedBatch,
-        entry::JournalEntry,
+use crate::{
+    selector::Selector,
+    store::{
+        Chunk, Delivered, GatewayEntry, GatewayEpoch, Merged, Page, ProgressReport, Retained, RetentionRule,
+        RowReader, RowRequest, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoredPartial,
+        embedded::{
+            inner::Inner,
+            locks::{lock, read, write},
+        },
+        removal::{forget_series, retain},
+        salvage::folder_watch,
+        tables::{compactor, reader::TableReader},
+        wal::{
+            admission::{AdmitOutcome, stopping},
+            apply::CheckedBatch,
+            entry::JournalEntry,
+        },
     },
 };
 
@@ -51,6 +57,7 @@ use crate::store::{
 pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(in crate::store) inner: Arc<Inner<D>>,
     flusher: Option<JoinHandle<()>>,
+    compactor: Option<JoinHandle<()>>,
     checker: Option<JoinHandle<()>>,
     folder: Option<Watchdog>,
     stop_check: Arc<AtomicBool>,
@@ -60,7 +67,14 @@ impl<D: Disk> EmbeddedStore<D> {
     /// A store whose owner drives the flushes.
     #[cfg(any(test, feature = "sim"))]
     pub(in crate::store) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
-        Self { inner, flusher: None, checker: None, folder: None, stop_check: Arc::default() }
+        Self {
+            inner,
+            flusher: None,
+            compactor: None,
+            checker: None,
+            folder: None,
+            stop_check: Arc::default(),
+        }
     }
 
     /// Starts the flusher and the block check of an opened store.
@@ -68,11 +82,16 @@ impl<D: Disk> EmbeddedStore<D> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-flusher".to_owned());
         let flusher = thread.spawn(move || {
-            guarded(&shared, "flushes windows", || crate::store::blocks::flusher::run(&shared))
+            guarded(&shared, "flushes windows", || crate::store::flush::flusher::run(&shared))
         })?;
         let stop_check = Arc::default();
-        let mut store = Self { inner, flusher: Some(flusher), checker: None, folder: None, stop_check };
+        let mut store =
+            Self { inner, flusher: Some(flusher), compactor: None, checker: None, folder: None, stop_check };
         store.folder = Some(folder_watch::watch(&store.inner)?);
+        let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
+        let thread = std::thread::Builder::new().name("store-compactor".to_owned());
+        let body = move || guarded(&shared, "merges tables", || compactor::run(&shared, &stop));
+        store.compactor = Some(thread.spawn(body)?);
         let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
         let thread = std::thread::Builder::new().name("store-check".to_owned());
         let body =
@@ -320,13 +339,31 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         forget_series::forget_series(&self.inner, wanted)
     }
 
+    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
+        Ok(Box::new(TableReader::new(&self.inner, request)?))
+    }
+
     fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
-        scan::chunk(&self.inner, series, from, to)
+        let request = RowRequest { series, from, to, step_ms: None, resolution: Merged::OnlyWithoutWindows };
+        let mut reader = TableReader::new(&self.inner, &request)?;
+        let mut rows = Vec::new();
+        while reader.advance(&mut |window, body| {
+            rows.push(StoredPartial { window, body: Bytes::copy_from_slice(body) });
+        })? {}
+        if let Some((first, last)) = reader.damaged().first() {
+            return Err(StoreError::Read(format!("windows from {first:?} to {last:?} are damaged")));
+        }
+        Ok((!rows.is_empty()).then_some(Chunk { rows, next: to }))
+    }
+
+    fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {
+        self.inner.healthy()?;
+        retain::retain(&self.inner, rules, now)
     }
 
     fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
-        self.inner.healthy()?;
-        forget::forget_before(&self.inner, before)
+        let rule = RetentionRule { selector: Selector::default(), keep: [Some(Duration::ZERO); 4] };
+        Ok(self.retain(&[rule], before)?.rows)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -376,6 +413,12 @@ impl<D: Disk> Drop for EmbeddedStore<D> {
         self.folder = None;
         self.inner.signal.request(|request| request.stop = true);
         self.stop_check.store(true, Ordering::Release);
+        self.inner.compaction.request(|request| request.stop = true);
+        if let Some(compactor) = self.compactor.take()
+            && compactor.join().is_err()
+        {
+            tracing::error!("the store's compactor panicked");
+        }
         if let Some(checker) = self.checker.take() {
             checker.thread().unpark();
             if checker.join().is_err() {

@@ -25,9 +25,17 @@ impl Catalog {
         let id = self.next_series;
         self.next_series = id.checked_add(1)?;
         let (start, end) = (window.start(), window.end());
-        let newest = Timestamp::MIN;
-        let series =
-            Series { gateway, key: key.clone(), first: start, last: start, end, newest, epoch: None };
+        let (newest, flushed) = (Timestamp::MIN, Timestamp::MIN);
+        let series = Series {
+            gateway,
+            key: key.clone(),
+            first: start,
+            last: start,
+            end,
+            newest,
+            epoch: None,
+            flushed,
+        };
         self.series.insert(id, series);
         self.adjust_series_count(gateway, 1);
         self.series_numbers.insert(name, id);

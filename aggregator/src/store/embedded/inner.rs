@@ -20,12 +20,14 @@ use catchment_settings::supervise::latest_panic;
 use tokio::sync::watch;
 
 use crate::store::{
-    blocks::{block_store::BlockStore, flush_signal::FlushSignal},
+    blocks::block_store::BlockStore,
     catalog::{epochs::PendingEpochs, quota::Quota},
     embedded::{
         config::StoreConfig,
         locks::{lock, read, write},
     },
+    flush::signal::FlushSignal,
+    tables::current::Tables,
     tree::records::Meta,
     wal::apply::{CheckedBatch, LiveLimits, StoreState},
 };
@@ -103,7 +105,13 @@ pub(in crate::store) struct Inner<D: Disk = RealDisk> {
     /// The data folder.
     pub(in crate::store) folder: PathBuf,
     pub(in crate::store) flushed_to: AtomicU64,
+    /// The windows on the disk.
+    pub(in crate::store) tables: Tables<D>,
+    /// Wakes the compactor.
+    pub(in crate::store) compaction: FlushSignal,
     pub(in crate::store) forgotten: AtomicU64,
+    /// Rows of days that were older than everything that is kept when they arrived.
+    pub(in crate::store) expired: AtomicU64,
     /// Damaged places found by the start.
     pub(in crate::store) damage: u64,
     /// Series with damaged or missing blocks, found by the check since the start.

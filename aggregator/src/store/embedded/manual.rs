@@ -9,7 +9,8 @@ use catchment_journal::{Committer, Disk, GroupLog};
 
 use crate::store::{
     EmbeddedStore, MemoryTree, OpenError, OpenReport, StoreConfig, StoreError,
-    blocks::{block_store::BlockStore, flusher},
+    blocks::block_store::BlockStore,
+    flush::flusher,
     wal::open::{JOURNAL, Parts, SLED, assemble, journal_start, load},
 };
 

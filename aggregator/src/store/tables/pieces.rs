@@ -77,7 +77,8 @@ fn split(
         return push(Piece { from, to, resolution: coarsest }, all);
     };
     let nanos = interval.as_nanos();
-    let begin_of = |time: Timestamp| Timestamp::from_nanos(time.as_nanos().div_euclid(nanos).saturating_mul(nanos));
+    let begin_of =
+        |time: Timestamp| Timestamp::from_nanos(time.as_nanos().div_euclid(nanos).saturating_mul(nanos));
     let first = begin_of(from.saturating_add_nanos(nanos - 1));
     let last = begin_of(to);
     if first >= last {
@@ -128,15 +129,14 @@ mod tests {
             found.iter().map(|p| (p.from.as_millis() / 1_000, p.resolution.number())).collect::<Vec<_>>()
         };
         let half = at(0).saturating_add_nanos(30_000_000_000);
-        assert_eq!(of(half, at(1_440 * 2 + 61), Resolution::Day, &[]), [
-            (30, 0),
-            (60, 1),
-            (3_600, 2),
-            (86_400, 3),
-            (172_800, 2),
-            (176_400, 1)
-        ]);
-        assert_eq!(of(at(0), at(120), Resolution::Hour, &[at(61)]), [(0, 2), (3_600, 1), (3_660, 0), (3_720, 1)]);
+        assert_eq!(
+            of(half, at(1_440 * 2 + 61), Resolution::Day, &[]),
+            [(30, 0), (60, 1), (3_600, 2), (86_400, 3), (172_800, 2), (176_400, 1)]
+        );
+        assert_eq!(
+            of(at(0), at(120), Resolution::Hour, &[at(61)]),
+            [(0, 2), (3_600, 1), (3_660, 0), (3_720, 1)]
+        );
         assert_eq!(of(at(0), at(120), Resolution::Windows, &[at(61)]), [(0, 0)]);
         assert_eq!(coarsest_for(Some(60_000)), Resolution::Minute);
         assert_eq!(coarsest_for(Some(90_000)), Resolution::Windows);

@@ -44,6 +44,11 @@ impl Resolution {
         Width::from_millis(millis).ok()
     }
 
+    /// The next finer resolution; `None` for windows.
+    pub(in crate::store) fn finer(self) -> Option<Self> {
+        Self::from_number(self.number().checked_sub(1)?)
+    }
+
     /// Span of a partition, nanoseconds.
     const fn partition_nanos(self) -> i64 {
         let days = match self {

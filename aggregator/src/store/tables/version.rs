@@ -40,7 +40,7 @@ pub(in crate::store) struct TableEntry {
 /// A table that counts.
 pub(in crate::store) struct StoredTable<D: Disk> {
     pub(in crate::store) entry: TableEntry,
-    pub(in crate::store) table: Table<D>,
+    pub(in crate::store) table: Arc<Table<D>>,
 }
 
 /// Tables by resolution and partition, those of a partition in order of age.
@@ -149,7 +149,8 @@ impl TableEntry {
     }
 
     pub(in crate::store) fn record(&self) -> TableRecord {
-        let TableSummary { bytes, rows, blocks, index_crc, first, last, least_series, greatest_series } = self.summary;
+        let TableSummary { bytes, rows, blocks, index_crc, first, last, least_series, greatest_series } =
+            self.summary;
         TableRecord {
             age: self.age,
             bytes,
@@ -191,6 +192,6 @@ impl TableEntry {
     pub(in crate::store) fn open<D: Disk>(self, disk: &Arc<D>, data: &Path) -> Arc<StoredTable<D>> {
         let path = path(data, self.resolution, self.partition, self.id);
         let table = Table::new(Arc::clone(disk), path, self.resolution, self.partition, self.summary);
-        Arc::new(StoredTable { entry: self, table })
+        Arc::new(StoredTable { entry: self, table: Arc::new(table) })
     }
 }

@@ -1,0 +1,130 @@
+//! Retention as far as it was applied: from when on each resolution is complete, for the series of each rule.
+//!
+//! Stored with the tables, so that a start knows it before any configuration. A floor never goes back: what was removed
+//! stays removed, whatever the rules say later.
+
+use catchment_partial::Timestamp;
+use catchment_proto::{GatewayId, SeriesKey};
+use prost::Message;
+
+use crate::{
+    selector::Selector,
+    store::tables::pieces::{ALL_KEPT, Floors},
+};
+
+/// The floors of the series that a rule is the first to match.
+#[derive(Clone, Debug)]
+pub(in crate::store) struct AppliedRule {
+    pub(in crate::store) selector: Selector,
+    pub(in crate::store) floors: Floors,
+}
+
+/// The rules that were applied last, in order.
+#[derive(Clone, Debug, Default)]
+pub(in crate::store) struct Applied {
+    pub(in crate::store) rules: Vec<AppliedRule>,
+    /// The floors of series that no rule matches.
+    pub(in crate::store) others: Floors4,
+}
+
+/// [`Floors`] that begin with nothing removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Floors4(pub(in crate::store) Floors);
+
+impl Default for Floors4 {
+    fn default() -> Self {
+        Self(ALL_KEPT)
+    }
+}
+
+impl Applied {
+    /// Number of the rule of a series; that of the last one plus one if none matches.
+    pub(in crate::store) fn rule_of(&self, gateway: &GatewayId, key: &SeriesKey) -> usize {
+        let first = self.rules.iter().position(|rule| rule.selector.matches(gateway, key));
+        first.unwrap_or(self.rules.len())
+    }
+
+    /// Floors of the series of a rule.
+    pub(in crate::store) fn floors(&self, rule: usize) -> Floors {
+        self.rules.get(rule).map_or(self.others.0, |rule| rule.floors)
+    }
+
+    /// These rules applied after those: a rule that stood at the same place with the same selector keeps its floors;
+    /// if any rule changed, a series may have been under any of them, so all get the greatest floors.
+    #[must_use]
+    pub(in crate::store) fn succeeded_by(&self, selectors: Vec<Selector>) -> Self {
+        let same = self.rules.len() == selectors.len()
+            && self
+                .rules
+                .iter()
+                .zip(&selectors)
+                .all(|(rule, selector)| rule.selector.text() == selector.text());
+        if same {
+            return self.clone();
+        }
+        let greatest = self.rules.iter().map(|rule| rule.floors).fold(self.others.0, |a, b| max(&a, &b));
+        let rules = selectors.into_iter().map(|selector| AppliedRule { selector, floors: greatest });
+        Self { rules: rules.collect(), others: Floors4(greatest) }
+    }
+
+    /// Raises the floors of a rule; returns whether that changes anything.
+    pub(in crate::store) fn raise(&mut self, rule: usize, floors: &Floors) -> bool {
+        let known = match self.rules.get_mut(rule) {
+            Some(rule) => &mut rule.floors,
+            None => &mut self.others.0,
+        };
+        let raised = max(known, floors);
+        std::mem::replace(known, raised) != raised
+    }
+}
+
+fn max(a: &Floors, b: &Floors) -> Floors {
+    let mut floors = *a;
+    for (floor, other) in floors.iter_mut().zip(b) {
+        *floor = (*floor).max(*other);
+    }
+    floors
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct RuleRecord {
+    #[prost(string, tag = "1")]
+    selector: String,
+    #[prost(sint64, repeated, tag = "2")]
+    floors: Vec<i64>,
+}
+
+/// The record of [`Applied`]; the last rule is that of the other series.
+#[derive(Clone, PartialEq, Message)]
+pub(in crate::store) struct AppliedRecord {
+    #[prost(message, repeated, tag = "1")]
+    rules: Vec<RuleRecord>,
+}
+
+impl Applied {
+    pub(in crate::store) fn record(&self) -> AppliedRecord {
+        let record = |selector: &str, floors: &Floors| RuleRecord {
+            selector: selector.to_owned(),
+            floors: floors.iter().map(|floor| floor.as_nanos()).collect(),
+        };
+        let mut rules: Vec<RuleRecord> =
+            self.rules.iter().map(|rule| record(rule.selector.text(), &rule.floors)).collect();
+        rules.push(record("", &self.others.0));
+        AppliedRecord { rules }
+    }
+
+    /// `None` if the record breaks a rule.
+    pub(in crate::store) fn restore(record: AppliedRecord) -> Option<Self> {
+        let floors = |of: &[i64]| -> Option<Floors> {
+            let all: [i64; 4] = of.try_into().ok()?;
+            Some(all.map(Timestamp::from_nanos))
+        };
+        let (others, rules) = record.rules.split_last()?;
+        let mut applied = Self { rules: Vec::new(), others: Floors4(floors(&others.floors)?) };
+        for rule in rules {
+            let selector = Selector::parse_or_all(&rule.selector).ok()?;
+            applied.rules.push(AppliedRule { selector, floors: floors(&rule.floors)? });
+        }
+        Some(applied)
+    }
+}
