@@ -19,7 +19,7 @@ use crate::store::{
         cache::BlockCache,
         error::TableError,
         fresh::FreshRows,
-        pieces::{ALL_KEPT, Floors, Piece, coarsest_for, pieces},
+        pieces::{ALL_KEPT, Coarsest, Floors, Piece, coarsest_for, pieces},
         repeats,
         resolution::Resolution,
         table::Table,
@@ -65,8 +65,9 @@ impl<D: Disk> TableReader<D> {
             (inner.tables.version(), inner.tables.floors_of(&state.catalog, known), known.flushed)
         };
         fresh.resolve();
-        let coarsest = match resolution {
-            Merged::Allowed => coarsest_for(step_ms),
+        let without_windows = coarsest_for(step_ms);
+        let beside_windows = match resolution {
+            Merged::Allowed => without_windows,
             Merged::OnlyWithoutWindows => Resolution::Windows,
         };
         let cache = Arc::clone(&inner.tables.cache);
@@ -81,9 +82,10 @@ impl<D: Disk> TableReader<D> {
             damaged: Vec::new(),
         };
         // Windows of one name are resolved when they are read, rows of other resolutions cannot be.
-        let fine = if coarsest == Resolution::Windows { Vec::new() } else { reader.replaced(flushed) };
+        let fine = if beside_windows == Resolution::Windows { Vec::new() } else { reader.replaced(flushed) };
         // A merged row starts with its interval, perhaps before the first window.
         let from = request.from.max(day_of(from));
+        let coarsest = Coarsest { beside_windows, without_windows };
         reader.pieces = pieces(from, to, coarsest, &reader.floors, &fine).into();
         reader.fine = fine;
         Ok(reader)
@@ -154,7 +156,8 @@ impl<D: Disk> TableReader<D> {
             let available = self.floors.get(usize::from(finer.number())).is_some_and(|floor| *floor <= from);
             if available {
                 // What cannot be read of merged rows, the finer ones tell.
-                let instead = pieces(from, to, finer, &self.floors, &self.fine);
+                let coarsest = Coarsest { beside_windows: finer, without_windows: finer };
+                let instead = pieces(from, to, coarsest, &self.floors, &self.fine);
                 instead.into_iter().rev().for_each(|piece| self.pieces.push_front(piece));
                 return;
             }
