@@ -1,14 +1,22 @@
 //! Tables: immutable sorted files of rows.
 //!
-//! In the order in which rows pass: `resolution` (what a table holds, and of which time), `section` (rows of one series
-//! as columns), `block` (compressed pieces of a table), `index`, `writer`; and back: `table` (one file, its index),
-//! `block`, `cache`, `scan` (all rows of a table in order), `error`.
+//! In the order in which rows pass: `resolution` (what a table holds, and of which time), `writer`; `section` and `column`
+//! (rows of one series as columns), `block` (a piece of a table), `compression`, `index` and `format` (the file around
+//! the blocks); and back: `table` (one file), `cache`, `scan` (all rows in order), `error`.
 #![allow(dead_code, reason = "flusher, compactor and readers come next")]
 
 pub(in crate::store) mod block;
 pub(in crate::store) mod cache;
+mod column;
+mod compression;
 pub(in crate::store) mod error;
+mod format;
+mod index;
 pub(in crate::store) mod resolution;
 pub(in crate::store) mod scan;
+mod section;
 pub(in crate::store) mod table;
+#[cfg(test)]
+mod tests;
+mod varint;
 pub(in crate::store) mod writer;

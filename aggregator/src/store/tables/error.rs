@@ -19,12 +19,12 @@ pub(in crate::store) enum TableError {
         reason: String,
     },
     /// The file system reports an error.
-    #[error("cannot read {}: {source}", path.display())]
+    #[error("cannot read {}: {reason}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// The error.
-        source: String,
+        reason: String,
     },
     /// There is no such file.
     #[error("{} is missing", path.display())]
@@ -42,7 +42,7 @@ impl TableError {
     pub(super) fn of(path: &Path, error: &io::Error) -> Self {
         match error.kind() {
             io::ErrorKind::NotFound => Self::Missing { path: path.to_owned() },
-            _ => Self::Read { path: path.to_owned(), source: error.to_string() },
+            _ => Self::Read { path: path.to_owned(), reason: error.to_string() },
         }
     }
 }
