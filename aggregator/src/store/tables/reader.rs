@@ -54,13 +54,14 @@ impl<D: Disk> TableReader<D> {
         if inner.is_half_applied() {
             inner.healthy()?;
         }
-        let RowRequest { series, mut from, to, step_ms, resolution } = *request;
+        let RowRequest { series, mut from, mut to, step_ms, resolution } = *request;
         let (series, mut fresh) = (series.0, FreshRows::default());
         let (version, floors, flushed) = {
             let state = read(&inner.state);
             let known = state.catalog.series.get(series);
             let Some(known) = known else { return Ok(Self::empty(inner)) };
             from = from.max(known.first);
+            to = to.min(known.last.saturating_add_nanos(1));
             state.copy_rows(series, from, to, &mut fresh);
             (inner.tables.version(), inner.tables.floors_of(&state.catalog, known), known.flushed)
         };
@@ -123,6 +124,15 @@ impl<D: Disk> TableReader<D> {
             }
         });
         starts
+    }
+
+    /// The first time in a piece at which there may be rows; years without any are skipped.
+    fn next_start(&self, piece: &Piece) -> Option<Timestamp> {
+        let Piece { from, to, resolution } = *piece;
+        let mut partitions = self.version.partitions(resolution, resolution.partition_of(from));
+        let stored = partitions.next().map(|(partition, _)| resolution.partition_start(partition).max(from));
+        let fresh = self.fresh.between(self.series, from, to).next().map(|row| row.name.start);
+        stored.into_iter().chain(fresh).min().filter(|start| *start < to)
     }
 
     /// Reads the beginning of a piece.
@@ -278,9 +288,13 @@ fn without_replaced<'a>(
 
 impl<D: Disk> RowReader for TableReader<D> {
     fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
-        let Some(piece) = self.pieces.pop_front() else { return Ok(false) };
-        self.read(piece, visit);
-        Ok(true)
+        while let Some(piece) = self.pieces.pop_front() {
+            if let Some(from) = self.next_start(&piece) {
+                self.read(Piece { from, ..piece }, visit);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn damaged(&self) -> &[(Timestamp, Timestamp)] {
