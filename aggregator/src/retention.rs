@@ -24,16 +24,16 @@ use tokio::task::JoinHandle;
 use self::round_time::{RoundTime, round_time};
 use crate::{
     clock, conditions,
-    config::Config,
+    config::{Config, KeepFor},
     metrics::Metrics,
     store::{Retained, RetentionRule, Store, StoreError},
 };
 
 /// Longest time from the start to the first round: an operator who notices a mistake in the rules can still stop it.
 const FIRST_AFTER: Duration = Duration::from_secs(600);
-/// Intervals between rounds that a round may advance by: after an outage retention catches up, but a wrong clock has
-/// to stay for days before it costs days.
-const INTERVALS_MAX: u32 = 4;
+/// How many times the time since the round before a round may advance by: after an outage retention catches up, but a
+/// wrong clock has to stay for days before it costs days.
+const ADVANCE_MAX: u32 = 4;
 
 /// Removes what the rules allow, round after round.
 pub(crate) struct Retention {
@@ -77,6 +77,8 @@ impl Retention {
         let mut stop = pin!(stop);
         let mut outage = OutageLog::default();
         let mut pause = this.every.min(FIRST_AFTER);
+        let mut before: Option<Instant> = None;
+        this.announce(pause);
         loop {
             tokio::select! {
                 biased;
@@ -85,17 +87,29 @@ impl Retention {
             }
             pause = this.every;
             let (here, start) = (Arc::clone(&this), Instant::now());
-            let round = tokio::task::spawn_blocking(move || here.round(now()));
+            // Longer than the interval if the round took long.
+            let since = before.map_or(pause, |before| start.duration_since(before).max(pause));
+            before = Some(start);
+            let round = tokio::task::spawn_blocking(move || here.round(now(), since));
             // Fails only if the runtime ends.
             let Ok(round) = resume_panic(round.await) else { return };
             this.report(round, start.elapsed(), &mut outage);
         }
     }
 
-    /// One round, at the time of this machine's clock. `None`: no gateway has reported a watermark yet.
-    fn round(&self, clock: Timestamp) -> Result<Option<Round>, StoreError> {
+    /// Logs what will be removed, before it is.
+    fn announce(&self, first_round_in: Duration) {
+        let Some((all, tables)) = self.rules.split_last() else { return };
+        let [windows, minute, hour, day] = all.keep.map(KeepFor::from);
+        let tables = tables.len();
+        tracing::info!(%windows, %minute, %hour, %day, tables, ?first_round_in, "retention");
+    }
+
+    /// One round, at the time of this machine's clock, some time since the round before. `None`: no gateway has reported
+    /// a watermark yet.
+    fn round(&self, clock: Timestamp, since: Duration) -> Result<Option<Round>, StoreError> {
         let previous = last_round::read(&self.folder);
-        let step = self.every.saturating_mul(INTERVALS_MAX);
+        let step = since.saturating_mul(ADVANCE_MAX);
         let Some(time) = round_time(clock, newest_watermark(&*self.store), previous, step) else {
             return Ok(None);
         };

@@ -60,6 +60,13 @@ impl TryFrom<String> for KeepFor {
     }
 }
 
+impl From<Option<Duration>> for KeepFor {
+    /// `None`: for ever.
+    fn from(keep: Option<Duration>) -> Self {
+        keep.map_or(Self::Forever, |time| Self::Duration(HumanDuration(time)))
+    }
+}
+
 impl From<KeepFor> for String {
     fn from(keep: KeepFor) -> Self {
         keep.to_string()
@@ -153,8 +160,7 @@ fn complete(
                     KeepFor::Duration(time) => Some(time.0),
                 };
                 if longest(time) < longest(finer) {
-                    let finer = finer.map_or(KeepFor::Forever, |time| KeepFor::Duration(HumanDuration(time)));
-                    return Err(refused(Limit::Finer(finer)));
+                    return Err(refused(Limit::Finer(finer.into())));
                 }
                 time
             }

@@ -55,7 +55,7 @@ impl Rig {
 
     /// Rows that a round removes, at a time of this machine's clock.
     fn removed(&self, clock: i64) -> Option<u64> {
-        self.retention.round(at(clock)).unwrap().map(|round| round.removed.rows)
+        self.retention.round(at(clock), self.retention.every).unwrap().map(|round| round.removed.rows)
     }
 }
 
