@@ -62,6 +62,10 @@ impl Timed {
         }
     }
 
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
     pub(super) fn points(&self) -> &[Point] {
         &self.0
     }
