@@ -1,3 +1,6 @@
+mod flat;
+mod parallel;
+
 use std::sync::Arc;
 
 use catchment_proto::{
