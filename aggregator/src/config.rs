@@ -98,8 +98,8 @@ impl Default for QueryLimits {
             per_operator_max: 16,
             waiting_max: 1_024,
             waiting_per_operator_max: 256,
-            // Ingest keeps the other half.
-            threads: processors.div_ceil(2).clamp(1, 256),
+            // While batches arrive, one of them rests.
+            threads: processors.clamp(1, 256),
             // A list of a million series takes 160 MB, and one operator has at most half.
             memory_max: 512 << 20,
             timeout: Duration::from_secs(60),

@@ -83,7 +83,7 @@ pub struct Options {
     /// Maximum waiting queries of one operator; further ones are refused [default: 256]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_WAITING_PER_OPERATOR_MAX")]
     pub queries_waiting_per_operator_max: Option<usize>,
-    /// Threads shared by all queries [default: half of the processors]
+    /// Threads shared by all queries; one processor is left to arriving batches [default: processors]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_THREADS")]
     pub query_threads: Option<usize>,
     /// Maximum memory of all queries, one operator alone at most half; beyond it, they are refused [default: 512MiB]
