@@ -167,9 +167,7 @@ pub(in crate::store) fn assert_merged_alike(store: &dyn Store) {
             (Timestamp::MIN, Timestamp::MAX),
             (ragged(last.saturating_sub_nanos(2 * 3_600_000_000_000)), Timestamp::MAX),
         ] {
-            for step_ms in
-                [None, Some(60_000), Some(90_000), Some(7_200_000)]
-            {
+            for step_ms in [None, Some(60_000), Some(90_000), Some(7_200_000)] {
                 let request = |resolution| RowRequest { series: series.id, from, to, step_ms, resolution };
                 let windows = points(store, request(Merged::OnlyWithoutWindows));
                 assert_eq!(

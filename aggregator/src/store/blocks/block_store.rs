@@ -255,6 +255,20 @@ impl BlockStore {
         Ok(all)
     }
 
+    /// Whether there are blocks of an earlier version.
+    ///
+    /// # Errors
+    /// Error of the tree.
+    #[cfg(test)]
+    pub(in crate::store) fn has_blocks(&self) -> Result<bool, String> {
+        let mut found = false;
+        self.blocks_from(&[records::BLOCK], |_, _| {
+            found = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
+    }
+
     /// Visits the blocks of earlier versions from a key on, until the visitor breaks.
     ///
     /// # Errors

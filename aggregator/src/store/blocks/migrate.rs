@@ -137,3 +137,6 @@ fn write_step<D: Disk>(
     inner.tables.set_version(inner.tables.version().changed(&[], added));
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

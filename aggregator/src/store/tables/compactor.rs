@@ -42,7 +42,8 @@ pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
     }
 }
 
-/// Merges the tables of one partition where that is worth it; returns whether there was anything to merge.
+/// Writes a table without removed series, or merges the tables of one partition where that is worth it; returns whether
+/// there was anything to do.
 ///
 /// # Errors
 /// There is no space, or the store has failed.
@@ -51,9 +52,12 @@ pub(in crate::store) fn compact_once<D: Disk>(
     stops: &dyn Fn() -> bool,
 ) -> Result<bool, FlushError> {
     let version = inner.tables.version();
-    let Some((tables, oldest)) = choose(inner, &version) else { return Ok(false) };
+    let purged = inner.tables.next_purge();
+    let without = purged.as_ref().map_or(0, |table| table.entry.without);
+    let chosen = purged.map(|table| (vec![table], false)).or_else(|| choose(inner, &version));
+    let Some((tables, oldest)) = chosen else { return Ok(false) };
     space(inner)?;
-    match rewrite(inner, &tables, oldest, 0, &|_| true, stops) {
+    match rewrite(inner, &tables, oldest, without, &|_| true, stops) {
         Ok(()) => Ok(true),
         Err(RewriteError::Flush(error)) => Err(error),
         Err(RewriteError::Merge(MergeError::Stopped)) => Ok(false),
