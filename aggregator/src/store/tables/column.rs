@@ -1,14 +1,14 @@
 //! One column of the rows of a section: numbers that are often alike or regular.
 //!
 //! ```text
-//! form (1 byte) | first value (zigzag) | rest
-//! 0 same:   no rest: all rows have the first value
+//! first value (zigzag) | by the form of the column (2 bits, kept by the section):
+//! 0 same:   nothing: all rows have the first value
 //! 1 steady: the difference of each row to the one before (zigzag)
 //! 2 runs:   bytes (varint) | difference (zigzag), times (varint) …
 //! 3 deltas: bytes (varint) | difference (zigzag) …
 //! ```
 //!
-//! Differences wrap, so any numbers have one. The form is the shortest one.
+//! Differences wrap, so any numbers have one. A column has its shortest form.
 
 use catchment_partial::{unzigzag, zigzag};
 
@@ -19,9 +19,9 @@ const STEADY: u8 = 1;
 const RUNS: u8 = 2;
 const DELTAS: u8 = 3;
 
-/// Writes a column of at least one value.
-pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) {
-    let Some((first, rest)) = values.split_first() else { return };
+/// Writes a column of at least one value; returns its form.
+pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) -> u8 {
+    let Some((first, rest)) = values.split_first() else { return SAME };
     let runs = || Runs { before: *first, rest };
     let mut sizes = (0, 0, 0);
     for (step, times) in runs() {
@@ -39,7 +39,6 @@ pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) {
             }
         }
     };
-    out.push(form);
     put(zigzag(*first), out);
     match form {
         STEADY => runs().take(1).for_each(|(step, _)| put(zigzag(step), out)),
@@ -60,6 +59,7 @@ pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) {
         }
         _ => {}
     }
+    form
 }
 
 /// Differences between neighbours, and how often each is repeated.
@@ -94,37 +94,33 @@ pub(super) struct Column {
     left: u32,
     /// Position of the next difference.
     at: u32,
+    /// Position after the last one.
+    end: u32,
     /// Whether each difference is followed by how often it is repeated.
     runs: bool,
 }
 
 impl Column {
-    /// Opens the column of `rows` values at a position, which moves behind the column.
+    /// Opens the column of `rows` values of the form in the lowest bits of `form` at a position, which moves behind the
+    /// column.
     #[inline]
-    pub(super) fn open(bytes: &[u8], at: &mut u32, rows: u32) -> Option<Self> {
-        let form = *bytes.get(*at as usize)?;
-        *at += 1;
+    pub(super) fn open(bytes: &[u8], at: &mut u32, form: u8, rows: u32) -> Option<Self> {
         let value = unzigzag(varint(bytes, at)?);
-        let column = Self { value, step: 0, left: rows, at: *at, runs: false };
+        let column = Self { value, step: 0, left: rows, at: *at, end: *at, runs: false };
+        let form = form & 3;
         match form {
             SAME => Some(column),
             STEADY => {
                 let step = unzigzag(varint(bytes, at)?);
-                Some(Self { value: value.wrapping_sub(step), step, at: *at, ..column })
+                Some(Self { value: value.wrapping_sub(step), step, ..column })
             }
-            RUNS | DELTAS => {
+            _ => {
                 let length = varint(bytes, at)?;
                 let first = *at;
                 *at = u32::try_from(length).ok()?.checked_add(*at)?;
-                Some(Self { left: 1, at: first, runs: form == RUNS, ..column })
+                Some(Self { left: 1, at: first, end: *at, runs: form == RUNS, ..column })
             }
-            _ => None,
         }
-    }
-
-    /// Whether all values are the same.
-    pub(super) fn is_same(&self, rows: u32) -> bool {
-        self.step == 0 && self.left == rows
     }
 
     /// The next value; `None` if the bytes are malformed.
@@ -164,9 +160,9 @@ impl Column {
         Some(sum)
     }
 
-    /// After the last value: whether the column ends at this position.
-    pub(super) fn ends(&self, at: u32) -> bool {
-        self.left == 0 && self.at == at
+    /// After the last value: whether nothing is left of the column.
+    pub(super) fn ended(&self) -> bool {
+        self.left == 0 && self.at == self.end
     }
 }
 
@@ -192,11 +188,11 @@ mod tests {
         #[test]
         fn a_column_gives_back_its_values(values in values(), from in 0..300_usize) {
             let mut bytes = vec![7; 3];
-            put_column(&values, &mut bytes);
+            let form = put_column(&values, &mut bytes);
             let end = bytes.len() as u32;
             bytes.extend([1; 3]);
             let mut at = 3;
-            let mut column = Column::open(&bytes, &mut at, values.len() as u32).unwrap();
+            let mut column = Column::open(&bytes, &mut at, form, values.len() as u32).unwrap();
             prop_assert_eq!(at, end);
             let from = from.min(values.len());
             let mut skipped = column;
@@ -208,13 +204,13 @@ mod tests {
                     prop_assert_eq!(skipped.next(&bytes), Some(*value));
                 }
             }
-            prop_assert!(column.ends(end) && skipped.ends(end));
+            prop_assert!(column.ended() && skipped.ended());
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in vec(prop_oneof![0..4_u8, any::<u8>()], 0..40), rows in 1..100_u32) {
+        fn any_bytes_are_read_without_a_panic(bytes in vec(prop_oneof![0..4_u8, any::<u8>()], 0..40), form: u8, rows in 1..100_u32) {
             let mut at = 0;
-            if let Some(mut column) = Column::open(&bytes, &mut at, rows) {
+            if let Some(mut column) = Column::open(&bytes, &mut at, form, rows) {
                 let mut skipped = column;
                 let read = (0..rows).try_for_each(|_| column.next(&bytes).map(drop));
                 prop_assert_eq!(skipped.skip(&bytes, rows).map(drop), read);
@@ -225,7 +221,7 @@ mod tests {
     #[test]
     fn regular_columns_take_a_few_bytes() {
         for (values, bytes) in
-            [(vec![1_000; 500], 3), ((0..500).collect(), 3), ((0..500).map(|i| i * 40).collect(), 3)]
+            [(vec![1_000; 500], 2), ((0..500).collect(), 2), ((0..500).map(|i| i * 40).collect(), 2)]
         {
             let mut out = Vec::new();
             put_column(&values, &mut out);
