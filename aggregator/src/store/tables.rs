@@ -1,7 +1,7 @@
 //! Tables: immutable sorted files of rows.
 //!
-//! In the order in which rows pass: `resolution` (what a table holds, and of which time), `writer`; `section` and `column`
-//! (rows of one series as columns), `block` (a piece of a table), `compression`, `index` and `format` (the file around
+//! In the order in which rows pass: `resolution` (what a table holds, and of which time), `writer`; `section`, `column` and
+//! `packed` (rows of one series as columns), `block` (a piece of a table), `compression`, `index` and `format` (the file around
 //! the blocks); and back: `table` (one file), `cache`, `scan` (all rows in order), `error`.
 #![allow(dead_code, reason = "flusher, compactor and readers come next")]
 
@@ -12,6 +12,7 @@ mod compression;
 pub(in crate::store) mod error;
 mod format;
 mod index;
+mod packed;
 pub(in crate::store) mod resolution;
 pub(in crate::store) mod scan;
 mod section;

@@ -5,57 +5,53 @@
 //! 0 same:   nothing: all rows have the first value
 //! 1 steady: the difference of each row to the one before (zigzag)
 //! 2 runs:   bytes (varint) | difference (zigzag), times (varint) …
-//! 3 deltas: bytes (varint) | difference (zigzag) …
+//! 3 packed: bytes (varint) | differences, packed by the bits that they need: see `packed`
 //! ```
 //!
 //! Differences wrap, so any numbers have one. A column has its shortest form.
 
 use catchment_partial::{unzigzag, zigzag};
 
-use super::varint::{length, put, varint};
+use super::{
+    packed::{Packed, packed_bytes, put_packed},
+    varint::{length, put, varint},
+};
 
 const SAME: u8 = 0;
 const STEADY: u8 = 1;
 const RUNS: u8 = 2;
-const DELTAS: u8 = 3;
+const PACKED: u8 = 3;
 
 /// Writes a column of at least one value; returns its form.
 pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) -> u8 {
     let Some((first, rest)) = values.split_first() else { return SAME };
     let runs = || Runs { before: *first, rest };
-    let mut sizes = (0, 0, 0);
+    let steps = || values.iter().zip(rest).map(|(before, value)| value.wrapping_sub(*before));
+    let (mut count, mut runs_bytes) = (0, 0);
     for (step, times) in runs() {
-        let step = length(zigzag(step));
-        sizes = (sizes.0 + 1, sizes.1 + step + length(times), sizes.2 + step * times as usize);
+        count += 1;
+        runs_bytes += length(zigzag(step)) + length(times);
     }
-    let form = match sizes {
-        (0, ..) => SAME,
-        (1, ..) => runs().next().map_or(SAME, |(step, _)| if step == 0 { SAME } else { STEADY }),
-        (_, runs, deltas) => {
-            if runs <= deltas {
-                RUNS
-            } else {
-                DELTAS
-            }
-        }
+    let packed_bytes = if count > 1 { packed_bytes(steps()) } else { 0 };
+    let form = match count {
+        0 => SAME,
+        1 => runs().next().map_or(SAME, |(step, _)| if step == 0 { SAME } else { STEADY }),
+        _ if runs_bytes <= packed_bytes => RUNS,
+        _ => PACKED,
     };
     put(zigzag(*first), out);
     match form {
         STEADY => runs().take(1).for_each(|(step, _)| put(zigzag(step), out)),
         RUNS => {
-            put(sizes.1 as u64, out);
+            put(runs_bytes as u64, out);
             for (step, times) in runs() {
                 put(zigzag(step), out);
                 put(times, out);
             }
         }
-        DELTAS => {
-            put(sizes.2 as u64, out);
-            let mut before = *first;
-            for value in rest {
-                put(zigzag(value.wrapping_sub(before)), out);
-                before = *value;
-            }
+        PACKED => {
+            put(packed_bytes as u64, out);
+            put_packed(steps(), out);
         }
         _ => {}
     }
@@ -92,12 +88,12 @@ pub(super) struct Column {
     /// Difference of the next `left` values, each to the one before.
     step: i64,
     left: u32,
-    /// Position of the next difference.
+    /// Position of the next difference, or of the next ones that are packed.
     at: u32,
     /// Position after the last one.
     end: u32,
-    /// Whether each difference is followed by how often it is repeated.
-    runs: bool,
+    /// Differences that are packed; `None`: each is followed by how often it is repeated.
+    packed: Option<Packed>,
 }
 
 impl Column {
@@ -106,7 +102,7 @@ impl Column {
     #[inline]
     pub(super) fn open(bytes: &[u8], at: &mut u32, form: u8, rows: u32) -> Option<Self> {
         let value = unzigzag(varint(bytes, at)?);
-        let column = Self { value, step: 0, left: rows, at: *at, end: *at, runs: false };
+        let column = Self { value, step: 0, left: rows, at: *at, end: *at, packed: None };
         let form = form & 3;
         match form {
             SAME => Some(column),
@@ -117,8 +113,9 @@ impl Column {
             _ => {
                 let length = varint(bytes, at)?;
                 let first = *at;
+                let packed = (form == PACKED).then(|| Packed::new(rows.saturating_sub(1)));
                 *at = u32::try_from(length).ok()?.checked_add(*at)?;
-                Some(Self { left: 1, at: first, end: *at, runs: form == RUNS, ..column })
+                Some(Self { left: 1, at: first, end: *at, packed, ..column })
             }
         }
     }
@@ -136,8 +133,13 @@ impl Column {
 
     #[inline]
     fn load(&mut self, bytes: &[u8]) -> Option<()> {
-        self.step = unzigzag(varint(bytes, &mut self.at)?);
-        self.left = if self.runs { u32::try_from(varint(bytes, &mut self.at)?).ok()? } else { 1 };
+        (self.step, self.left) = match &mut self.packed {
+            Some(packed) => (packed.next(bytes, &mut self.at)?, 1),
+            None => {
+                let step = unzigzag(varint(bytes, &mut self.at)?);
+                (step, u32::try_from(varint(bytes, &mut self.at)?).ok()?)
+            }
+        };
         (self.left > 0).then_some(())
     }
 

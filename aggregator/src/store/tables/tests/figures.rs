@@ -14,7 +14,7 @@ fn window(series: u32, index: u64, walk: &mut i64) -> Vec<u8> {
     let base = start(width, index as i64);
     let mut partial = Partial::empty();
     for (reading, step) in body(index ^ u64::from(series) << 20, 10).into_iter().enumerate() {
-        *walk += i64::from(step % 21) - 10;
+        *walk += i64::from(step) - 128;
         partial.push(base.saturating_add_nanos(reading as i64 * 1_000_000_000), *walk as f64 / 100.0);
     }
     let mut bytes = Vec::new();
@@ -69,7 +69,7 @@ fn report(name: &str, rows: &[Row]) {
         count / pushed.as_secs_f64() / 1e6,
     );
     let best = |run: &mut dyn FnMut()| {
-        let times = (0..5).map(|_| {
+        let times = (0..15).map(|_| {
             let began = Instant::now();
             run();
             began.elapsed().as_secs_f64()
