@@ -2,7 +2,6 @@
 
 mod damage;
 mod disk;
-mod figures;
 mod rows;
 
 use std::{path::PathBuf, sync::Arc};
