@@ -53,10 +53,8 @@ pub(super) async fn execute(
     })
     .await?;
     let mut groups = Groups::new(&plan.by);
-    walk::each_series(store_ref, sink, |entry| {
-        if plan.selector.matches(&entry.gateway, &entry.key) {
-            groups.push(&entry);
-        }
+    walk::each_series(store_ref, &plan.selector, sink, |entry| {
+        groups.push(&entry);
         gateways_bytes + groups.bytes()
     })
     .await?;

@@ -354,10 +354,7 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
     });
     looked.recv().unwrap();
     let taken = store.put(&epoch, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);
-    tokio::time::timeout(Duration::from_secs(30), taken)
-        .await
-        .expect("the batch is accepted")
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), taken).await.expect("the batch is accepted").unwrap();
     release.send(()).unwrap();
     assert_eq!(matching.join().unwrap(), 1);
 }
