@@ -1,11 +1,18 @@
 //! Processor time and resident memory of a process, as the operating system reports them.
 
-use std::fs;
+use std::{
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 
 /// Ticks of `/proc/PID/stat` per second: fixed in Linux's user-space interface.
 const TICKS: f64 = 100.0;
+
+/// How long a process must use hardly any processor time to have settled.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// The fields of a `stat` file from the third on: the second, the program's name, may hold spaces.
 fn fields(stat: &str) -> Vec<&str> {
@@ -71,6 +78,21 @@ fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     let kib: u64 = line.trim().trim_end_matches(" kB").parse()?;
     ensure!(kib > 0, "process {pid} has ended");
     Ok(kib * 1024)
+}
+
+/// Waits until a process uses hardly any processor time, at most some seconds.
+///
+/// # Errors
+/// The process has ended.
+pub(crate) fn settle(pid: u32, most: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + most;
+    loop {
+        let before = seconds(pid)?;
+        sleep(SETTLED);
+        if seconds(pid)? - before <= SETTLED.as_secs_f64() / 20.0 || Instant::now() >= deadline {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]

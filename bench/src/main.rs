@@ -72,6 +72,9 @@ struct Run {
     /// Repetitions of each measurement; the median counts
     #[arg(long, default_value_t = 2)]
     repeat: usize,
+    /// Multiple of the stored windows of the query figures; 20: a start with 100 million
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    scale: usize,
     /// Short smoke run: its figures mean nothing
     #[arg(long)]
     quick: bool,
@@ -86,6 +89,7 @@ struct Run {
 fn run(arguments: &Run) -> anyhow::Result<()> {
     ensure!((0.1..=600.0).contains(&arguments.seconds), "--seconds: 0.1 to 600");
     ensure!((1..=100).contains(&arguments.repeat), "--repeat: 1 to 100");
+    ensure!((1..=100).contains(&arguments.scale), "--scale: 1 to 100");
     let quick = arguments.quick;
     let dir = tempfile::Builder::new().prefix("catchment-bench-").tempdir()?;
     let bench = Bench {
@@ -93,6 +97,7 @@ fn run(arguments: &Run) -> anyhow::Result<()> {
         dir: dir.path().to_owned(),
         duration: Duration::from_secs_f64(if quick { 0.3 } else { arguments.seconds }),
         repeat: if quick { 1 } else { arguments.repeat },
+        scale: arguments.scale,
         quick,
     };
     let only = &arguments.only;

@@ -209,9 +209,9 @@ pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: 
         let _ = writeln!(text, "\nNot measured: {name}: {error}");
     }
     if !report.growth.is_empty() {
-        text.push_str("\n## Growth\n\nThe same figures with more devices or series. Cost is that of a message, a device or a ");
+        text.push_str("\n## Growth\n\nThe same figures with more devices, series or stored windows. Cost is that of a message, a device, a ");
         text.push_str(
-            "partial,\nas a multiple of the cost at the smallest size; the floor is at most 1.3, the aim 1.\n\n",
+            "partial or a\nquestion, as a multiple of the cost at the smallest size; the floor is at most 1.3, the aim 1.\n\n",
         );
         text.push_str("| figure | sizes | figures | unit | cost | worst | verdict |\n");
         text.push_str("| --- | --- | --- | --- | --- | ---: | --- |\n");

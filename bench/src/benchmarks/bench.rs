@@ -19,6 +19,8 @@ pub(crate) struct Bench {
     /// Length of one measurement.
     pub(crate) duration: Duration,
     pub(crate) repeat: usize,
+    /// Multiple of the stored windows of the query figures.
+    pub(crate) scale: usize,
     /// Small counts, for a smoke run.
     pub(crate) quick: bool,
 }

@@ -50,7 +50,7 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.measurements.push(crowd::gateways(bench)?);
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
-        "query" => report.measurements.extend(query::run(bench)?),
+        "query" => query::run(bench, report)?,
         "partials" => report.measurements.extend(partials::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("unknown figure: {other}"),
