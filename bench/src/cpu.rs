@@ -42,6 +42,24 @@ fn own_seconds(stat: &str) -> anyhow::Result<f64> {
     Ok((field(&fields, 14)? + field(&fields, 15)?) as f64 / TICKS)
 }
 
+/// Processor seconds of those threads of a process whose names begin like this.
+///
+/// # Errors
+/// The process has ended, or has no such thread.
+pub(crate) fn thread_seconds(pid: u32, prefix: &str) -> anyhow::Result<f64> {
+    let (mut sum, mut found) = (0.0, false);
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end in the meantime.
+        let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else { continue };
+        if stat.split_once('(').is_some_and(|(_, rest)| rest.starts_with(prefix)) {
+            found = true;
+            sum += own_seconds(&stat)?;
+        }
+    }
+    ensure!(found, "process {pid} has no thread {prefix}…");
+    Ok(sum)
+}
+
 /// Processor seconds of a process, of its children, and of those that have ended.
 pub(crate) fn family_seconds(pid: u32) -> anyhow::Result<f64> {
     let parent = read(pid)?;
@@ -106,6 +124,15 @@ mod tests {
         assert_eq!(field(&fields(stat), 4).unwrap(), 1);
         assert_eq!(field(&fields(stat), 16).unwrap(), 25);
         assert!(own_seconds("12 (a) S 1").is_err());
+    }
+
+    #[test]
+    fn threads_are_found_by_name() {
+        let busy = std::thread::Builder::new().name("busy-1".to_owned()).spawn(|| {
+            thread_seconds(std::process::id(), "busy-").unwrap();
+        });
+        busy.unwrap().join().unwrap();
+        assert!(thread_seconds(std::process::id(), "nobody-").is_err());
     }
 
     #[test]

@@ -15,12 +15,12 @@ mod reference;
 mod report;
 mod world;
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{cell::OnceCell, fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use benchmarks::{Bench, NAMES};
+use benchmarks::{Bench, NAMES, QUERY};
 
 /// Loads and references for measuring Catchment's release programs
 #[derive(Debug, Parser)]
@@ -61,7 +61,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Run {
     /// Figures to measure [default: all]
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = NAMES)]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = benchmarks::choices())]
     only: Vec<String>,
     /// Also measure growth with devices and series; on when all figures are measured
     #[arg(long)]
@@ -99,11 +99,15 @@ fn run(arguments: &Run) -> anyhow::Result<()> {
         repeat: if quick { 1 } else { arguments.repeat },
         scale: arguments.scale,
         quick,
+        duckdb: OnceCell::new(),
     };
     let only = &arguments.only;
     let wanted = |name: &&&str| match **name {
         "growth" => arguments.growth || only.is_empty() || only.iter().any(|one| one == "growth"),
-        name => only.is_empty() || only.iter().any(|one| one == name),
+        name => {
+            let is_wanted = |one: &String| one == name || one == QUERY && name.starts_with(QUERY);
+            only.is_empty() || only.iter().any(is_wanted)
+        }
     };
     let names: Vec<&str> = NAMES.iter().filter(wanted).copied().collect();
     let mut report = benchmarks::run(&bench, &names);

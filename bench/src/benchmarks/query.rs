@@ -12,19 +12,14 @@ mod start;
 mod stored;
 mod windows;
 
-use std::fs;
-
 use self::stored::Stored;
 use super::Bench;
-use crate::{reference::duckdb::Installation, report::Report};
+use crate::report::Report;
 
-/// DuckDB, or why there is none.
-type Reference<'a> = Result<&'a Installation, String>;
-
-/// A month of a few series: all that can be measured with these windows.
-fn of_a_month(bench: &Bench, duckdb: Reference<'_>, report: &mut Report) -> anyhow::Result<()> {
+/// A month of a few series: all that is measured with these windows.
+pub(super) fn of_a_month(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let mut all = vec![Stored::without_server(bench, "base", month::history(bench, 1).newest(10))?];
-    all.push(month::run(bench, duckdb, report)?);
+    all.push(month::run(bench, report)?);
     if bench.scale > 1 {
         all.push(Stored::without_server(bench, "large", month::history(bench, bench.scale as i64))?);
     }
@@ -35,29 +30,19 @@ fn of_a_month(bench: &Bench, duckdb: Reference<'_>, report: &mut Report) -> anyh
 }
 
 /// Ten sites: answers over all of them, and over all windows.
-fn of_sites(bench: &Bench, duckdb: Reference<'_>, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn of_sites(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let base = Stored::without_server(bench, "sites-base", sites::history(bench, 1).newest(10))?;
-    let all = [base, sites::run(bench, duckdb, report)?];
+    let all = [base, sites::run(bench, report)?];
     growth::run(bench, &all, &[sites::QUESTION], report)?;
     windows::run(bench, &all, report)
 }
 
-/// All figures. Those of a part that fails are missing, with the reason; the others are measured.
-pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
-    let dir = bench.folder("query");
-    fs::create_dir_all(&dir)?;
-    let duckdb = Installation::new(&dir).map_err(|error| format!("{error:#}"));
-    let duckdb = || duckdb.as_ref().map_err(Clone::clone);
-    let mut part = |name: &str, run: &dyn Fn(&mut Report) -> anyhow::Result<()>| {
-        if let Err(error) = run(report) {
-            let error = format!("{error:#}").replace(&bench.dir.display().to_string(), "DIR");
-            println!("  {name}: failed: {error}");
-            report.failures.push((format!("query, {name}"), error));
-        }
-    };
-    part("a month", &|report| of_a_month(bench, duckdb(), report));
-    part("sites", &|report| of_sites(bench, duckdb(), report));
-    part("selector", &|report| selector::run(bench, duckdb(), report));
-    part("disk", &|report| disk::run(bench, report));
-    Ok(())
+/// Series by their names.
+pub(super) fn by_names(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    selector::run(bench, report)
+}
+
+/// Bytes of a stored window.
+pub(super) fn bytes_on_disk(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    disk::run(bench, report)
 }

@@ -29,6 +29,8 @@ use crate::{
 
 /// Queries that run at once.
 const QUERIES: usize = 8;
+/// Begins the names of the aggregator's threads on which queries run.
+const QUERY_THREADS: &str = "query-";
 /// Series that are delivered meanwhile.
 const SERIES: usize = 10_000;
 /// Partials a second beside a dashboard.
@@ -50,17 +52,21 @@ fn load(bench: &Bench, server: &Server, duration: Duration, rate: Option<f64>) -
     }
 }
 
-/// Runs queries in turn at once until `until` has returned and each has ended. Returns their number, the server's
-/// processor seconds and the result.
+/// Processor seconds of the server, but for the threads that queries run on.
+fn without_queries(server: &Server) -> anyhow::Result<f64> {
+    let queries = cpu::thread_seconds(server.pid(), QUERY_THREADS)?;
+    Ok(cpu::seconds(server.pid())? - queries)
+}
+
+/// Runs queries at once, each again and again, until `until` has returned. Returns their number and the result.
 fn beside_queries<T>(
     bench: &Bench,
     (server, stored): (&Server, &Stored),
     until: impl FnOnce() -> anyhow::Result<T>,
-) -> anyhow::Result<(f64, f64, T)> {
+) -> anyhow::Result<(f64, T)> {
     let [.., by_day, _] = &QUESTIONS;
     let (request, stop) = (by_day.request(&stored.history), AtomicBool::new(false));
     let operators: Vec<_> = (0..QUERIES).map(|_| operator(bench, server)).collect::<anyhow::Result<_>>()?;
-    let before = cpu::seconds(server.pid())?;
     let ask = &|operator: Operator| {
         let mut count = 0.0;
         while !stop.load(Ordering::Relaxed) {
@@ -69,7 +75,7 @@ fn beside_queries<T>(
         }
         anyhow::Ok(count)
     };
-    let (count, result) = thread::scope(|scope| {
+    thread::scope(|scope| {
         let running: Vec<_> = operators.into_iter().map(|one| scope.spawn(move || ask(one))).collect();
         let result = until();
         stop.store(true, Ordering::Relaxed);
@@ -78,33 +84,32 @@ fn beside_queries<T>(
             count += one.join().ok().context("a query's thread panicked")??;
         }
         anyhow::Ok((count, result?))
-    })?;
-    Ok((count, cpu::seconds(server.pid())? - before, result))
+    })
 }
 
-/// Durable partials a CPU-second while queries run; the processor time that as many queries take alone is not counted.
+/// Durable partials a CPU-second while queries run. The processor time of the threads that queries run on is not
+/// counted.
 fn ingest(bench: &Bench, server: &Server, stored: &Stored) -> anyhow::Result<Measurement> {
     let identity = bench.pki.gateway()?;
-    let deliver = || delivery::run(&load(bench, server, bench.duration, None), &identity);
-    let (queries, used, ()) = beside_queries(bench, (server, stored), || {
-        thread::sleep(bench.duration);
-        Ok(())
-    })?;
-    let cost = used / queries.max(1.0);
+    let load = load(bench, server, bench.duration, None);
+    let deliver = || delivery::run(&load, &identity);
     let mut asked = 0.0;
     let (ours, alone) = bench.in_turn(
         &mut || {
-            let (queries, used, outcome) = beside_queries(bench, (server, stored), deliver)?;
+            let before = without_queries(server)?;
+            let (queries, outcome) = beside_queries(bench, (server, stored), deliver)?;
             asked = queries / outcome.seconds;
-            let rest = used - queries * cost;
-            ensure!(rest > 0.0, "the queries took all of the processor time");
-            Ok(outcome.readings as f64 / rest)
+            Ok(outcome.readings as f64 / (without_queries(server)? - before))
         },
-        &mut || deliver().map(|outcome| outcome.per_cpu(outcome.readings)),
+        &mut || {
+            let before = without_queries(server)?;
+            let outcome = deliver()?;
+            Ok(outcome.readings as f64 / (without_queries(server)? - before))
+        },
     )?;
     Ok(Measurement {
         what: format!(
-            "durable partials beside {QUERIES} queries at once, {} of them a second, without their processor time",
+            "durable partials beside {QUERIES} queries at once, {} of them a second, without their threads",
             number(asked)
         ),
         unit: "partials/CPU-s",

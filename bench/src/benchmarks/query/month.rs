@@ -1,13 +1,13 @@
 //! A month of windows of 20 series, two readings each: questions right after the backlog, and once it is in blocks.
 
 use super::{
-    Reference,
     question::{MEAN_ERROR, QUANTILE_ERROR, Question},
     stored::Stored,
 };
 use crate::{
     benchmarks::Bench,
     load::history::{DAY_MS, Formula, days_ago},
+    process::Server,
     report::Report,
 };
 
@@ -79,21 +79,22 @@ pub(super) fn history(bench: &Bench, times: i64) -> Formula {
 }
 
 /// Each question twice. Returns the folder.
-pub(super) fn run(bench: &Bench, duckdb: Reference<'_>, report: &mut Report) -> anyhow::Result<Stored> {
+pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<Stored> {
     let history = history(bench, 1);
-    let database = duckdb
-        .and_then(|duckdb| duckdb.database("month", &history.sql()).map_err(|error| format!("{error:#}")));
-    let (stored, mut server) = Stored::deliver(bench, "month", history)?;
+    let database = bench.readings("month", &history.sql());
+    let (stored, server) = Stored::deliver(bench, "month", history)?;
     let range = format!("{} days", bench.sized(30, 1));
-    for (when, times) in [("right after the backlog", 2.0), ("in blocks", 1.0)] {
+    let mut ask = |server: &Server, when: &str, times: f64| -> anyhow::Result<()> {
         for question in &QUESTIONS {
             let what = format!("{}, {when}", question.what(&range));
             let database = database.as_ref().map_err(Clone::clone);
-            report.measurements.push(question.ask(bench, (&server, &history), database, what, times)?);
+            report.measurements.push(question.ask(bench, (server, &history), database, what, times)?);
         }
-        // An ordered stop flushes everything.
-        drop(server);
-        server = stored.settled(bench)?;
-    }
+        Ok(())
+    };
+    ask(&server, "right after the backlog", 2.0)?;
+    // An ordered stop flushes everything.
+    drop(server);
+    ask(&stored.settled(bench)?, "in blocks", 1.0)?;
     Ok(stored)
 }

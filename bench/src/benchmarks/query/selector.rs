@@ -2,29 +2,23 @@
 
 use std::fs;
 
-use anyhow::ensure;
+use anyhow::{anyhow, ensure};
 use catchment_proto::wire::AggregateRequest;
 
-use super::Reference;
 use crate::{
     benchmarks::{Bench, goals::at_most},
     load::{
         history::{Population, days_ago, deliver},
         operator::{Answer, Operator},
     },
-    report::{self, Better, Growth, Measurement, Report, number, quantile},
+    report::{Better, Growth, Measurement, Reference, Report, number, quantile},
     world,
 };
 
-/// Room for a million series of one gateway.
-const ROOM: [&str; 6] = [
-    "--store-series-max",
-    "4000000",
-    "--series-per-site-max",
-    "2000000",
-    "--series-per-gateway-max",
-    "2000000",
-];
+/// Gateways that deliver them, each of a site of its own.
+const GATEWAYS: i64 = 10;
+/// Room for a million series, and for what is granted to gateways besides.
+const ROOM: [&str; 2] = ["--store-series-max", "4000000"];
 /// Expressions that are tried, each once, so that none is remembered.
 const EXPRESSIONS: usize = 9;
 const LIST: &str = "listed";
@@ -40,7 +34,9 @@ fn measure(bench: &Bench, population: Population, digits: usize) -> anyhow::Resu
     let dir = bench.folder("query").join(format!("selector-{}", population.series));
     fs::create_dir_all(&dir)?;
     let server = world::aggregator_with(&bench.pki, &dir, &ROOM)?;
-    deliver(server.addr, &bench.pki.gateway()?, population.batches())?;
+    for (gateway, identity) in (0..).zip(bench.pki.sites(GATEWAYS)?) {
+        deliver(server.addr, &identity, population.batches(gateway, GATEWAYS))?;
+    }
     drop(server);
     let server = world::aggregator_with(&bench.pki, &dir, &ROOM)?;
     let operator = Operator::connect(server.addr, &bench.pki.operator("reader")?)?;
@@ -68,31 +64,23 @@ fn measure(bench: &Bench, population: Population, digits: usize) -> anyhow::Resu
 }
 
 /// Milliseconds of DuckDB over a table of the names.
-fn of_duckdb(duckdb: Reference<'_>, population: Population) -> Result<f64, String> {
-    let ask = || {
-        let query = format!(
-            "SELECT device, metric, value FROM readings \
-             WHERE metric = 'temperature' AND regexp_full_match(device, '{}')",
-            expression("[0-9]*", "07")
-        );
-        Ok(duckdb
-            .clone()
-            .map_err(anyhow::Error::msg)?
-            .database("names", &population.sql())?
-            .query(&query)?
-            .seconds
-            * 1e3)
-    };
-    ask().map_err(|error: anyhow::Error| format!("{error:#}"))
+fn of_duckdb(bench: &Bench, population: Population) -> anyhow::Result<f64> {
+    let database = bench.readings("names", &population.sql()).map_err(|error| anyhow!(error))?;
+    let answer = database.query(&format!(
+        "SELECT device, metric, value FROM readings \
+         WHERE metric = 'temperature' AND regexp_full_match(device, '{}')",
+        expression("[0-9]*", "07")
+    ))?;
+    Ok(answer.seconds * 1e3)
 }
 
 /// With a tenth of the series and equally many hits, and with all.
-pub(super) fn run(bench: &Bench, duckdb: Reference<'_>, report: &mut Report) -> anyhow::Result<()> {
+pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let of = |series: usize| Population { series: series as i64, start_ms: days_ago(1) };
     let sizes = [bench.sized(100_000, 2_000), bench.sized(1_000_000, 20_000)];
     let [few, many] = sizes.map(of);
     let (few, ours) = (measure(bench, few, 1)?, measure(bench, many, 2)?);
-    let theirs = of_duckdb(duckdb, many);
+    let theirs = of_duckdb(bench, many).map_err(|error| format!("{error:#}"));
     let [_, series] = sizes;
     let hits = series / 1_000;
     for ((how, ours), few) in [LIST, COUNT].into_iter().zip(ours).zip(few) {
@@ -101,10 +89,7 @@ pub(super) fn run(bench: &Bench, duckdb: Reference<'_>, report: &mut Report) -> 
             what,
             unit: "ms",
             ours,
-            reference: report::Reference {
-                name: "DuckDB, a table of the names".to_owned(),
-                value: theirs.clone(),
-            },
+            reference: Reference { name: "DuckDB, a table of the names".to_owned(), value: theirs.clone() },
             goal: at_most(50.0, 10.0),
         });
         report.growth.push(Growth {

@@ -1,7 +1,6 @@
 //! A thousand series of ten sites, ten readings a window: a question over all of them.
 
 use super::{
-    Reference,
     question::{QUANTILE_ERROR, Question},
     stored::Stored,
 };
@@ -44,10 +43,9 @@ pub(super) fn history(bench: &Bench, times: usize) -> Formula {
 }
 
 /// The question, once everything is in blocks. Returns the folder.
-pub(super) fn run(bench: &Bench, duckdb: Reference<'_>, report: &mut Report) -> anyhow::Result<Stored> {
+pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<Stored> {
     let history = history(bench, bench.scale);
-    let database = duckdb
-        .and_then(|duckdb| duckdb.database("sites", &history.sql()).map_err(|error| format!("{error:#}")));
+    let database = bench.readings("sites", &history.sql());
     let stored = Stored::without_server(bench, "sites", history)?;
     let server = stored.settled(bench)?;
     let range = format!("{} days of minutes of ten readings", history.windows * WIDTH_MS / DAY_MS);

@@ -34,7 +34,10 @@ async fn send(addr: SocketAddr, identity: &Path, batches: impl Iterator<Item = B
     for batch in batches {
         number = batch.number;
         let batch = dictionary.encode(batch);
-        sending.send(DeliverRequest { kind: Some(deliver_request::Kind::Batch(batch)) }).await?;
+        if sending.send(DeliverRequest { kind: Some(deliver_request::Kind::Batch(batch)) }).await.is_err() {
+            // The answers say why the stream has ended.
+            while acknowledgement(&mut answers).await.context("after a batch was not taken")? > 0 {}
+        }
         while number - acknowledged > IN_FLIGHT {
             acknowledged = acknowledgement(&mut answers).await?;
         }

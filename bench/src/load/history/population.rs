@@ -1,5 +1,7 @@
 //! Many series with one window each.
 
+use std::ops::Range;
+
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::wire::{Batch, SeriesRef};
 
@@ -29,8 +31,7 @@ impl Population {
         )
     }
 
-    fn batch(&self, from: i64, number: u64) -> Batch {
-        let all = from..self.series.min(from + BATCH);
+    fn batch(&self, all: Range<i64>, number: u64) -> Batch {
         let name = |series: i64| SeriesRef {
             device: format!("press-{:06}", series / 10),
             metric: METRICS.get(series as usize % METRICS.len()).map_or("", |metric| metric.0).to_owned(),
@@ -46,9 +47,11 @@ impl Population {
         columns.finish()
     }
 
-    /// Its batches.
-    pub(crate) fn batches(self) -> impl Iterator<Item = Batch> {
-        let starts = (0..self.series).step_by(BATCH as usize);
-        starts.zip(1..).map(move |(from, number)| self.batch(from, number))
+    /// The batches of one of several gateways.
+    pub(crate) fn batches(self, gateway: i64, gateways: i64) -> impl Iterator<Item = Batch> {
+        let share = self.series / gateways;
+        let all = share * gateway..share * (gateway + 1);
+        let starts = all.clone().step_by(BATCH as usize);
+        starts.zip(1..).map(move |(from, number)| self.batch(from..all.end.min(from + BATCH), number))
     }
 }
