@@ -167,7 +167,8 @@ figure; each is the median of its repetitions. `ratio` is ours divided by the re
 figure or the ratio, whichever the floor is written in, with floor and aim; `aim` and `floor` mean that it is reached.\n\
 Latencies and memory are better when lower; for these, and for uplink bytes, the ratio must stay at or below floor and\n\
 aim. Half load is half of the rate that the same connections reach when each sends as soon as it may, spread evenly over\n\
-connections and time; load and server share the processors.\n";
+connections and time; load and server share the processors. The time of a query is that up to the end of its answer, over\n\
+TLS, of the quickest of several; DuckDB answers in a process of its own, warm, with two threads, and the answers are compared.\n";
 
 /// The document; `plot` is the name of the drawing next to it.
 pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: &str) -> String {

@@ -10,7 +10,7 @@ use anyhow::{Context as _, ensure};
 use catchment_proto::wire::AggregateRequest;
 
 use super::{
-    month::QUESTIONS,
+    question::everything,
     stored::{Stored, operator},
 };
 use crate::{
@@ -31,6 +31,8 @@ use crate::{
 const QUERIES: usize = 8;
 /// Begins the names of the aggregator's threads on which queries run.
 const QUERY_THREADS: &str = "query-";
+/// Selects all series of the month, and none that is delivered meanwhile.
+const MONTH: &str = r#"{__name__=~"m[0-9]"}"#;
 /// Series that are delivered meanwhile.
 const SERIES: usize = 10_000;
 /// Partials a second beside a dashboard.
@@ -38,6 +40,8 @@ const RATE: f64 = 200_000.0;
 /// A dashboard's query: this many points of a minute.
 const POINTS: i64 = 1_000;
 const MINUTE_MS: i64 = 60_000;
+/// Longest time that the store may take to flush what was delivered.
+const SETTLE: Duration = Duration::from_secs(15);
 /// Between two queries of a dashboard.
 const PAUSE: Duration = Duration::from_millis(10);
 
@@ -64,8 +68,8 @@ fn beside_queries<T>(
     (server, stored): (&Server, &Stored),
     until: impl FnOnce() -> anyhow::Result<T>,
 ) -> anyhow::Result<(f64, T)> {
-    let [.., by_day, _] = &QUESTIONS;
-    let (request, stop) = (by_day.request(&stored.history), AtomicBool::new(false));
+    let request = everything(MONTH, &stored.history);
+    let stop = AtomicBool::new(false);
     let operators: Vec<_> = (0..QUERIES).map(|_| operator(bench, server)).collect::<anyhow::Result<_>>()?;
     let ask = &|operator: Operator| {
         let mut count = 0.0;
@@ -93,23 +97,30 @@ fn ingest(bench: &Bench, server: &Server, stored: &Stored) -> anyhow::Result<Mea
     let identity = bench.pki.gateway()?;
     let load = load(bench, server, bench.duration, None);
     let deliver = || delivery::run(&load, &identity);
+    // With what the store has yet to do for what it took.
+    let until_settled = || {
+        if !bench.quick {
+            cpu::settle(server.pid(), SETTLE)?;
+        }
+        without_queries(server)
+    };
     let mut asked = 0.0;
     let (ours, alone) = bench.in_turn(
         &mut || {
-            let before = without_queries(server)?;
+            let before = until_settled()?;
             let (queries, outcome) = beside_queries(bench, (server, stored), deliver)?;
             asked = queries / outcome.seconds;
-            Ok(outcome.readings as f64 / (without_queries(server)? - before))
+            Ok(outcome.readings as f64 / (until_settled()? - before))
         },
         &mut || {
-            let before = without_queries(server)?;
+            let before = until_settled()?;
             let outcome = deliver()?;
-            Ok(outcome.readings as f64 / (without_queries(server)? - before))
+            Ok(outcome.readings as f64 / (until_settled()? - before))
         },
     )?;
     Ok(Measurement {
         what: format!(
-            "durable partials beside {QUERIES} queries at once, {} of them a second, without their threads",
+            "durable partials beside {QUERIES} queries over a month at once, {} a second, without their threads",
             number(asked)
         ),
         unit: "partials/CPU-s",

@@ -12,6 +12,8 @@ use crate::{
 
 /// Devices with ten metrics each.
 const DEVICES: i64 = 20;
+/// Enough that what an empty folder takes is little.
+const DAYS: i64 = 3;
 /// Longest time that the store may take to merge what was flushed.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -31,9 +33,9 @@ fn allocated(path: &Path) -> anyhow::Result<u64> {
 fn measure(bench: &Bench, jitter_ms: u64) -> anyhow::Result<(f64, f64)> {
     let dir = bench.folder("query").join(format!("disk-{jitter_ms}"));
     fs::create_dir_all(&dir)?;
-    let windows = bench.sized(DAY_MS as usize / 10_000, 20) as i64;
+    let windows = bench.sized(DAYS as usize * DAY_MS as usize / 10_000, 20) as i64;
     let server = start(bench, &dir)?;
-    let mut recorded = Recorded::new(DEVICES, windows, days_ago(1), jitter_ms);
+    let mut recorded = Recorded::new(DEVICES, windows, days_ago(DAYS), jitter_ms);
     deliver(server.addr, &bench.pki.gateway()?, recorded.by_ref())?;
     // An ordered stop flushes everything; then the store has time to merge it.
     drop(server);

@@ -32,6 +32,17 @@ pub(super) struct Question {
     pub(super) aim: f64,
 }
 
+/// One point of the p99 over the windows of a history.
+pub(super) fn everything(selector: &str, history: &Formula) -> AggregateRequest {
+    AggregateRequest {
+        selector: selector.to_owned(),
+        from_ms: history.first_ms(),
+        to_ms: history.end_ms(),
+        aggregates: vec!["p99".to_owned()],
+        ..AggregateRequest::default()
+    }
+}
+
 impl Question {
     /// The question in words.
     pub(super) fn what(&self, range: &str) -> String {
@@ -41,14 +52,11 @@ impl Question {
     /// The query, about the windows of a history that are not left out.
     pub(super) fn request(&self, history: &Formula) -> AggregateRequest {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        AggregateRequest {
-            selector: self.selector.to_owned(),
-            from_ms: history.first_ms(),
-            to_ms: history.end_ms(),
-            step_ms: self.step_ms,
-            by: texts(self.by),
-            aggregates: texts(self.aggregates),
-        }
+        let mut request = everything(self.selector, history);
+        request.step_ms = self.step_ms;
+        request.by = texts(self.by);
+        request.aggregates = texts(self.aggregates);
+        request
     }
 
     fn compare(&self, ours: &Answer, theirs: &duckdb::Answer) -> anyhow::Result<()> {

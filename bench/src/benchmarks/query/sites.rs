@@ -7,6 +7,7 @@ use super::{
 use crate::{
     benchmarks::Bench,
     load::history::{DAY_MS, Formula, days_ago},
+    process::Server,
     report::Report,
 };
 
@@ -42,15 +43,22 @@ pub(super) fn history(bench: &Bench, times: usize) -> Formula {
     }
 }
 
-/// The question, once everything is in blocks. Returns the folder.
+/// The question right after the backlog, and once it is in blocks. Returns the folder.
 pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<Stored> {
     let history = history(bench, bench.scale);
     let database = bench.readings("sites", &history.sql());
-    let stored = Stored::without_server(bench, "sites", history)?;
-    let server = stored.settled(bench)?;
-    let range = format!("{} days of minutes of ten readings", history.windows * WIDTH_MS / DAY_MS);
-    let what = format!("{} series: {}", history.series, QUESTION.what(&range));
-    let database = database.as_ref().map_err(Clone::clone);
-    report.measurements.push(QUESTION.ask(bench, (&server, &history), database, what, 1.0)?);
+    let (stored, server) = Stored::deliver(bench, "sites", history)?;
+    let days = history.windows * WIDTH_MS / DAY_MS;
+    let question = QUESTION.what(&format!("{days} days of minutes of ten readings"));
+    let mut ask = |server: &Server, when: &str, times: f64| -> anyhow::Result<()> {
+        let what = format!("{} series: {question}, {when}", history.series);
+        let database = database.as_ref().map_err(Clone::clone);
+        report.measurements.push(QUESTION.ask(bench, (server, &history), database, what, times)?);
+        Ok(())
+    };
+    ask(&server, "right after the backlog", 2.0)?;
+    // An ordered stop flushes everything.
+    drop(server);
+    ask(&stored.settled(bench)?, "in blocks", 1.0)?;
     Ok(stored)
 }

@@ -4,10 +4,10 @@ use std::{hint::black_box, time::Instant};
 
 use anyhow::{Context as _, ensure};
 use catchment_partial::{Partial, Timestamp};
-use catchment_proto::wire::AggregateRequest;
 
 use super::{
     growth,
+    question::everything,
     stored::{Stored, operator},
 };
 use crate::{
@@ -21,22 +21,11 @@ const CPU_SECONDS: f64 = 1.0;
 /// Partials that the reference merges.
 const PARTIALS: i64 = 10_000;
 
-/// One point over everything that is stored, from windows: every query reads them.
-fn everything(stored: &Stored) -> AggregateRequest {
-    AggregateRequest {
-        selector: r#"{device=~"press-.*"}"#.to_owned(),
-        from_ms: stored.history.first_ms(),
-        to_ms: stored.history.end_ms(),
-        aggregates: vec!["count".to_owned(), "p99".to_owned()],
-        ..AggregateRequest::default()
-    }
-}
-
 /// Windows a processor second.
 fn merged(bench: &Bench, stored: &Stored) -> anyhow::Result<f64> {
     let server = stored.settled(bench)?;
     let operator = operator(bench, &server)?;
-    let request = everything(stored);
+    let request = everything(r#"{device=~"press-.*"}"#, &stored.history);
     operator.query(request.clone())?;
     let (before, mut windows) = (cpu::seconds(server.pid())?, 0.0);
     loop {
