@@ -134,7 +134,6 @@ async fn show(
             to_ms: now.saturating_add(1),
             step_ms: None,
             from_windows: false,
-            from_windows: false,
             by: screen::BY.map(str::to_owned).into(),
             aggregates: screen::AGGREGATES.map(str::to_owned).into(),
         };
