@@ -6,7 +6,10 @@
 //! not at all: files that no record names count for nothing. Rows leave memory at the moment at which readers see the new
 //! tables.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use catchment_journal::{Disk, Position};
 
@@ -14,7 +17,7 @@ use crate::store::{
     catalog::Shard,
     embedded::{
         inner::Inner,
-        locks::{lock, write},
+        locks::{lock, read, write},
     },
     flush::{
         marker,
@@ -31,6 +34,9 @@ use crate::store::{
 
 /// A write batch is committed once it has this many bytes.
 const WRITE_BATCH_BYTES: usize = 4 << 20;
+/// How often the flusher looks whether a backlog has ended, and rows in memory from which on that counts.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+const IDLE_ROWS: usize = 16 << 10;
 /// Most records of groups written at once: the lock is held for about this long.
 const GROUPS_AT_ONCE: usize = 256;
 
@@ -218,11 +224,25 @@ fn finish<D: Disk>(
 
 /// The flusher's thread: a round on request and periodically, until it must stop.
 pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>) {
+    let mut waited = Duration::ZERO;
+    let mut applied = Position::ZERO;
     loop {
-        let request = inner.signal.wait(inner.config.flush_every);
+        let every = inner.config.flush_every.saturating_sub(waited).min(LOOK_EVERY);
+        let request = inner.signal.wait(every);
         if request.stop && !request.close {
             return;
         }
+        waited += every;
+        let (now, rows) = {
+            let state = read(&inner.state);
+            (state.applied_to, state.memtable.unfrozen().0)
+        };
+        // The end of a backlog: tables answer sooner than memory.
+        let ended = std::mem::replace(&mut applied, now) == now && rows >= IDLE_ROWS;
+        if !(ended || request.is_due(waited, inner.config.flush_every)) {
+            continue;
+        }
+        waited = Duration::ZERO;
         let done = turn(inner, request);
         if done.is_err() || request.close {
             return;

@@ -243,6 +243,10 @@ fn emit<'a>(
 ) {
     let mut fresh = fresh.peekable();
     let one_table = blocks.windows(2).all(|pair| matches!(pair, [(a, _), (b, _)] if a == b));
+    if blocks.is_empty() {
+        fresh.for_each(|row| visit(row.name.window(), row.body));
+        return;
+    }
     if one_table && fresh.peek().is_none() {
         for row in blocks.iter().flat_map(|(_, block)| block.rows(series, from, to)) {
             visit(row.name.window(), row.body);
