@@ -29,11 +29,6 @@ pub(super) struct ListWriter<'a> {
 }
 
 impl Lists {
-    /// Number of lists.
-    pub(super) fn len(&self) -> usize {
-        self.ends.len()
-    }
-
     /// Begins the next list.
     pub(super) fn writer(&mut self) -> ListWriter<'_> {
         ListWriter { lists: self, at: 0, run: 0..0 }
@@ -161,7 +156,7 @@ mod tests {
                 set.iter().for_each(|position| writer.push(*position..position + 1));
                 prop_assert!(writer.finish());
             }
-            prop_assert_eq!(lists.len(), all.len());
+            prop_assert_eq!(lists.ends.len(), all.len());
             for (number, set) in all.iter().enumerate() {
                 let back: BTreeSet<u32> = lists.runs(number).flatten().collect();
                 prop_assert_eq!(&back, set);
