@@ -17,7 +17,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use futures_util::FutureExt;
 
 const SERIES: u64 = 1_000_000;
-const A_BATCH: u32 = 10_000;
+const A_BATCH: u32 = 4_000;
 
 type Opened = (Arc<EmbeddedStore<SimDisk>>, Committer<SimDisk>);
 

@@ -9,7 +9,7 @@ pub(super) struct Literals {
     /// At its beginning; may be empty.
     pub(super) prefix: Vec<u8>,
     /// Anywhere after it: the longest one.
-    pub(super) inner: Option<Finder<'static>>,
+    pub(super) inner: Option<Box<Finder<'static>>>,
 }
 
 impl Literals {
@@ -19,7 +19,7 @@ impl Literals {
         if let Ok(hir) = regex_syntax::parse(pattern) {
             found.visit(&hir);
         }
-        let inner = (!found.inner.is_empty()).then(|| Finder::new(&found.inner).into_owned());
+        let inner = (!found.inner.is_empty()).then(|| Box::new(Finder::new(&found.inner).into_owned()));
         Self { prefix: found.prefix, inner }
     }
 }

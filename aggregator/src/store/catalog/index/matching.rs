@@ -114,7 +114,7 @@ impl Lookup<'_> {
     }
 
     /// A text to search for in some values, if few of them seem to have it.
-    fn rare_text(&self, postings: &Postings, values: &Range<usize>) -> Option<Finder<'static>> {
+    fn rare_text(&self, postings: &Postings, values: &Range<usize>) -> Option<Box<Finder<'static>>> {
         let Values::Matching { literals: Literals { inner: Some(text), .. }, .. } = &self.values else {
             return None;
         };
@@ -174,7 +174,7 @@ struct Current {
     /// Values not tested yet.
     values: Range<usize>,
     /// Only values with this text match.
-    text: Option<Finder<'static>>,
+    text: Option<Box<Finder<'static>>>,
     /// The value before the next one was tested, or all between that and the next share more with it than the next.
     continues: bool,
 }
