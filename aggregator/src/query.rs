@@ -4,7 +4,7 @@
 //! * `aggregate`: the aggregates of a point.
 //! * `merge`: series into groups, partials into points.
 //! * `follow`: one series after the other in order of time, for aggregates that depend on it.
-//! * `walk`: iterates over all series or gateways, page by page.
+//! * `walk`: iterates over the selected series or all gateways, page by page.
 //! * `scan`: executes a plan over a store, a slice of points of one group at a time, so that the memory of a query
 //!   does not grow with its answer.
 //! * `scheduler`: slots and turns, shared fairly between operators; pure.

@@ -1,5 +1,5 @@
-//! Walks over all series or gateways of a store, page by page. A query yields between pages and within them; the
-//! store's lock is held only while a page is copied, never during matching.
+//! Walks over the selected series or all gateways of a store, page by page. A query yields between pages and within
+//! them; the store's lock is held only while a page is copied, never during matching.
 
 use super::{error::QueryError, sink::Sink};
 use crate::{

@@ -1,5 +1,6 @@
 //! What ingest and query know of a store: the trait and the data that it takes and gives.
 
+mod rows;
 pub(in crate::store) mod selection;
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
@@ -9,7 +10,10 @@ use catchment_partial::{DecodeError, Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries};
 use futures_util::future::BoxFuture;
 
-pub use self::selection::Selection;
+pub use self::{
+    rows::{Merged, RowReader, RowRequest},
+    selection::Selection,
+};
 use crate::{
     selector::Selector,
     store::{
@@ -118,69 +122,6 @@ pub struct Chunk {
     pub rows: Vec<StoredPartial>,
     /// Start of the next span.
     pub next: Timestamp,
-}
-
-/// Which rows of a series a reader wants: those whose windows start in `[from, to)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct RowRequest {
-    /// The series.
-    pub series: SeriesId,
-    /// First start of a window.
-    pub from: Timestamp,
-    /// Windows start before this time.
-    pub to: Timestamp,
-    /// Width of the points that the rows are merged into, milliseconds; points begin at multiples of it since the Unix
-    /// epoch. `None`: all rows are merged into one point.
-    pub step_ms: Option<i64>,
-    /// Whether the store may give rows that it merged itself.
-    pub resolution: Merged,
-}
-
-/// Whether a reader takes rows of a coarser resolution than the windows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Merged {
-    /// Yes, as long as each row lies within one point: for aggregates that do not depend on how partials were merged.
-    Allowed,
-    /// Only where the windows are no longer stored.
-    OnlyWithoutWindows,
-}
-
-/// Reads rows of a series in order of the start of their windows. It may keep what it reads from being removed, so it
-/// must not be kept longer than a query may take.
-pub trait RowReader: Send {
-    /// Visits the next rows, some thousand at most: window, and partial encoded relative to the start of the window.
-    /// Returns false after the last ones. Blocks on the disk.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`].
-    fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError>;
-
-    /// Spans of time so far, in order, in which rows of the series could not be read because stored bytes are damaged.
-    fn damaged(&self) -> &[(Timestamp, Timestamp)];
-}
-
-/// Reads [`Store::chunk`]s.
-struct ChunkReader<'a, S: ?Sized> {
-    store: &'a S,
-    series: SeriesId,
-    at: Timestamp,
-    to: Timestamp,
-}
-
-impl<S: Store + ?Sized> RowReader for ChunkReader<'_, S> {
-    fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
-        if self.at >= self.to {
-            return Ok(false);
-        }
-        let Some(chunk) = self.store.chunk(self.series, self.at, self.to)? else { return Ok(false) };
-        chunk.rows.iter().for_each(|row| visit(row.window, &row.body));
-        self.at = chunk.next;
-        Ok(true)
-    }
-
-    fn damaged(&self) -> &[(Timestamp, Timestamp)] {
-        &[]
-    }
 }
 
 /// How long partials of series are kept, by resolution. The first rule whose selector matches a series counts.
@@ -308,7 +249,7 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Read`].
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
-        Ok(Box::new(ChunkReader { store: self, series: request.series, at: request.from, to: request.to }))
+        Ok(rows::in_chunks(self, request))
     }
 
     /// Removes what is older than the rules say, one bounded step after the other, and gives its space back. Series that

@@ -1,14 +1,19 @@
 //! Pages of the series that a selector selects.
 
-use std::vec;
+use std::{
+    time::{Duration, Instant},
+    vec,
+};
 
 use crate::{
     selector::Selector,
     store::{Page, SeriesEntry, SeriesId, Store},
 };
 
-/// Series checked in a step, if the selector has no regular expression.
+/// Most series checked in a step.
 const CHECKED_A_STEP: usize = 64;
+/// Length of a step: a regular expression may take milliseconds for one series.
+const STEP: Duration = Duration::from_micros(20);
 
 /// The series that a selector selects, in order of their ids, page by page.
 ///
@@ -25,13 +30,12 @@ pub trait Selection: Send {
 pub(in crate::store) struct Checker<'a> {
     selector: &'a Selector,
     entries: vec::IntoIter<SeriesEntry>,
-    at_once: usize,
+    has_regex: bool,
 }
 
 impl<'a> Checker<'a> {
     pub(in crate::store) fn new(selector: &'a Selector) -> Self {
-        let at_once = if selector.has_regex() { 1 } else { CHECKED_A_STEP };
-        Self { selector, entries: Vec::new().into_iter(), at_once }
+        Self { selector, entries: Vec::new().into_iter(), has_regex: selector.has_regex() }
     }
 
     /// Takes series to check; those before them are checked.
@@ -44,8 +48,17 @@ impl<'a> Checker<'a> {
         if self.entries.as_slice().is_empty() {
             return None;
         }
-        let some = self.entries.by_ref().take(self.at_once);
-        Some(some.filter(|entry| self.selector.matches(&entry.gateway, &entry.key)).collect())
+        let begun = self.has_regex.then(Instant::now);
+        let mut selected = Vec::new();
+        for entry in self.entries.by_ref().take(CHECKED_A_STEP) {
+            if self.selector.matches(&entry.gateway, &entry.key) {
+                selected.push(entry);
+            }
+            if begun.is_some_and(|begun| begun.elapsed() >= STEP) {
+                break;
+            }
+        }
+        Some(selected)
     }
 
     /// Approximate memory, bytes: names are shared with the store.

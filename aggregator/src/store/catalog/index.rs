@@ -3,7 +3,7 @@
 //! - `indexer`: the thread that keeps it up to date;
 //! - `build`: makes an index of some series, and one of several;
 //! - `postings`: an index, with its `texts` and `lists`;
-//! - `matching`: looks the matchers of a selector up, with an `automaton` for each regular expression;
+//! - `matching`: looks the matchers of a selector up, with an `automaton` and the `literals` of each regular expression;
 //! - `selection`: the series found, page by page.
 //!
 //! The catalog is the truth, and the index a copy made from it: each of its parts is immutable and covers a range of
@@ -16,6 +16,7 @@ mod bits;
 mod build;
 pub(in crate::store) mod indexer;
 mod lists;
+mod literals;
 mod matching;
 mod postings;
 pub(in crate::store) mod selection;

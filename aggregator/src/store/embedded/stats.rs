@@ -44,6 +44,7 @@ impl<D: Disk> EmbeddedStore<D> {
             journal_damage: inner.damage,
             lost_batches: state.catalog.lost_batches(),
             damaged_series: inner.damaged_series.load(Ordering::Relaxed),
+            index_bytes: state.catalog.index.bytes(),
         }
     }
 }

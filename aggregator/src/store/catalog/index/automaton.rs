@@ -74,22 +74,28 @@ impl Automaton {
     /// # Errors
     /// It cannot tell, of this value or of any: the regex library can.
     pub(super) fn test(&mut self, value: &[u8], shared: usize) -> Result<Verdict, Unknown> {
-        let memory = self.cache.memory_usage();
         let mut state = self.rewind(shared)?;
         let begin = self.states.len() - 1;
+        let mut work = 1;
         for (byte, place) in value.iter().zip(0..).skip(begin) {
-            state = self.dfa.next_state(&mut self.cache, state, *byte).map_err(|_| Unknown::All)?;
+            let known = (!state.is_tagged()).then(|| self.dfa.next_state_untagged(&self.cache, state, *byte));
+            work += 1;
+            state = match known {
+                Some(next) if !next.is_unknown() => next,
+                _ => {
+                    work += STATE_WORK;
+                    self.dfa.next_state(&mut self.cache, state, *byte).map_err(|_| Unknown::All)?
+                }
+            };
             if state.is_quit() {
                 return Err(Unknown::Value);
             }
             if state.is_dead() {
-                let work = self.work(memory, place + 1 - begin);
                 return Ok(Verdict { matches: false, dead_prefix: Some(place + 1), work });
             }
             self.states.push(state);
         }
         let end = self.dfa.next_eoi_state(&mut self.cache, state).map_err(|_| Unknown::All)?;
-        let work = self.work(memory, value.len().saturating_sub(begin));
         Ok(Verdict { matches: end.is_match(), dead_prefix: None, work })
     }
 
@@ -108,11 +114,6 @@ impl Automaton {
         self.states.push(state);
         self.clears = self.cache.clear_count();
         Ok(state)
-    }
-
-    fn work(&self, memory_before: usize, bytes: usize) -> usize {
-        let is_new = self.cache.memory_usage() != memory_before || self.cache.clear_count() != self.clears;
-        1 + bytes * if is_new { STATE_WORK } else { 1 }
     }
 
     /// Memory in bytes.

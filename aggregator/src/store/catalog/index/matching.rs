@@ -6,12 +6,14 @@
 
 use std::ops::Range;
 
+use memchr::memmem::Finder;
 use regex::Regex;
 
 use super::{
     automaton::{Automaton, Unknown},
     bits::Bits,
     lists::ListCursor,
+    literals::Literals,
     postings::Postings,
 };
 use crate::selector::{Matcher, Selector, Test};
@@ -24,6 +26,14 @@ const VALUE_WORK: usize = 8;
 const LIBRARY_WORK: usize = STEP_WORK;
 /// Work of checking a single series with the whole selector.
 const CHECK_WORK: usize = 256;
+/// A text that a regular expression requires is searched for if there are this many values, and few of this many samples
+/// have it.
+const SEARCH_VALUES_MIN: usize = if cfg!(test) { 4 } else { 2_048 };
+const SAMPLES: usize = 64;
+const SAMPLES_WITH_MAX: usize = 4;
+/// Values searched in a step, and the work of it.
+const SEARCHED_AT_ONCE: usize = 4_096;
+const SEARCH_WORK: usize = STEP_WORK / 2;
 
 /// The matchers of a selector, ready to be looked up in indexes.
 pub(super) struct Matchers<'a> {
@@ -43,7 +53,7 @@ struct Lookup<'a> {
 enum Values<'a> {
     One(&'a str),
     All,
-    Matching { regex: &'a Regex, automaton: Option<Box<Automaton>> },
+    Matching { regex: &'a Regex, automaton: Option<Box<Automaton>>, literals: Literals },
 }
 
 impl<'a> Matchers<'a> {
@@ -66,7 +76,8 @@ impl<'a> Matchers<'a> {
                 Test::NotRegex(regex) if regex.as_str() == r"\A(?s:.+)\z" => (Values::All, false, true),
                 Test::Regex(regex) | Test::NotRegex(regex) => {
                     let automaton = Automaton::new(regex.as_str(), count).map(Box::new);
-                    (Values::Matching { regex, automaton }, regex.is_match(""), test.passes(""))
+                    let literals = Literals::of(regex.as_str());
+                    (Values::Matching { regex, automaton, literals }, regex.is_match(""), test.passes(""))
                 }
             };
             matchers.all.push(Lookup { label, values, others, removes });
@@ -88,27 +99,47 @@ impl Lookup<'_> {
     /// About how much work it is.
     fn work(&self, postings: &Postings) -> usize {
         let Some(label) = postings.find_label(self.label) else { return 0 };
-        let values = postings.values_of(label);
         match &self.values {
             Values::All => postings.present_bytes(label),
             Values::One(text) => {
                 let value = postings.find_value(label, text);
                 value.map_or(0, |value| postings.list_bytes(value..value + 1))
             }
-            Values::Matching { automaton, .. } => {
+            Values::Matching { automaton, literals, .. } => {
                 let each = if automaton.is_some() { VALUE_WORK } else { CHECK_WORK };
+                let values = postings.values_with_prefix(label, &literals.prefix);
                 values.len() * each + postings.list_bytes(values)
             }
         }
     }
 
-    /// Whether a value is one of its values, and the next value to test.
-    fn test(&mut self, postings: &Postings, value: usize, end: usize, work: &mut usize) -> (bool, usize) {
-        let Values::Matching { regex, automaton } = &mut self.values else { return (false, end) };
+    /// A text to search for in some values, if few of them seem to have it.
+    fn rare_text(&self, postings: &Postings, values: &Range<usize>) -> Option<Box<Finder<'static>>> {
+        let Values::Matching { literals: Literals { inner: Some(text), .. }, .. } = &self.values else {
+            return None;
+        };
+        if values.len() < SEARCH_VALUES_MIN {
+            return None;
+        }
+        let samples = values.clone().step_by((values.len() / SAMPLES).max(1));
+        let with = samples.filter(|value| text.find(postings.value(*value).as_bytes()).is_some());
+        (with.count() <= SAMPLES_WITH_MAX).then(|| text.clone())
+    }
+
+    /// Whether a value, which has its first `shared` bytes in common with the last one tested, is one of its values;
+    /// and the next value to test.
+    fn test(
+        &mut self,
+        postings: &Postings,
+        value: usize,
+        end: usize,
+        shared: usize,
+        work: &mut usize,
+    ) -> (bool, usize) {
+        let Values::Matching { regex, automaton, .. } = &mut self.values else { return (false, end) };
         let text = postings.value(value);
         if let Some(known) = automaton {
-            // After a jump too: all values between share more with the last one tested than this one does.
-            match known.test(text.as_bytes(), postings.shared(value)) {
+            match known.test(text.as_bytes(), shared) {
                 Ok(verdict) => {
                     *work += VALUE_WORK + verdict.work;
                     let dead = verdict.dead_prefix.and_then(|len| text.as_bytes().get(..len));
@@ -142,6 +173,10 @@ struct Current {
     list: Option<List>,
     /// Values not tested yet.
     values: Range<usize>,
+    /// Only values with this text match.
+    text: Option<Box<Finder<'static>>>,
+    /// The value before the next one was tested, or all between that and the next share more with it than the next.
+    continues: bool,
 }
 
 enum List {
@@ -219,7 +254,15 @@ impl Search {
 impl Current {
     fn new(matcher: usize, lookup: &Lookup<'_>, postings: &Postings) -> Self {
         let none = || Bits::none(postings.len());
-        let mut current = Self { matcher, found: none(), but_not: None, list: None, values: 0..0 };
+        let mut current = Self {
+            matcher,
+            found: none(),
+            but_not: None,
+            list: None,
+            values: 0..0,
+            text: None,
+            continues: false,
+        };
         let Some(label) = postings.find_label(lookup.label) else { return current };
         match &lookup.values {
             Values::All => current.list = Some(List::OfLabel(postings.present(label))),
@@ -227,8 +270,9 @@ impl Current {
                 let value = postings.find_value(label, text);
                 current.list = value.map(|value| List::OfValue(postings.list(value)));
             }
-            Values::Matching { .. } => {
-                current.values = postings.values_of(label);
+            Values::Matching { literals, .. } => {
+                current.values = postings.values_with_prefix(label, &literals.prefix);
+                current.text = lookup.rare_text(postings, &current.values);
                 if lookup.others {
                     current.list = Some(List::OfLabel(postings.present(label)));
                     current.but_not = Some(none());
@@ -264,8 +308,20 @@ impl Current {
                 }
                 return true;
             }
+            if let Some(text) = &self.text {
+                let end = self.values.start.saturating_add(SEARCHED_AT_ONCE).min(self.values.end);
+                let found = postings.find_within(self.values.start..end, text);
+                work += SEARCH_WORK * (found.unwrap_or(end) - self.values.start) / SEARCHED_AT_ONCE;
+                self.values.start = found.unwrap_or(end);
+                self.continues = false;
+                if found.is_none() {
+                    continue;
+                }
+            }
             let value = self.values.start;
-            let (belongs, next) = lookup.test(postings, value, self.values.end, &mut work);
+            let shared = if self.continues { postings.shared(value) } else { 0 };
+            self.continues = true;
+            let (belongs, next) = lookup.test(postings, value, self.values.end, shared, &mut work);
             self.list = belongs.then(|| List::OfValue(postings.list(value)));
             self.values.start = next;
         }

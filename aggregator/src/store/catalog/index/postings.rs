@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem::Finder;
+
 use super::{
     lists::{ListCursor, ListWriter, Lists},
     texts::Texts,
@@ -102,6 +104,19 @@ impl Postings {
         }
         let beyond = (known + step).min(values.end);
         self.values.partition_point(known + 1..beyond, |value| value.as_bytes().starts_with(prefix))
+    }
+
+    /// Numbers of a label's values that begin with a prefix.
+    pub(super) fn values_with_prefix(&self, label: usize, prefix: &[u8]) -> Range<usize> {
+        let all = self.values_of(label);
+        let start = self.values.partition_point(all.clone(), |value| value.as_bytes() < prefix);
+        let end = self.values.partition_point(start..all.end, |value| value.as_bytes().starts_with(prefix));
+        start..end
+    }
+
+    /// The first of some values that contains what `finder` finds.
+    pub(super) fn find_within(&self, values: Range<usize>, finder: &Finder<'_>) -> Option<usize> {
+        self.values.find_within(values, finder)
     }
 
     /// The series that have a value.

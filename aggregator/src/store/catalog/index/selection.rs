@@ -36,7 +36,7 @@ pub(in crate::store) struct IndexSelection<'a> {
 }
 
 enum Stage {
-    Searching(Search),
+    Searching(Box<Search>),
     /// Copies what was found, from a position on.
     Copying {
         series: Bits,
@@ -107,7 +107,7 @@ impl Selection for IndexSelection<'_> {
         self.current = None;
         let Some(postings) = self.parts.next() else { return self.tail.next_page() };
         let search = Search::new(&self.matchers, &postings);
-        self.current = Some((postings, Stage::Searching(search)));
+        self.current = Some((postings, Stage::Searching(Box::new(search))));
         Some(Vec::new())
     }
 

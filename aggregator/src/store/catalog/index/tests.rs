@@ -125,6 +125,9 @@ fn matcher() -> impl Strategy<Value = String> {
             "a{255}",
             "a{256}",
             "a{255}.*",
+            ".*ab.*",
+            "[ab].*b0",
+            "press.*3",
             "[ab]|a[0b].*",
         ])
         .prop_map(str::to_owned),
@@ -222,7 +225,7 @@ fn a_series_takes_few_bytes() {
 
 #[test]
 fn steps_are_small_and_series_that_come_and_go_meanwhile_do_no_harm() {
-    let state = fleet(2_000);
+    let state = fleet(5_000);
     for expression in ["press-.*7", ".*(0|1){3}.*", r"press-\d+", r"\bpress.*1\b"] {
         let selector = Selector::parse(&format!("{{device=~{expression:?}}}")).unwrap();
         let expected = walked(&state, &selector);

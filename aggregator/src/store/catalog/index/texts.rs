@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memmem::Finder;
+
 /// Texts one after the other.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Texts {
@@ -17,9 +19,9 @@ impl Texts {
 
     /// A text; empty beyond the last one.
     pub(super) fn get(&self, number: usize) -> &str {
-        let start = number.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end);
-        let end = self.ends.get(number).copied().unwrap_or(start);
-        self.text.get(start as usize..end as usize).unwrap_or_default()
+        let start = self.start(number);
+        let end = self.ends.get(number).map_or(start, |end| *end as usize);
+        self.text.get(start..end).unwrap_or_default()
     }
 
     /// Appends a text.
@@ -46,6 +48,29 @@ impl Texts {
             }
         }
         start
+    }
+
+    /// The first of some texts that contains what `finder` finds.
+    pub(super) fn find_within(&self, among: Range<usize>, finder: &Finder<'_>) -> Option<usize> {
+        let start = self.start(among.start);
+        let bytes = self.text.as_bytes().get(start..self.start(among.end))?;
+        let mut at = 0;
+        loop {
+            at += finder.find(bytes.get(at..)?)?;
+            let found = start + at;
+            let ends = self.ends.get(among.clone())?;
+            let number = among.start + ends.partition_point(|end| *end as usize <= found);
+            if found + finder.needle().len() <= self.start(number + 1) {
+                return Some(number);
+            }
+            // It is part of two texts.
+            at += 1;
+        }
+    }
+
+    /// Where a text starts.
+    fn start(&self, number: usize) -> usize {
+        number.checked_sub(1).and_then(|before| self.ends.get(before)).map_or(0, |end| *end as usize)
     }
 
     /// Bytes of the texts alone.
