@@ -32,13 +32,17 @@ pub(super) struct Question {
     pub(super) aim: f64,
 }
 
-/// One point of the p99 over the windows of a history.
+/// One point of the p99 over the windows of a history, which are all read.
 pub(super) fn everything(selector: &str, history: &Formula) -> AggregateRequest {
+    AggregateRequest { aggregates: vec!["p99".to_owned()], ..over(selector, history) }
+}
+
+/// A query over the windows of a history that are not left out.
+fn over(selector: &str, history: &Formula) -> AggregateRequest {
     AggregateRequest {
         selector: selector.to_owned(),
         from_ms: history.first_ms(),
         to_ms: history.end_ms(),
-        aggregates: vec!["p99".to_owned()],
         ..AggregateRequest::default()
     }
 }
@@ -52,11 +56,12 @@ impl Question {
     /// The query, about the windows of a history that are not left out.
     pub(super) fn request(&self, history: &Formula) -> AggregateRequest {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let mut request = everything(self.selector, history);
-        request.step_ms = self.step_ms;
-        request.by = texts(self.by);
-        request.aggregates = texts(self.aggregates);
-        request
+        AggregateRequest {
+            step_ms: self.step_ms,
+            by: texts(self.by),
+            aggregates: texts(self.aggregates),
+            ..over(self.selector, history)
+        }
     }
 
     fn compare(&self, ours: &Answer, theirs: &duckdb::Answer) -> anyhow::Result<()> {
