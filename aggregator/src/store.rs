@@ -9,6 +9,7 @@
 //! - `wal`: the write-ahead log: which batches enter, what an entry is, the state as the fold of the entries, recovery;
 //! - `memtable`: windows in memory, final ones and open ones;
 //! - `blocks`: flushing, the encoding of blocks, reading them together with memory;
+//! - `tables`: immutable sorted files of rows, by resolution and partition of time;
 //! - `tree`: the ordered map of keys and values below: sled, or memory for tests and simulation;
 //! - `catalog`: series, gateways, their epochs, quotas and losses;
 //! - `removal`: forgetting windows and series;
@@ -19,9 +20,11 @@ mod boundary;
 mod catalog;
 mod embedded;
 mod error;
+mod flush;
 mod memtable;
 mod removal;
 mod salvage;
+mod tables;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -32,7 +35,7 @@ pub use self::tree::memory::MemoryTree;
 pub use self::{
     boundary::{
         Chunk, Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
-        RowRequest, SeriesEntry, SeriesId, Store, StoredPartial,
+        RowRequest, Selection, SeriesEntry, SeriesId, Store, StoredPartial,
     },
     catalog::{
         progress_report::ProgressReport,

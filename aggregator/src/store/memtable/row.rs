@@ -71,6 +71,7 @@ impl Row {
 
 impl RowRef<'_> {
     /// A row of its own.
+    #[cfg(test)]
     pub(in crate::store) fn owned(&self) -> Row {
         let body = Bytes::copy_from_slice(self.body);
         Row { series: self.series, name: self.name, revision: self.revision, body }
@@ -113,14 +114,4 @@ pub(in crate::store) fn resolve<R: Revised>(rows: &mut Vec<R>) {
 /// Number of the bucket in which a window that starts here is flushed.
 pub(in crate::store) fn bucket_of(start: Timestamp) -> i64 {
     start.as_nanos().div_euclid(BUCKET_NANOS)
-}
-
-/// First time of a bucket.
-pub(in crate::store) fn bucket_start(bucket: i64) -> Timestamp {
-    Timestamp::from_nanos(bucket.saturating_mul(BUCKET_NANOS))
-}
-
-/// First time after a bucket; [`Timestamp::MAX`] for the last one.
-pub(in crate::store) fn bucket_end(bucket: i64) -> Timestamp {
-    bucket_start(bucket.saturating_add(1))
 }

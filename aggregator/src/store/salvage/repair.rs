@@ -17,10 +17,8 @@ use catchment_journal::{AtomicFileError, DataDir, Disk, Position, RealDisk, quar
 
 use crate::store::{
     OpenError, StoreConfig, VerifyReport,
-    blocks::{
-        block_store::{BlockStore, Loaded},
-        flush_marker,
-    },
+    blocks::block_store::{BlockStore, Loaded},
+    flush::marker,
     memtable::row::bucket_of,
     salvage::{
         self, ValueLocation, salvage,
@@ -80,9 +78,9 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
         _ => rebuild(data, &mut report)?,
     };
     let known = loaded.meta.flushed_to;
-    let noted = flush_marker::read(&RealDisk, data);
+    let noted = marker::read(&RealDisk, data);
     if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
-        flush_marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
+        marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
         report.done.push(format!("packed: now records that the blocks reach journal position {known}"));
     }
     // Everything below that position is flushed.
@@ -126,8 +124,7 @@ fn repair_identity(data: &Path) -> Result<bool, OpenError> {
 
 /// Whether the flush marker is the only damage.
 fn only_marker_damaged(data: &Path, found: &VerifyReport) -> bool {
-    found.findings.len() == 1
-        && matches!(flush_marker::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
+    found.findings.len() == 1 && matches!(marker::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
 }
 
 /// A free name for something to set aside.

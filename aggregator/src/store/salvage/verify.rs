@@ -17,10 +17,10 @@ use crate::store::{
     OpenError, StoreConfig,
     blocks::{
         block_store::{BlockStore, Loaded},
-        flush_marker,
         groups::first_of,
     },
     catalog::Catalog,
+    flush::marker,
     salvage::copy::TempCopy,
     tree::{
         records::{self, BlockManifest},
@@ -129,7 +129,7 @@ pub(in crate::store) fn verify_blocks(
     report.series = loaded.catalog.series.len();
     loaded.findings.iter().for_each(|finding| report.note(finding.clone()));
     let known = loaded.meta.flushed_to;
-    match flush_marker::read(&RealDisk, data) {
+    match marker::read(&RealDisk, data) {
         Ok(Some(released)) if released > known => report.note(format!(
             "{}: the blocks reach journal position {known}, but were complete up to {released} before",
             folder.display(),

@@ -5,6 +5,7 @@
 //! and counted, and everything around it is kept.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, RwLock,
@@ -23,14 +24,21 @@ use crate::store::{
     EmbeddedStore, GatewayEpoch, OpenReport, StoreConfig,
     blocks::{
         block_store::{BlockStore, Loaded},
-        flush_marker,
-        flush_signal::FlushSignal,
-        flusher::{self, FlushError},
+        migrate::migrate,
     },
     catalog::quota::Quota,
     embedded::{
         inner::{AdmissionState, FlushProgress, Inner},
         locks::{read, write},
+    },
+    flush::{
+        flusher::{self, FlushError},
+        marker,
+        signal::FlushSignal,
+    },
+    tables::{
+        current::Tables,
+        version::{self, Version},
     },
     tree::{sled_tree::SledTree, tail},
     wal::{
@@ -190,6 +198,7 @@ pub(in crate::store) fn assemble<D: Disk>(
             "the beginning of the journal is missing: batches in this range are lost"
         );
     }
+    let tables = open_tables(&disk, data, &loaded, config.cache_bytes)?;
     let mut inner = Inner {
         live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
         state: RwLock::new(StoreState {
@@ -205,7 +214,10 @@ pub(in crate::store) fn assemble<D: Disk>(
         blocks,
         folder: data.to_owned(),
         flushed_to: AtomicU64::new(flushed_to.get()),
+        tables,
+        compaction: FlushSignal::default(),
         forgotten: AtomicU64::new(0),
+        expired: AtomicU64::new(0),
         damage: 0,
         damaged_series: AtomicU64::new(0),
         progress: watch::Sender::new(FlushProgress::default()),
@@ -216,10 +228,38 @@ pub(in crate::store) fn assemble<D: Disk>(
         folder_check_failed: AtomicBool::new(false),
         data_dir,
     };
+    let damaged = migrate(&inner).map_err(|error| OpenError::Replay(error.to_string()))?;
+    report.damage += damaged.len() as u64;
     replay(&inner, flushed_to, report)?;
     inner.damage = report.damage;
     report.series = read(&inner.state).catalog.series.len();
     Ok(inner)
+}
+
+/// Opens the tables that count, and removes files that count for nothing: left by a round, or a merge, that did not end.
+/// After damage to the catalog all files stay, for a repair.
+fn open_tables<D: Disk>(
+    disk: &Arc<D>,
+    data: &Path,
+    loaded: &Loaded,
+    cache_bytes: u64,
+) -> Result<Tables<D>, OpenError> {
+    let folder = data.join(version::FOLDER);
+    let io =
+        |what: &str, source| OpenError::Io { what: format!("cannot {what} {}", folder.display()), source };
+    disk.create_dir_all(&folder).map_err(|source| io("create", source))?;
+    if loaded.findings.is_empty() {
+        let known: HashSet<u64> = loaded.tables.iter().map(|entry| entry.id).collect();
+        for name in disk.list(&folder).map_err(|source| io("read", source))? {
+            if version::id_of(&name).is_some_and(|id| !known.contains(&id)) {
+                disk.remove(&folder.join(name)).map_err(|source| io("clean", source))?;
+            }
+        }
+    }
+    let tables = loaded.tables.iter().map(|entry| entry.open(disk, data)).collect();
+    let known = loaded.tables.iter().map(|entry| entry.id.max(entry.age).saturating_add(1)).max();
+    let next_id = loaded.meta.next_table.max(known.unwrap_or(0));
+    Ok(Tables::new(Version::default().changed(&[], tables), loaded.applied.clone(), next_id, cache_bytes))
 }
 
 /// Opens blocks and catalog, and checks that they hold everything that the journal has released.
@@ -251,7 +291,7 @@ fn open_blocks(
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
     std::fs::rename(&folder, &aside).map_err(io)?;
     tail::remove(data);
-    flush_marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
+    marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
     tracing::error!(reason, aside = %aside.display(), "flushed windows cannot be used and were set aside, as configured");
     report.blocks_set_aside = Some(aside);
     load_blocks(data, config.cache_bytes, start, report).map_err(refused)
@@ -296,7 +336,7 @@ pub(in crate::store) fn load<D: Disk>(
         report.damage += 1;
     }
     let known = loaded.meta.flushed_to;
-    let released = match flush_marker::read(disk, data) {
+    let released = match marker::read(disk, data) {
         Ok(released) => released.unwrap_or(Position::ZERO),
         Err(error @ AtomicFileError::Damaged { .. }) => {
             tracing::error!(%error, "the store is damaged: the journal's start is used as the position that the blocks must have reached");

@@ -34,7 +34,7 @@ pub(super) struct Question {
 
 /// One point of the p99 over the windows of a history, which are all read.
 pub(super) fn everything(selector: &str, history: &Formula) -> AggregateRequest {
-    AggregateRequest { aggregates: vec!["p99".to_owned()], ..over(selector, history) }
+    AggregateRequest { aggregates: vec!["p99".to_owned()], from_windows: true, ..over(selector, history) }
 }
 
 /// A query over the windows of a history that are not left out.
