@@ -81,7 +81,10 @@ impl Question {
         what: String,
         times: f64,
     ) -> anyhow::Result<Measurement> {
-        let ours = operator(bench, server)?.quickest(&self.request(history), bench.repeat.max(3))?;
+        let (operator, request) = (operator(bench, server)?, self.request(history));
+        let ours = operator.quickest(&request, bench.repeat.max(3))?;
+        let fine = operator.query(AggregateRequest { from_windows: true, ..request })?;
+        ensure!(ours.is_equal(&fine), "{what}: {ours:?}, but {fine:?} from windows");
         let theirs = duckdb.and_then(|duckdb| {
             let theirs = duckdb.query(self.sql).map_err(|error| format!("{error:#}"))?;
             self.compare(&ours, &theirs).map_err(|error| format!("{error:#}"))?;
