@@ -35,7 +35,7 @@ pub(super) fn run(
     for (place, question) in questions.iter().enumerate() {
         let of_question: Vec<Answer> = answers.iter().filter_map(|all| all.get(place)).copied().collect();
         let what = format!("{}, by stored windows", question.what(&format!("{hours:.1} hours")));
-        let same = |pair: &[Answer]| matches!(pair, [a, b] if (a.points, a.sum.to_bits()) == (b.points, b.sum.to_bits()));
+        let same = |pair: &[Answer]| matches!(pair, [a, b] if a.is_equal(b));
         ensure!(of_question.windows(2).all(same), "{what}: the answers differ: {of_question:?}");
         report.growth.push(Growth {
             what,

@@ -32,14 +32,17 @@ pub(super) struct Question {
     pub(super) aim: f64,
 }
 
-/// One point of the p99 over the windows of a history.
+/// One point of the p99 over the windows of a history, which are all read.
 pub(super) fn everything(selector: &str, history: &Formula) -> AggregateRequest {
+    AggregateRequest { aggregates: vec!["p99".to_owned()], from_windows: true, ..over(selector, history) }
+}
+
+/// A query over the windows of a history that are not left out.
+fn over(selector: &str, history: &Formula) -> AggregateRequest {
     AggregateRequest {
         selector: selector.to_owned(),
         from_ms: history.first_ms(),
         to_ms: history.end_ms(),
-        aggregates: vec!["p99".to_owned()],
-        from_windows: true,
         ..AggregateRequest::default()
     }
 }
@@ -53,12 +56,12 @@ impl Question {
     /// The query, about the windows of a history that are not left out.
     pub(super) fn request(&self, history: &Formula) -> AggregateRequest {
         let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let mut request = everything(self.selector, history);
-        request.from_windows = false;
-        request.step_ms = self.step_ms;
-        request.by = texts(self.by);
-        request.aggregates = texts(self.aggregates);
-        request
+        AggregateRequest {
+            step_ms: self.step_ms,
+            by: texts(self.by),
+            aggregates: texts(self.aggregates),
+            ..over(self.selector, history)
+        }
     }
 
     fn compare(&self, ours: &Answer, theirs: &duckdb::Answer) -> anyhow::Result<()> {
@@ -78,7 +81,10 @@ impl Question {
         what: String,
         times: f64,
     ) -> anyhow::Result<Measurement> {
-        let ours = operator(bench, server)?.quickest(&self.request(history), bench.repeat.max(3))?;
+        let (operator, request) = (operator(bench, server)?, self.request(history));
+        let ours = operator.quickest(&request, bench.repeat.max(3))?;
+        let fine = operator.query(AggregateRequest { from_windows: true, ..request })?;
+        ensure!(ours.is_equal(&fine), "{what}: {ours:?}, but {fine:?} from windows");
         let theirs = duckdb.and_then(|duckdb| {
             let theirs = duckdb.query(self.sql).map_err(|error| format!("{error:#}"))?;
             self.compare(&ours, &theirs).map_err(|error| format!("{error:#}"))?;
