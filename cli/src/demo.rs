@@ -135,6 +135,7 @@ async fn show(
             step_ms: None,
             by: screen::BY.map(str::to_owned).into(),
             aggregates: screen::AGGREGATES.map(str::to_owned).into(),
+            from_windows: false,
         };
         let result = client.aggregate(&request).await?;
         let series = client.series("").await?;

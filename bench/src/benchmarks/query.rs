@@ -98,6 +98,8 @@ impl Question {
             step_ms: self.step_ms,
             by: texts(self.by),
             aggregates: texts(self.aggregates),
+            columns: true,
+            ..AggregateRequest::default()
         }
     }
 

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::ensure;
 use catchment_certs::{ClientTls, GrpcConnector, IdentityFolder, Role, endpoint_uri};
-use catchment_proto::wire::{self, AggregateRequest, aggregate_response, query_client::QueryClient};
+use catchment_proto::wire::{AggregateRequest, aggregate_response, query_client::QueryClient};
 use tokio::task::JoinSet;
 use tonic::transport::{Channel, Endpoint};
 
@@ -83,9 +83,10 @@ pub(crate) fn answer(addr: SocketAddr, identity: &Path, request: AggregateReques
         let (mut points, mut sum) = (0, 0.0);
         while let Some(message) = answer.message().await? {
             let Some(aggregate_response::Kind::Series(series)) = message.kind else { continue };
-            points += series.points.len() as u64;
-            let last = |point: &wire::Point| point.values.last().and_then(|value| value.number);
-            sum += series.points.iter().filter_map(last).sum::<f64>();
+            let Some(columns) = series.columns else { continue };
+            points += columns.start_ms.len() as u64;
+            let last = columns.columns.last().into_iter().flat_map(|column| &column.numbers);
+            sum += last.filter(|number| !number.is_nan()).sum::<f64>();
         }
         Ok(Answer { seconds: asked.elapsed().as_secs_f64(), points, sum })
     })
