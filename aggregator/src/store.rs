@@ -18,6 +18,8 @@
 mod blocks;
 mod boundary;
 mod catalog;
+#[cfg(test)]
+mod conformance;
 mod embedded;
 mod error;
 mod flush;

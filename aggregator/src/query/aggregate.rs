@@ -77,6 +77,13 @@ impl Aggregate {
         self.needs_order() || matches!(self, Self::State(_)) || self.parts() != Parts::NONE
     }
 
+    /// Whether its values are numbers; otherwise they are texts or states.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        use StateAggregate::{Last, Shares, Times};
+        !matches!(self, Self::State(Last | Shares | Times))
+    }
+
     /// Whether it needs [`Figures::order`].
     #[must_use]
     pub fn needs_order(&self) -> bool {

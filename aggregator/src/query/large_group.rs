@@ -10,7 +10,7 @@ use super::{
     pieces::SERIES_A_TASK,
     plan::Range,
     points::{Collect as _, Points},
-    read::{self, Piece, Query, ReadSeries},
+    read::{self, Damaged, Piece, Query, ReadSeries},
     scan::Answer,
 };
 
@@ -67,8 +67,10 @@ async fn read_span(query: &Arc<Query>, piece: &Piece, answer: &mut Answer<'_>) -
             merged.merge_point(start_ms, figures);
         }
     }
+    // What lies beyond is read again.
+    damaged.retain(|damaged: &Damaged| damaged.span.0 < merged.to());
     let to_ms = merged.to().as_millis();
-    let mut messages = Messages::new(Arc::clone(&query.plan.aggregates));
+    let mut messages = Messages::new(&query.plan);
     for (start_ms, figures) in merged.into_points() {
         sink.yield_point().await?;
         messages.push(&group.labels, start_ms, &figures);

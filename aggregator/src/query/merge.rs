@@ -14,6 +14,8 @@ use crate::{
 
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 pub(super) const GAPS_MAX: usize = 10_000;
+/// Latest gaps among which the same one is looked for.
+const GAPS_COMPARED: usize = 64;
 
 /// Series merged into one.
 #[derive(Debug, PartialEq)]
@@ -144,9 +146,11 @@ impl Completeness {
     /// Adds a span of time in which stored partials of a gateway's series are damaged.
     pub(super) fn add_damaged(&mut self, gateway: &GatewayId, (from, to): (Timestamp, Timestamp)) {
         self.until_ms = self.until_ms.map(|until_ms| until_ms.min(from.as_millis()));
-        if self.gaps.len() < GAPS_MAX {
-            let gap = Gap { from: Some(from), to: Some(to), batches: 0 };
-            self.gaps.push(gap_message(gateway, &gap, 0));
+        let gap = gap_message(gateway, &Gap { from: Some(from), to: Some(to), batches: 0 }, 0);
+        // Blocks hold several series of a gateway, and are damaged for all of them.
+        let known = self.gaps.iter().rev().take(GAPS_COMPARED).any(|known| *known == gap);
+        if !known && self.gaps.len() < GAPS_MAX {
+            self.gaps.push(gap);
         }
     }
 

@@ -35,6 +35,8 @@ pub(super) struct Plan {
     pub(super) aggregates: Arc<[(String, Aggregate)]>,
     /// Whether the store may give rows that it merged itself.
     pub(super) resolution: Merged,
+    /// Whether points are sent as columns.
+    pub(super) columns: bool,
 }
 
 /// What aggregates need of the points.
@@ -97,7 +99,8 @@ impl Plan {
     /// # Errors
     /// The first error found.
     pub(super) fn new(request: AggregateRequest) -> Result<Self, PlanError> {
-        let AggregateRequest { selector, from_ms, to_ms, step_ms, by, aggregates, from_windows } = request;
+        let AggregateRequest { selector, from_ms, to_ms, step_ms, by, aggregates, from_windows, columns } =
+            request;
         if from_ms >= to_ms {
             return Err(PlanError::EmptyRange { from_ms, to_ms });
         }
@@ -118,6 +121,7 @@ impl Plan {
             by: labels(by)?,
             aggregates: aggregates.into(),
             resolution,
+            columns,
         })
     }
 }

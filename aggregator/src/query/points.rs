@@ -84,6 +84,17 @@ impl Current {
     }
 }
 
+/// The present point of [`Points`].
+#[derive(Clone, Copy, Debug)]
+struct Present {
+    point: Current,
+    /// Its place in `starts`, and that of its figures.
+    place: usize,
+    at: usize,
+    /// The memory with which its partial was counted.
+    counted: usize,
+}
+
 /// The points of several series, merged.
 #[derive(Debug)]
 pub(super) struct Points {
@@ -95,8 +106,7 @@ pub(super) struct Points {
     /// Starts of the points in order, each with the place of its figures.
     starts: Vec<(i64, usize)>,
     figures: Vec<Figures>,
-    /// The present point, its places in `starts` and `figures`, and the memory with which it was counted.
-    current: Option<(Current, usize, usize, usize)>,
+    present: Option<Present>,
     to: Timestamp,
     /// Points that are kept if there are more than twice as many.
     most: usize,
@@ -113,7 +123,7 @@ impl Points {
             follower,
             starts: Vec::new(),
             figures: Vec::new(),
-            current: None,
+            present: None,
             to,
             most: most.max(1),
             bytes: 0,
@@ -123,7 +133,7 @@ impl Points {
     /// Makes the point of a window the present one; false if that lies beyond the end.
     #[cold]
     fn enter(&mut self, window: Window) -> Result<bool, WidthMismatch> {
-        let near = self.current.map_or(0, |(_, place, ..)| place);
+        let near = self.present.map_or(0, |present| present.place);
         self.leave();
         let point = Current::of(&self.range, window)?;
         let place = self.place(point.start_ms, near);
@@ -145,7 +155,7 @@ impl Points {
                 (at, 0)
             }
         };
-        self.current = Some((point, place, at, counted));
+        self.present = Some(Present { point, place, at, counted });
         Ok(true)
     }
 
@@ -160,7 +170,7 @@ impl Points {
     }
 
     fn leave(&mut self) {
-        if let Some((_, _, at, counted)) = self.current.take() {
+        if let Some(Present { at, counted, .. }) = self.present.take() {
             let memory = self.figures.get(at).map_or(0, |figures| figures.partial.memory());
             self.bytes = (self.bytes + memory).saturating_sub(counted);
         }
@@ -246,12 +256,12 @@ impl Collect for Points {
         if window.start() >= self.to {
             return Ok(());
         }
-        let present = self.current.filter(|(point, ..)| point.holds(window));
-        if present.is_none() && !self.enter(window)? {
+        let holds = self.present.is_some_and(|present| present.point.holds(window));
+        if !holds && !self.enter(window)? {
             return Ok(());
         }
-        let Some((point, _, at, _)) = &self.current else { return Ok(()) };
-        let Some(figures) = self.figures.get_mut(*at) else { return Ok(()) };
+        let Some(Present { point, at, .. }) = self.present else { return Ok(()) };
+        let Some(figures) = self.figures.get_mut(at) else { return Ok(()) };
         let Some(follower) = &mut self.follower else {
             // Faster than to decode it first.
             return Ok(figures.partial.merge_encoded_across_series(body, window.start())?);
@@ -277,10 +287,10 @@ impl Collect for Points {
     }
 
     fn bytes(&self) -> usize {
-        let current = self.current.and_then(|(_, _, at, counted)| {
-            Some(self.figures.get(at)?.partial.memory().saturating_sub(counted))
+        let grown = self.present.and_then(|present| {
+            Some(self.figures.get(present.at)?.partial.memory().saturating_sub(present.counted))
         });
-        self.bytes + current.unwrap_or(0) + self.follower.as_ref().map_or(0, Follower::bytes)
+        self.bytes + grown.unwrap_or(0) + self.follower.as_ref().map_or(0, Follower::bytes)
     }
 }
 

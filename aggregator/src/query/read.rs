@@ -82,7 +82,7 @@ pub(super) async fn read_pieces(
     mut rest: VecDeque<Piece>,
 ) -> Result<ReadPieces, QueryError> {
     let memory = task.memory();
-    let (mut messages, mut damaged) = (Messages::new(Arc::clone(&query.plan.aggregates)), Vec::new());
+    let (mut messages, mut damaged) = (Messages::new(&query.plan), Vec::new());
     while has_room(&query, &messages)
         && let Some(piece) = rest.pop_front()
     {

@@ -159,8 +159,8 @@ impl Answer<'_> {
             // A step that fits no window fails before anything is sent.
             self.send_header().await?;
         }
-        for Message { series, bytes } in messages {
-            self.points = self.points.saturating_add(series.points.len() as u64);
+        for Message { series, points, bytes } in messages {
+            self.points = self.points.saturating_add(points as u64);
             if self.points > self.points_max {
                 return Err(QueryError::TooManyPoints { max: self.points_max });
             }

@@ -24,6 +24,9 @@ use super::{
 /// Memory is reserved in pieces of this many bytes, so that small queries rarely reserve again.
 const MEMORY_PIECE: usize = 64 << 10;
 
+/// Memory of all queries for each part of one: beyond a few megabytes only if its points are many and its series differ.
+const PART_BYTES: usize = 32 << 20;
+
 /// The work of a query, or a part of it.
 pub(crate) struct Task {
     pub(super) workers: Arc<Workers>,
@@ -97,9 +100,9 @@ impl Task {
         Ok(())
     }
 
-    /// How many parts should be at work at once, so that all threads have some.
+    /// How many parts should be at work at once: all threads have some, and memory suffices for them.
     pub(super) fn ahead(&self) -> usize {
-        2 * self.workers.threads
+        (2 * self.workers.threads).min(self.workers.limits.memory / PART_BYTES).max(2)
     }
 
     /// Tells the parts to stop, and waits until they have.
@@ -128,7 +131,7 @@ impl Task {
         F: FnOnce(Self) -> W,
         W: Future<Output = Result<R, QueryError>> + Send + 'static,
     {
-        let outcome = Arc::new(Outcome { state: Mutex::new((None, None)) });
+        let outcome = Arc::new(Outcome { state: Mutex::new(OutcomeState { result: None, waker: None }) });
         let on_complete: Arc<dyn OnComplete> = Arc::<Outcome<R>>::clone(&outcome);
         let begun = self.workers.add_part(self.id, on_complete, |slice| {
             let task = Self {
@@ -146,12 +149,12 @@ impl Task {
                 // Dropped last, with this future.
                 let _live = live;
                 let result = work.await;
-                outcome.lock().0 = Some(result);
+                outcome.lock().result = Some(result);
                 Ok(())
             })
         });
         if !begun {
-            outcome.lock().0 = Some(Err(QueryError::Gone));
+            outcome.lock().result = Some(Err(QueryError::Gone));
         }
         Part(outcome)
     }
@@ -192,11 +195,16 @@ impl Drop for Memory {
 
 /// The result of a part, and who waits for it.
 struct Outcome<R> {
-    state: Mutex<(Option<Result<R, QueryError>>, Option<Waker>)>,
+    state: Mutex<OutcomeState<R>>,
+}
+
+struct OutcomeState<R> {
+    result: Option<Result<R, QueryError>>,
+    waker: Option<Waker>,
 }
 
 impl<R> Outcome<R> {
-    fn lock(&self) -> MutexGuard<'_, (Option<Result<R, QueryError>>, Option<Waker>)> {
+    fn lock(&self) -> MutexGuard<'_, OutcomeState<R>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -206,9 +214,9 @@ impl<R: Send> OnComplete for Outcome<R> {
         let mut state = self.lock();
         if let Err(error) = result {
             // It panicked, or the threads stop.
-            state.0.get_or_insert(Err(error));
+            state.result.get_or_insert(Err(error));
         }
-        let waker = state.1.take();
+        let waker = state.waker.take();
         drop(state);
         if let Some(waker) = waker {
             waker.wake();
@@ -228,10 +236,10 @@ impl<R> Part<R> {
     pub(super) async fn join(self) -> Result<R, QueryError> {
         poll_fn(|context| {
             let mut state = self.0.lock();
-            match state.0.take() {
+            match state.result.take() {
                 Some(result) => Poll::Ready(result),
                 None => {
-                    state.1 = Some(context.waker().clone());
+                    state.waker = Some(context.waker().clone());
                     Poll::Pending
                 }
             }

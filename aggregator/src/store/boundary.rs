@@ -313,7 +313,7 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Removes the windows that end before a time; returns the number of partials removed.
+    /// Removes the windows that end at a time or before it; returns the number of partials removed.
     ///
     /// # Errors
     /// [`StoreError::Poisoned`] if the disk fails.

@@ -70,6 +70,11 @@ impl Operator {
             let (mut points, mut sum) = (0, 0.0);
             while let Some(message) = answer.message().await? {
                 let Some(aggregate_response::Kind::Series(series)) = message.kind else { continue };
+                if let Some(columns) = &series.columns {
+                    points += columns.start_ms.len() as u64;
+                    let last = columns.columns.last().into_iter().flat_map(|column| &column.numbers);
+                    sum += last.filter(|number| !number.is_nan()).sum::<f64>();
+                }
                 points += series.points.len() as u64;
                 let last = |point: &wire::Point| point.values.last().and_then(|value| value.number);
                 sum += series.points.iter().filter_map(last).sum::<f64>();

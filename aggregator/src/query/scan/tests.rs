@@ -84,6 +84,7 @@ fn request(step_ms: i64, by: &[&str]) -> AggregateRequest {
         by: by.iter().map(|label| (*label).to_owned()).collect(),
         aggregates: vec!["count".to_owned(), "sum".to_owned()],
         from_windows: false,
+        columns: false,
     }
 }
 

@@ -1,5 +1,10 @@
 //! A store of given rows, which may be damaged.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
 use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey};
 use futures_util::future::BoxFuture;
@@ -23,6 +28,10 @@ pub(super) struct FlatStore {
     pub(super) damaged: Vec<(Timestamp, Timestamp)>,
     /// A page of series never ends, and nothing is in it.
     pub(super) endless: bool,
+    /// Readers of series from this number on never end.
+    pub(super) endless_from: Option<u32>,
+    /// Number of readers in use.
+    pub(super) readers: Arc<AtomicUsize>,
 }
 
 /// A window of ten seconds.
@@ -53,6 +62,14 @@ impl FlatStore {
 struct FlatReader<'a> {
     rows: &'a [(Window, Vec<u8>)],
     damaged: &'a [(Timestamp, Timestamp)],
+    endless: bool,
+    readers: &'a AtomicUsize,
+}
+
+impl Drop for FlatReader<'_> {
+    fn drop(&mut self) {
+        self.readers.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl RowReader for FlatReader<'_> {
@@ -60,7 +77,7 @@ impl RowReader for FlatReader<'_> {
         let (now, rest) = self.rows.split_at(self.rows.len().min(ROWS));
         now.iter().for_each(|(window, body)| visit(*window, body));
         self.rows = rest;
-        Ok(!rest.is_empty())
+        Ok(self.endless || !rest.is_empty())
     }
 
     fn damaged(&self) -> &[(Timestamp, Timestamp)] {
@@ -73,7 +90,9 @@ impl Store for FlatStore {
         let rows = &self.rows[request.series.0 as usize];
         let place = |time: Timestamp| rows.partition_point(|(window, _)| window.start() < time);
         let rows = &rows[place(request.from)..place(request.to)];
-        Ok(Box::new(FlatReader { rows, damaged: &self.damaged }))
+        let endless = self.endless_from.is_some_and(|from| request.series.0 >= from);
+        self.readers.fetch_add(1, Ordering::SeqCst);
+        Ok(Box::new(FlatReader { rows, damaged: &self.damaged, endless, readers: &self.readers }))
     }
 
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
@@ -105,50 +124,50 @@ impl Store for FlatStore {
     }
 
     fn put<'a>(&'a self, _: &'a GatewayEpoch, _: Batch, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn progress(&self, _: &GatewayEpoch, _: &ProgressReport) -> Result<(), StoreError> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn created_ms(&self, _: &GatewayEpoch) -> Option<i64> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn delivered(&self, _: &GatewayEpoch) -> Vec<u64> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn begin<'a>(&'a self, _: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn drop_live(&self, _: &GatewayEpoch) {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn chunk(&self, _: SeriesId, _: Timestamp, _: Timestamp) -> Result<Option<Chunk>, StoreError> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn forget_before(&self, _: Timestamp) -> Result<u64, StoreError> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn series_budget(&self, _: &GatewayEpoch) -> Option<u64> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn forget_series(&self, _: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        unimplemented!()
+        panic!("queries do not call this")
     }
 
-    fn poisoned(&self) -> Option<std::sync::Arc<str>> {
+    fn poisoned(&self) -> Option<Arc<str>> {
         None
     }
 }

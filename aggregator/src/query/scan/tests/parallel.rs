@@ -105,7 +105,7 @@ async fn damage_costs_its_own_range_and_the_answer_says_so() {
     assert_eq!(values(&answer), [(0, 16_f64.to_bits())]);
     let Kind::Header(header) = &answer[0] else { panic!("{answer:?}") };
     let gaps: Vec<_> = header.gaps.iter().map(|gap| (gap.from_ms, gap.to_ms)).collect();
-    assert_eq!(gaps, [(Some(20_000), 40_000); 2], "known before anything was sent; one for each series");
+    assert_eq!(gaps, [(Some(20_000), 40_000)], "known before anything was sent; once for both series");
 }
 
 #[tokio::test]
@@ -135,4 +135,79 @@ async fn a_query_that_needs_too_much_memory_ends_and_gives_all_of_it_back() {
     // A sketch of each point.
     let error = run(FlatStore::new(100, 4_000, 40), over(40_000_000, 10_000, &[], "p99"), limits);
     assert_eq!(error.await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+}
+
+#[tokio::test]
+async fn columns_hold_what_points_hold() {
+    let mut request = over(50_000_000, 20_000, &["device"], "mean");
+    request.aggregates.extend(["last_state", "count", "sample_variance"].map(str::to_owned));
+    let points = run(FlatStore::new(3, 4_001, 1), request.clone(), QueryLimits::default()).await.unwrap();
+    request.columns = true;
+    let columns = run(FlatStore::new(3, 4_001, 1), request, QueryLimits::default()).await.unwrap();
+    let mut read = Vec::new();
+    for message in &columns {
+        let Kind::Series(series) = message else { continue };
+        let columns = series.columns.as_ref().unwrap();
+        assert!(series.points.is_empty() && columns.columns.len() == 4);
+        let mut start_ms = 0;
+        for (n, later) in columns.start_ms.iter().enumerate() {
+            start_ms += later;
+            let number =
+                |column: usize| Some(columns.columns[column].numbers[n]).filter(|number| !number.is_nan());
+            assert_eq!(
+                (&columns.columns[1].numbers[..], &columns.columns[1].values[n]),
+                (&[][..], &Value::default())
+            );
+            read.push((start_ms, vec![number(0), None, number(2), number(3)]));
+        }
+    }
+    assert_eq!(read, numbers(&points));
+    assert!(read.iter().any(|(_, values)| values[3].is_none()), "of a single reading");
+}
+
+/// Limits that a query without end reaches soon.
+fn short() -> QueryLimits {
+    QueryLimits { timeout: std::time::Duration::from_millis(60), threads: 2, ..QueryLimits::default() }
+}
+
+#[tokio::test]
+async fn a_deadline_holds_in_every_part() {
+    for by in [&[][..], &["device"]] {
+        let store = FlatStore { endless_from: Some(0), ..FlatStore::new(200, 10, 1) };
+        let error = run(store, over(200_000, 0, by, "mean"), short()).await.unwrap_err();
+        assert_eq!(error.code(), tonic::Code::DeadlineExceeded);
+    }
+}
+
+#[tokio::test]
+async fn parts_end_with_their_query() {
+    // The first part fails: its windows are too wide. The others never end.
+    let mut store = FlatStore { endless_from: Some(100), ..FlatStore::new(300, 10, 1) };
+    for index in 0..10 {
+        let wide = catchment_partial::Width::from_millis(20_000).unwrap();
+        store.rows[0][index as usize].0 = catchment_partial::Window::from_index(index, wide).unwrap();
+    }
+    let readers = Arc::clone(&store.readers);
+    let limits = QueryLimits { threads: 4, ..QueryLimits::default() };
+    let error = run(store, over(200_000, 10_000, &[], "mean"), limits).await.unwrap_err();
+    assert!(error.message().contains("20000 ms wide"), "{error}");
+    assert_eq!(readers.load(std::sync::atomic::Ordering::SeqCst), 0, "no part reads on");
+}
+
+#[tokio::test]
+async fn parts_end_when_the_reader_is_gone() {
+    let store = FlatStore { endless_from: Some(250), ..FlatStore::new(300, 10, 1) };
+    let readers = Arc::clone(&store.readers);
+    let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
+    let (ada, request) = (ada(), over(200_000, 0, &["device"], "mean"));
+    let answer = runner.run(&ada, move |sink| async move {
+        execute(Arc::new(store), request, u64::MAX, i64::MAX, &sink).await.map(|_| ())
+    });
+    let mut answer = answer.await.unwrap().into_inner();
+    answer.next().await.unwrap().unwrap();
+    drop(answer);
+    while runner.counts()() != crate::query::QueryCounts::default() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(readers.load(std::sync::atomic::Ordering::SeqCst), 0);
 }
