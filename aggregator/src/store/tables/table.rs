@@ -1,19 +1,27 @@
 //! A table: one immutable file.
 
 use std::{
+    io,
     ops::Range,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use catchment_journal::Disk;
+use catchment_journal::{Disk, DiskFile};
 use catchment_partial::Timestamp;
 
 use super::{
-    block::TableBlock, cache::BlockCache, error::TableError, resolution::Resolution, writer::TableSummary,
+    block::TableBlock,
+    cache::BlockCache,
+    compression::decompress,
+    error::TableError,
+    format::{FOOTER_BYTES, Footer, HEADER_BYTES, header, read_header},
+    index::{self, IndexEntry, read_index},
+    resolution::Resolution,
+    writer::TableSummary,
 };
 
 /// Gives each table of the process a number of its own, for the cache: paths could be used again.
@@ -28,6 +36,12 @@ pub(in crate::store) struct Table<D: Disk> {
     summary: TableSummary,
     number: u64,
     replaced: AtomicBool,
+    opened: OnceLock<Opened<D>>,
+}
+
+struct Opened<D: Disk> {
+    file: D::File,
+    index: Vec<IndexEntry>,
 }
 
 /// Series and start of a row: where it stands in a table.
@@ -54,15 +68,30 @@ impl<D: Disk> Table<D> {
         summary: TableSummary,
     ) -> Self {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
-        Self { disk, path, resolution, partition, summary, number, replaced: AtomicBool::new(false) }
+        Self {
+            disk,
+            path,
+            resolution,
+            partition,
+            summary,
+            number,
+            replaced: AtomicBool::new(false),
+            opened: OnceLock::new(),
+        }
     }
 
-    /// What its file says of itself: for a file that no catalog names.
+    /// The table of a file that no catalog names, as the file itself tells.
     ///
     /// # Errors
     /// [`TableError`].
     pub(in crate::store) fn inspect(disk: Arc<D>, path: PathBuf) -> Result<Self, TableError> {
-        unimplemented!("{} {}", path.display(), disk.random_u64())
+        let (file, header, footer) = open_file(&*disk, &path)?;
+        let (resolution, partition) =
+            read_header(&header).map_err(|reason| TableError::damaged(&path, None, reason))?;
+        drop(file);
+        let table = Self::new(disk, path, resolution, partition, footer.summary);
+        table.check()?;
+        Ok(table)
     }
 
     /// Checks header, footer, index and length against the summary, without reading the blocks.
@@ -70,7 +99,7 @@ impl<D: Disk> Table<D> {
     /// # Errors
     /// [`TableError`].
     pub(in crate::store) fn check(&self) -> Result<(), TableError> {
-        unimplemented!()
+        self.opened().map(drop)
     }
 
     /// What the catalog keeps of it.
@@ -108,7 +137,7 @@ impl<D: Disk> Table<D> {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Range<u32>, TableError> {
-        unimplemented!("{series} {from:?} {to:?}")
+        Ok(index::find(&self.opened()?.index, series, from, to))
     }
 
     /// Number of its blocks.
@@ -121,7 +150,7 @@ impl<D: Disk> Table<D> {
     /// # Errors
     /// [`TableError`], if the index cannot be read or has no such block.
     pub(in crate::store) fn block_range(&self, number: u32) -> Result<BlockRange, TableError> {
-        unimplemented!("{number}")
+        self.entry(number).map(|(_, entry)| entry.range)
     }
 
     /// Reads, checks and decompresses a block, or finds it in the cache.
@@ -133,8 +162,137 @@ impl<D: Disk> Table<D> {
         number: u32,
         cache: Option<&BlockCache>,
     ) -> Result<Arc<TableBlock>, TableError> {
-        unimplemented!("{number} {} {}", self.number, cache.is_some())
+        if let Some(block) = cache.and_then(|cache| cache.get(self.number, number)) {
+            return Ok(block);
+        }
+        let (file, entry) = self.entry(number)?;
+        let mut stored = vec![0; entry.stored as usize];
+        self.read(file, &mut stored, entry.offset, Some(number))?;
+        let block = Arc::new(self.decode(number, entry, &stored)?);
+        if let Some(cache) = cache {
+            cache.insert(self.number, number, Arc::clone(&block));
+        }
+        Ok(block)
     }
+
+    /// The file, and a block in the index.
+    pub(super) fn entry(&self, number: u32) -> Result<(&D::File, &IndexEntry), TableError> {
+        let opened = self.opened()?;
+        let missing = || self.damaged(Some(number), "there is no such block");
+        Ok((&opened.file, opened.index.get(number as usize).ok_or_else(missing)?))
+    }
+
+    /// Fills a buffer from a position of the file.
+    pub(super) fn read(
+        &self,
+        file: &D::File,
+        buffer: &mut [u8],
+        offset: u64,
+        block: Option<u32>,
+    ) -> Result<(), TableError> {
+        read_exact(file, buffer, offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => self.damaged(block, "the file ends before it"),
+            _ => TableError::of(&self.path, &error),
+        })
+    }
+
+    /// Checks and decompresses a block.
+    pub(super) fn decode(
+        &self,
+        number: u32,
+        entry: &IndexEntry,
+        stored: &[u8],
+    ) -> Result<TableBlock, TableError> {
+        let damaged = |reason| self.damaged(Some(number), reason);
+        if crc32c::crc32c(stored) != entry.crc {
+            return Err(damaged("its checksum differs"));
+        }
+        let content = decompress(stored, entry.content as usize);
+        let content = content.map_err(|_| damaged("it cannot be decompressed"))?;
+        let block = TableBlock::decode(content).ok_or_else(|| damaged("its content is malformed"))?;
+        let BlockRange { first, last, rows } = entry.range;
+        if (block.range(), block.row_count()) != ((first, last), rows) {
+            return Err(damaged("its rows are not those that the index names"));
+        }
+        Ok(block)
+    }
+
+    /// The open file with its index.
+    fn opened(&self) -> Result<&Opened<D>, TableError> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        // Of several at once, one counts.
+        let opened = self.open()?;
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    fn open(&self) -> Result<Opened<D>, TableError> {
+        let (file, header_bytes, footer) = open_file(&*self.disk, &self.path)?;
+        let of = (self.resolution, self.partition);
+        if header_bytes != header(self.resolution, self.partition) || footer.summary != self.summary {
+            return Err(self.damaged(None, "it is not the table that the catalog names"));
+        }
+        // The footer's offsets lie in the file, so the length of the file bounds this.
+        let mut bytes = vec![0; footer.index_bytes as usize];
+        self.read(&file, &mut bytes, footer.index_offset, None)?;
+        if crc32c::crc32c(&bytes) != self.summary.index_crc {
+            return Err(self.damaged(None, "the checksum of its index differs"));
+        }
+        let index = read_index(&bytes, self.summary.blocks, footer.index_offset, of);
+        let index = index.filter(|index| self.agrees(index));
+        let index = index.ok_or_else(|| self.damaged(None, "its index is malformed"))?;
+        Ok(Opened { file, index })
+    }
+
+    /// Whether an index is of the rows of the summary.
+    fn agrees(&self, index: &[IndexEntry]) -> bool {
+        let rows: u64 = index.iter().map(|entry| u64::from(entry.range.rows)).sum();
+        let least = index.first().map(|entry| entry.range.first.0);
+        let greatest = index.last().map(|entry| entry.range.last.0);
+        let summary = &self.summary;
+        rows == summary.rows
+            && least == Some(summary.least_series)
+            && greatest == Some(summary.greatest_series)
+    }
+
+    fn damaged(&self, block: Option<u32>, reason: &str) -> TableError {
+        TableError::damaged(&self.path, block, reason)
+    }
+}
+
+/// A file with its header and footer.
+fn open_file<D: Disk>(disk: &D, path: &Path) -> Result<(D::File, [u8; HEADER_BYTES], Footer), TableError> {
+    let failed = |error: io::Error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => TableError::damaged(path, None, "it is too short for a table"),
+        _ => TableError::of(path, &error),
+    };
+    let file = disk.open_read(path).map_err(failed)?;
+    let bytes = file.len().map_err(failed)?;
+    let mut header = [0; HEADER_BYTES];
+    read_exact(&file, &mut header, 0).map_err(failed)?;
+    let mut footer = [0; FOOTER_BYTES];
+    let footer_offset = bytes.checked_sub(FOOTER_BYTES as u64);
+    let footer_offset = footer_offset.ok_or_else(|| failed(io::ErrorKind::UnexpectedEof.into()))?;
+    read_exact(&file, &mut footer, footer_offset).map_err(failed)?;
+    let decoded = Footer::decode(&footer, &header, bytes);
+    let footer = decoded.ok_or_else(|| TableError::damaged(path, None, "it does not end like a table"))?;
+    Ok((file, header, footer))
+}
+
+fn read_exact(file: &impl DiskFile, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match file.read_at(buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                buffer = buffer.get_mut(count..).unwrap_or_default();
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl<D: Disk> Drop for Table<D> {
