@@ -102,6 +102,8 @@ pub(in crate::store) fn rewrite<D: Disk>(
     keeps: &dyn Fn(u32) -> bool,
     stops: &dyn Fn() -> bool,
 ) -> Result<(), RewriteError> {
+    let [first, ..] = tables else { return Ok(()) };
+    let oldest_age = first.entry.oldest;
     let Some(last) = tables.last() else { return Ok(()) };
     let TableEntry { resolution, partition, age, .. } = last.entry;
     let id = inner.tables.next_id();
@@ -119,7 +121,15 @@ pub(in crate::store) fn rewrite<D: Disk>(
         let _ = inner.disk.remove(&path);
         RewriteError::Merge(error)
     })?;
-    let added = summary.map(|summary| TableEntry { id, age, resolution, partition, summary, without });
+    let added = summary.map(|summary| TableEntry {
+        id,
+        age,
+        oldest: oldest_age,
+        resolution,
+        partition,
+        summary,
+        without,
+    });
     replace(inner, tables, added).map_err(RewriteError::Flush)
 }
 
