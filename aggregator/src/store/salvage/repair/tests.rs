@@ -181,12 +181,12 @@ fn invented(seen: &Content, ever: &BTreeSet<Vec<u8>>, truth: &Content) -> bool {
 
 #[tokio::test]
 async fn no_damage_panics_invents_or_loses_silently() {
-    flips(60, 40, 80).await;
+    flips(60, 40, 40).await;
 }
 
 #[tokio::test]
 async fn nor_does_damage_in_many_segments_of_blocks() {
-    flips(40, 400, 15).await;
+    flips(40, 400, 10).await;
 }
 
 /// Damages the files of a store one at a time, `runs` times.
