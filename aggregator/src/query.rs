@@ -17,15 +17,21 @@
 mod aggregate;
 mod error;
 mod follow;
+mod ingest_watch;
+mod large_group;
 mod merge;
+mod messages;
+mod pieces;
 mod plan;
+mod points;
+mod read;
 mod result_queue;
 mod runner;
 mod scan;
 mod scheduler;
-
 mod service;
 mod sink;
+mod task;
 mod walk;
 mod workers;
 

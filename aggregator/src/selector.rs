@@ -30,14 +30,18 @@ pub struct Selector {
     text: Box<str>,
 }
 
+/// A condition on the value of one label.
 #[derive(Clone, Debug)]
-struct Matcher {
-    label: String,
-    test: Test,
+pub(crate) struct Matcher {
+    /// Name of the label.
+    pub(crate) label: String,
+    /// The condition.
+    pub(crate) test: Test,
 }
 
+/// A condition on a value; regular expressions are anchored at both ends (`whole`).
 #[derive(Clone, Debug)]
-enum Test {
+pub(crate) enum Test {
     Equal(String),
     NotEqual(String),
     Regex(Regex),
@@ -165,6 +169,23 @@ impl Selector {
         }
     }
 
+    /// Its conditions; a series is selected if it fulfils all of them.
+    pub(crate) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
+    /// The selector without its first condition: one that the parser would refuse, because it needs no label.
+    #[cfg(test)]
+    pub(crate) fn without_first(mut self) -> Self {
+        self.matchers.remove(0);
+        self
+    }
+
+    /// Whether it has regular expressions: matching a series may then take milliseconds.
+    pub(crate) fn has_regex(&self) -> bool {
+        self.matchers.iter().any(|matcher| matches!(matcher.test, Test::Regex(_) | Test::NotRegex(_)))
+    }
+
     /// Whether a series is selected.
     pub fn matches(&self, gateway: &GatewayId, key: &SeriesKey) -> bool {
         self.matches_with(|label| label_value(gateway, key, label))
@@ -201,7 +222,8 @@ impl Matcher {
 }
 
 impl Test {
-    fn passes(&self, value: &str) -> bool {
+    /// Whether a value (empty: no such label) fulfils it.
+    pub(crate) fn passes(&self, value: &str) -> bool {
         match self {
             Self::Equal(wanted) => value == wanted,
             Self::NotEqual(other) => value != other,

@@ -35,7 +35,7 @@ pub use self::tree::memory::MemoryTree;
 pub use self::{
     boundary::{
         Chunk, Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
-        RowRequest, SeriesEntry, SeriesId, Store, StoredPartial,
+        RowRequest, Selection, SeriesEntry, SeriesId, Store, StoredPartial,
     },
     catalog::{
         progress_report::ProgressReport,

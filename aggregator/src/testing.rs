@@ -13,8 +13,8 @@ use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name
 use futures_util::future::BoxFuture;
 
 use crate::store::{
-    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Store,
-    StoreError, StoredPartial,
+    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, SeriesEntry,
+    SeriesId, Store, StoreError, StoredPartial,
 };
 
 /// Series per page: few, so that small tests walk several pages.
@@ -180,6 +180,11 @@ impl MemoryStore {
         self.state.lock().unwrap().puts
     }
 
+    /// Number of rows of closed windows.
+    pub(crate) fn rows(&self) -> u64 {
+        self.state.lock().unwrap().rows.len() as u64
+    }
+
     /// Number of rows of open windows.
     pub(crate) fn live_rows(&self) -> usize {
         self.state.lock().unwrap().live.len()
@@ -341,6 +346,23 @@ impl Store for MemoryStore {
         let count = state.rows.len();
         state.rows.retain(|(_, window, ..), _| window.end() >= before);
         Ok((count - state.rows.len()) as u64)
+    }
+
+    /// It has windows only, and keeps series without windows.
+    fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {
+        let mut state = self.state.lock().unwrap();
+        if state.fault.take().is_some() {
+            return Err(StoreError::Full("no room".to_owned()));
+        }
+        let State { series, rows, .. } = &mut *state;
+        let count = rows.len();
+        rows.retain(|(id, window, ..), _| {
+            let (gateway, key) = &series[id.0 as usize];
+            let rule = rules.iter().find(|rule| rule.selector.matches(gateway, key));
+            let keep = rule.and_then(|rule| rule.keep[0]);
+            keep.is_none_or(|keep| window.end().saturating_add_nanos(keep.as_nanos() as i64) > now)
+        });
+        Ok(Retained { rows: (count - rows.len()) as u64, ..Retained::default() })
     }
 
     fn series_budget(&self, _: &GatewayEpoch) -> Option<u64> {

@@ -142,6 +142,7 @@ impl AggregatorClient {
             step_ms: query.step_ms.unwrap_or(0),
             by: query.by.clone(),
             aggregates: query.aggregates.clone(),
+            from_windows: query.from_windows,
         };
         let response = self.query.aggregate(request).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();

@@ -21,6 +21,8 @@ pub struct QueryRequest {
     pub by: Vec<String>,
     /// Names of aggregates; empty: the aggregator's default.
     pub aggregates: Vec<String>,
+    /// Computes from the windows as long as they are stored: a check, with the same result.
+    pub from_windows: bool,
 }
 
 /// The result of a query.

@@ -20,6 +20,7 @@ mod distinct;
 mod encoding;
 mod exact;
 mod extent;
+mod few_sum;
 mod fixed;
 mod many;
 mod mapping;
@@ -283,6 +284,15 @@ impl Partial {
             Values::Many(many) => Some(many),
             _ => None,
         }
+    }
+
+    /// Removes all readings, and keeps memory for few and what was asked for.
+    pub fn clear(&mut self) {
+        match &mut self.values {
+            Values::Timed(timed) => timed.clear(),
+            values => *values = Values::default(),
+        }
+        self.states = None;
     }
 
     /// Whether there are no readings.

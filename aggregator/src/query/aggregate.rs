@@ -70,6 +70,13 @@ impl Aggregate {
         }
     }
 
+    /// Whether it must be computed from the windows as long as they are stored: because it depends on how partials are
+    /// merged, or on parts that windows of few readings do not carry.
+    #[must_use]
+    pub fn needs_windows(&self) -> bool {
+        self.needs_order() || matches!(self, Self::State(_)) || self.parts() != Parts::NONE
+    }
+
     /// Whether it needs [`Figures::order`].
     #[must_use]
     pub fn needs_order(&self) -> bool {

@@ -1,5 +1,7 @@
 //! What ingest and query know of a store: the trait and the data that it takes and gives.
 
+pub(in crate::store) mod selection;
+
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -7,6 +9,7 @@ use catchment_partial::{DecodeError, Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries};
 use futures_util::future::BoxFuture;
 
+pub use self::selection::Selection;
 use crate::{
     selector::Selector,
     store::{
@@ -282,6 +285,11 @@ pub trait Store: Send + Sync + 'static {
     /// A bounded page of the series from a number on, ordered by id. The caller may take its time: processing a page
     /// holds no lock. A series missing from the page is new or removed.
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry>;
+
+    /// The series that a selector selects, ordered by id: those that there are now, and maybe some that come meanwhile.
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        selection::walk(self, selector)
+    }
 
     /// A bounded page, from a number on, of the gateways that ever delivered or sent a Start since the store was
     /// opened.

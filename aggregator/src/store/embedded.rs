@@ -8,6 +8,7 @@
 //! Backpressure: when memory is full, senders wait in order until the flusher has made room; when the journal is
 //! full, they get an error and nothing of the batch is stored. Neither gives up acknowledged data.
 
+pub(in crate::store) mod background;
 pub(in crate::store) mod config;
 pub(in crate::store) mod inner;
 pub(in crate::store) mod locks;
@@ -15,14 +16,7 @@ pub(in crate::store) mod locks;
 pub(in crate::store) mod manual;
 pub(in crate::store) mod stats;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use bytes::Bytes;
 
@@ -37,13 +31,15 @@ use crate::{
     selector::Selector,
     store::{
         Chunk, Delivered, GatewayEntry, GatewayEpoch, Merged, Page, ProgressReport, Retained, RetentionRule,
-        RowReader, RowRequest, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoredPartial,
+        RowReader, RowRequest, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoredPartial,
+        catalog::index::{indexer, selection::IndexSelection},
         embedded::{
+            background::Background,
             inner::Inner,
             locks::{lock, read, write},
         },
         removal::{forget_series, retain},
-        salvage::folder_watch,
+        salvage::{check, folder_watch},
         tables::{compactor, reader::TableReader},
         wal::{
             admission::{AdmitOutcome, stopping},
@@ -57,24 +53,17 @@ use crate::{
 pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(in crate::store) inner: Arc<Inner<D>>,
     flusher: Option<JoinHandle<()>>,
-    compactor: Option<JoinHandle<()>>,
-    checker: Option<JoinHandle<()>>,
+    compactor: Option<Background>,
+    checker: Option<Background>,
+    indexer: Option<Background>,
     folder: Option<Watchdog>,
-    stop_check: Arc<AtomicBool>,
 }
 
 impl<D: Disk> EmbeddedStore<D> {
     /// A store whose owner drives the flushes.
     #[cfg(any(test, feature = "sim"))]
     pub(in crate::store) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
-        Self {
-            inner,
-            flusher: None,
-            compactor: None,
-            checker: None,
-            folder: None,
-            stop_check: Arc::default(),
-        }
+        Self { inner, flusher: None, compactor: None, checker: None, indexer: None, folder: None }
     }
 
     /// Starts the flusher and the block check of an opened store.
@@ -84,19 +73,22 @@ impl<D: Disk> EmbeddedStore<D> {
         let flusher = thread.spawn(move || {
             guarded(&shared, "flushes windows", || crate::store::flush::flusher::run(&shared))
         })?;
-        let stop_check = Arc::default();
-        let mut store =
-            Self { inner, flusher: Some(flusher), compactor: None, checker: None, folder: None, stop_check };
+        let mut store = Self {
+            inner,
+            flusher: Some(flusher),
+            compactor: None,
+            checker: None,
+            indexer: None,
+            folder: None,
+        };
         store.folder = Some(folder_watch::watch(&store.inner)?);
-        let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
-        let thread = std::thread::Builder::new().name("store-compactor".to_owned());
-        let body = move || guarded(&shared, "merges tables", || compactor::run(&shared, &stop));
-        store.compactor = Some(thread.spawn(body)?);
-        let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
-        let thread = std::thread::Builder::new().name("store-check".to_owned());
-        let body =
-            move || guarded(&shared, "checks blocks", || crate::store::salvage::check::run(&shared, &stop));
-        store.checker = Some(thread.spawn(body)?);
+        store.indexer = Some(Background::start(&store.inner, "store-index", indexer::run)?);
+        store.compactor = Some(Background::start(&store.inner, "store-compactor", |inner, stop| {
+            guarded(inner, "merges tables", || compactor::run(inner, stop));
+        })?);
+        store.checker = Some(Background::start(&store.inner, "store-check", |inner, stop| {
+            guarded(inner, "checks tables", || check::run(inner, stop));
+        })?);
         Ok(store)
     }
 
@@ -310,6 +302,11 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         read(&self.inner.state).catalog.entries_from(from.0)
     }
 
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        self.inner.apply_durable();
+        Box::new(IndexSelection::new(&self.inner.state, selector))
+    }
+
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry> {
         self.inner.apply_durable();
         let state = read(&self.inner.state);
@@ -412,19 +409,8 @@ impl<D: Disk> Drop for EmbeddedStore<D> {
     fn drop(&mut self) {
         self.folder = None;
         self.inner.signal.request(|request| request.stop = true);
-        self.stop_check.store(true, Ordering::Release);
         self.inner.compaction.request(|request| request.stop = true);
-        if let Some(compactor) = self.compactor.take()
-            && compactor.join().is_err()
-        {
-            tracing::error!("the store's compactor panicked");
-        }
-        if let Some(checker) = self.checker.take() {
-            checker.thread().unpark();
-            if checker.join().is_err() {
-                tracing::error!("the check of the blocks panicked");
-            }
-        }
+        (self.checker, self.indexer, self.compactor) = (None, None, None);
         if let Some(flusher) = self.flusher.take()
             && flusher.join().is_err()
         {

@@ -158,6 +158,8 @@ pub(in crate::store) struct Memtable {
     immutable: BTreeMap<u32, Vec<Arc<RowLog>>>,
     bytes: usize,
     rows: usize,
+    /// Rows that are not being flushed, and groups that have any.
+    unfrozen: (usize, usize),
 }
 
 impl Memtable {
@@ -168,9 +170,11 @@ impl Memtable {
             self.groups.resize_with(group + 1, RowLog::default);
         }
         if let Some(log) = self.groups.get_mut(group) {
+            let first = log.rows.is_empty();
             log.push(series, name, revision, body);
             self.bytes += ROW_OVERHEAD + body.len();
             self.rows += 1;
+            self.unfrozen = (self.unfrozen.0 + 1, self.unfrozen.1 + usize::from(first));
         }
     }
 
@@ -237,6 +241,7 @@ impl Memtable {
                 self.immutable.entry(group).or_default().push(Arc::new(std::mem::take(log)));
             }
         }
+        self.unfrozen = (0, 0);
         self.immutable.clone()
     }
 
@@ -248,6 +253,11 @@ impl Memtable {
             self.rows = self.rows.saturating_sub(log.len());
         }
         logs
+    }
+
+    /// Number of rows that are not being flushed, and of groups of series that have any.
+    pub(in crate::store) fn unfrozen(&self) -> (usize, usize) {
+        self.unfrozen
     }
 
     /// Bytes of the rows, including overhead.

@@ -1,9 +1,10 @@
-//! Tables: immutable sorted files of rows.
+//! Tables: immutable sorted files of rows, and what is done with them.
 //!
-//! In the order in which rows pass: `resolution` (what a table holds, and of which time), `writer`; `section` and `column`
-//! (rows of one series as columns), `block` (a piece of a table), `compression`, `index` and `format` (the file around
-//! the blocks); and back: `table` (one file), `cache`, `scan` (all rows in order), `error`.
-#![allow(dead_code, reason = "flusher, compactor and readers come next")]
+//! In the order in which rows pass: `resolution` (what a table holds, and of which time), `coarsen` (windows merged into
+//! minutes, hours and days), `build` (the tables of a flush), `section`, `column` and `packed`, `format`, `compression`, `index`, `writer` (one
+//! file); `version` and `current` (the tables that count), `compactor` and `merge` (fewer tables), `applied` (what
+//! retention removed); and back: `pieces` (which resolution serves which time), `reader` with `fresh` (tables and memory
+//! together), `repeats` (one name), `table`, `block`, `cache`, `scan` (all rows of a table in order), `error`.
 
 pub(in crate::store) mod applied;
 pub(in crate::store) mod block;
@@ -19,6 +20,7 @@ mod format;
 pub(in crate::store) mod fresh;
 mod index;
 pub(in crate::store) mod merge;
+mod packed;
 pub(in crate::store) mod pieces;
 pub(in crate::store) mod reader;
 pub(in crate::store) mod repeats;

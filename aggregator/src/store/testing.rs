@@ -12,7 +12,9 @@ use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 use proptest::prelude::*;
 
-use crate::store::{EmbeddedStore, GatewayEpoch, OpenReport, ProgressReport, Store, StoreConfig};
+use crate::store::{
+    EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, RowRequest, Store, StoreConfig,
+};
 
 pub(in crate::store) const WIDTH_MS: u32 = 10_000;
 
@@ -138,6 +140,44 @@ pub(in crate::store) fn content_of(store: &dyn Store, from: Timestamp, to: Times
     }
     content.values_mut().for_each(|bodies| bodies.sort());
     content
+}
+
+/// The points of a series in a range, and how they are read.
+fn points(store: &dyn Store, request: RowRequest) -> BTreeMap<i64, Partial> {
+    let mut points: BTreeMap<i64, Partial> = BTreeMap::new();
+    let mut reader = store.rows(&request).unwrap();
+    let mut last = Timestamp::MIN;
+    let mut visit = |window: Window, body: &[u8]| {
+        assert!(window.start() >= last, "rows in order of their start");
+        last = window.start();
+        let point = request.step_ms.map_or(0, |step| window.start().as_millis().div_euclid(step));
+        points.entry(point).or_default().merge_encoded_across_series(body, window.start()).unwrap();
+    };
+    while reader.advance(&mut visit).unwrap() {}
+    assert_eq!(reader.damaged(), []);
+    points
+}
+
+/// Checks that answers from merged rows are those from windows, bit for bit, whatever the step and the range.
+pub(in crate::store) fn assert_merged_alike(store: &dyn Store) {
+    for series in store.series(&|_, _| true) {
+        let (_, last) = series.windows;
+        let ragged = |time: Timestamp| time.saturating_add_nanos(7_000_000_000);
+        for (from, to) in [
+            (Timestamp::MIN, Timestamp::MAX),
+            (ragged(last.saturating_sub_nanos(2 * 3_600_000_000_000)), Timestamp::MAX),
+        ] {
+            for step_ms in [None, Some(60_000), Some(90_000), Some(7_200_000)] {
+                let request = |resolution| RowRequest { series: series.id, from, to, step_ms, resolution };
+                let windows = points(store, request(Merged::OnlyWithoutWindows));
+                assert_eq!(
+                    points(store, request(Merged::Allowed)),
+                    windows,
+                    "{series:?} {from:?} {to:?} {step_ms:?}"
+                );
+            }
+        }
+    }
 }
 
 /// Like [`content`], without the series that cannot be read; true if there are any.

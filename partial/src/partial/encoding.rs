@@ -39,6 +39,7 @@ use super::many::Many;
 use super::moments::Squares;
 use super::numbers::Scale;
 use super::optional::{self, Optional};
+use super::run;
 use super::sketch::Sketch;
 use super::sum::Sum;
 use super::timed::Timed;
@@ -164,7 +165,7 @@ impl Partial {
         let mut buffer = [Point { time: Timestamp::from_nanos(0), value: 0.0 }; EXACT_MAX];
         let points = Timed::read(&mut reader, base, (head.unit, head.scale, regular), &mut buffer)?;
         reader.finish()?;
-        self.push_run(points.iter().map(|point| (point.time, point.value)));
+        run::push_ordered(self, points);
         Ok(true)
     }
 

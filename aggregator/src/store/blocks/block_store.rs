@@ -141,6 +141,7 @@ impl BlockStore {
         let lost_windows = self.load_lost(&meta, &mut findings)?;
         if findings.len() > before {
             catalog.mark_all_damaged();
+            catalog.incomplete = true;
         }
         Ok(Loaded { catalog, meta, tables, applied, lost_windows, findings })
     }
@@ -273,6 +274,20 @@ impl BlockStore {
             ));
         }
         Ok(all)
+    }
+
+    /// Whether there are blocks of an earlier version.
+    ///
+    /// # Errors
+    /// Error of the tree.
+    #[cfg(test)]
+    pub(in crate::store) fn has_blocks(&self) -> Result<bool, String> {
+        let mut found = false;
+        self.blocks_from(&[records::BLOCK], |_, _| {
+            found = true;
+            ControlFlow::Break(())
+        })?;
+        Ok(found)
     }
 
     /// Visits the blocks of earlier versions from a key on, until the visitor breaks.

@@ -12,6 +12,7 @@ impl Catalog {
         // Cached identifiers must refer to existing series.
         self.token = Token::default();
         self.adjust_series_count(series.gateway, -1);
+        self.index.note_removed();
         self.count_forgotten(&series);
         self.series_numbers.remove(&(series.gateway, series.key.key().clone()));
         let number = group_of(id);

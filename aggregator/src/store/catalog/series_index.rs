@@ -39,6 +39,7 @@ impl Catalog {
         self.series.insert(id, series);
         self.adjust_series_count(gateway, 1);
         self.series_numbers.insert(name, id);
+        self.index.note_added(id);
         let group = group_of(id);
         if self.dirty.removed.remove(&group)
             && let Some(known) = self.series.group_mut(group)

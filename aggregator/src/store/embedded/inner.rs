@@ -166,8 +166,13 @@ impl<D: Disk> Inner<D> {
     /// Requests a flush round once memory or journal have grown enough.
     pub(in crate::store) fn flush_if_due(&self) {
         let journal = self.log.durable().get().saturating_sub(self.flushed_to.load(Ordering::Acquire));
-        let memtable = read(&self.state).memtable.bytes();
-        if journal > self.config.flush_journal_bytes || memtable > self.config.memory_bytes_max / 2 {
+        let (memtable, (rows, groups)) = {
+            let memtable = &read(&self.state).memtable;
+            (memtable.bytes(), memtable.unfrozen())
+        };
+        // A backlog of few series: tables answer sooner than memory.
+        let long = rows >= BACKLOG_ROWS && rows >= groups.saturating_mul(BACKLOG_ROWS_A_GROUP);
+        if long || journal > self.config.flush_journal_bytes || memtable > self.config.memory_bytes_max / 2 {
             self.signal.request(|request| request.flush = true);
         }
     }
@@ -200,5 +205,9 @@ impl<D: Disk> Inner<D> {
         self.failure()
     }
 }
+
+/// Rows in memory at which a backlog of few series is flushed, and how many each group of series then has.
+const BACKLOG_ROWS: usize = 256 << 10;
+const BACKLOG_ROWS_A_GROUP: usize = 16 << 10;
 
 const HALF_APPLIED: &str = "a panic interrupted a change of the store";

@@ -30,7 +30,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
         if done() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("waited for ten seconds: {what}");
 }
@@ -212,7 +212,7 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_flushed() {
             if !matches!(result, Err(StoreError::Full(_))) {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         result.unwrap_or_else(|error| panic!("round {round}: {error}"));
         model.put(&epoch, &sent);
@@ -354,10 +354,7 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
     });
     looked.recv().unwrap();
     let taken = store.put(&epoch, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);
-    tokio::time::timeout(std::time::Duration::from_secs(30), taken)
-        .await
-        .expect("the batch is accepted")
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), taken).await.expect("the batch is accepted").unwrap();
     release.send(()).unwrap();
     assert_eq!(matching.join().unwrap(), 1);
 }

@@ -50,6 +50,8 @@ pub(in crate::store) fn forget_series<D: Disk>(
         let meta = &mut *lock(&inner.flush_lock);
         inner.apply_durable();
         flush_applied_locked(inner, meta).map_err(|error| to_store_error(inner, error))?;
+        inner.tables.purge(&chosen.values().flatten().copied().collect());
+        inner.compaction.request(|request| request.flush = true);
     }
     Ok(forgotten)
 }

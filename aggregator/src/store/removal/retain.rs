@@ -14,22 +14,28 @@ use std::{
 use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
-use crate::store::{
-    Retained, RetentionRule, StoreError,
-    embedded::{
-        inner::Inner,
-        locks::{lock, read, write},
+use crate::{
+    selector::Selector,
+    store::{
+        Retained, RetentionRule, StoreError,
+        embedded::{
+            inner::Inner,
+            locks::{lock, read, write},
+        },
+        flush::flusher::{FlushError, unfailed},
+        tables::{
+            applied::Applied,
+            compactor::{RewriteError, replace, rewrite},
+            pieces::Floors,
+            resolution::Resolution,
+            version::StoredTable,
+        },
+        tree::{WriteBatch, records::APPLIED},
     },
-    flush::flusher::{FlushError, unfailed},
-    tables::{
-        applied::Applied,
-        compactor::{RewriteError, replace, rewrite},
-        pieces::Floors,
-        resolution::Resolution,
-        version::StoredTable,
-    },
-    tree::{WriteBatch, records::APPLIED},
 };
+
+/// Free space that a commit needs, bytes: sled cannot undo a write that found none.
+const RESERVE: u64 = 4 << 20;
 
 /// See [`crate::store::Store::retain`].
 pub(in crate::store) fn retain<D: Disk>(
@@ -88,7 +94,10 @@ fn raise<D: Disk>(
     let meta = &mut *lock(&inner.flush_lock);
     unfailed(inner)?;
     let before = inner.tables.applied();
-    let mut applied = before.succeeded_by(rules.iter().map(|rule| rule.selector.clone()).collect());
+    reserve(inner)?;
+    let selectors: Vec<_> = rules.iter().map(|rule| rule.selector.clone()).collect();
+    let mut applied =
+        if before.has(&selectors) { (*before).clone() } else { inherited(inner, &before, selectors) };
     for (number, rule) in rules.iter().enumerate() {
         applied.raise(number, &floors(&rule.keep, now));
     }
@@ -100,6 +109,24 @@ fn raise<D: Disk>(
         inner.tables.set_applied(applied);
     }
     Ok(inner.tables.applied())
+}
+
+/// These rules, with what was removed of their series under earlier ones.
+fn inherited<D: Disk>(inner: &Inner<D>, before: &Applied, selectors: Vec<Selector>) -> Applied {
+    let mut applied = Applied::with(selectors);
+    let mut next = Some(0);
+    while let Some(from) = next {
+        let page = read(&inner.state).catalog.entries_from(from);
+        page.entries.iter().for_each(|entry| applied.inherit(before, &entry.gateway, &entry.key));
+        next = page.next;
+    }
+    applied
+}
+
+/// Whether there is room for what removal writes: less than a flush needs, because it makes room.
+fn reserve<D: Disk>(inner: &Inner<D>) -> Result<(), FlushError> {
+    let free = inner.disk.free_bytes(&inner.folder).map_err(|e| FlushError::Failed(e.to_string().into()))?;
+    if free < RESERVE { Err(FlushError::Space { free, needed: RESERVE }) } else { Ok(()) }
 }
 
 /// The start of the first partition of each resolution that is not wholly older than it is kept.
@@ -134,6 +161,7 @@ fn remove<D: Disk>(
     };
     if expired.len() > applied.rules.len() {
         let (rows, bytes) = sum(tables);
+        reserve(inner)?;
         replace(inner, tables, None)?;
         (retained.rows, retained.bytes) = (retained.rows + rows, retained.bytes + bytes);
         return Ok(());
@@ -145,7 +173,8 @@ fn remove<D: Disk>(
         let gateway = catalog.gateways.get(known.gateway as usize)?;
         Some(applied.rule_of(&gateway.id, known.key.key()))
     };
-    let keeps = |series| rule_of(series).is_some_and(|rule| !expired.contains(&rule));
+    let incomplete = read(&inner.state).catalog.incomplete;
+    let keeps = |series| rule_of(series).map_or(incomplete, |rule| !expired.contains(&rule));
     for table in tables.iter().filter(|table| table.entry.without != without) {
         let one = std::slice::from_ref(table);
         let (rows, bytes) = sum(one);

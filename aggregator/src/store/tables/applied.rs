@@ -49,22 +49,24 @@ impl Applied {
         self.rules.get(rule).map_or(self.others.0, |rule| rule.floors)
     }
 
-    /// These rules applied after those: a rule that stood at the same place with the same selector keeps its floors;
-    /// if any rule changed, a series may have been under any of them, so all get the greatest floors.
-    #[must_use]
-    pub(in crate::store) fn succeeded_by(&self, selectors: Vec<Selector>) -> Self {
-        let same = self.rules.len() == selectors.len()
-            && self
-                .rules
-                .iter()
-                .zip(&selectors)
-                .all(|(rule, selector)| rule.selector.text() == selector.text());
-        if same {
-            return self.clone();
+    /// Whether these are the selectors of its rules.
+    pub(in crate::store) fn has(&self, selectors: &[Selector]) -> bool {
+        let own = self.rules.iter().map(|rule| rule.selector.text());
+        own.eq(selectors.iter().map(Selector::text))
+    }
+
+    /// Rules with these selectors in the place of its own. Of each series that exists [`Applied::inherit`] must be told.
+    pub(in crate::store) fn with(selectors: Vec<Selector>) -> Self {
+        let rules = selectors.into_iter().map(|selector| AppliedRule { selector, floors: ALL_KEPT });
+        Self { rules: rules.collect(), others: Floors4::default() }
+    }
+
+    /// What was removed of a series under earlier rules stays removed under its present one.
+    pub(in crate::store) fn inherit(&mut self, before: &Self, gateway: &GatewayId, key: &SeriesKey) {
+        let floors = before.floors(before.rule_of(gateway, key));
+        if floors != ALL_KEPT {
+            self.raise(self.rule_of(gateway, key), &floors);
         }
-        let greatest = self.rules.iter().map(|rule| rule.floors).fold(self.others.0, |a, b| max(&a, &b));
-        let rules = selectors.into_iter().map(|selector| AppliedRule { selector, floors: greatest });
-        Self { rules: rules.collect(), others: Floors4(greatest) }
     }
 
     /// Raises the floors of a rule; returns whether that changes anything.

@@ -1,17 +1,21 @@
 //! A block of a table: sections of one or several series, or a piece of one.
 //!
 //! ```text
-//! sections (varint) | for each: series minus that before, rows, bytes of its columns, bytes of its bodies (varints)
+//! sections, bytes of all columns (varints)
+//! for each section: series minus that before, 4 × rows + origin (varints)
 //! columns of all sections | bodies of all sections
 //! ```
+//!
+//! An origin is 0: that of the section before; 1: its own, and width (milliseconds), epoch and shard follow (varints); 2:
+//! several, by columns.
 //!
 //! Columns stand together because those of many short sections resemble each other. Decoding is total: any bytes are a
 //! block or an error, and a block is checked as a whole before its rows are read.
 
-use catchment_partial::Timestamp;
+use catchment_partial::{Timestamp, Width};
 
 use super::{
-    section::{COLUMNS_BYTES_MIN, Section, SectionBuilder, SectionCursor},
+    section::{COLUMNS_BYTES_MIN, Origin, Section, SectionBuilder, SectionCursor},
     table::RowPlace,
     varint::{put, varint},
 };
@@ -21,8 +25,12 @@ use crate::store::memtable::row::RowRef;
 pub(super) const CONTENT_BYTES_MAX: u32 = 1 << 20;
 /// Most rows of a block: rows may take no bytes in it.
 pub(super) const ROWS_MAX: u32 = 1 << 16;
-/// Bytes of a section in the directory, about.
-const ENTRY_BYTES: usize = 6;
+/// Bytes of numbers before the directory, at most.
+const HEAD_BYTES: usize = 8;
+
+const LIKE_BEFORE: u64 = 0;
+const OWN: u64 = 1;
+const SEVERAL: u64 = 2;
 
 /// Puts sections into a block.
 #[derive(Default)]
@@ -33,6 +41,8 @@ pub(super) struct BlockBuilder {
     sections: u32,
     rows: u32,
     last_series: u32,
+    /// That of the section before.
+    origin: Option<Origin>,
     range: Option<(RowPlace, RowPlace)>,
 }
 
@@ -40,13 +50,24 @@ impl BlockBuilder {
     /// Adds a section of a greater series than the one before. An empty one changes nothing.
     pub(super) fn add(&mut self, series: u32, section: &mut SectionBuilder) {
         let Some((first, last)) = section.starts() else { return };
-        let columns = self.columns.len();
-        section.put_columns(&mut self.columns);
-        self.bodies.extend_from_slice(section.bodies());
+        let origin = section.origin();
+        let kind = match origin {
+            None => SEVERAL,
+            Some(_) if origin == self.origin => LIKE_BEFORE,
+            Some(_) => OWN,
+        };
         put(u64::from(series.wrapping_sub(self.last_series)), &mut self.directory);
-        put(u64::from(section.rows()), &mut self.directory);
-        put((self.columns.len() - columns) as u64, &mut self.directory);
-        put(section.bodies().len() as u64, &mut self.directory);
+        put(u64::from(section.rows()) << 2 | kind, &mut self.directory);
+        if let Some(Origin { width, epoch, shard }) = origin
+            && kind == OWN
+        {
+            [width.as_millis(), epoch, shard]
+                .iter()
+                .for_each(|value| put(u64::from(*value), &mut self.directory));
+        }
+        section.put_columns(origin, &mut self.columns);
+        self.bodies.extend_from_slice(section.bodies());
+        self.origin = origin.or(self.origin);
         self.sections += 1;
         self.rows += section.rows();
         self.last_series = series;
@@ -65,17 +86,19 @@ impl BlockBuilder {
 
     /// Bytes of the block so far, about.
     pub(super) fn bytes(&self) -> usize {
-        self.directory.len() + self.columns.len() + self.bodies.len() + ENTRY_BYTES
+        self.directory.len() + self.columns.len() + self.bodies.len() + HEAD_BYTES
     }
 
     /// Writes the block, and empties the builder for the next one.
     pub(super) fn put_into(&mut self, out: &mut Vec<u8>) {
         put(u64::from(self.sections), out);
+        put(self.columns.len() as u64, out);
         for part in [&mut self.directory, &mut self.columns, &mut self.bodies] {
             out.extend_from_slice(part);
             part.clear();
         }
-        (self.sections, self.rows, self.last_series, self.range) = (0, 0, 0, None);
+        (self.sections, self.rows, self.last_series) = (0, 0, 0);
+        (self.origin, self.range) = (None, None);
     }
 }
 
@@ -92,24 +115,21 @@ pub(in crate::store) struct TableBlock {
 impl TableBlock {
     /// Checks a block; `None` if it is malformed.
     pub(super) fn decode(content: Vec<u8>) -> Option<Self> {
-        let (sections, directory_end) = read_directory(&content)?;
-        let (mut columns, mut rows) = (directory_end, 0_u32);
-        let mut bodies = sections.first()?.bodies;
+        let (mut sections, mut columns, bodies_start) = read_directory(&content)?;
+        let (mut bodies, mut rows) = (bodies_start, 0);
         let mut range: Option<(RowPlace, RowPlace)> = None;
-        for section in &sections {
+        for section in &mut sections {
+            (section.columns, section.bodies) = (columns, bodies);
             let checked = SectionCursor::check(&content, section)?;
-            if (section.columns, section.bodies) != (columns, bodies) {
-                return None;
-            }
             (columns, bodies) = (checked.columns_end, checked.bodies_end);
-            rows = rows.checked_add(section.rows)?;
+            rows += section.rows;
             let (first, last) = checked.starts;
             let first = range.map_or((section.series, first), |(first, _)| first);
             range = Some((first, (section.series, last)));
         }
-        let placed = columns == sections.first()?.bodies && bodies as usize == content.len();
+        let whole = columns == bodies_start && bodies as usize == content.len();
         let (content, sections) = (content.into_boxed_slice(), sections.into_boxed_slice());
-        placed.then_some(Self { content, sections, rows, range: range? })
+        whole.then_some(Self { content, sections, rows, range: range? })
     }
 
     /// Rows of one series that start in `[from, to)`, in order of their names.
@@ -150,34 +170,38 @@ impl TableBlock {
     }
 }
 
-/// The sections, and where the directory ends; `None` if it is malformed.
-fn read_directory(content: &[u8]) -> Option<(Vec<Section>, u32)> {
+/// The sections, yet without positions, and where columns and bodies begin; `None` if it is malformed.
+fn read_directory(content: &[u8]) -> Option<(Vec<Section>, u32, u32)> {
     let mut at = 0;
-    let count = varint(content, &mut at).filter(|count| *count <= content.len() as u64)? as usize;
-    if count > content.len() / COLUMNS_BYTES_MIN {
+    let mut number = || varint(content, &mut at).and_then(|value| u32::try_from(value).ok());
+    let (count, columns_bytes) = (number()? as usize, number()?);
+    if count > (ROWS_MAX as usize).min(content.len() / COLUMNS_BYTES_MIN) {
         return None;
     }
     let mut sections = Vec::with_capacity(count);
-    let (mut series, mut rows_left, mut columns, mut bodies) = (0_u32, ROWS_MAX, 0_u32, 0_u32);
+    let (mut series, mut rows_left, mut before) = (0_u32, ROWS_MAX, None);
     for index in 0..count {
-        let mut next = || varint(content, &mut at).and_then(|value| u32::try_from(value).ok());
-        let (step, rows, columns_bytes, bodies_bytes) = (next()?, next()?, next()?, next()?);
+        let (step, rows) = (number()?, number()?);
+        let (rows, kind) = (rows >> 2, rows & 3);
         if rows == 0 || (index > 0 && step == 0) {
             return None;
         }
+        let origin = match u64::from(kind) {
+            LIKE_BEFORE => Some(before?),
+            OWN => {
+                let width = Width::from_millis(number()?).ok()?;
+                Some(Origin { width, epoch: number()?, shard: number()? })
+            }
+            SEVERAL => None,
+            _ => return None,
+        };
+        before = origin.or(before);
         series = series.checked_add(step)?;
         rows_left = rows_left.checked_sub(rows)?;
-        sections.push(Section { series, rows, columns, bodies });
-        columns = columns.checked_add(columns_bytes)?;
-        bodies = bodies.checked_add(bodies_bytes)?;
+        sections.push(Section { series, rows, origin, columns: 0, bodies: 0 });
     }
-    // Positions so far are relative to where columns and bodies begin.
-    let bodies_start = columns.checked_add(at)?;
-    for section in &mut sections {
-        section.columns = section.columns.checked_add(at)?;
-        section.bodies = section.bodies.checked_add(bodies_start)?;
-    }
-    Some((sections, at))
+    let bodies = at.checked_add(columns_bytes)?;
+    Some((sections, at, bodies))
 }
 
 /// Rows of one series or of all of a block, in order.

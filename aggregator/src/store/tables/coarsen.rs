@@ -39,7 +39,7 @@ pub(in crate::store) fn interval_of(resolution: Resolution, window: Window) -> I
 }
 
 impl Coarsener {
-    /// Adds a window; windows come in order of their start. Emits the intervals that end at or before its start.
+    /// Adds a window; windows come in order of their start. Emits the intervals that are over then.
     ///
     /// # Errors
     /// The partial is malformed ([`StoreDecode`](DecodeError)); or those of `emit`.
@@ -68,7 +68,7 @@ impl Coarsener {
         self.close(None, emit)
     }
 
-    /// Emits the intervals that end at or before a time, or all.
+    /// Emits the intervals that are over at a time, or all.
     fn close<E>(&mut self, before: Option<Timestamp>, emit: Emit<'_, E>) -> Result<(), E> {
         let [minutes, hours, days] = &mut self.open;
         close_all(minutes, Resolution::Minute, before, &mut self.body, emit, &mut |_, _| {})?;
@@ -94,8 +94,14 @@ fn close_all<E>(
     while let Some(first) = open.first_entry() {
         let (start, width) = *first.key();
         let window = Window::containing(start, width);
-        // Only the first, so that rows come in order although intervals of several widths overlap.
-        if before.is_some_and(|before| window.end() > before) {
+        // Only the first, and none after the start of the interval at hand, so that rows come in order although
+        // windows of several widths overlap.
+        let at_hand = |before: Timestamp| {
+            let begun =
+                resolution.interval().map_or(before, |width| Window::containing(before, width).start());
+            window.end() > before || start >= begun
+        };
+        if before.is_some_and(at_hand) {
             break;
         }
         let partial = first.remove();

@@ -1,65 +1,61 @@
 //! One column of the rows of a section: numbers that are often alike or regular.
 //!
 //! ```text
-//! form (1 byte) | first value (zigzag) | rest
-//! 0 same:   no rest: all rows have the first value
+//! first value (zigzag) | by the form of the column (2 bits, kept by the section):
+//! 0 same:   nothing: all rows have the first value
 //! 1 steady: the difference of each row to the one before (zigzag)
 //! 2 runs:   bytes (varint) | difference (zigzag), times (varint) …
-//! 3 deltas: bytes (varint) | difference (zigzag) …
+//! 3 packed: bytes (varint) | differences, packed by the bits that they need: see `packed`
 //! ```
 //!
-//! Differences wrap, so any numbers have one. The form is the shortest one.
+//! Differences wrap, so any numbers have one. A column has its shortest form.
 
 use catchment_partial::{unzigzag, zigzag};
 
-use super::varint::{length, put, varint};
+use super::{
+    packed::{Packed, packed_bytes, put_packed},
+    varint::{length, put, varint},
+};
 
 const SAME: u8 = 0;
 const STEADY: u8 = 1;
 const RUNS: u8 = 2;
-const DELTAS: u8 = 3;
+const PACKED: u8 = 3;
 
-/// Writes a column of at least one value.
-pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) {
-    let Some((first, rest)) = values.split_first() else { return };
+/// Writes a column of at least one value; returns its form.
+pub(super) fn put_column(values: &[i64], out: &mut Vec<u8>) -> u8 {
+    let Some((first, rest)) = values.split_first() else { return SAME };
     let runs = || Runs { before: *first, rest };
-    let mut sizes = (0, 0, 0);
+    let steps = || values.iter().zip(rest).map(|(before, value)| value.wrapping_sub(*before));
+    let (mut count, mut runs_bytes) = (0, 0);
     for (step, times) in runs() {
-        let step = length(zigzag(step));
-        sizes = (sizes.0 + 1, sizes.1 + step + length(times), sizes.2 + step * times as usize);
+        count += 1;
+        runs_bytes += length(zigzag(step)) + length(times);
     }
-    let form = match sizes {
-        (0, ..) => SAME,
-        (1, ..) => runs().next().map_or(SAME, |(step, _)| if step == 0 { SAME } else { STEADY }),
-        (_, runs, deltas) => {
-            if runs <= deltas {
-                RUNS
-            } else {
-                DELTAS
-            }
-        }
+    let packed_bytes = if count > 1 { packed_bytes(steps()) } else { 0 };
+    let form = match count {
+        0 => SAME,
+        1 => runs().next().map_or(SAME, |(step, _)| if step == 0 { SAME } else { STEADY }),
+        _ if runs_bytes <= packed_bytes => RUNS,
+        _ => PACKED,
     };
-    out.push(form);
     put(zigzag(*first), out);
     match form {
         STEADY => runs().take(1).for_each(|(step, _)| put(zigzag(step), out)),
         RUNS => {
-            put(sizes.1 as u64, out);
+            put(runs_bytes as u64, out);
             for (step, times) in runs() {
                 put(zigzag(step), out);
                 put(times, out);
             }
         }
-        DELTAS => {
-            put(sizes.2 as u64, out);
-            let mut before = *first;
-            for value in rest {
-                put(zigzag(value.wrapping_sub(before)), out);
-                before = *value;
-            }
+        PACKED => {
+            put(packed_bytes as u64, out);
+            put_packed(steps(), out);
         }
         _ => {}
     }
+    form
 }
 
 /// Differences between neighbours, and how often each is repeated.
@@ -92,39 +88,36 @@ pub(super) struct Column {
     /// Difference of the next `left` values, each to the one before.
     step: i64,
     left: u32,
-    /// Position of the next difference.
+    /// Position of the next difference, or of the next ones that are packed.
     at: u32,
-    /// Whether each difference is followed by how often it is repeated.
-    runs: bool,
+    /// Position after the last one.
+    end: u32,
+    /// Differences that are packed; `None`: each is followed by how often it is repeated.
+    packed: Option<Packed>,
 }
 
 impl Column {
-    /// Opens the column of `rows` values at a position, which moves behind the column.
+    /// Opens the column of `rows` values of the form in the lowest bits of `form` at a position, which moves behind the
+    /// column.
     #[inline]
-    pub(super) fn open(bytes: &[u8], at: &mut u32, rows: u32) -> Option<Self> {
-        let form = *bytes.get(*at as usize)?;
-        *at += 1;
+    pub(super) fn open(bytes: &[u8], at: &mut u32, form: u8, rows: u32) -> Option<Self> {
         let value = unzigzag(varint(bytes, at)?);
-        let column = Self { value, step: 0, left: rows, at: *at, runs: false };
+        let column = Self { value, step: 0, left: rows, at: *at, end: *at, packed: None };
+        let form = form & 3;
         match form {
             SAME => Some(column),
             STEADY => {
                 let step = unzigzag(varint(bytes, at)?);
-                Some(Self { value: value.wrapping_sub(step), step, at: *at, ..column })
+                Some(Self { value: value.wrapping_sub(step), step, ..column })
             }
-            RUNS | DELTAS => {
+            _ => {
                 let length = varint(bytes, at)?;
                 let first = *at;
+                let packed = (form == PACKED).then(|| Packed::new(rows.saturating_sub(1)));
                 *at = u32::try_from(length).ok()?.checked_add(*at)?;
-                Some(Self { left: 1, at: first, runs: form == RUNS, ..column })
+                Some(Self { left: 1, at: first, end: *at, packed, ..column })
             }
-            _ => None,
         }
-    }
-
-    /// Whether all values are the same.
-    pub(super) fn is_same(&self, rows: u32) -> bool {
-        self.step == 0 && self.left == rows
     }
 
     /// The next value; `None` if the bytes are malformed.
@@ -140,8 +133,13 @@ impl Column {
 
     #[inline]
     fn load(&mut self, bytes: &[u8]) -> Option<()> {
-        self.step = unzigzag(varint(bytes, &mut self.at)?);
-        self.left = if self.runs { u32::try_from(varint(bytes, &mut self.at)?).ok()? } else { 1 };
+        (self.step, self.left) = match &mut self.packed {
+            Some(packed) => (packed.next(bytes, &mut self.at)?, 1),
+            None => {
+                let step = unzigzag(varint(bytes, &mut self.at)?);
+                (step, u32::try_from(varint(bytes, &mut self.at)?).ok()?)
+            }
+        };
         (self.left > 0).then_some(())
     }
 
@@ -164,9 +162,9 @@ impl Column {
         Some(sum)
     }
 
-    /// After the last value: whether the column ends at this position.
-    pub(super) fn ends(&self, at: u32) -> bool {
-        self.left == 0 && self.at == at
+    /// After the last value: whether nothing is left of the column.
+    pub(super) fn ended(&self) -> bool {
+        self.left == 0 && self.at == self.end
     }
 }
 
@@ -192,11 +190,11 @@ mod tests {
         #[test]
         fn a_column_gives_back_its_values(values in values(), from in 0..300_usize) {
             let mut bytes = vec![7; 3];
-            put_column(&values, &mut bytes);
+            let form = put_column(&values, &mut bytes);
             let end = bytes.len() as u32;
             bytes.extend([1; 3]);
             let mut at = 3;
-            let mut column = Column::open(&bytes, &mut at, values.len() as u32).unwrap();
+            let mut column = Column::open(&bytes, &mut at, form, values.len() as u32).unwrap();
             prop_assert_eq!(at, end);
             let from = from.min(values.len());
             let mut skipped = column;
@@ -208,13 +206,13 @@ mod tests {
                     prop_assert_eq!(skipped.next(&bytes), Some(*value));
                 }
             }
-            prop_assert!(column.ends(end) && skipped.ends(end));
+            prop_assert!(column.ended() && skipped.ended());
         }
 
         #[test]
-        fn any_bytes_are_read_without_a_panic(bytes in vec(prop_oneof![0..4_u8, any::<u8>()], 0..40), rows in 1..100_u32) {
+        fn any_bytes_are_read_without_a_panic(bytes in vec(prop_oneof![0..4_u8, any::<u8>()], 0..40), form: u8, rows in 1..100_u32) {
             let mut at = 0;
-            if let Some(mut column) = Column::open(&bytes, &mut at, rows) {
+            if let Some(mut column) = Column::open(&bytes, &mut at, form, rows) {
                 let mut skipped = column;
                 let read = (0..rows).try_for_each(|_| column.next(&bytes).map(drop));
                 prop_assert_eq!(skipped.skip(&bytes, rows).map(drop), read);
@@ -225,7 +223,7 @@ mod tests {
     #[test]
     fn regular_columns_take_a_few_bytes() {
         for (values, bytes) in
-            [(vec![1_000; 500], 3), ((0..500).collect(), 3), ((0..500).map(|i| i * 40).collect(), 3)]
+            [(vec![1_000; 500], 2), ((0..500).collect(), 2), ((0..500).map(|i| i * 40).collect(), 2)]
         {
             let mut out = Vec::new();
             put_column(&values, &mut out);

@@ -42,7 +42,8 @@ pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
     }
 }
 
-/// Merges the tables of one partition where that is worth it; returns whether there was anything to merge.
+/// Writes a table without removed series, or merges the tables of one partition where that is worth it; returns whether
+/// there was anything to do.
 ///
 /// # Errors
 /// There is no space, or the store has failed.
@@ -51,9 +52,12 @@ pub(in crate::store) fn compact_once<D: Disk>(
     stops: &dyn Fn() -> bool,
 ) -> Result<bool, FlushError> {
     let version = inner.tables.version();
-    let Some((tables, oldest)) = choose(inner, &version) else { return Ok(false) };
+    let purged = inner.tables.next_purge();
+    let without = purged.as_ref().map_or(0, |table| table.entry.without);
+    let chosen = purged.map(|table| (vec![table], false)).or_else(|| choose(inner, &version));
+    let Some((tables, oldest)) = chosen else { return Ok(false) };
     space(inner)?;
-    match rewrite(inner, &tables, oldest, 0, &|_| true, stops) {
+    match rewrite(inner, &tables, oldest, without, &|_| true, stops) {
         Ok(()) => Ok(true),
         Err(RewriteError::Flush(error)) => Err(error),
         Err(RewriteError::Merge(MergeError::Stopped)) => Ok(false),
@@ -102,14 +106,17 @@ pub(in crate::store) fn rewrite<D: Disk>(
     keeps: &dyn Fn(u32) -> bool,
     stops: &dyn Fn() -> bool,
 ) -> Result<(), RewriteError> {
-    let [first, ..] = tables else { return Ok(()) };
+    let Some((first, last)) = tables.first().zip(tables.last()) else { return Ok(()) };
     let oldest_age = first.entry.oldest;
-    let Some(last) = tables.last() else { return Ok(()) };
     let TableEntry { resolution, partition, age, .. } = last.entry;
     let id = inner.tables.next_id();
     let path = version::path(&inner.folder, resolution, partition, id);
     // Series that were removed leave their rows behind: numbers are never used again.
-    let keeps = |series| read(&inner.state).catalog.series.get(series).is_some() && keeps(series);
+    let named = |series| {
+        let catalog = &read(&inner.state).catalog;
+        catalog.incomplete || catalog.series.get(series).is_some()
+    };
+    let keeps = |series| named(series) && keeps(series);
     let plan = MergePlan { oldest, keeps: &keeps, stops, without: &mut |_| false };
     let create = |resolution| TableWriter::create(&inner.disk, &path, resolution, partition);
     let summary = merge(tables, plan, create).and_then(|summary| {

@@ -4,7 +4,7 @@ use std::{cell::RefCell, io};
 
 use zstd::bulk::{Compressor, Decompressor};
 
-/// Level 1: windows shrink to a half at some 400 MB/s; level 3 takes twice as long for a few per cent.
+/// Level 3 compresses at half the speed, for windows of the same size and for minutes and hours that are 7 % smaller.
 const LEVEL: i32 = 1;
 
 thread_local! {

@@ -107,6 +107,9 @@ fn read_entry(rest: &mut &[u8], offset: u64, before: RowPlace) -> Option<IndexEn
 
 /// Numbers of the entries that may hold rows of a series that start in `[from, to)`.
 pub(super) fn find(entries: &[IndexEntry], series: u32, from: Timestamp, to: Timestamp) -> Range<u32> {
+    if from >= to {
+        return 0..0;
+    }
     let first = entries.partition_point(|entry| entry.range.last < (series, from));
     let end = entries.partition_point(|entry| entry.range.first < (series, to));
     first as u32..end.max(first) as u32

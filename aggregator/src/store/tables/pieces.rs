@@ -29,13 +29,22 @@ pub(in crate::store) fn coarsest_for(step_ms: Option<i64>) -> Resolution {
     Resolution::ALL.into_iter().rev().find(fits).unwrap_or(Resolution::Windows)
 }
 
-/// Divides `[from, to)` into pieces, in order: the coarsest resolution up to `coarsest` whose intervals lie wholly in
-/// the range, finer ones at its ends and where a resolution is not complete; for an interval that holds one of the
+/// The coarsest resolutions that a reader takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) struct Coarsest {
+    /// Where windows are stored.
+    pub(in crate::store) beside_windows: Resolution,
+    /// Where they were removed.
+    pub(in crate::store) without_windows: Resolution,
+}
+
+/// Divides `[from, to)` into pieces, in order: the coarsest resolution that the reader takes whose intervals lie wholly
+/// in the range, finer ones at its ends and where a resolution is not complete; for an interval that holds one of the
 /// sorted times `fine`, windows. Where windows were removed, the finest resolution that is left stands for them.
 pub(in crate::store) fn pieces(
     from: Timestamp,
     to: Timestamp,
-    coarsest: Resolution,
+    coarsest: Coarsest,
     floors: &Floors,
     fine: &[Timestamp],
 ) -> Vec<Piece> {
@@ -50,6 +59,10 @@ pub(in crate::store) fn pieces(
         // From the floor of this resolution to that of the next finer one, this is the finest.
         let begin = at.max(floor(floors, resolution));
         if begin < next {
+            let coarsest = match resolution {
+                Resolution::Windows => coarsest.beside_windows,
+                _ => coarsest.without_windows,
+            };
             split(begin, next, coarsest.max(resolution), resolution, fine, &mut all);
         }
         at = at.max(next);
@@ -125,6 +138,7 @@ mod tests {
     #[test]
     fn a_range_takes_the_coarsest_resolution_inside_and_finer_ones_at_its_ends() {
         let of = |from, to, coarsest, fine: &[Timestamp]| {
+            let coarsest = Coarsest { beside_windows: coarsest, without_windows: coarsest };
             let found = pieces(from, to, coarsest, &ALL_KEPT, fine);
             found.iter().map(|p| (p.from.as_millis() / 1_000, p.resolution.number())).collect::<Vec<_>>()
         };
@@ -157,7 +171,8 @@ mod tests {
             let floors: Floors = std::array::from_fn(|n| at(days[n] * 1_440));
             let fine: Vec<Timestamp> = fine.into_iter().map(at).collect();
             let coarsest = Resolution::ALL[coarsest];
-            let found = pieces(at(from), at(to), coarsest, &floors, &fine);
+            let both = Coarsest { beside_windows: coarsest, without_windows: coarsest };
+            let found = pieces(at(from), at(to), both, &floors, &fine);
             let mut next = at(from).max(floors[3]);
             for Piece { from, to: end, resolution } in &found {
                 prop_assert_eq!(*from, next);

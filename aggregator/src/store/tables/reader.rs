@@ -19,7 +19,7 @@ use crate::store::{
         cache::BlockCache,
         error::TableError,
         fresh::FreshRows,
-        pieces::{ALL_KEPT, Floors, Piece, coarsest_for, pieces},
+        pieces::{ALL_KEPT, Coarsest, Floors, Piece, coarsest_for, pieces},
         repeats,
         resolution::Resolution,
         table::Table,
@@ -54,19 +54,21 @@ impl<D: Disk> TableReader<D> {
         if inner.is_half_applied() {
             inner.healthy()?;
         }
-        let RowRequest { series, mut from, to, step_ms, resolution } = *request;
+        let RowRequest { series, mut from, mut to, step_ms, resolution } = *request;
         let (series, mut fresh) = (series.0, FreshRows::default());
         let (version, floors, flushed) = {
             let state = read(&inner.state);
             let known = state.catalog.series.get(series);
             let Some(known) = known else { return Ok(Self::empty(inner)) };
             from = from.max(known.first);
+            to = to.min(known.last.saturating_add_nanos(1));
             state.copy_rows(series, from, to, &mut fresh);
             (inner.tables.version(), inner.tables.floors_of(&state.catalog, known), known.flushed)
         };
         fresh.resolve();
-        let coarsest = match resolution {
-            Merged::Allowed => coarsest_for(step_ms),
+        let without_windows = coarsest_for(step_ms);
+        let beside_windows = match resolution {
+            Merged::Allowed => without_windows,
             Merged::OnlyWithoutWindows => Resolution::Windows,
         };
         let cache = Arc::clone(&inner.tables.cache);
@@ -81,9 +83,10 @@ impl<D: Disk> TableReader<D> {
             damaged: Vec::new(),
         };
         // Windows of one name are resolved when they are read, rows of other resolutions cannot be.
-        let fine = if coarsest == Resolution::Windows { Vec::new() } else { reader.replaced(flushed) };
+        let fine = if beside_windows == Resolution::Windows { Vec::new() } else { reader.replaced(flushed) };
         // A merged row starts with its interval, perhaps before the first window.
         let from = request.from.max(day_of(from));
+        let coarsest = Coarsest { beside_windows, without_windows };
         reader.pieces = pieces(from, to, coarsest, &reader.floors, &fine).into();
         reader.fine = fine;
         Ok(reader)
@@ -123,6 +126,15 @@ impl<D: Disk> TableReader<D> {
         starts
     }
 
+    /// The first time in a piece at which there may be rows; years without any are skipped.
+    fn next_start(&self, piece: &Piece) -> Option<Timestamp> {
+        let Piece { from, to, resolution } = *piece;
+        let mut partitions = self.version.partitions(resolution, resolution.partition_of(from));
+        let stored = partitions.next().map(|(partition, _)| resolution.partition_start(partition).max(from));
+        let fresh = self.fresh.between(self.series, from, to).next().map(|row| row.name.start);
+        stored.into_iter().chain(fresh).min().filter(|start| *start < to)
+    }
+
     /// Reads the beginning of a piece.
     fn read(&mut self, piece: Piece, visit: &mut dyn FnMut(Window, &[u8])) {
         let Piece { from, mut to, resolution } = piece;
@@ -154,7 +166,8 @@ impl<D: Disk> TableReader<D> {
             let available = self.floors.get(usize::from(finer.number())).is_some_and(|floor| *floor <= from);
             if available {
                 // What cannot be read of merged rows, the finer ones tell.
-                let instead = pieces(from, to, finer, &self.floors, &self.fine);
+                let coarsest = Coarsest { beside_windows: finer, without_windows: finer };
+                let instead = pieces(from, to, coarsest, &self.floors, &self.fine);
                 instead.into_iter().rev().for_each(|piece| self.pieces.push_front(piece));
                 return;
             }
@@ -275,9 +288,13 @@ fn without_replaced<'a>(
 
 impl<D: Disk> RowReader for TableReader<D> {
     fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
-        let Some(piece) = self.pieces.pop_front() else { return Ok(false) };
-        self.read(piece, visit);
-        Ok(true)
+        while let Some(piece) = self.pieces.pop_front() {
+            if let Some(from) = self.next_start(&piece) {
+                self.read(Piece { from, ..piece }, visit);
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     fn damaged(&self) -> &[(Timestamp, Timestamp)] {

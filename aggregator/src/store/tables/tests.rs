@@ -2,7 +2,6 @@
 
 mod damage;
 mod disk;
-mod figures;
 mod rows;
 
 use std::{path::PathBuf, sync::Arc};
@@ -67,8 +66,11 @@ fn start(width: Width, index: i64) -> Timestamp {
 fn body(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut byte = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (state >> 56) as u8
+        // SplitMix64.
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed >> 56) as u8
     };
     (0..length).map(|_| byte()).collect()
 }

@@ -80,10 +80,10 @@ async fn a_crash_half_way_removes_fewer_series_and_damages_nothing() {
     copy(data.path(), crashed.path());
     let (reopened, report) = open(crashed.path());
     assert_eq!((report.damage, report.lost_batches), (0, 0));
-    assert!(content(&*reopened).keys().all(|(_, key, _)| key.metric.as_str() != "b"), "its windows are gone");
-    assert_eq!(content(&*reopened).len(), 100, "those of the others are not");
+    assert_eq!(content(&*reopened).len(), 150, "nothing of it is removed yet");
     assert_eq!(reopened.forget_series(&is("b")).unwrap(), 1, "the next call completes it");
     assert_eq!(metrics(&reopened), names(&["a", "c"]));
+    assert_eq!(content(&*reopened).len(), 100);
 }
 
 #[tokio::test]

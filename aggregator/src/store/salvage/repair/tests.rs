@@ -9,7 +9,7 @@ use std::{
 };
 
 use catchment_journal::LogConfig;
-use catchment_partial::{Partial, Width};
+use catchment_partial::{Partial, Width, Window};
 use catchment_proto::{GatewayId, SeriesKey};
 
 use super::*;
@@ -89,7 +89,7 @@ fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
 
 /// The first flushed window that is missing although its gateway is known and reports no gap.
 fn unreported(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
-    let whole = |gateway: &catchment_proto::GatewayId| {
+    let whole = |gateway: &GatewayId| {
         gateways.iter().any(|known| known.epoch.gateway == *gateway && known.gaps.is_empty())
     };
     let gone = truth.iter().filter(|(name, bodies)| seen.get(*name) != Some(*bodies));
@@ -120,13 +120,10 @@ fn counts(store: &dyn Store) -> Counts {
                 resolution: Merged::Allowed,
             };
             let mut reader = store.rows(&request).unwrap();
-            let mut visit = |window: catchment_partial::Window, body: &[u8]| {
+            let mut visit = |window: Window, body: &[u8]| {
                 let count = Partial::decode(body, window.start()).unwrap().count();
                 let point = (width > 0).then(|| {
-                    let point = catchment_partial::Window::containing(
-                        window.start(),
-                        Width::from_millis(width).unwrap(),
-                    );
+                    let point = Window::containing(window.start(), Width::from_millis(width).unwrap());
                     point.start().as_millis() * 10 + i64::from(width == 60_000)
                 });
                 *counts.entry((series.gateway.clone(), series.key.clone(), point)).or_default() += count;
@@ -143,8 +140,7 @@ fn counts_of(content: &Content) -> Counts {
     for ((gateway, key, window), bodies) in content {
         let count: u64 =
             bodies.iter().map(|body| Partial::decode(body, window.start()).unwrap().count()).sum();
-        let point =
-            |width| catchment_partial::Window::containing(window.start(), Width::from_millis(width).unwrap());
+        let point = |width| Window::containing(window.start(), Width::from_millis(width).unwrap());
         let minute = point(60_000).start().as_millis() * 10 + 1;
         let hour = point(3_600_000).start().as_millis() * 10;
         for point in [Some(minute), Some(hour), None] {

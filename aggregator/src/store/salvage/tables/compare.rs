@@ -11,13 +11,7 @@ use catchment_partial::{Partial, Timestamp, Window};
 use crate::store::{
     blocks::block_store::Loaded,
     memtable::row::Row,
-    salvage::tables::{
-        intervals::Intervals,
-        known::Known,
-        loss::Span,
-        rows::StoredRows,
-        survey::{Condition, Survey},
-    },
+    salvage::tables::{intervals::Intervals, known::Known, loss::Span, rows::StoredRows, survey::Survey},
     tables::{
         build::merged_name,
         resolution::Resolution,
@@ -201,9 +195,4 @@ pub(in crate::store) fn part_name((resolution, partition): Part) -> String {
         Resolution::Day => "days",
     };
     format!("{kind}{partition:+}")
-}
-
-/// Whether a table is whole.
-pub(in crate::store) fn is_whole(condition: &Condition) -> bool {
-    *condition == Condition::Whole
 }

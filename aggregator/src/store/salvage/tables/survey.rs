@@ -62,11 +62,6 @@ impl Survey {
         Ok(survey)
     }
 
-    /// Whether all tables are whole.
-    pub(in crate::store) fn is_whole(&self) -> bool {
-        self.tables.iter().all(|(_, condition)| *condition == Condition::Whole)
-    }
-
     /// Whether all tables of a resolution that begin in some partitions are whole.
     pub(in crate::store) fn is_whole_in(
         &self,

@@ -128,6 +128,22 @@ fn the_longest_bodies_fit() {
 }
 
 #[test]
+fn names_without_any_order_fit() {
+    let number = |index: u64, of: u64| u64::from_le_bytes(body(index * 8 + of, 8).try_into().unwrap());
+    let row = |index: u64| {
+        let width = Width::from_millis(1 + (number(index, 0) % 10) as u32).unwrap();
+        let start = start(width, (number(index, 1) % 8_000_000) as i64);
+        let (epoch, shard, part) = (number(index, 2) as u32, number(index, 3) as u32, number(index, 4));
+        let name = PartialName { start, width, epoch, shard, part };
+        Row { series: 1, name, revision: number(index, 5), body: Default::default() }
+    };
+    let mut rows: Vec<Row> = (0..30_000).map(row).collect();
+    resolve(&mut rows);
+    let disk = Arc::new(SimDisk::new(0));
+    assert!(scan(&table(&disk, write(&disk, &rows))).0 == rows);
+}
+
+#[test]
 fn rows_at_the_ends_of_time() {
     for (resolution, time) in
         [Timestamp::MIN, Timestamp::MAX].into_iter().flat_map(|t| Resolution::ALL.map(|r| (r, t)))
