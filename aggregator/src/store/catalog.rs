@@ -81,6 +81,8 @@ pub(in crate::store) struct Catalog {
     pub(in crate::store) damaged: BTreeMap<u32, Option<Timestamp>>,
     /// Finds series by their labels.
     pub(in crate::store) index: Arc<LabelIndex>,
+    /// Records were lost: rows of series that are not known may be theirs, and stay for a repair.
+    pub(in crate::store) incomplete: bool,
     token: Token,
     /// Series of each gateway, by its number.
     series_counts: HashMap<u32, u64>,

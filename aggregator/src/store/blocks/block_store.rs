@@ -16,6 +16,7 @@ use crate::store::{
     },
     catalog::{Catalog, EpochState, Gateway},
     memtable::row::Row,
+    salvage::tables::loss::LostWindows,
     tables::{applied::Applied, version::TableEntry},
     tree::{
         Tree, WriteBatch, keys, prefixed,
@@ -68,6 +69,7 @@ pub(in crate::store) struct Loaded {
     /// The tables that count.
     pub(in crate::store) tables: Vec<TableEntry>,
     pub(in crate::store) applied: Applied,
+    pub(in crate::store) lost_windows: LostWindows,
     /// Damaged or missing records that were skipped, as text for people.
     pub(in crate::store) findings: Vec<String>,
 }
@@ -136,10 +138,12 @@ impl BlockStore {
         let mut catalog = Catalog::restore(gateways, epochs, series, meta.next_series);
         let tables = self.load_tables(&meta, &mut findings)?;
         let applied = self.load_applied(&meta, &mut findings)?;
+        let lost_windows = self.load_lost(&meta, &mut findings)?;
         if findings.len() > before {
             catalog.mark_all_damaged();
+            catalog.incomplete = true;
         }
-        Ok(Loaded { catalog, meta, tables, applied, findings })
+        Ok(Loaded { catalog, meta, tables, applied, lost_windows, findings })
     }
 
     /// Loads delivered numbers and watermarks; damaged ones count as unknown.
@@ -183,7 +187,14 @@ impl BlockStore {
             }
             Ok(())
         })?;
-        if (tables.len() as u64) < meta.tables {
+        let count = tables.len() as u64;
+        if count > meta.tables {
+            let back = count - meta.tables;
+            findings.push(format!(
+                "the catalog is damaged: {back} tables have reappeared: their rows may count twice"
+            ));
+        }
+        if count < meta.tables {
             let missing = meta.tables - tables.len() as u64;
             findings.push(format!(
                 "the catalog is damaged: {missing} of {} tables are not named: their windows are hidden",
@@ -202,6 +213,16 @@ impl BlockStore {
         Ok(applied.unwrap_or_else(|reason| {
             findings.push(format!("{reason}: it is not known which windows retention removed"));
             Applied::default()
+        }))
+    }
+
+    /// Loads which windows are lost.
+    fn load_lost(&self, meta: &Meta, findings: &mut Vec<String>) -> Result<LostWindows, String> {
+        let Some(value) = self.tree.get(records::LOST)? else { return Ok(LostWindows::default()) };
+        let lost = message(records::LOST, &value, meta.sequence).map(LostWindows::restore);
+        Ok(lost.unwrap_or_else(|reason| {
+            findings.push(format!("{reason}: it is not known which windows an earlier repair lost"));
+            LostWindows::default()
         }))
     }
 

@@ -53,8 +53,10 @@ pub(in crate::store) fn migrate<D: Disk>(inner: &Inner<D>) -> Result<Vec<String>
         let step = read(inner, &from).map_err(failed)?;
         if rows == 0 && !step.keys.is_empty() {
             tracing::info!("the windows of an earlier version are written to tables: this happens once");
-            // What the blocks hold is in no table yet.
-            each_series(inner, |flushed, _| *flushed = Timestamp::MIN);
+            // What the blocks hold is in no table yet, unless a start was interrupted or a removed block came back.
+            if inner.tables.version().all().next().is_none() {
+                each_series(inner, |flushed, _| *flushed = Timestamp::MIN);
+            }
         }
         rows += step.rows.len();
         space(inner)?;

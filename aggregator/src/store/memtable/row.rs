@@ -71,7 +71,6 @@ impl Row {
 
 impl RowRef<'_> {
     /// A row of its own.
-    #[cfg(test)]
     pub(in crate::store) fn owned(&self) -> Row {
         let body = Bytes::copy_from_slice(self.body);
         Row { series: self.series, name: self.name, revision: self.revision, body }

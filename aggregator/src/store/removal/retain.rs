@@ -173,7 +173,8 @@ fn remove<D: Disk>(
         let gateway = catalog.gateways.get(known.gateway as usize)?;
         Some(applied.rule_of(&gateway.id, known.key.key()))
     };
-    let keeps = |series| rule_of(series).is_some_and(|rule| !expired.contains(&rule));
+    let incomplete = read(&inner.state).catalog.incomplete;
+    let keeps = |series| rule_of(series).map_or(incomplete, |rule| !expired.contains(&rule));
     for table in tables.iter().filter(|table| table.entry.without != without) {
         let one = std::slice::from_ref(table);
         let (rows, bytes) = sum(one);

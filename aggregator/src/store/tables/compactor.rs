@@ -106,12 +106,17 @@ pub(in crate::store) fn rewrite<D: Disk>(
     keeps: &dyn Fn(u32) -> bool,
     stops: &dyn Fn() -> bool,
 ) -> Result<(), RewriteError> {
-    let Some(last) = tables.last() else { return Ok(()) };
+    let Some((first, last)) = tables.first().zip(tables.last()) else { return Ok(()) };
+    let oldest_age = first.entry.oldest;
     let TableEntry { resolution, partition, age, .. } = last.entry;
     let id = inner.tables.next_id();
     let path = version::path(&inner.folder, resolution, partition, id);
     // Series that were removed leave their rows behind: numbers are never used again.
-    let keeps = |series| read(&inner.state).catalog.series.get(series).is_some() && keeps(series);
+    let named = |series| {
+        let catalog = &read(&inner.state).catalog;
+        catalog.incomplete || catalog.series.get(series).is_some()
+    };
+    let keeps = |series| named(series) && keeps(series);
     let plan = MergePlan { oldest, keeps: &keeps, stops, without: &mut |_| false };
     let create = |resolution| TableWriter::create(&inner.disk, &path, resolution, partition);
     let summary = merge(tables, plan, create).and_then(|summary| {
@@ -123,7 +128,15 @@ pub(in crate::store) fn rewrite<D: Disk>(
         let _ = inner.disk.remove(&path);
         RewriteError::Merge(error)
     })?;
-    let added = summary.map(|summary| TableEntry { id, age, resolution, partition, summary, without });
+    let added = summary.map(|summary| TableEntry {
+        id,
+        age,
+        oldest: oldest_age,
+        resolution,
+        partition,
+        summary,
+        without,
+    });
     replace(inner, tables, added).map_err(RewriteError::Flush)
 }
 

@@ -30,6 +30,9 @@ pub(in crate::store) struct TableEntry {
     pub(in crate::store) id: u64,
     /// Its age: rows of a table with a higher number came later.
     pub(in crate::store) age: u64,
+    /// The least age of the tables that were merged into it; of tables of one partition that count at one time, no two
+    /// share an age.
+    pub(in crate::store) oldest: u64,
     pub(in crate::store) resolution: Resolution,
     pub(in crate::store) partition: i32,
     pub(in crate::store) summary: TableSummary,
@@ -137,6 +140,8 @@ pub(in crate::store) struct TableRecord {
     greatest_series: u32,
     #[prost(fixed64, tag = "10")]
     without: u64,
+    #[prost(uint64, tag = "11")]
+    oldest: u64,
 }
 
 impl TableEntry {
@@ -162,6 +167,7 @@ impl TableEntry {
             least_series,
             greatest_series,
             without: self.without,
+            oldest: self.oldest,
         }
     }
 
@@ -172,6 +178,7 @@ impl TableEntry {
         Some(Self {
             id: u64::from_be_bytes(id.try_into().ok()?),
             age: record.age,
+            oldest: record.oldest,
             resolution: Resolution::from_number(*resolution)?,
             partition: (u32::from_be_bytes(*partition) ^ 1 << 31) as i32,
             summary: TableSummary {
@@ -188,9 +195,21 @@ impl TableEntry {
         })
     }
 
+    /// Whether both hold, or would hold, rows of one flush: then the one of the higher number was made of the other.
+    pub(in crate::store) fn shares_ages(&self, other: &Self) -> bool {
+        (self.resolution, self.partition) == (other.resolution, other.partition)
+            && self.oldest <= other.age
+            && other.oldest <= self.age
+    }
+
+    /// Path of its file in a data folder.
+    pub(in crate::store) fn path(&self, data: &Path) -> PathBuf {
+        path(data, self.resolution, self.partition, self.id)
+    }
+
     /// The table, of a file in this data folder. Touches no file.
     pub(in crate::store) fn open<D: Disk>(self, disk: &Arc<D>, data: &Path) -> Arc<StoredTable<D>> {
-        let path = path(data, self.resolution, self.partition, self.id);
+        let path = self.path(data);
         let table = Table::new(Arc::clone(disk), path, self.resolution, self.partition, self.summary);
         Arc::new(StoredTable { entry: self, table: Arc::new(table) })
     }

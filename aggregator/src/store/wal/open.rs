@@ -5,7 +5,6 @@
 //! and counted, and everything around it is kept.
 
 use std::{
-    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex, OnceLock, RwLock,
@@ -36,10 +35,7 @@ use crate::store::{
         marker,
         signal::FlushSignal,
     },
-    tables::{
-        current::Tables,
-        version::{self, Version},
-    },
+    tables::version::FOLDER as TABLES,
     tree::{sled_tree::SledTree, tail},
     wal::{
         apply::{CheckedBatch, LiveLimits, StoreState},
@@ -198,7 +194,8 @@ pub(in crate::store) fn assemble<D: Disk>(
             "the beginning of the journal is missing: batches in this range are lost"
         );
     }
-    let tables = open_tables(&disk, data, &loaded, config.cache_bytes)?;
+    let mut loaded = loaded;
+    let tables = tables::open(&disk, data, &mut loaded, config.cache_bytes, report)?;
     let mut inner = Inner {
         live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
         state: RwLock::new(StoreState {
@@ -236,32 +233,6 @@ pub(in crate::store) fn assemble<D: Disk>(
     Ok(inner)
 }
 
-/// Opens the tables that count, and removes files that count for nothing: left by a round, or a merge, that did not end.
-/// After damage to the catalog all files stay, for a repair.
-fn open_tables<D: Disk>(
-    disk: &Arc<D>,
-    data: &Path,
-    loaded: &Loaded,
-    cache_bytes: u64,
-) -> Result<Tables<D>, OpenError> {
-    let folder = data.join(version::FOLDER);
-    let io =
-        |what: &str, source| OpenError::Io { what: format!("cannot {what} {}", folder.display()), source };
-    disk.create_dir_all(&folder).map_err(|source| io("create", source))?;
-    if loaded.findings.is_empty() {
-        let known: HashSet<u64> = loaded.tables.iter().map(|entry| entry.id).collect();
-        for name in disk.list(&folder).map_err(|source| io("read", source))? {
-            if version::id_of(&name).is_some_and(|id| !known.contains(&id)) {
-                disk.remove(&folder.join(name)).map_err(|source| io("clean", source))?;
-            }
-        }
-    }
-    let tables = loaded.tables.iter().map(|entry| entry.open(disk, data)).collect();
-    let known = loaded.tables.iter().map(|entry| entry.id.max(entry.age).saturating_add(1)).max();
-    let next_id = loaded.meta.next_table.max(known.unwrap_or(0));
-    Ok(Tables::new(Version::default().changed(&[], tables), loaded.applied.clone(), next_id, cache_bytes))
-}
-
 /// Opens blocks and catalog, and checks that they hold everything that the journal has released.
 fn open_blocks(
     data: &Path,
@@ -285,10 +256,16 @@ fn open_blocks(
     if !config.set_blocks_aside {
         return Err(refused(reason));
     }
-    let aside = (1..10_000).map(|n| data.join(format!("{SLED}.aside-{n}"))).find(|path| !path.exists());
-    let aside =
-        aside.ok_or_else(|| refused("ten thousand folders have been set aside already".to_owned()))?;
+    let of = |n: u32| [SLED, TABLES].map(|name| data.join(format!("{name}.aside-{n}")));
+    let free = (1..10_000).map(of).find(|paths| !paths.iter().any(|path| path.exists()));
+    let [aside, tables_aside] =
+        free.ok_or_else(|| refused("ten thousand folders have been set aside already".to_owned()))?;
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
+    // Without the catalog, files of tables count for nothing, and would be removed.
+    let tables = data.join(TABLES);
+    if tables.exists() {
+        std::fs::rename(tables, tables_aside).map_err(io)?;
+    }
     std::fs::rename(&folder, &aside).map_err(io)?;
     tail::remove(data);
     marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
@@ -422,5 +399,6 @@ pub(in crate::store) fn lost_batches(epoch: &GatewayEpoch, shard: u32, to: u64, 
     format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", epoch.gateway, epoch.id)
 }
 
+mod tables;
 #[cfg(test)]
 mod tests;
