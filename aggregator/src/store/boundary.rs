@@ -313,12 +313,6 @@ pub trait Store: Send + Sync + 'static {
         Ok(())
     }
 
-    /// Removes the windows that end at a time or before it; returns the number of partials removed.
-    ///
-    /// # Errors
-    /// [`StoreError::Poisoned`] if the disk fails.
-    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
-
     /// Most series that the data folder of an epoch may hold, so that all of them find room here; `None`: this store
     /// has no such limit. The result is reserved for that gateway.
     fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64>;

@@ -102,7 +102,6 @@ promises! {
     reading::pages_hold_every_series_once_in_order,
     reading::a_reader_finds_nothing_where_nothing_is,
     reading::watermarks_never_go_back,
-    removal::windows_are_forgotten_once_they_end_at_the_time_or_before,
     removal::forgotten_series_come_back_as_new_ones,
     removal::retention_keeps_what_no_rule_matches_and_what_is_young,
 }

@@ -358,11 +358,6 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         retain::retain(&self.inner, rules, now)
     }
 
-    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let rule = RetentionRule { selector: Selector::default(), keep: [Some(Duration::ZERO); 4] };
-        Ok(self.retain(&[rule], before)?.rows)
-    }
-
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async {
             let inner = &*self.inner;

@@ -14,6 +14,7 @@ use proptest::prelude::*;
 
 use crate::store::{
     EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, RowRequest, Store, StoreConfig,
+    embedded::locks::lock,
 };
 
 pub(in crate::store) const WIDTH_MS: u32 = 10_000;
@@ -96,12 +97,6 @@ impl Model {
                 btree_map::Entry::Occupied(_) => {}
             }
         }
-    }
-
-    pub(in crate::store) fn forget_before(&mut self, before: Timestamp) -> u64 {
-        let had = self.0.len();
-        self.0.retain(|name, _| name.2.end() > before);
-        (had - self.0.len()) as u64
     }
 
     pub(in crate::store) fn content(&self) -> Content {
@@ -205,7 +200,14 @@ pub(in crate::store) fn open(data: &Path) -> (Arc<EmbeddedStore>, OpenReport) {
     EmbeddedStore::open(data, config()).unwrap()
 }
 
-/// Copies a data folder as a crash would leave it. (Nothing may be writing.)
+/// Copies the data folder of a store as a crash would leave it. (Nothing may be delivered meanwhile.)
+pub(in crate::store) fn copy_of(store: &EmbeddedStore, from: &Path, to: &Path) {
+    // Tables may be written and removed meanwhile, but none is named.
+    let _quiet = lock(&store.inner.flush_lock);
+    copy(from, to);
+}
+
+/// Copies a folder. Files that are removed meanwhile are left out.
 pub(in crate::store) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -214,7 +216,10 @@ pub(in crate::store) fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            match std::fs::copy(entry.path(), target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }

@@ -304,13 +304,6 @@ impl Store for MemoryStore {
         Ok((!rows.is_empty()).then_some(Chunk { rows, next: to }))
     }
 
-    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
-        let mut state = self.state.lock().unwrap();
-        let count = state.rows.len();
-        state.rows.retain(|(_, window, ..), _| window.end() > before);
-        Ok((count - state.rows.len()) as u64)
-    }
-
     /// It has windows only, and keeps series without windows.
     fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {
         let mut state = self.state.lock().unwrap();

@@ -11,25 +11,6 @@ use crate::{
     },
 };
 
-pub(super) async fn windows_are_forgotten_once_they_end_at_the_time_or_before(subject: &dyn Subject) {
-    let (store, g, mut expected) = (subject.store(), epoch("g", 1), Model::default());
-    let entries = [0, 1, 2, 3, 400, 9_000].map(|index| entry(0, index, index as u64 + 1, index as u64 + 1));
-    let first = batch(0, 1, entries.to_vec());
-    put(subject, &g, first.clone()).await;
-    expected.put(&g, &first);
-    for before in [5, 10, 29, 30, 4_000] {
-        let forgotten = store.forget_before(at(before)).unwrap();
-        assert_eq!(forgotten, expected.forget_before(at(before)), "before {before} s");
-        assert_eq!(content(store), expected.content());
-    }
-    assert_eq!(content(store).len(), 2);
-    // Their names are forgotten too: what is delivered again is new.
-    let again = batch(0, 2, vec![entry(0, 0, 1, 1)]);
-    put(subject, &g, again.clone()).await;
-    expected.put(&g, &again);
-    assert_eq!(content(store), expected.content());
-}
-
 pub(super) async fn forgotten_series_come_back_as_new_ones(subject: &dyn Subject) {
     let (store, g, mut expected) = (subject.store(), epoch("g", 1), Model::default());
     let all = |number| batch(0, number, (0..3).map(|series| entry(series, 1, number, number)).collect());

@@ -10,7 +10,7 @@ use super::*;
 use crate::store::flush::{flusher, round};
 use crate::store::{
     StoreConfig,
-    testing::{Model, at, batch, config, content, copy, entry, epoch, open, report_of, window},
+    testing::{Model, at, batch, config, content, copy_of, entry, epoch, open, report_of, window},
 };
 
 /// Puts a batch and adds it to the model.
@@ -296,7 +296,7 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
         round::write_tables(&store.inner, &frozen).unwrap();
     }
     assert_eq!(content(&*store), model.content());
-    copy(data.path(), crashed.path());
+    copy_of(&store, data.path(), crashed.path());
     assert!(files(&crashed.path().join("tables")) > 0);
     let (after, report) = open(crashed.path());
     assert_eq!(report.replayed, 40);

@@ -151,10 +151,6 @@ impl Store for FlatStore {
         panic!("queries do not call this")
     }
 
-    fn forget_before(&self, _: Timestamp) -> Result<u64, StoreError> {
-        panic!("queries do not call this")
-    }
-
     fn series_budget(&self, _: &GatewayEpoch) -> Option<u64> {
         panic!("queries do not call this")
     }

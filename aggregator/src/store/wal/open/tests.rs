@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{
     Store, StoreError,
-    testing::{Model, batch, config, content, copy, entries, entry, epoch, open},
+    testing::{Model, batch, config, content, copy_of, entries, entry, epoch, open},
     verify,
 };
 
@@ -63,7 +63,7 @@ async fn run(events: Vec<Event>) {
             }
             Event::Crash => {
                 let crashed = tempfile::tempdir().unwrap();
-                copy(folders.last().unwrap().path(), crashed.path());
+                copy_of(&store, folders.last().unwrap().path(), crashed.path());
                 drop(store);
                 let (opened, report) = open(crashed.path());
                 assert_eq!((report.damage, report.lost_batches), (0, 0));
