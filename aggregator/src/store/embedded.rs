@@ -16,7 +16,7 @@ pub(in crate::store) mod locks;
 pub(in crate::store) mod manual;
 pub(in crate::store) mod stats;
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{sync::Arc, thread::JoinHandle};
 
 use bytes::Bytes;
 

@@ -208,6 +208,6 @@ impl<D: Disk> Inner<D> {
 
 /// Rows in memory at which a backlog of few series is flushed, and how many each group of series then has.
 const BACKLOG_ROWS: usize = 64 << 10;
-const BACKLOG_ROWS_A_GROUP: usize = 16 << 10;
+const BACKLOG_ROWS_A_GROUP: usize = 4 << 10;
 
 const HALF_APPLIED: &str = "a panic interrupted a change of the store";

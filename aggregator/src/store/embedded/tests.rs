@@ -1,6 +1,6 @@
 mod panics;
 
-use std::task::Poll;
+use std::{task::Poll, time::Duration};
 
 use catchment_journal::LogConfig;
 

@@ -140,6 +140,7 @@ impl TableBlock {
     }
 
     /// All rows, by series and name.
+    #[cfg(test)]
     pub(in crate::store) fn all(&self) -> Rows<'_> {
         Rows { block: self, cursor: self.cursor() }
     }

@@ -34,6 +34,7 @@ impl BlockCache {
     }
 
     /// Bytes of the blocks held.
+    #[cfg(test)]
     pub(in crate::store) fn bytes(&self) -> u64 {
         self.blocks.weight()
     }

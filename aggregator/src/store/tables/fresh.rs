@@ -49,6 +49,7 @@ impl FreshRows {
     }
 
     /// Names and revisions.
+    #[cfg(test)]
     pub(in crate::store) fn names(&self) -> impl Iterator<Item = (&PartialName, u64)> {
         self.rows.iter().map(|row| (&row.name, row.revision))
     }

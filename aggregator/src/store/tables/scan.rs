@@ -106,19 +106,19 @@ impl<D: Disk> TableScan<D> {
     }
 
     fn read(&mut self, number: u32) -> Result<TableBlock, TableError> {
-        let (file, entry) = self.table.entry(number)?;
+        let entry = self.table.entry(number)?;
         let (offset, length) = (entry.offset, entry.stored as usize);
         let end = offset + length as u64;
         if offset < self.offset || end > self.offset + self.stored.len() as u64 {
             self.stored.clear();
             self.stored.resize(self.bytes_from(number)?, 0);
             self.offset = offset;
-            let read = self.table.read(file, &mut self.stored, offset, Some(number));
+            let read = self.table.read(&mut self.stored, offset, number);
             if read.is_err() {
                 // Perhaps only a later block cannot be read.
                 self.stored.clear();
                 self.stored.resize(length, 0);
-                let alone = self.table.read(file, &mut self.stored, offset, Some(number));
+                let alone = self.table.read(&mut self.stored, offset, number);
                 alone.inspect_err(|_| self.stored.clear())?;
             }
         }
@@ -129,9 +129,9 @@ impl<D: Disk> TableScan<D> {
 
     /// Bytes of the blocks to read at once from one on.
     fn bytes_from(&self, number: u32) -> Result<usize, TableError> {
-        let mut bytes = self.table.entry(number)?.1.stored;
+        let mut bytes = self.table.entry(number)?.stored;
         for next in number + 1..self.table.block_count() {
-            let longer = bytes + self.table.entry(next)?.1.stored;
+            let longer = bytes + self.table.entry(next)?.stored;
             if longer > READ_BYTES {
                 break;
             }

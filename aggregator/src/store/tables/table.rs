@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -28,7 +28,7 @@ use super::{
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// An immutable file of rows of one resolution and one partition. At first use its file is opened and its index read;
-/// both are kept: one descriptor, and some 60 bytes a block.
+/// the index is kept, some 60 bytes a block, and the open file while fewer than [`KEPT_OPEN`] are.
 pub(in crate::store) struct Table<D: Disk> {
     disk: Arc<D>,
     path: PathBuf,
@@ -41,8 +41,29 @@ pub(in crate::store) struct Table<D: Disk> {
 }
 
 struct Opened<D: Disk> {
-    file: D::File,
+    /// `None`: too many are open; the file is opened for each read.
+    file: Option<KeptOpen<D>>,
     index: Vec<IndexEntry>,
+}
+
+/// A file that stays open, one of at most [`KEPT_OPEN`] of the process.
+struct KeptOpen<D: Disk>(D::File);
+
+/// Most files of tables that stay open: descriptors are needed for connections too.
+const KEPT_OPEN: usize = 256;
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
+impl<D: Disk> KeptOpen<D> {
+    fn new(file: D::File) -> Option<Self> {
+        let room = |open: usize| (open < KEPT_OPEN).then_some(open + 1);
+        OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok().map(|_| Self(file))
+    }
+}
+
+impl<D: Disk> Drop for KeptOpen<D> {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Series and start of a row: where it stands in a table.
@@ -151,7 +172,7 @@ impl<D: Disk> Table<D> {
     /// # Errors
     /// [`TableError`], if the index cannot be read or has no such block.
     pub(in crate::store) fn block_range(&self, number: u32) -> Result<BlockRange, TableError> {
-        self.entry(number).map(|(_, entry)| entry.range)
+        self.entry(number).map(|entry| entry.range)
     }
 
     /// Reads, checks and decompresses a block, or finds it in the cache.
@@ -166,9 +187,9 @@ impl<D: Disk> Table<D> {
         if let Some(block) = cache.and_then(|cache| cache.get(self.number, number)) {
             return Ok(block);
         }
-        let (file, entry) = self.entry(number)?;
+        let entry = self.entry(number)?;
         let mut stored = vec![0; entry.stored as usize];
-        self.read(file, &mut stored, entry.offset, Some(number))?;
+        self.read(&mut stored, entry.offset, number)?;
         let block = Arc::new(self.decode(number, entry, &stored)?);
         if let Some(cache) = cache {
             cache.insert(self.number, number, Arc::clone(&block));
@@ -176,15 +197,23 @@ impl<D: Disk> Table<D> {
         Ok(block)
     }
 
-    /// The file, and a block in the index.
-    pub(super) fn entry(&self, number: u32) -> Result<(&D::File, &IndexEntry), TableError> {
+    /// A block in the index.
+    pub(super) fn entry(&self, number: u32) -> Result<&IndexEntry, TableError> {
         let opened = self.opened()?;
         let missing = || self.damaged(Some(number), "there is no such block");
-        Ok((&opened.file, opened.index.get(number as usize).ok_or_else(missing)?))
+        opened.index.get(number as usize).ok_or_else(missing)
     }
 
-    /// Fills a buffer from a position of the file.
-    pub(super) fn read(
+    /// Fills a buffer from a position of the file, for a block.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: u64, block: u32) -> Result<(), TableError> {
+        if let Some(KeptOpen(file)) = &self.opened()?.file {
+            return self.read_from(file, buffer, offset, Some(block));
+        }
+        let file = self.disk.open_read(&self.path).map_err(|error| TableError::of(&self.path, &error))?;
+        self.read_from(&file, buffer, offset, Some(block))
+    }
+
+    fn read_from(
         &self,
         file: &D::File,
         buffer: &mut [u8],
@@ -236,14 +265,14 @@ impl<D: Disk> Table<D> {
         }
         // The footer's offsets lie in the file, so the length of the file bounds this.
         let mut bytes = vec![0; footer.index_bytes as usize];
-        self.read(&file, &mut bytes, footer.index_offset, None)?;
+        self.read_from(&file, &mut bytes, footer.index_offset, None)?;
         if crc32c::crc32c(&bytes) != self.summary.index_crc {
             return Err(self.damaged(None, "the checksum of its index differs"));
         }
         let index = read_index(&bytes, self.summary.blocks, footer.index_offset, of);
         let index = index.filter(|index| self.agrees(index));
         let index = index.ok_or_else(|| self.damaged(None, "its index is malformed"))?;
-        Ok(Opened { file, index })
+        Ok(Opened { file: KeptOpen::new(file), index })
     }
 
     /// Whether an index is of the rows of the summary.

@@ -207,11 +207,13 @@ impl<D: Disk> TableWriter<D> {
     }
 
     /// Bytes so far, an estimate: those written, and those that are not compressed yet.
+    #[cfg(test)]
     pub(in crate::store) fn bytes(&self) -> u64 {
         self.end() + (self.block.bytes() + self.section.bytes() + self.index.len()) as u64
     }
 
     /// Number of rows so far.
+    #[cfg(test)]
     pub(in crate::store) fn rows(&self) -> u64 {
         self.rows
     }
