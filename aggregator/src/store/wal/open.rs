@@ -35,7 +35,6 @@ use crate::store::{
         marker,
         signal::FlushSignal,
     },
-    tables::version::FOLDER as TABLES,
     tree::{sled_tree::SledTree, tail},
     wal::{
         apply::{CheckedBatch, LiveLimits, StoreState},
@@ -256,17 +255,10 @@ fn open_blocks(
     if !config.set_blocks_aside {
         return Err(refused(reason));
     }
-    let of = |n: u32| [SLED, TABLES].map(|name| data.join(format!("{name}.aside-{n}")));
-    let free = (1..10_000).map(of).find(|paths| !paths.iter().any(|path| path.exists()));
-    let [aside, tables_aside] =
-        free.ok_or_else(|| refused("ten thousand folders have been set aside already".to_owned()))?;
     let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
-    // Without the catalog, files of tables count for nothing, and would be removed.
-    let tables = data.join(TABLES);
-    if tables.exists() {
-        std::fs::rename(tables, tables_aside).map_err(io)?;
-    }
-    std::fs::rename(&folder, &aside).map_err(io)?;
+    let aside = tables::set_aside(data).map_err(io)?;
+    let aside =
+        aside.ok_or_else(|| refused("ten thousand folders have been set aside already".to_owned()))?;
     tail::remove(data);
     marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
     tracing::error!(reason, aside = %aside.display(), "flushed windows cannot be used and were set aside, as configured");

@@ -9,7 +9,7 @@ use std::{
 };
 
 use catchment_journal::LogConfig;
-use catchment_partial::{Partial, Width, Window};
+use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{GatewayId, SeriesKey};
 
 use super::*;

@@ -1,10 +1,15 @@
 //! Opens tables: finds missing files, and removes those that count for nothing.
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{
+    collections::HashSet,
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use catchment_journal::Disk;
 
-use super::OpenError;
+use super::{OpenError, SLED};
 use crate::store::{
     OpenReport,
     blocks::block_store::Loaded,
@@ -42,6 +47,22 @@ pub(super) fn open<D: Disk>(
         loaded.tables.iter().map(|entry| entry.id.max(entry.age)).chain(files.iter().map(|(id, _)| *id));
     let next_id = loaded.meta.next_table.max(used.max().map_or(0, |id| id.saturating_add(1)));
     Ok(Tables::new(Version::default().changed(&[], tables), loaded.applied.clone(), next_id, cache_bytes))
+}
+
+/// Sets catalog and tables aside, under one number: without the catalog, files of tables count for nothing, and would be
+/// removed. Returns the folder of the catalog; `None` if there is no free number.
+///
+/// # Errors
+/// Of the file system.
+pub(super) fn set_aside(data: &Path) -> io::Result<Option<PathBuf>> {
+    let of = |n: u32| [SLED, version::FOLDER].map(|name| data.join(format!("{name}.aside-{n}")));
+    let free = (1..10_000).map(of).find(|paths| !paths.iter().any(|path| path.exists()));
+    let Some([catalog, tables]) = free else { return Ok(None) };
+    if data.join(version::FOLDER).exists() {
+        std::fs::rename(data.join(version::FOLDER), tables)?;
+    }
+    std::fs::rename(data.join(SLED), &catalog)?;
+    Ok(Some(catalog))
 }
 
 /// Checks that the file of every table has its length; marks the gateways of tables without. Reads no content, so that

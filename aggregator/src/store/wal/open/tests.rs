@@ -268,7 +268,7 @@ async fn a_damaged_block_is_an_error_of_its_span_only() {
         }
         store.flush().await.unwrap();
     }
-    let folder = data.path().join(TABLES);
+    let folder = data.path().join(crate::store::tables::version::FOLDER);
     let path = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
     let path = path.into_iter().find(|path| path.to_string_lossy().contains("windows+10-")).unwrap();
     let mut bytes = std::fs::read(&path).unwrap();
