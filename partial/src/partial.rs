@@ -17,6 +17,7 @@ mod bins;
 mod codec;
 mod counter;
 mod distinct;
+mod encoded_many;
 mod encoding;
 mod exact;
 mod extent;
