@@ -29,8 +29,6 @@ pub(in crate::store) struct TableScan<D: Disk> {
 /// A block that a scan could not read.
 #[derive(Clone, Debug)]
 pub(in crate::store) struct UnreadBlock {
-    /// Its number.
-    pub(in crate::store) number: u32,
     /// The rows that it held.
     pub(in crate::store) range: BlockRange,
     /// What happened.
@@ -89,7 +87,7 @@ impl<D: Disk> TableScan<D> {
                     self.current = Some((block, cursor));
                 }
                 Err(error) => match self.table.block_range(number) {
-                    Ok(range) => return ScanStep::Unread(UnreadBlock { number, range, error }),
+                    Ok(range) => return ScanStep::Unread(UnreadBlock { range, error }),
                     // The index was read at the beginning.
                     Err(_) => return ScanStep::End,
                 },

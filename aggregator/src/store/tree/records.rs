@@ -81,12 +81,6 @@ impl BlockManifest {
         self.blocks = self.blocks.wrapping_add(1);
         self.sum = self.sum.wrapping_add(mark(key, sequence));
     }
-
-    /// Removes a block.
-    pub(in crate::store) fn remove(&mut self, key: &[u8], sequence: u64) {
-        self.blocks = self.blocks.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(mark(key, sequence));
-    }
 }
 
 fn mark(key: &[u8], sequence: u64) -> u64 {
@@ -297,6 +291,7 @@ pub(in crate::store) fn number_of(key: &[u8]) -> Option<u32> {
 }
 
 /// The key of a block.
+#[cfg(test)]
 pub(in crate::store) fn block_key(group: u32, bucket: i64, block: u32) -> Vec<u8> {
     let mut key = bucket_key(group, bucket);
     key.extend(block.to_be_bytes());
@@ -304,6 +299,7 @@ pub(in crate::store) fn block_key(group: u32, bucket: i64, block: u32) -> Vec<u8
 }
 
 /// Prefix of the keys of all blocks of a bucket.
+#[cfg(test)]
 pub(in crate::store) fn bucket_key(group: u32, bucket: i64) -> Vec<u8> {
     let mut key = numbered(BLOCK, group);
     key.extend((bucket as u64 ^ 1 << 63).to_be_bytes());
