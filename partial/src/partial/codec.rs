@@ -54,12 +54,6 @@ impl<'a> Reader<'a> {
         self.0
     }
 
-    /// The next bytes, which stay unread; `None`: there are fewer.
-    #[inline]
-    pub(crate) fn peek<const COUNT: usize>(&self) -> Option<[u8; COUNT]> {
-        self.0.first_chunk().copied()
-    }
-
     pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         let (&byte, rest) = self.0.split_first().ok_or(DecodeError::Truncated)?;
         self.0 = rest;

@@ -151,7 +151,8 @@ impl Fixed {
     fn limit(&mut self) {
         if self.top() > LIMIT {
             let (start, limbs) = trim(&self.limbs);
-            if self.low + start + limbs.len() as i32 > LIMIT {
+            // Zeros that lie beyond it are no sum beyond it.
+            if !limbs.is_empty() && self.low + start + limbs.len() as i32 > LIMIT {
                 *self = Self { low: LIMIT, limbs: vec![1] };
             }
         }

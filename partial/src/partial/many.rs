@@ -140,6 +140,20 @@ impl Many {
         }
     }
 
+    /// Whether nothing but the order would have to be added besides extent, sums and sketch.
+    pub(super) fn has_order_at_most(&self) -> bool {
+        self.optional.as_ref().is_none_or(|optional| optional.powers.is_none() && optional.distinct.is_none())
+    }
+
+    /// Adds readings that are in order to the order, if it is known.
+    pub(super) fn push_order(&mut self, points: &[Point]) {
+        let Some(optional) = &mut self.optional else { return };
+        let readings = points.iter().map(|point| (point.time, point.value));
+        if optional.order.take_if(|order| !order.push_ordered(readings)).is_some() {
+            self.optional = self.optional.take().and_then(|optional| optional.boxed());
+        }
+    }
+
     /// Adds few values whose extent is counted already; `points`: with their times, if they are known.
     pub(super) fn push_few(&mut self, values: impl Iterator<Item = f64>, points: Option<&[Point]>) {
         for value in values {

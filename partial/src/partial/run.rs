@@ -66,7 +66,8 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
 pub(super) fn push_ordered(partial: &mut Partial, points: &[Point]) {
     match &mut partial.values {
         Values::Timed(timed) if timed.points().len() + points.len() <= EXACT_MAX => timed.extend(points),
-        Values::Many(many) if many.optional.is_none() && points.iter().all(|point| point.value > 0.0) => {
+        Values::Many(many) if many.has_order_at_most() && points.iter().all(|point| point.value > 0.0) => {
+            many.push_order(points);
             push_positive(many, points);
         }
         _ => push(partial, points.iter().map(|point| (point.time, point.value))),

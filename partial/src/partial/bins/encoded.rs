@@ -39,15 +39,13 @@ fn visit(reader: &mut Reader<'_>, len: usize, visitor: &mut impl Visit) -> Resul
     let mut next: Option<i64> = None;
     let mut left = len;
     while left > 0 {
-        if left >= AT_ONCE
-            && let Some(first) = next.and_then(|next| i32::try_from(next).ok())
-            && first <= MAX_KEY - AT_ONCE as i32
-            && let Some(counts) = reader.peek().and_then(several)
-        {
-            visitor.several(first, counts);
-            reader.bytes(2 * AT_ONCE)?;
-            (next, left) = (Some(i64::from(first) + AT_ONCE as i64), left - AT_ONCE);
-            continue;
+        if let Some(start) = next.and_then(|next| i32::try_from(next).ok()) {
+            let read = visit_runs(reader, start, left, visitor);
+            next = Some(i64::from(start) + read as i64);
+            left -= read;
+            if left == 0 {
+                break;
+            }
         }
         let key = match next {
             None => Some(reader.zigzag()?),
@@ -64,12 +62,32 @@ fn visit(reader: &mut Reader<'_>, len: usize, visitor: &mut impl Visit) -> Resul
     Ok(())
 }
 
+/// Reads bins without a gap, as long as there are several, of which the first has the key `next`; returns their number.
+#[inline]
+fn visit_runs(reader: &mut Reader<'_>, mut next: i32, most: usize, visitor: &mut impl Visit) -> usize {
+    let mut rest = reader.rest();
+    let mut read = 0;
+    while read + AT_ONCE <= most
+        && next <= MAX_KEY - AT_ONCE as i32
+        && let Some((bytes, behind)) = rest.split_first_chunk()
+        && let Some(counts) = several(*bytes)
+    {
+        visitor.several(next, counts);
+        (rest, next, read) = (behind, next + AT_ONCE as i32, read + AT_ONCE);
+    }
+    *reader = Reader::new(rest);
+    read
+}
+
 /// The counts of bins without a gap, if all of these bytes are such.
 #[inline]
 fn several(bytes: [u8; 2 * AT_ONCE]) -> Option<[u64; AT_ONCE]> {
+    /// Carries into the top bit of each count but 0.
+    const FULL: u64 = 0x7f00_7f00_7f00_7f00;
+    const TOP_BITS: u64 = 0x8000_8000_8000_8000;
     let word = u64::from_le_bytes(bytes);
-    let counts = [8, 24, 40, 56].map(|shift| word >> shift & 0xff);
-    (word & GAPS_AND_TOP_BITS == 0 && counts.iter().all(|count| *count > 0)).then_some(counts)
+    let alike = word & GAPS_AND_TOP_BITS == 0 && (word + FULL) & TOP_BITS == TOP_BITS;
+    alike.then(|| [8, 24, 40, 56].map(|shift| word >> shift & 0xff))
 }
 
 /// What is known of bins after reading them once.
@@ -138,7 +156,9 @@ impl Visit for Adder<'_> {
 
     #[inline]
     fn several(&mut self, key: i32, counts: [u64; AT_ONCE]) {
-        self.seek(key);
+        if self.own.get(self.at).is_none_or(|bin| bin.key != key) {
+            self.seek(key);
+        }
         let own = self.own.get_mut(self.at..).and_then(|own| own.first_chunk_mut::<AT_ONCE>());
         match own {
             Some(own) if own[0].key == key && own[AT_ONCE - 1].key == key + (AT_ONCE as i32 - 1) => {

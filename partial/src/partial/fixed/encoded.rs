@@ -45,17 +45,33 @@ impl<'a> EncodedFixed<'a> {
     /// The limbs from the lowest on, if they are few enough.
     #[inline]
     fn ordinary(&self) -> Option<[u64; ORDINARY]> {
-        let mut bytes = [[0; LIMB_BYTES]; ORDINARY];
-        let skipped = self.start % LIMB_BYTES;
-        let place = bytes.as_flattened_mut().get_mut(skipped..skipped + self.bytes.len())?;
-        place.copy_from_slice(self.bytes);
-        Some(bytes.map(u64::from_le_bytes))
+        if self.limbs() > ORDINARY {
+            return None;
+        }
+        let (whole, rest) = self.bytes.as_chunks::<LIMB_BYTES>();
+        let highest = match self.bytes.last_chunk::<LIMB_BYTES>() {
+            Some(last) => {
+                u64::from_le_bytes(*last).unbounded_shr((u64::BITS as usize - 8 * rest.len()) as u32)
+            }
+            None => rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+        };
+        let words = whole.iter().map(|word| u64::from_le_bytes(*word)).chain([highest, 0]);
+        let shift = (8 * (self.start % LIMB_BYTES)) as u32;
+        let (mut limbs, mut below) = ([0; ORDINARY], 0_u64);
+        for (limb, word) in limbs.iter_mut().zip(words) {
+            *limb = word << shift | below.unbounded_shr(u64::BITS - shift);
+            below = word;
+        }
+        Some(limbs)
     }
 
     /// The sum times `2^exponent`, with a relative error below 2^-49; `None` if it is not an ordinary sum, neither zero nor
     /// far from the limits of doubles.
     pub(in crate::partial) fn estimate(&self, exponent: i32) -> Option<f64> {
         const LIMB: f64 = 18_446_744_073_709_551_616.0;
+        if self.bytes.is_empty() {
+            return Some(0.0);
+        }
         let limbs = self.ordinary()?;
         let estimate = limbs.iter().rev().fold(0.0, |sum, &limb| sum * LIMB + limb as f64);
         let exponent = self.low() * u64::BITS as i32 + exponent;
@@ -93,6 +109,9 @@ impl<'a> EncodedFixed<'a> {
 impl Fixed {
     /// As [`Fixed::merge`] with what [`EncodedFixed::decode`] makes of this.
     pub(in crate::partial) fn merge_encoded(&mut self, other: &EncodedFixed<'_>) {
+        if other.bytes.is_empty() {
+            return;
+        }
         match other.ordinary() {
             Some(limbs) => self.merge_limbs(other.low(), &limbs),
             None => self.merge(&other.decode()),
