@@ -203,6 +203,7 @@ impl Mender<'_> {
             let extra = extra.remove(&part).unwrap_or_default();
             let known = Known::of(self.loaded);
             let wrong = damaged
+                || self.adopted > 0
                 || !extra.is_empty()
                 || compare(&self.disk, self.data, &self.loaded.tables, part, known).intervals > 0;
             if wrong {

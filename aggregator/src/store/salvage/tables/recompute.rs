@@ -1,10 +1,11 @@
 //! Writes the minutes, hours or days of a partition again: from the windows where all of them are stored, else from the
 //! rows that can be read. A row for which there is no window at all is kept, whatever should be: it is all that is left.
+//! Where windows may be lost, the row with more readings counts.
 
 use std::{path::Path, sync::Arc};
 
 use catchment_journal::RealDisk;
-use catchment_partial::{Parts, Window};
+use catchment_partial::{Partial, Parts, Window};
 
 use crate::store::{
     memtable::row::RowRef,
@@ -64,13 +65,12 @@ pub(in crate::store) fn recompute(
     let mut body = Vec::new();
     while let Some((series, _)) = fine.peek() {
         let from = known.windows_from(series);
-        let mut emit = |interval: Window, merged: catchment_partial::Partial| {
-            if !from.is_some_and(|from| known.has_windows(series, from, interval)) {
-                return;
-            }
+        let mut emit = |interval: Window, merged: Partial| {
+            let Some(from) = from.filter(|from| *from <= interval.start()) else { return };
             body.clear();
             merged.encode(interval.start(), &mut body);
-            output.put_merged(series, interval, &body);
+            let readings = (!known.has_windows(series, from, interval)).then(|| readings(&merged));
+            output.put_merged(series, interval, &body, readings);
         };
         while fine.peek().is_some_and(|(next, _)| next == series) {
             let Some(row) = fine.pop() else { break };
@@ -83,6 +83,11 @@ pub(in crate::store) fn recompute(
         }
     }
     output.finish()
+}
+
+/// Number of readings, numbers and states.
+fn readings(partial: &Partial) -> u64 {
+    partial.count().saturating_add(partial.states_alone())
 }
 
 struct Output<'a> {
@@ -107,13 +112,23 @@ impl Output<'_> {
         self.failed = pushed.err();
     }
 
-    fn put_merged(&mut self, series: u32, interval: Window, body: &[u8]) {
+    /// Writes a computed row in the place of the one at hand. With `readings`, windows may be lost in its interval: then
+    /// the row that holds more readings stays; neither holds one that the other's windows never held.
+    fn put_merged(&mut self, series: u32, interval: Window, body: &[u8], readings: Option<u64>) {
         let name = merged_name(interval);
         while self.kept.peek().is_some_and(|next| next < (series, name)) {
             self.keep();
         }
-        if self.kept.peek() == Some((series, name)) {
-            self.kept.pop();
+        if self.kept.peek() == Some((series, name))
+            && let Some(held) = self.kept.pop()
+        {
+            let more = |readings: u64| {
+                Partial::decode(&held.body, name.start)
+                    .is_ok_and(|partial| self::readings(&partial) > readings)
+            };
+            if readings.is_some_and(more) {
+                return self.put(RowRef { revision: 0, ..held.borrowed() });
+            }
         }
         self.put(RowRef { series, name, revision: 0, body });
     }
