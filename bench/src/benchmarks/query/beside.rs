@@ -97,6 +97,8 @@ fn ingest(bench: &Bench, server: &Server, stored: &Stored) -> anyhow::Result<Mea
     let identity = bench.pki.gateway()?;
     let load = load(bench, server, bench.duration, None);
     let deliver = || delivery::run(&load, &identity);
+    // So that the threads of queries exist.
+    operator(bench, server)?.query(everything(MONTH, &stored.history))?;
     // With what the store has yet to do for what it took.
     let until_settled = || {
         if !bench.quick {
