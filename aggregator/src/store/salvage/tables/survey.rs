@@ -154,21 +154,18 @@ pub(in crate::store) fn examine(
         );
         lost.push(span);
     }
+    count(report, &entry, (rows, damaged_blocks), lost.is_empty());
+    if lost.is_empty() { Condition::Whole } else { Condition::Partly(lost) }
+}
+
+fn count(report: &mut VerifyReport, entry: &TableEntry, (rows, damaged_blocks): (u64, u64), whole: bool) {
+    report.tables += u64::from(whole);
+    report.damaged_tables += u64::from(!whole);
     report.damaged_blocks += damaged_blocks;
     report.blocks += u64::from(entry.summary.blocks).saturating_sub(damaged_blocks);
     match entry.resolution {
         Resolution::Windows => report.partials += rows,
         _ => report.merged_rows += rows,
-    }
-    match lost.is_empty() {
-        true => {
-            report.tables += 1;
-            Condition::Whole
-        }
-        false => {
-            report.damaged_tables += 1;
-            Condition::Partly(lost)
-        }
     }
 }
 
