@@ -1,6 +1,6 @@
 //! What a flush writes of one series: each name once, and rows of intervals in which a window was replaced.
 
-use std::sync::Arc;
+use std::{collections::hash_map::Entry, sync::Arc};
 
 use catchment_journal::Disk;
 use catchment_partial::{Partial, Timestamp, Window};
@@ -62,9 +62,8 @@ impl<D: Disk> Flushed<'_, D> {
         {
             let (start, width) = interval_of(resolution, window);
             let place = (resolution, Window::containing(start, width));
-            if !replacing.contains_key(&place) {
-                let whole = self.whole(rows, place, Partial::with_parts(parts))?;
-                replacing.insert(place, whole);
+            if let Entry::Vacant(free) = replacing.entry(place) {
+                free.insert(self.whole(rows, place, Partial::with_parts(parts))?);
             }
         }
         Ok(replacing)
