@@ -5,8 +5,7 @@ pub(in crate::store) mod selection;
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use catchment_partial::{DecodeError, Partial, Timestamp, Window};
+use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries};
 use futures_util::future::BoxFuture;
 
@@ -115,15 +114,6 @@ pub struct Page<T> {
     pub next: Option<u32>,
 }
 
-/// The partials of a series in a span of time.
-#[derive(Clone, Debug)]
-pub struct Chunk {
-    /// In order of their windows; may be empty.
-    pub rows: Vec<StoredPartial>,
-    /// Start of the next span.
-    pub next: Timestamp,
-}
-
 /// How long partials of series are kept, by resolution. The first rule whose selector matches a series counts.
 #[derive(Clone, Debug, Default)]
 pub struct RetentionRule {
@@ -142,38 +132,6 @@ pub struct Retained {
     pub bytes: u64,
     /// Series removed, because nothing is left of them.
     pub series: u64,
-}
-
-/// A stored partial.
-#[derive(Clone, Debug)]
-pub struct StoredPartial {
-    /// Its window.
-    pub window: Window,
-    /// Encoded relative to the window's start.
-    pub body: Bytes,
-}
-
-impl StoredPartial {
-    /// Decodes it; `series` is named in the error.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`].
-    pub fn partial(&self, series: SeriesId) -> Result<Partial, StoreError> {
-        Partial::decode(&self.body, self.window.start()).map_err(|error| self.damage(series, &error))
-    }
-
-    /// Decodes it and merges it into a partial across series; `series` is named in the error.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`].
-    pub fn merge_into(&self, series: SeriesId, merged: &mut Partial) -> Result<(), StoreError> {
-        let merge = merged.merge_encoded_across_series(&self.body, self.window.start());
-        merge.map_err(|error| self.damage(series, &error))
-    }
-
-    fn damage(&self, series: SeriesId, error: &DecodeError) -> StoreError {
-        StoreError::Read(format!("series {}, window {:?}: {error}", series.0, self.window.start()))
-    }
 }
 
 /// Stores partials by series and window.
@@ -236,21 +194,11 @@ pub trait Store: Send + Sync + 'static {
     /// opened.
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry>;
 
-    /// The partials of the first span of time at or after `from` in which a series may have windows that start before
-    /// `to`: the highest revision of each name, in order of their windows. `None`: no more. Blocks on the disk: call
-    /// it on a thread that may block.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`].
-    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError>;
-
     /// A reader of rows of a series. Blocks on the disk: call it on a thread that may block.
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
-        Ok(rows::in_chunks(self, request))
-    }
+    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError>;
 
     /// Removes what is older than the rules say, one bounded step after the other, and gives its space back. Series that
     /// no rule matches are kept. Blocks on the disk: call it on a thread that may block.
@@ -298,16 +246,22 @@ pub trait Store: Send + Sync + 'static {
         visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         for id in series {
-            let mut at = from;
-            while at < to
-                && let Some(chunk) = self.chunk(*id, at, to)?
-            {
-                for row in &chunk.rows {
-                    if visit(*id, row.window, &row.partial(*id)?).is_break() {
-                        return Ok(());
-                    }
+            let resolution = Merged::OnlyWithoutWindows;
+            let request = RowRequest { series: *id, from, to, step_ms: None, resolution };
+            let mut reader = self.rows(&request)?;
+            let mut flow = Ok(ControlFlow::Continue(()));
+            let mut take = |window: Window, body: &[u8]| {
+                if matches!(flow, Ok(ControlFlow::Continue(()))) {
+                    flow = Partial::decode(body, window.start()).map(|partial| visit(*id, window, &partial));
                 }
-                at = chunk.next;
+            };
+            while reader.advance(&mut take)? {}
+            let damaged = |what: String| StoreError::Read(format!("series {}: {what}", id.0));
+            if let Some((first, last)) = reader.damaged().first() {
+                return Err(damaged(format!("rows from {first:?} to {last:?} cannot be read")));
+            }
+            if flow.map_err(|error| damaged(error.to_string()))?.is_break() {
+                break;
             }
         }
         Ok(())

@@ -18,8 +18,6 @@ pub(in crate::store) mod stats;
 
 use std::{sync::Arc, thread::JoinHandle};
 
-use bytes::Bytes;
-
 use catchment_journal::{Commit, Disk, RealDisk, Watchdog};
 use catchment_partial::Timestamp;
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
@@ -30,8 +28,8 @@ use tokio::sync::watch;
 use crate::{
     selector::Selector,
     store::{
-        Chunk, Delivered, GatewayEntry, GatewayEpoch, Merged, Page, ProgressReport, Retained, RetentionRule,
-        RowReader, RowRequest, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoredPartial,
+        Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, RowReader,
+        RowRequest, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError,
         catalog::index::{indexer, selection::IndexSelection},
         embedded::{
             background::Background,
@@ -338,19 +336,6 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
         Ok(Box::new(TableReader::new(&self.inner, request)?))
-    }
-
-    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
-        let request = RowRequest { series, from, to, step_ms: None, resolution: Merged::OnlyWithoutWindows };
-        let mut reader = TableReader::new(&self.inner, &request)?;
-        let mut rows = Vec::new();
-        while reader.advance(&mut |window, body| {
-            rows.push(StoredPartial { window, body: Bytes::copy_from_slice(body) });
-        })? {}
-        if let Some((first, last)) = reader.damaged().first() {
-            return Err(StoreError::Read(format!("windows from {first:?} to {last:?} are damaged")));
-        }
-        Ok((!rows.is_empty()).then_some(Chunk { rows, next: to }))
     }
 
     fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {

@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 
 use super::encoded;
 use crate::store::{
-    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, SeriesEntry,
-    SeriesId, Store, StoreError, StoredPartial,
+    Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, RowReader,
+    RowRequest, SeriesEntry, SeriesId, Store, StoreError,
 };
 
 /// Series per page: few, so that small tests walk several pages.
@@ -291,17 +291,15 @@ impl Store for MemoryStore {
         Page { next: at.as_ref().map(|_| from + 1), entries: at.into_iter().collect() }
     }
 
-    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
+    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
+        let RowRequest { series, from, to, .. } = *request;
         let state = self.state.lock().unwrap();
         let seen = state.seen(series).into_iter();
-        let stored = |((_, window, ..), row): (&RowName, &Row)| StoredPartial {
-            window: *window,
-            body: encoded(&row.partial, *window),
-        };
+        let stored = |((_, window, ..), row): (&RowName, &Row)| (*window, encoded(&row.partial, *window));
         let mut rows: Vec<_> =
-            seen.map(stored).filter(|row| (from..to).contains(&row.window.start())).collect();
-        rows.sort_by_key(|row| row.window.start());
-        Ok((!rows.is_empty()).then_some(Chunk { rows, next: to }))
+            seen.map(stored).filter(|(window, _)| (from..to).contains(&window.start())).collect();
+        rows.sort_by_key(|(window, _)| window.start());
+        Ok(Box::new(MemoryReader(Some(rows))))
     }
 
     /// It has windows only, and keeps series without windows.
@@ -351,5 +349,20 @@ impl Store for MemoryStore {
 
     fn poisoned(&self) -> Option<Arc<str>> {
         self.state.lock().unwrap().poisoned.clone()
+    }
+}
+
+/// Gives all rows at once.
+struct MemoryReader(Option<Vec<(Window, bytes::Bytes)>>);
+
+impl RowReader for MemoryReader {
+    fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
+        let Some(rows) = self.0.take() else { return Ok(false) };
+        rows.iter().for_each(|(window, body)| visit(*window, body));
+        Ok(true)
+    }
+
+    fn damaged(&self) -> &[(Timestamp, Timestamp)] {
+        &[]
     }
 }

@@ -2,7 +2,7 @@
 
 use catchment_partial::{Timestamp, Window};
 
-use crate::store::{SeriesId, Store, StoreError};
+use crate::store::{SeriesId, StoreError};
 
 /// Which rows of a series a reader wants: those whose windows start in `[from, to)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,36 +41,4 @@ pub trait RowReader: Send {
 
     /// Spans of time so far, in order, in which rows of the series could not be read because stored bytes are damaged.
     fn damaged(&self) -> &[(Timestamp, Timestamp)];
-}
-
-/// Reads [`Store::chunk`]s.
-struct ChunkReader<'a, S: ?Sized> {
-    store: &'a S,
-    series: SeriesId,
-    at: Timestamp,
-    to: Timestamp,
-}
-
-impl<S: Store + ?Sized> RowReader for ChunkReader<'_, S> {
-    fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
-        if self.at >= self.to {
-            return Ok(false);
-        }
-        let Some(chunk) = self.store.chunk(self.series, self.at, self.to)? else { return Ok(false) };
-        chunk.rows.iter().for_each(|row| visit(row.window, &row.body));
-        self.at = chunk.next;
-        Ok(true)
-    }
-
-    fn damaged(&self) -> &[(Timestamp, Timestamp)] {
-        &[]
-    }
-}
-
-/// The reader of a store that has chunks only.
-pub(super) fn in_chunks<'a, S: Store + ?Sized>(
-    store: &'a S,
-    request: &RowRequest,
-) -> Box<dyn RowReader + 'a> {
-    Box::new(ChunkReader { store, series: request.series, at: request.from, to: request.to })
 }

@@ -11,8 +11,8 @@ use futures_util::future::BoxFuture;
 
 use crate::{
     store::{
-        Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, RowReader, RowRequest,
-        SeriesEntry, SeriesId, Store, StoreError,
+        Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, RowReader, RowRequest, SeriesEntry,
+        SeriesId, Store, StoreError,
     },
     testing::{gateway, key, partial},
 };
@@ -144,10 +144,6 @@ impl Store for FlatStore {
     }
 
     fn drop_live(&self, _: &GatewayEpoch) {
-        panic!("queries do not call this")
-    }
-
-    fn chunk(&self, _: SeriesId, _: Timestamp, _: Timestamp) -> Result<Option<Chunk>, StoreError> {
         panic!("queries do not call this")
     }
 
