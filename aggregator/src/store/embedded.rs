@@ -21,7 +21,6 @@ use std::{sync::Arc, thread::JoinHandle};
 use catchment_journal::{Commit, Disk, RealDisk, Watchdog};
 use catchment_partial::Timestamp;
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
-use catchment_settings::supervise::catch_thread;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
@@ -32,7 +31,7 @@ use crate::{
         RowRequest, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError,
         catalog::index::{indexer, selection::IndexSelection},
         embedded::{
-            background::Background,
+            background::{Background, guarded},
             inner::Inner,
             locks::{lock, read, write},
         },
@@ -191,13 +190,6 @@ impl<D: Disk> EmbeddedStore<D> {
         let room = inner.has_room_for_series(&state, &checked);
         state.apply_live(&checked, inner.live_limits, room);
         Ok(())
-    }
-}
-
-/// Runs a thread of the store; its panic makes the store fail.
-fn guarded<D: Disk>(inner: &Inner<D>, does: &str, body: impl FnOnce()) {
-    if let Err(panic) = catch_thread(body) {
-        inner.fail(format!("the thread that {does} panicked: {panic}").into());
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 };
 
 use catchment_journal::Disk;
+use catchment_settings::supervise::catch_thread;
 
 use crate::store::embedded::inner::Inner;
 
@@ -42,5 +43,12 @@ impl Drop for Background {
         if thread.join().is_err() {
             tracing::error!(name, "a thread of the store panicked");
         }
+    }
+}
+
+/// Runs a thread of the store; its panic makes the store fail.
+pub(in crate::store) fn guarded<D: Disk>(inner: &Inner<D>, does: &str, body: impl FnOnce()) {
+    if let Err(panic) = catch_thread(body) {
+        inner.fail(format!("the thread that {does} panicked: {panic}").into());
     }
 }
