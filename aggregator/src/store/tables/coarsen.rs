@@ -4,7 +4,7 @@
 //! the order of readings; rows of hours and days also hold it (counters, time-weighted figures), for the time when the
 //! windows are gone.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use catchment_partial::{DecodeError, Partial, Parts, Timestamp, Width, Window};
 
@@ -16,11 +16,22 @@ type Interval = (Timestamp, Width);
 /// Receives the rows: resolution, window and encoded partial, of each resolution in order of (start, width).
 pub(in crate::store) type Emit<'a, E> = &'a mut dyn FnMut(Resolution, Window, &[u8]) -> Result<(), E>;
 
-/// The intervals at hand of one series, by resolution.
+/// The intervals at hand of one series, by resolution: windows become minutes, minutes hours, hours days.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Coarsener {
-    open: [BTreeMap<Interval, Partial>; 3],
+    minutes: BTreeMap<Interval, Minute>,
+    hours: BTreeMap<Interval, Partial>,
+    days: BTreeMap<Interval, Partial>,
     body: Vec<u8>,
+}
+
+/// A minute at hand.
+#[derive(Debug)]
+enum Minute {
+    /// One window as long as it, encoded.
+    One(Box<[u8]>),
+    /// Windows merged.
+    Merged(Partial),
 }
 
 /// The resolutions that are merged, and what their rows hold besides values and states.
@@ -50,11 +61,27 @@ impl Coarsener {
         emit: Emit<'_, E>,
     ) -> Result<(), E> {
         self.close(Some(window.start()), emit)?;
-        for (open, (resolution, parts)) in self.open.iter_mut().zip(MERGED) {
-            if resolution != Resolution::Day {
-                let merged = open.entry(interval_of(resolution, window));
-                let merged = merged.or_insert_with(|| Partial::with_parts(parts));
-                merged.merge_encoded(body, window.start())?;
+        let (start, width) = (window.start(), window.width());
+        let interval = interval_of(Resolution::Minute, window);
+        match self.minutes.entry(interval) {
+            Entry::Vacant(free) if interval == (start, width) => {
+                free.insert(Minute::One(body.into()));
+            }
+            Entry::Vacant(free) => {
+                let mut merged = Partial::with_parts(Parts::ORDER);
+                merged.merge_encoded(body, start)?;
+                free.insert(Minute::Merged(merged));
+            }
+            Entry::Occupied(minute) => {
+                let minute = minute.into_mut();
+                if let Minute::One(first) = minute {
+                    let mut merged = Partial::with_parts(Parts::ORDER);
+                    merged.merge_encoded(first, interval.0)?;
+                    *minute = Minute::Merged(merged);
+                }
+                if let Minute::Merged(merged) = minute {
+                    merged.merge_encoded(body, start)?;
+                }
             }
         }
         Ok(())
@@ -64,53 +91,69 @@ impl Coarsener {
     ///
     /// # Errors
     /// Those of `emit`.
-    pub(in crate::store) fn finish<E>(&mut self, emit: Emit<'_, E>) -> Result<(), E> {
+    pub(in crate::store) fn finish<E: From<DecodeError>>(&mut self, emit: Emit<'_, E>) -> Result<(), E> {
         self.close(None, emit)
     }
 
     /// Emits the intervals that are over at a time, or all.
-    fn close<E>(&mut self, before: Option<Timestamp>, emit: Emit<'_, E>) -> Result<(), E> {
-        let [minutes, hours, days] = &mut self.open;
-        close_all(minutes, Resolution::Minute, before, &mut self.body, emit, &mut |_, _| {})?;
-        close_all(hours, Resolution::Hour, before, &mut self.body, emit, &mut |window, partial| {
+    fn close<E: From<DecodeError>>(&mut self, before: Option<Timestamp>, emit: Emit<'_, E>) -> Result<(), E> {
+        let Self { minutes, hours, days, body } = self;
+        while let Some((minute, window)) = next_over(minutes, Resolution::Minute, before) {
+            let hour = hours.entry(interval_of(Resolution::Hour, window));
+            let hour = hour.or_insert_with(|| Partial::with_parts(Parts::ORDER));
+            match minute {
+                Minute::One(one) => {
+                    hour.merge_encoded(&one, window.start())?;
+                    emit(Resolution::Minute, window, &one)?;
+                }
+                Minute::Merged(merged) => {
+                    hour.merge(&merged);
+                    emit_merged(Resolution::Minute, window, &merged.without_order(), body, emit)?;
+                }
+            }
+        }
+        // What is open by minute, or by hour, is still to come.
+        let before = before.into_iter().chain(minutes.keys().next().map(|(start, _)| *start)).min();
+        while let Some((hour, window)) = next_over(hours, Resolution::Hour, before) {
             let day = days.entry(interval_of(Resolution::Day, window));
-            day.or_insert_with(|| Partial::with_parts(Parts::ORDER)).merge(&partial);
-        })?;
-        // What is open by hour is still to come.
-        let open = hours.first_key_value().map(|((start, _), _)| *start);
-        let before = before.into_iter().chain(open).min();
-        close_all(days, Resolution::Day, before, &mut self.body, emit, &mut |_, _| {})
+            day.or_insert_with(|| Partial::with_parts(Parts::ORDER)).merge(&hour);
+            emit_merged(Resolution::Hour, window, &hour, body, emit)?;
+        }
+        let before = before.into_iter().chain(hours.keys().next().map(|(start, _)| *start)).min();
+        while let Some((day, window)) = next_over(days, Resolution::Day, before) {
+            emit_merged(Resolution::Day, window, &day, body, emit)?;
+        }
+        Ok(())
     }
 }
 
-fn close_all<E>(
-    open: &mut BTreeMap<Interval, Partial>,
+/// Takes the first interval if it is over at a time: only the first, and none after the start of the interval at hand, so
+/// that rows come in order although windows of several widths overlap.
+fn next_over<T>(
+    open: &mut BTreeMap<Interval, T>,
     resolution: Resolution,
     before: Option<Timestamp>,
+) -> Option<(T, Window)> {
+    let first = open.first_entry()?;
+    let (start, width) = *first.key();
+    let window = Window::containing(start, width);
+    let at_hand = |before: Timestamp| {
+        let begun = resolution.interval().map_or(before, |width| Window::containing(before, width).start());
+        window.end() > before || start >= begun
+    };
+    if before.is_some_and(at_hand) { None } else { Some((first.remove(), window)) }
+}
+
+fn emit_merged<E>(
+    resolution: Resolution,
+    window: Window,
+    partial: &Partial,
     body: &mut Vec<u8>,
     emit: Emit<'_, E>,
-    then: &mut dyn FnMut(Window, Partial),
 ) -> Result<(), E> {
-    while let Some(first) = open.first_entry() {
-        let (start, width) = *first.key();
-        let window = Window::containing(start, width);
-        // Only the first, and none after the start of the interval at hand, so that rows come in order although
-        // windows of several widths overlap.
-        let at_hand = |before: Timestamp| {
-            let begun =
-                resolution.interval().map_or(before, |width| Window::containing(before, width).start());
-            window.end() > before || start >= begun
-        };
-        if before.is_some_and(at_hand) {
-            break;
-        }
-        let partial = first.remove();
-        body.clear();
-        partial.encode(start, body);
-        emit(resolution, window, body)?;
-        then(window, partial);
-    }
-    Ok(())
+    body.clear();
+    partial.encode(window.start(), body);
+    emit(resolution, window, body)
 }
 
 #[cfg(test)]
@@ -126,7 +169,7 @@ mod tests {
     proptest! {
         #[test]
         fn rows_are_the_merged_windows_of_their_intervals_in_order(
-            windows in prop::collection::vec((-3_000..200_000_i64, prop::sample::select(vec![1, 7, 10, 90, 7_200])), 1..200)
+            windows in prop::collection::vec((-3_000..200_000_i64, prop::sample::select(vec![1, 7, 10, 60, 90, 3_600, 7_200])), 1..200)
         ) {
             let mut windows: Vec<Window> = windows
                 .into_iter()

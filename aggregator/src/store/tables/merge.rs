@@ -190,7 +190,7 @@ impl OneRow {
 /// The tables of a partition, given in order of age, that are worth merging: all from one on whose younger ones are
 /// together as long as it. So a row is written once for each doubling.
 pub(in crate::store) fn worth_merging(bytes: &[u64]) -> Option<usize> {
-    const TABLES_MIN: usize = 4;
+    const TABLES_MIN: usize = 6;
     let mut younger = 0_u64;
     let mut from = None;
     for (at, own) in bytes.iter().enumerate().rev() {
@@ -209,9 +209,9 @@ mod tests {
     #[test]
     fn tables_are_merged_when_the_younger_ones_are_as_long_together() {
         assert_eq!(worth_merging(&[]), None);
-        assert_eq!(worth_merging(&[1, 1, 1]), None, "few tables are read as they are");
-        assert_eq!(worth_merging(&[1, 1, 1, 1]), Some(0));
-        assert_eq!(worth_merging(&[8, 1, 1, 1, 1]), Some(1));
+        assert_eq!(worth_merging(&[1, 1, 1, 1, 1]), None, "few tables are read as they are");
+        assert_eq!(worth_merging(&[1, 1, 1, 1, 1, 1]), Some(0));
+        assert_eq!(worth_merging(&[8, 1, 1, 1, 1, 1, 1]), Some(1));
         assert_eq!(worth_merging(&[8, 4, 1, 1, 1, 1]), Some(0));
         let (mut tables, mut written) = (Vec::new(), 0);
         for _ in 0..1_000 {
