@@ -138,6 +138,17 @@ impl RowLog {
         self.rows.iter().map(|header| self.row(header))
     }
 
+    /// The rows of a series, if the log knows them without a walk.
+    pub(in crate::store) fn listed(&self, series: u32) -> Option<impl Iterator<Item = RowRef<'_>>> {
+        let rows = (!self.series.is_empty()).then(|| self.rows_of(series).map(|rows| rows.rows.iter()))?;
+        Some(
+            rows.into_iter()
+                .flatten()
+                .filter_map(|row| self.rows.get(*row as usize))
+                .map(|row| self.row(row)),
+        )
+    }
+
     /// Starts of the windows of all rows.
     pub(in crate::store) fn starts(&self) -> impl Iterator<Item = Timestamp> {
         self.rows.iter().map(|header| header.name.start)

@@ -5,6 +5,7 @@ use super::extent::{Extent, Point};
 use super::moments::Squares;
 use super::parts::Parts;
 use super::powers::Powers;
+use super::run;
 use super::sequence::{MergeBounds, Sequence};
 use super::sketch::Sketch;
 use super::sum::Sum;
@@ -156,12 +157,14 @@ impl Many {
 
     /// Adds few values whose extent is counted already; `points`: with their times, if they are known.
     pub(super) fn push_few(&mut self, values: impl Iterator<Item = f64>, points: Option<&[Point]>) {
-        for value in values {
-            self.push_value(value);
-            if let Some(optional) = &mut self.optional {
-                optional.push_value(value);
+        let mut optional = self.optional.take();
+        let values = values.inspect(|value| {
+            if let Some(optional) = &mut optional {
+                optional.push_value(*value);
             }
-        }
+        });
+        run::add_values(self, values);
+        self.optional = optional;
         if let Some(mut optional) = self.optional.take() {
             optional.push_few(points);
             self.optional = optional.boxed();

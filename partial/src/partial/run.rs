@@ -94,6 +94,13 @@ fn push_positive(many: &mut Many, points: &[Point]) {
     side.flush(&mut sum.positive, squares, &mut sketch.positive);
 }
 
+/// Adds the values of readings whose times are in the extent already.
+pub(super) fn add_values(many: &mut Many, values: impl Iterator<Item = f64>) {
+    let mut run = Run::default();
+    values.for_each(|value| run.push(value, many));
+    run.finish(many);
+}
+
 fn push_many(many: &mut Many, readings: impl Iterator<Item = (Timestamp, f64)>) {
     let mut run = Run::default();
     let optional = many.optional.is_some();

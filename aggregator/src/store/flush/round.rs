@@ -73,26 +73,46 @@ fn write_days<D: Disk>(
     let age = next_id();
     let mut builder = TableBuilder::new(&inner.disk, &inner.folder, &next_id);
     for (group, logs) in frozen {
-        let rows = logs.iter().flat_map(|log| log.rows());
-        let mut rows: Vec<RowRef<'_>> =
-            rows.filter(|row| days.contains(&Resolution::Windows.partition_of(row.name.start))).collect();
-        resolve(&mut rows);
         let known = known_series(inner, *group);
-        for rows in rows.chunk_by(|a, b| a.series == b.series) {
-            let place = rows.first().map(|row| row.series - first_of(*group));
+        let mut last = Vec::new();
+        each_series(logs, *group, &days, |rows| {
+            let Some(row) = rows.last() else { return Ok(()) };
+            last.push((row.series, row.name.start));
             // Removed series have no place any more.
-            let known = place.and_then(|place| known.get(place as usize).copied().flatten());
-            let Some((floors, flushed)) = known else { continue };
+            let known = known.get((row.series - first_of(*group)) as usize).copied().flatten();
+            let Some((floors, flushed)) = known else { return Ok(()) };
             let [from, ..] = floors;
-            let mut rows = rows.to_vec();
-            let replacing = Flushed { version, cache: &inner.tables.cache, to: flushed, from }
-                .without_repeats(&mut rows)?;
-            builder.push_series(&rows, &floors, &replacing)?;
-        }
-        note_flushed(inner, &rows);
+            let flushed = Flushed { version, cache: &inner.tables.cache, to: flushed, from };
+            let replacing = flushed.without_repeats(rows)?;
+            builder.push_series(rows, &floors, &replacing)
+        })?;
+        note_flushed(inner, &last);
     }
     inner.expired.fetch_add(builder.expired(), std::sync::atomic::Ordering::Relaxed);
     builder.finish(age)
+}
+
+/// Visits the rows of each series of a group that start in some days, sorted by name, each once.
+fn each_series<'a>(
+    logs: &'a [Arc<RowLog>],
+    group: u32,
+    days: &RangeInclusive<i32>,
+    mut visit: impl FnMut(&mut Vec<RowRef<'a>>) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    let wanted = |row: &RowRef<'_>| days.contains(&Resolution::Windows.partition_of(row.name.start));
+    let mut rows: Vec<RowRef<'a>> = Vec::new();
+    for series in first_of(group)..first_of(group.saturating_add(1)) {
+        rows.clear();
+        for log in logs {
+            match log.listed(series) {
+                Some(listed) => rows.extend(listed.filter(wanted)),
+                None => rows.extend(log.rows().filter(|row| row.series == series).filter(wanted)),
+            }
+        }
+        resolve(&mut rows);
+        visit(&mut rows)?;
+    }
+    Ok(())
 }
 
 /// From when on the resolutions of each series of a group are complete, and how far it is flushed.
@@ -106,13 +126,12 @@ fn known_series<D: Disk>(inner: &Inner<D>, group: u32) -> Vec<Option<(Floors, Ti
     known
 }
 
-/// Records how far the series of a group are flushed: from now on, earlier rows may be repeats.
-fn note_flushed<D: Disk>(inner: &Inner<D>, rows: &[RowRef<'_>]) {
+/// Records how far series are flushed: from now on, earlier rows may be repeats.
+fn note_flushed<D: Disk>(inner: &Inner<D>, series: &[(u32, Timestamp)]) {
     let catalog = &mut write(&inner.state).catalog;
-    for rows in rows.chunk_by(|a, b| a.series == b.series) {
-        let Some(last) = rows.last() else { continue };
-        if let Some((series, _)) = catalog.series.get_mut(last.series) {
-            series.flushed = series.flushed.max(last.name.start);
+    for (id, last) in series {
+        if let Some((series, _)) = catalog.series.get_mut(*id) {
+            series.flushed = series.flushed.max(*last);
         }
     }
 }
