@@ -12,6 +12,8 @@ use crate::{
     store::{Gap, GatewayEntry, SeriesEntry, SeriesId},
 };
 
+/// The longest interval that a store merges windows into.
+const DAY_MS: i64 = 86_400_000;
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 pub(super) const GAPS_MAX: usize = 10_000;
 /// Latest gaps among which the same one is looked for.
@@ -113,7 +115,9 @@ impl Groups {
 }
 
 fn overlap(range: &Range, windows: (Timestamp, Timestamp)) -> Option<Range> {
-    range.overlap(windows.0.as_millis(), windows.1.as_millis())
+    // A row of a day begins with it, perhaps before the first window.
+    let first_ms = windows.0.as_millis();
+    range.overlap(first_ms - first_ms.rem_euclid(DAY_MS), windows.1.as_millis())
 }
 
 /// How far an answer is complete.

@@ -59,7 +59,9 @@ pub(in crate::store) fn migrate<D: Disk>(inner: &Inner<D>) -> Result<Vec<String>
             }
         }
         rows += step.rows.len();
-        space(inner)?;
+        if !step.keys.is_empty() {
+            space(inner)?;
+        }
         write_step(inner, meta, step.rows, step.keys)?;
         damaged.extend(step.damaged);
         next = step.next;

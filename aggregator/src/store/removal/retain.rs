@@ -48,8 +48,8 @@ pub(in crate::store) fn retain<D: Disk>(
     let stops = || inner.failure().is_some() || lock(&inner.admission).closed;
     for resolution in Resolution::ALL {
         let number = usize::from(resolution.number());
-        let floors: Vec<Timestamp> = (0..=applied.rules.len())
-            .map(|rule| applied.floors(rule).get(number).copied().unwrap_or(Timestamp::MIN))
+        let floors: Vec<Timestamp> = (0..=applied.len())
+            .map(|rule| applied.rule_floors(rule).get(number).copied().unwrap_or(Timestamp::MIN))
             .collect();
         let Some(highest) = floors.iter().max() else { continue };
         let version = inner.tables.version();
@@ -96,8 +96,7 @@ fn raise<D: Disk>(
     let before = inner.tables.applied();
     reserve(inner)?;
     let selectors: Vec<_> = rules.iter().map(|rule| rule.selector.clone()).collect();
-    let mut applied =
-        if before.has(&selectors) { (*before).clone() } else { inherited(inner, &before, selectors) };
+    let mut applied = before.with(selectors);
     for (number, rule) in rules.iter().enumerate() {
         applied.raise(number, &floors(&rule.keep, now));
     }
@@ -109,18 +108,6 @@ fn raise<D: Disk>(
         inner.tables.set_applied(applied);
     }
     Ok(inner.tables.applied())
-}
-
-/// These rules, with what was removed of their series under earlier ones.
-fn inherited<D: Disk>(inner: &Inner<D>, before: &Applied, selectors: Vec<Selector>) -> Applied {
-    let mut applied = Applied::with(selectors);
-    let mut next = Some(0);
-    while let Some(from) = next {
-        let page = read(&inner.state).catalog.entries_from(from);
-        page.entries.iter().for_each(|entry| applied.inherit(before, &entry.gateway, &entry.key));
-        next = page.next;
-    }
-    applied
 }
 
 /// Whether there is room for what removal writes: less than a flush needs, because it makes room.
@@ -159,7 +146,7 @@ fn remove<D: Disk>(
         let rows: u64 = of.iter().map(|table| table.entry.summary.rows).sum();
         (rows, of.iter().map(|table| table.entry.summary.bytes).sum::<u64>())
     };
-    if expired.len() > applied.rules.len() {
+    if expired.len() > applied.len() {
         let (rows, bytes) = sum(tables);
         reserve(inner)?;
         replace(inner, tables, None)?;
@@ -198,10 +185,10 @@ fn remove<D: Disk>(
 /// Identifies a set of rules by their selectors; never 0.
 fn fingerprint(applied: &Applied, expired: &[usize]) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for (number, rule) in applied.rules.iter().enumerate() {
-        (rule.selector.text(), expired.contains(&number)).hash(&mut hasher);
+    for number in 0..applied.len() {
+        (applied.selector(number).map(Selector::text), expired.contains(&number)).hash(&mut hasher);
     }
-    expired.contains(&applied.rules.len()).hash(&mut hasher);
+    expired.contains(&applied.len()).hash(&mut hasher);
     hasher.finish().max(1)
 }
 
@@ -211,7 +198,7 @@ fn remove_series<D: Disk>(inner: &Inner<D>, applied: &Applied) -> u64 {
     while let Some(from) = next {
         let page = read(&inner.state).catalog.entries_from(from);
         for entry in &page.entries {
-            let [.., days] = applied.floors(applied.rule_of(&entry.gateway, &entry.key));
+            let [.., days] = applied.floors_of(&entry.gateway, &entry.key);
             if entry.windows.0 >= days {
                 continue;
             }

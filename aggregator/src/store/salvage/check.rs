@@ -3,7 +3,6 @@
 //! Works at most half of the time, and holds nobody up: tables never change.
 
 use std::{
-    collections::BTreeSet,
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
@@ -11,8 +10,7 @@ use std::{
 use catchment_journal::Disk;
 
 use crate::store::{
-    blocks::groups::group_of,
-    embedded::{inner::Inner, locks::write},
+    embedded::{inner::Inner, locks::read},
     tables::{error::TableError, version::StoredTable},
 };
 
@@ -63,16 +61,17 @@ fn check_block<D: Disk>(inner: &Inner<D>, stored: &StoredTable<D>, number: u32) 
     report(inner, series.unwrap_or((summary.least_series, summary.greatest_series)), &error);
 }
 
-/// Reports rows of these series that cannot be read.
+/// Reports rows of these series that cannot be read. Answers tell the span of such rows by themselves.
 fn report<D: Disk>(inner: &Inner<D>, (first, last): (u32, u32), error: &TableError) {
-    let catalog = &mut write(&inner.state).catalog;
-    let ids: Vec<u32> =
-        catalog.series.iter().map(|(id, _)| id).filter(|id| (first..=last).contains(id)).collect();
-    let groups: BTreeSet<u32> = ids.iter().copied().map(group_of).collect();
-    groups.into_iter().for_each(|group| catalog.mark_group_damaged(group));
-    if inner.damaged_series.fetch_add(ids.len() as u64, Ordering::Relaxed) < REPORTED_MAX {
+    if error.is_refusal() {
+        tracing::warn!(%error, "the check leaves out a table that cannot be opened now");
+        return;
+    }
+    let known = |id: &u32| (first..=last).contains(id);
+    let series = read(&inner.state).catalog.series.iter().map(|(id, _)| id).filter(known).count() as u64;
+    if inner.damaged_series.fetch_add(series, Ordering::Relaxed) < REPORTED_MAX {
         tracing::error!(
-            series = ids.len(),
+            series,
             %error,
             "stored rows are damaged; `catchment-aggregator store repair` keeps what can be read"
         );

@@ -16,7 +16,7 @@ use crate::store::{
     tables::{
         applied::Applied,
         cache::BlockCache,
-        pieces::Floors,
+        pieces::{ALL_KEPT, Floors},
         version::{StoredTable, TableEntry, Version},
     },
 };
@@ -76,8 +76,7 @@ impl<D: Disk> Tables<D> {
     pub(in crate::store) fn floors_of(&self, catalog: &Catalog, series: &Series) -> Floors {
         let applied = self.applied();
         let gateway = catalog.gateways.get(series.gateway as usize);
-        let rule = gateway.map_or(usize::MAX, |gateway| applied.rule_of(&gateway.id, series.key.key()));
-        applied.floors(rule)
+        gateway.map_or(ALL_KEPT, |gateway| applied.floors_of(&gateway.id, series.key.key()))
     }
 
     /// A number for a new table, or for the age of the tables of a flush; never used before.

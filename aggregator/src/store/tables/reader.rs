@@ -136,7 +136,7 @@ impl<D: Disk> TableReader<D> {
     }
 
     /// Reads the beginning of a piece.
-    fn read(&mut self, piece: Piece, visit: &mut dyn FnMut(Window, &[u8])) {
+    fn read(&mut self, piece: Piece, visit: &mut dyn FnMut(Window, &[u8])) -> Result<(), StoreError> {
         let Piece { from, mut to, resolution } = piece;
         let partition = resolution.partition_of(from);
         let end = resolution.partition_end(partition);
@@ -162,22 +162,32 @@ impl<D: Disk> TableReader<D> {
                 Err((span, error)) => damaged.push((span, error)),
             });
         }
+        if let Some((_, error)) = damaged.iter().find(|(_, error)| error.is_refusal()) {
+            return Err(StoreError::Read(error.to_string()));
+        }
         if let (false, Some(finer)) = (damaged.is_empty(), resolution.finer()) {
-            let available = self.floors.get(usize::from(finer.number())).is_some_and(|floor| *floor <= from);
-            if available {
-                // What cannot be read of merged rows, the finer ones tell.
+            let floor = self.floors.get(usize::from(finer.number())).copied().unwrap_or(Timestamp::MAX);
+            // What cannot be read of merged rows, the finer ones tell, as far as they are kept.
+            let floor = floor.max(from);
+            if floor < to {
                 let coarsest = Coarsest { beside_windows: finer, without_windows: finer };
-                let instead = pieces(from, to, coarsest, &self.floors, &self.fine);
+                let instead = pieces(floor, to, coarsest, &self.floors, &self.fine);
                 instead.into_iter().rev().for_each(|piece| self.pieces.push_front(piece));
-                return;
+                to = floor;
             }
         }
         for ((first, last), error) in damaged {
+            if from >= to || first >= to || last <= from {
+                continue;
+            }
             tracing::error!(%error, "stored rows cannot be read: answers leave out their span, and say so; `catchment-aggregator store verify` lists all damage");
             self.damaged.push((first.max(from), last.min(to)));
         }
-        let fresh = self.fresh.between(self.series, from, to);
-        emit(&blocks, self.series, (from, to), resolution, fresh, visit);
+        if from < to {
+            let fresh = self.fresh.between(self.series, from, to);
+            emit(&blocks, self.series, (from, to), resolution, fresh, visit);
+        }
+        Ok(())
     }
 }
 
@@ -294,7 +304,7 @@ impl<D: Disk> RowReader for TableReader<D> {
     fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
         while let Some(piece) = self.pieces.pop_front() {
             if let Some(from) = self.next_start(&piece) {
-                self.read(Piece { from, ..piece }, visit);
+                self.read(Piece { from, ..piece }, visit)?;
                 return Ok(true);
             }
         }

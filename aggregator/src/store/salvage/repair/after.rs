@@ -44,8 +44,8 @@ pub(super) fn from_journal(
 /// Position behind the last flushed entry of the journal with a window that is older than the windows of any series.
 fn behind_nameless(data: &Path, loaded: &Loaded) -> Result<Option<Position>, String> {
     let applied = &loaded.applied;
-    let floors = (0..=applied.rules.len()).filter_map(|rule| applied.floors(rule).first().copied());
-    let Some(floor) = floors.max().filter(|floor| *floor > Timestamp::MIN) else { return Ok(None) };
+    let [windows, ..] = applied.greatest();
+    let Some(floor) = Some(windows).filter(|floor| *floor > Timestamp::MIN) else { return Ok(None) };
     let folder = data.join(JOURNAL);
     let journal = ReadOnlyLog::open(Arc::new(RealDisk), &folder).map_err(|e| e.to_string())?;
     let Some(journal) = journal else { return Ok(None) };

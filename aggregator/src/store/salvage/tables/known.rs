@@ -27,7 +27,7 @@ impl<'a> Known<'a> {
     pub(in crate::store) fn floors(&self, series: u32) -> Option<Floors> {
         let known = self.catalog.series.get(series)?;
         let gateway = self.catalog.gateways.get(known.gateway as usize)?;
-        Some(self.applied.floors(self.applied.rule_of(&gateway.id, known.key.key())))
+        Some(self.applied.floors_of(&gateway.id, known.key.key()))
     }
 
     /// From when on the windows of a series are stored; `None`: there is no such series.

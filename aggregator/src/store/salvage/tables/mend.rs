@@ -11,7 +11,6 @@ use std::{
 };
 
 use catchment_journal::{Disk, RealDisk};
-use catchment_partial::Timestamp;
 
 use crate::store::{
     OpenError, VerifyReport,
@@ -23,7 +22,7 @@ use crate::store::{
             known::Known,
             loss::{Span, groups_of},
             places::{self, Stray},
-            recompute::{Recomputed, recompute},
+            recompute::{Recomputed, recompute, source_of},
             survey::{Condition, Survey},
             windows,
         },
@@ -253,7 +252,7 @@ impl Mender<'_> {
         let Recomputed { summary, without_windows } = written;
         for entry in own {
             for span in self.bad.remove(&entry.id).unwrap_or_default() {
-                if !self.is_computed(&span) {
+                if !self.is_computed(part, &span) {
                     self.lose(&format!("{} that cannot be read are left out", part_name(part)), &span);
                 }
             }
@@ -271,12 +270,14 @@ impl Mender<'_> {
         Ok(())
     }
 
-    /// Whether all merged rows of a span were computed from windows.
-    fn is_computed(&self, span: &Span) -> bool {
+    /// Whether all merged rows of a span were computed from finer ones.
+    fn is_computed(&self, part: Part, span: &Span) -> bool {
         let known = Known::of(self.loaded);
         let mut series = self.loaded.catalog.series.iter().map(|(id, _)| id);
         let lost = self.loaded.lost_windows.spans();
-        let stored = |id| known.windows_from(id).is_some_and(|from| from <= span.starts.0);
+        let source = usize::from(source_of(part, known).number());
+        let floor = |id| known.floors(id).and_then(|floors| floors.get(source).copied());
+        let stored = |id| floor(id).is_some_and(|from| from <= span.starts.0);
         series.all(|id| !(span.series.0..=span.series.1).contains(&id) || stored(id))
             && !lost.iter().any(|lost| lost.is_near(span))
     }
@@ -314,9 +315,8 @@ impl Mender<'_> {
                 .note(format!("tables: the records of {missing} tables are lost, and no file is theirs"));
             self.report.names_lost = true;
         }
-        let rules = &self.loaded.applied;
-        let floors = (0..=rules.rules.len()).filter_map(|rule| rules.floors(rule).first().copied());
-        self.loaded.lost_windows.drop_before(floors.min().unwrap_or(Timestamp::MIN));
+        let [windows, ..] = self.loaded.applied.least();
+        self.loaded.lost_windows.drop_before(windows);
         let mut writes = WriteBatch::new(self.loaded.meta.sequence.saturating_add(1));
         writes.record(records::LOST.to_vec(), &self.loaded.lost_windows.record());
         for number in std::mem::take(&mut self.loaded.catalog.dirty.groups) {

@@ -1,6 +1,6 @@
 //! Writes the minutes, hours or days of a partition again: from the windows where all of them are stored, else from the
 //! rows that can be read. A row for which there is no window at all is kept, whatever should be: it is all that is left.
-//! Where windows may be lost, the row with more readings counts.
+//! Where windows may be lost, the row with more readings counts; where they were removed, the next finer rows tell.
 
 use std::{path::Path, sync::Arc};
 
@@ -46,8 +46,7 @@ pub(in crate::store) fn recompute(
     known: Known<'_>,
 ) -> std::io::Result<Recomputed> {
     let (resolution, partition) = part;
-    // Days are merged from hours, as in a flush.
-    let source = if resolution == Resolution::Day { Resolution::Hour } else { Resolution::Windows };
+    let source = source_of(part, known);
     let fine = tables_of(disk, data, tables, source, &partitions_in(source, part));
     let own = tables_of(disk, data, tables, resolution, &(partition..=partition));
     let parts =
@@ -64,12 +63,17 @@ pub(in crate::store) fn recompute(
     let mut intervals = Intervals::new(resolution, Some(parts));
     let mut body = Vec::new();
     while let Some((series, _)) = fine.peek() {
-        let from = known.windows_from(series);
+        let floor = known.floors(series).and_then(|all| all.get(usize::from(source.number())).copied());
+        let windows = known.windows_from(series);
         let mut emit = |interval: Window, merged: Partial| {
-            let Some(from) = from.filter(|from| *from <= interval.start()) else { return };
+            let Some(windows) = windows.filter(|_| floor.is_some_and(|floor| floor <= interval.start()))
+            else {
+                return;
+            };
             body.clear();
             merged.encode(interval.start(), &mut body);
-            let readings = (!known.has_windows(series, from, interval)).then(|| readings(&merged));
+            let sure = source != Resolution::Minute && known.has_windows(series, windows, interval);
+            let readings = (!sure).then(|| readings(&merged));
             output.put_merged(series, interval, &body, readings);
         };
         while fine.peek().is_some_and(|(next, _)| next == series) {
@@ -83,6 +87,17 @@ pub(in crate::store) fn recompute(
         }
     }
     output.finish()
+}
+
+/// The resolution from which the rows of a partition are made: hours make days, as in a flush; windows make minutes and
+/// hours, or minutes make hours where the windows of some were removed.
+pub(in crate::store) fn source_of((resolution, partition): Part, known: Known<'_>) -> Resolution {
+    let [windows, ..] = known.applied.greatest();
+    match resolution {
+        Resolution::Day => Resolution::Hour,
+        Resolution::Hour if resolution.partition_start(partition) < windows => Resolution::Minute,
+        _ => Resolution::Windows,
+    }
 }
 
 /// Number of readings, numbers and states.
@@ -112,8 +127,9 @@ impl Output<'_> {
         self.failed = pushed.err();
     }
 
-    /// Writes a computed row in the place of the one at hand. With `readings`, windows may be lost in its interval: then
-    /// the row that holds more readings stays; neither holds one that the other's windows never held.
+    /// Writes a computed row in the place of the one at hand. With `readings`, windows may be lost in its interval, or it
+    /// was made of rows that know less: then the row at hand stays unless it holds fewer readings; neither holds one
+    /// that the other's windows never held.
     fn put_merged(&mut self, series: u32, interval: Window, body: &[u8], readings: Option<u64>) {
         let name = merged_name(interval);
         while self.kept.peek().is_some_and(|next| next < (series, name)) {
@@ -124,7 +140,7 @@ impl Output<'_> {
         {
             let more = |readings: u64| {
                 Partial::decode(&held.body, name.start)
-                    .is_ok_and(|partial| self::readings(&partial) > readings)
+                    .is_ok_and(|partial| self::readings(&partial) >= readings)
             };
             if readings.is_some_and(more) {
                 return self.put(RowRef { revision: 0, ..held.borrowed() });

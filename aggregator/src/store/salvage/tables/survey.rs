@@ -57,6 +57,13 @@ impl Survey {
         let mut survey = Self { unnamed: unnamed(disk, data, loaded)?, ..Self::default() };
         for entry in &loaded.tables {
             let condition = examine(disk, data, *entry, &known, &mut survey.extents, report);
+            if let Condition::Unusable(error) = &condition
+                && error.is_refusal()
+            {
+                // No damage, and nothing to be told from it.
+                let what = "a table cannot be opened: nothing was changed".to_owned();
+                return Err(OpenError::Io { what, source: std::io::Error::other(error.to_string()) });
+            }
             survey.tables.push((*entry, condition));
         }
         Ok(survey)
