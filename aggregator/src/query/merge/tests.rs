@@ -160,3 +160,17 @@ fn an_answer_is_not_complete_beyond_a_loss_within_its_range() {
     assert_eq!((both.until_ms, both.gaps.len()), (None, 1), "lost from the beginning");
     assert_eq!(over(&series(), 60_000, 90_000).until_ms, Some(800_000));
 }
+
+#[test]
+fn a_group_begins_with_the_day_of_its_first_window() {
+    let day = 86_400_000;
+    let group = groups(vec![entry(1, "berlin", "d1", &[], (3 * day + 41_000, 5 * day))], &[]).remove(0);
+    let range = |from_ms| Range { from_ms, to_ms: 9 * day, step_ms: None };
+    // Once the windows are gone, a row of the day stands for them.
+    assert_eq!(
+        group.overlap(&range(0)).map(|range| (range.from_ms, range.to_ms)),
+        Some((3 * day, 5 * day + 1))
+    );
+    assert_eq!(group.overlap(&range(4 * day)).map(|range| range.from_ms), Some(4 * day));
+    assert_eq!(group.overlap(&range(6 * day)), None);
+}

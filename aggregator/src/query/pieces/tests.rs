@@ -72,7 +72,7 @@ fn a_long_range_is_split_at_points_and_sparse_series_in_longer_spans() {
         spans.push((piece.range.from_ms, piece.range.to_ms));
         pieces.learn(4_096, false);
     }
-    assert_eq!(spans, [(5_000, 40_960_000), (40_960_000, 81_920_000), (81_920_000, 99_999_001)]);
+    assert_eq!(spans, [(0, 40_960_000), (40_960_000, 81_920_000), (81_920_000, 99_999_001)]);
     let mut pieces = Pieces::new(&query, groups(&[1], (5, 99_999)));
     pieces.next();
     pieces.learn(3, false);
@@ -83,7 +83,7 @@ fn a_long_range_is_split_at_points_and_sparse_series_in_longer_spans() {
 #[test]
 fn groups_without_windows_in_the_range_are_passed_step_by_step() {
     let query = query(100_000, 0, "mean");
-    let mut pieces = Pieces::new(&query, groups(&[1; 3_000], (200, 300)));
+    let mut pieces = Pieces::new(&query, groups(&[1; 3_000], (200_000, 300_000)));
     let mut steps = 0;
     while let Some(work) = pieces.next() {
         assert!(matches!(work, Work::Nothing));

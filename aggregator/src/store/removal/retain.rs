@@ -215,3 +215,6 @@ fn remove_series<D: Disk>(inner: &Inner<D>, applied: &Applied) -> u64 {
     }
     removed
 }
+
+#[cfg(test)]
+mod tests;

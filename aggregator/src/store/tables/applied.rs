@@ -41,8 +41,11 @@ impl Rules {
         self.rules.get(rule).map_or(self.others, |(_, floors)| *floors)
     }
 
+    /// The floors of all series that there may be.
     fn all(&self) -> impl Iterator<Item = &Floors> {
-        self.rules.iter().map(|(_, floors)| floors).chain([&self.others])
+        let no_others = self.rules.last().is_some_and(|(selector, _)| selector.text().is_empty());
+        let others = (!no_others).then_some(&self.others);
+        self.rules.iter().map(|(_, floors)| floors).chain(others)
     }
 }
 
