@@ -20,11 +20,13 @@ const JOURNAL_FULL: &str = "journal_full";
 const MEMORY_FULL: &str = "memory_full";
 /// Queries wait until others end.
 const QUERIES_FULL: &str = "queries_full";
+/// Clocks went ahead by more than retention believes in one round.
+pub(crate) const RETENTION_HELD_BACK: &str = "retention_held_back";
 
 /// Every condition that an aggregator may report. Full memory and busy queries make senders and callers wait for
 /// seconds and pass by themselves, so a probe does not fail for them (if a flush has no room, `disk_full` reports
 /// it).
-pub(crate) const KNOWN: [KnownCondition; 8] = [
+pub(crate) const KNOWN: [KnownCondition; 9] = [
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     KnownCondition { name: DISK_FULL, severity: Severity::Unready },
     // Only the one gateway waits.
@@ -33,6 +35,8 @@ pub(crate) const KNOWN: [KnownCondition; 8] = [
     KnownCondition { name: JOURNAL_FULL, severity: Severity::Unready },
     KnownCondition { name: MEMORY_FULL, severity: Severity::Notice },
     KnownCondition { name: QUERIES_FULL, severity: Severity::Notice },
+    // Rows are kept longer than the rules say, which harms nothing.
+    KnownCondition { name: RETENTION_HELD_BACK, severity: Severity::Notice },
     KnownCondition { name: "series_full", severity: Severity::Unready },
 ];
 

@@ -11,12 +11,16 @@ use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
 use crate::{
     ingest::{BYTES_LEAST, SHARE_LEAST},
-    store::StoreConfig,
+    store::{RetentionRule, StoreConfig},
 };
 
 mod options;
+mod retention;
 
-pub use options::Options;
+pub use self::{
+    options::Options,
+    retention::{KeepFor, KeepForError, RetentionSetting},
+};
 
 /// A complete configuration, each value within its range.
 #[derive(Clone, Debug)]
@@ -56,6 +60,10 @@ pub struct Config {
     pub query: QueryLimits,
     /// Bounds of the embedded store.
     pub store: StoreConfig,
+    /// How long partials are kept: the first rule whose selector matches a series counts, and the last one matches all.
+    pub retention: Vec<RetentionRule>,
+    /// Interval at which outdated partials are removed, 100 ms to a day.
+    pub retention_every: Duration,
 }
 
 /// Bounds of queries.
@@ -90,8 +98,8 @@ impl Default for QueryLimits {
             per_operator_max: 16,
             waiting_max: 1_024,
             waiting_per_operator_max: 256,
-            // Ingest keeps the other half.
-            threads: processors.div_ceil(2).clamp(1, 256),
+            // While batches arrive, one of them rests.
+            threads: processors.clamp(1, 256),
             // A list of a million series takes 160 MB, and one operator has at most half.
             memory_max: 512 << 20,
             timeout: Duration::from_secs(60),
@@ -126,6 +134,16 @@ pub enum ConfigError {
         /// The allowed range.
         range: String,
     },
+    /// A table `[[retention]]` is invalid.
+    #[error("[[retention]] table {number}{}: {reason}", .selector.as_ref().map(|text| format!(" ({text})")).unwrap_or_default())]
+    Retention {
+        /// Its number in the file, from 1.
+        number: usize,
+        /// Its selector, if it has one.
+        selector: Option<String>,
+        /// What is wrong, with the key.
+        reason: String,
+    },
     /// Two settings exclude each other.
     #[error("data and store exclude each other: give the embedded store's folder, or a database")]
     TwoStores,
@@ -141,6 +159,7 @@ impl ConfigError {
     pub fn key(&self) -> &'static str {
         match self {
             Self::Missing { key, .. } | Self::Range { key, .. } => key,
+            Self::Retention { .. } => "retention",
             Self::TwoStores | Self::Database(_) => "store",
         }
     }
@@ -309,6 +328,7 @@ impl TryFrom<Options> for Config {
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
         let (ingest_bytes_max, ingest_bytes_per_gateway_max) = ingest_bytes(&options)?;
+        let retention = retention::rules(&options)?;
         let (accept, http_bounds) = (accept(&options)?, http_bounds(&options)?);
         Ok(Self {
             store,
@@ -333,6 +353,8 @@ impl TryFrom<Options> for Config {
             ingest_bytes_per_gateway_max,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
             query,
+            retention,
+            retention_every: time("retention_every", options.retention_every, 3_600)?,
         })
     }
 }

@@ -136,8 +136,8 @@ impl Fleet for FleetService {
 async fn count(store: &dyn Store, text: &str, sink: &Sink<u64>) -> Result<(), QueryError> {
     let selector = Selector::parse(text)?;
     let mut count = 0;
-    each_series(store, sink, |entry| {
-        count += u64::from(selector.matches(&entry.gateway, &entry.key));
+    each_series(store, &selector, sink, |_| {
+        count += 1;
         0
     })
     .await?;
@@ -148,12 +148,10 @@ async fn count(store: &dyn Store, text: &str, sink: &Sink<u64>) -> Result<(), Qu
 async fn devices(store: &dyn Store, text: &str, sink: &Sink<wire::Device>) -> Result<(), QueryError> {
     let selector = selector(text, &["site", "gateway", "device"])?;
     let mut devices: BTreeMap<(GatewayId, Name), (u32, Timestamp)> = BTreeMap::new();
-    each_series(store, sink, |entry| {
-        if selector.matches(&entry.gateway, &entry.key) {
-            let device = devices.entry((entry.gateway, entry.key.device)).or_insert((0, Timestamp::MIN));
-            device.0 = device.0.saturating_add(1);
-            device.1 = entry.last_reading.max(device.1);
-        }
+    each_series(store, &selector, sink, |entry| {
+        let device = devices.entry((entry.gateway, entry.key.device)).or_insert((0, Timestamp::MIN));
+        device.0 = device.0.saturating_add(1);
+        device.1 = entry.last_reading.max(device.1);
         devices.len() * DEVICE_BYTES
     })
     .await?;
@@ -204,7 +202,7 @@ async fn gateways(
     })
     .await?;
     let mut devices = 0;
-    each_series(store, sink, |entry| {
+    each_series(store, &selector, sink, |entry| {
         if let Some(gateway) = gateways.get_mut(&entry.gateway) {
             gateway.series = gateway.series.saturating_add(1);
             devices += usize::from(gateway.devices.insert(entry.key.device));
@@ -248,11 +246,9 @@ fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wir
 async fn series(store: &dyn Store, text: &str, sink: &Sink<wire::Series>) -> Result<(), QueryError> {
     let selector = selector(text, &[])?;
     let mut series: BTreeMap<SeriesOrder, (Timestamp, Timestamp)> = BTreeMap::new();
-    each_series(store, sink, |entry| {
-        if selector.matches(&entry.gateway, &entry.key) {
-            let SeriesEntry { gateway, key, windows, .. } = entry;
-            series.insert((key.metric, gateway, key.device, key.labels), windows);
-        }
+    each_series(store, &selector, sink, |entry| {
+        let SeriesEntry { gateway, key, windows, .. } = entry;
+        series.insert((key.metric, gateway, key.device, key.labels), windows);
         series.len() * SERIES_BYTES
     })
     .await?;

@@ -12,15 +12,21 @@ use crate::store::{OpenError, RepairReport, VerifyReport, lock_existing};
 
 /// The report as text: a summary, then the damage, one line each.
 pub fn verify_text(report: &VerifyReport) -> String {
-    let VerifyReport { blocks, partials, damaged_blocks, series, entries, torn_tail_bytes, .. } = report;
+    let VerifyReport { tables, damaged_tables, blocks, damaged_blocks, .. } = report;
+    let VerifyReport { partials, merged_rows, series, entries, torn_tail_bytes, .. } = report;
     let mut text = FolderFacts::owner_line(report.owner.as_deref());
     // Writing to a String does not fail.
     let _ = writeln!(
         text,
-        "blocks: {blocks} whole with {partials} partials, {damaged_blocks} damaged\n\
+        "tables: {tables} whole, {damaged_tables} damaged\n\
+         blocks: {blocks} whole with {partials} windows and {merged_rows} minutes, hours and days, {damaged_blocks} damaged\n\
          catalog: {series} series\n\
          journal: {entries} whole entries, {torn_tail_bytes} bytes at the end that were never acknowledged"
     );
+    if report.unnamed_files > 0 {
+        let files = report.unnamed_files;
+        let _ = writeln!(text, "{files} files were left by interrupted work: the next start removes them");
+    }
     list("damaged", &report.findings, report.findings_unlisted, &mut text);
     text.push_str(if report.is_clean() { "nothing is damaged\n" } else { "the store is damaged\n" });
     text

@@ -14,6 +14,8 @@ pub mod ingest;
 pub mod inspect;
 mod metrics;
 pub mod query;
+mod retention;
+pub mod selector;
 mod server;
 pub mod store;
 #[cfg(test)]

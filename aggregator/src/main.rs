@@ -12,7 +12,7 @@ use catchment_aggregator::{
     store,
 };
 use catchment_settings::{
-    Sources, exit, layered, logging,
+    Sources, descriptors, exit, layered, logging,
     offline::{CheckCommand, DataFolder},
     output, parse, shutdown_signal,
 };
@@ -97,6 +97,7 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
         output::print("configuration ok\n")?;
         return Ok(ExitCode::SUCCESS);
     }
+    descriptors::raise_limit();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let result = runtime.block_on(async {

@@ -5,6 +5,7 @@
 
 mod ingest;
 mod queries;
+mod retention;
 mod stats;
 
 use std::{
@@ -27,6 +28,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
+use self::retention::RetentionMetrics;
 use crate::{
     clock, conditions,
     config::QueryLimits,
@@ -73,6 +75,7 @@ pub(crate) struct Metrics {
     pub(crate) queries_refused: Family<Reason, Counter>,
     pub(crate) query_seconds: Histogram,
     pub(crate) query_points: Counter,
+    pub(crate) retention: RetentionMetrics,
     panics: Counter,
     log_lines_suppressed: Counter,
 }
@@ -111,6 +114,7 @@ impl Metrics {
             // 1 ms to about 65 s.
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
+            retention: RetentionMetrics::default(),
             panics: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };
@@ -171,6 +175,7 @@ impl Metrics {
         );
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points in answers", self.query_points.clone());
+        self.retention.register(r);
         r.register(
             "panics",
             "Panics in this process, each a defect: the log says where",

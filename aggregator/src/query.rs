@@ -1,15 +1,20 @@
 //! Queries: from a request to streamed points.
 //!
-//! * `selector`: selects series, in PromQL's syntax.
 //! * `plan`: the request, checked against its limits.
 //! * `aggregate`: the aggregates of a point.
-//! * `merge`: series into groups, partials into points.
-//! * `follow`: one series after the other in order of time, for aggregates that depend on it.
-//! * `walk`: iterates over all series or gateways, page by page.
-//! * `scan`: executes a plan over a store, a slice of points of one group at a time, so that the memory of a query
-//!   does not grow with its answer.
+//! * `walk`: iterates over the selected series or all gateways, page by page.
+//! * `merge`: series into groups; how far an answer is complete.
+//! * `scan`: executes a plan: the parts of a query a few ahead of what is sent, so that its memory does not grow with its
+//!   answer.
+//! * `pieces`, `large_group`: which part reads what: several small groups, a span of time of a long one, some of the
+//!   series of a large one.
+//! * `read`: a part: rows of a store into points into messages.
+//! * `points`, `follow`: rows into points, one series after the other in order of time.
+//! * `messages`: points into messages.
+//! * `task`: what work needs: turns, deadline, memory, parts.
 //! * `scheduler`: slots and turns, shared fairly between operators; pure.
-//! * `workers`: the threads, on which queries take turns of a few milliseconds.
+//! * `workers`, `ingest_watch`: the threads, on which queries and their parts take turns of a few milliseconds, and how many
+//!   of them at once.
 //! * `result_queue`, `sink`: the messages in flight to the reader, and the work's interface to them.
 //! * `runner`: a query from its arrival to its reader's last message, under one deadline.
 //! * `error`: why an answer is incomplete.
@@ -18,25 +23,31 @@
 mod aggregate;
 mod error;
 mod follow;
+mod ingest_watch;
+mod large_group;
 mod merge;
+mod messages;
+mod pieces;
 mod plan;
+mod points;
+mod read;
 mod result_queue;
 mod runner;
 mod scan;
 mod scheduler;
-mod selector;
 mod service;
 mod sink;
+mod task;
 mod walk;
 mod workers;
 
+pub use crate::selector::{Selector, SelectorError};
 pub use aggregate::{
     Aggregate, AggregateError, AggregateValue, ArgumentError, Figures, OrderAggregate, StateAggregate,
     ValueAggregate,
 };
 pub(crate) use error::QueryError;
 pub(crate) use runner::{ResponseStream, Runner};
-pub use selector::{Selector, SelectorError};
 pub(crate) use service::QueryService;
 pub(crate) use sink::Sink;
 pub(crate) use walk::{each_gateway, each_series};

@@ -9,6 +9,7 @@
 //! - `wal`: the write-ahead log: which batches enter, what an entry is, the state as the fold of the entries, recovery;
 //! - `memtable`: windows in memory, final ones and open ones;
 //! - `blocks`: flushing, the encoding of blocks, reading them together with memory;
+//! - `tables`: immutable sorted files of rows, by resolution and partition of time;
 //! - `tree`: the ordered map of keys and values below: sled, or memory for tests and simulation;
 //! - `catalog`: series, gateways, their epochs, quotas and losses;
 //! - `removal`: forgetting windows and series;
@@ -17,11 +18,15 @@
 mod blocks;
 mod boundary;
 mod catalog;
+#[cfg(test)]
+mod conformance;
 mod embedded;
 mod error;
+mod flush;
 mod memtable;
 mod removal;
 mod salvage;
+mod tables;
 #[cfg(test)]
 mod testing;
 mod tree;
@@ -31,7 +36,8 @@ mod wal;
 pub use self::tree::memory::MemoryTree;
 pub use self::{
     boundary::{
-        Chunk, Delivered, Gap, GatewayEntry, GatewayEpoch, Page, SeriesEntry, SeriesId, Store, StoredPartial,
+        Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
+        RowRequest, Selection, SeriesEntry, SeriesId, Store,
     },
     catalog::{
         progress_report::ProgressReport,

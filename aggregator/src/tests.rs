@@ -4,6 +4,7 @@ mod completeness;
 mod delivering;
 mod epochs;
 mod queries;
+mod retention;
 mod rig;
 mod roles;
 mod sharing;

@@ -19,5 +19,5 @@ mod uplink;
 
 pub(crate) use self::{
     bench::Bench,
-    run::{NAMES, run},
+    run::{NAMES, QUERY, choices, run},
 };

@@ -1,11 +1,18 @@
 //! Processor time and resident memory of a process, as the operating system reports them.
 
-use std::fs;
+use std::{
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, ensure};
 
 /// Ticks of `/proc/PID/stat` per second: fixed in Linux's user-space interface.
 const TICKS: f64 = 100.0;
+
+/// How long a process must use hardly any processor time to have settled.
+const SETTLED: Duration = Duration::from_secs(1);
 
 /// The fields of a `stat` file from the third on: the second, the program's name, may hold spaces.
 fn fields(stat: &str) -> Vec<&str> {
@@ -33,6 +40,24 @@ pub(crate) fn seconds(pid: u32) -> anyhow::Result<f64> {
 fn own_seconds(stat: &str) -> anyhow::Result<f64> {
     let fields = fields(stat);
     Ok((field(&fields, 14)? + field(&fields, 15)?) as f64 / TICKS)
+}
+
+/// Processor seconds of those threads of a process whose names begin like this.
+///
+/// # Errors
+/// The process has ended, or has no such thread.
+pub(crate) fn thread_seconds(pid: u32, prefix: &str) -> anyhow::Result<f64> {
+    let (mut sum, mut found) = (0.0, false);
+    for entry in fs::read_dir(format!("/proc/{pid}/task"))? {
+        // A thread may end in the meantime.
+        let Ok(stat) = fs::read_to_string(entry?.path().join("stat")) else { continue };
+        if stat.split_once('(').is_some_and(|(_, rest)| rest.starts_with(prefix)) {
+            found = true;
+            sum += own_seconds(&stat)?;
+        }
+    }
+    ensure!(found, "process {pid} has no thread {prefix}…");
+    Ok(sum)
 }
 
 /// Processor seconds of a process, of its children, and of those that have ended.
@@ -73,6 +98,21 @@ fn memory(pid: u32, field: &str) -> anyhow::Result<u64> {
     Ok(kib * 1024)
 }
 
+/// Waits until a process uses hardly any processor time, at most some seconds.
+///
+/// # Errors
+/// The process has ended.
+pub(crate) fn settle(pid: u32, most: Duration) -> anyhow::Result<()> {
+    let deadline = Instant::now() + most;
+    loop {
+        let before = seconds(pid)?;
+        sleep(SETTLED);
+        if seconds(pid)? - before <= SETTLED.as_secs_f64() / 20.0 || Instant::now() >= deadline {
+            return Ok(());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,6 +124,15 @@ mod tests {
         assert_eq!(field(&fields(stat), 4).unwrap(), 1);
         assert_eq!(field(&fields(stat), 16).unwrap(), 25);
         assert!(own_seconds("12 (a) S 1").is_err());
+    }
+
+    #[test]
+    fn threads_are_found_by_name() {
+        let busy = std::thread::Builder::new().name("busy-1".to_owned()).spawn(|| {
+            thread_seconds(std::process::id(), "busy-").unwrap();
+        });
+        busy.unwrap().join().unwrap();
+        assert!(thread_seconds(std::process::id(), "nobody-").is_err());
     }
 
     #[test]

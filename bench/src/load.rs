@@ -16,6 +16,7 @@ pub(crate) mod json;
 pub(crate) mod line_protocol;
 pub(crate) mod manual;
 pub(crate) mod mqtt;
+pub(crate) mod operator;
 pub(crate) mod queries;
 mod run;
 mod shape;

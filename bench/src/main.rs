@@ -15,12 +15,12 @@ mod reference;
 mod report;
 mod world;
 
-use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
+use std::{cell::OnceCell, fs, net::SocketAddr, path::PathBuf, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, ensure};
 use clap::{Args, Parser, Subcommand};
 
-use benchmarks::{Bench, NAMES};
+use benchmarks::{Bench, NAMES, QUERY};
 
 /// Loads and references for measuring Catchment's release programs
 #[derive(Debug, Parser)]
@@ -61,7 +61,7 @@ enum Command {
 #[derive(Debug, Args)]
 struct Run {
     /// Figures to measure [default: all]
-    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = NAMES)]
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = benchmarks::choices())]
     only: Vec<String>,
     /// Also measure growth with devices and series; on when all figures are measured
     #[arg(long)]
@@ -72,6 +72,9 @@ struct Run {
     /// Repetitions of each measurement; the median counts
     #[arg(long, default_value_t = 2)]
     repeat: usize,
+    /// Multiple of the stored windows of the query figures; 20: a start with 100 million
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    scale: usize,
     /// Short smoke run: its figures mean nothing
     #[arg(long)]
     quick: bool,
@@ -86,6 +89,7 @@ struct Run {
 fn run(arguments: &Run) -> anyhow::Result<()> {
     ensure!((0.1..=600.0).contains(&arguments.seconds), "--seconds: 0.1 to 600");
     ensure!((1..=100).contains(&arguments.repeat), "--repeat: 1 to 100");
+    ensure!((1..=100).contains(&arguments.scale), "--scale: 1 to 100");
     let quick = arguments.quick;
     let dir = tempfile::Builder::new().prefix("catchment-bench-").tempdir()?;
     let bench = Bench {
@@ -93,12 +97,17 @@ fn run(arguments: &Run) -> anyhow::Result<()> {
         dir: dir.path().to_owned(),
         duration: Duration::from_secs_f64(if quick { 0.3 } else { arguments.seconds }),
         repeat: if quick { 1 } else { arguments.repeat },
+        scale: arguments.scale,
         quick,
+        duckdb: OnceCell::new(),
     };
     let only = &arguments.only;
     let wanted = |name: &&&str| match **name {
         "growth" => arguments.growth || only.is_empty() || only.iter().any(|one| one == "growth"),
-        name => only.is_empty() || only.iter().any(|one| one == name),
+        name => {
+            let is_wanted = |one: &String| one == name || one == QUERY && name.starts_with(QUERY);
+            only.is_empty() || only.iter().any(is_wanted)
+        }
     };
     let names: Vec<&str> = NAMES.iter().filter(wanted).copied().collect();
     let mut report = benchmarks::run(&bench, &names);

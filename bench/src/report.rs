@@ -167,7 +167,8 @@ figure; each is the median of its repetitions. `ratio` is ours divided by the re
 figure or the ratio, whichever the floor is written in, with floor and aim; `aim` and `floor` mean that it is reached.\n\
 Latencies and memory are better when lower; for these, and for uplink bytes, the ratio must stay at or below floor and\n\
 aim. Half load is half of the rate that the same connections reach when each sends as soon as it may, spread evenly over\n\
-connections and time; load and server share the processors.\n";
+connections and time; load and server share the processors. The time of a query is that up to the end of its answer, over\n\
+TLS, of the quickest of several; DuckDB answers in a process of its own, warm, with two threads, and the answers are compared.\n";
 
 /// The document; `plot` is the name of the drawing next to it.
 pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: &str) -> String {
@@ -209,9 +210,9 @@ pub(crate) fn markdown(report: &Report, machine: &Machine, command: &str, plot: 
         let _ = writeln!(text, "\nNot measured: {name}: {error}");
     }
     if !report.growth.is_empty() {
-        text.push_str("\n## Growth\n\nThe same figures with more devices or series. Cost is that of a message, a device or a ");
+        text.push_str("\n## Growth\n\nThe same figures with more devices, series or stored windows. Cost is that of a message, a device, a ");
         text.push_str(
-            "partial,\nas a multiple of the cost at the smallest size; the floor is at most 1.3, the aim 1.\n\n",
+            "partial or a\nquestion, as a multiple of the cost at the smallest size; the floor is at most 1.3, the aim 1.\n\n",
         );
         text.push_str("| figure | sizes | figures | unit | cost | worst | verdict |\n");
         text.push_str("| --- | --- | --- | --- | --- | ---: | --- |\n");

@@ -67,6 +67,24 @@ impl Pki {
             .collect()
     }
 
+    /// Folders of the identities of `count` gateways, each of a site of its own: `site-00`, `site-01` …; made on first
+    /// use.
+    pub(crate) fn sites(&self, count: i64) -> anyhow::Result<Vec<PathBuf>> {
+        let dir = |number: i64| {
+            let site = Name::new(&format!("site-{number:02}"))?;
+            let identity = Identity::from_parts(Role::Gateway, Some(site), Name::new("gateway")?);
+            let identity = identity.context("a gateway has a site")?;
+            let dir = self.authority.identity_dir(&identity);
+            if !dir.exists() {
+                let mut request = IssueRequest::new(identity);
+                request.hosts = vec![Host::Dns("localhost".to_owned())];
+                self.authority.issue(&request, &mut |_| ())?;
+            }
+            Ok(dir)
+        };
+        (0..count).map(dir).collect()
+    }
+
     /// Folder of an operator's identity, made on first use.
     pub(crate) fn operator(&self, name: &str) -> anyhow::Result<PathBuf> {
         let dir = self.dir(Role::Operator, name)?;

@@ -142,6 +142,8 @@ impl AggregatorClient {
             step_ms: query.step_ms.unwrap_or(0),
             by: query.by.clone(),
             aggregates: query.aggregates.clone(),
+            from_windows: query.from_windows,
+            columns: true,
         };
         let response = self.query.aggregate(request).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
@@ -149,7 +151,8 @@ impl AggregatorClient {
         let mut points = 0_usize;
         while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
             if let Some(wire::aggregate_response::Kind::Series(series)) = &message.kind {
-                points = points.saturating_add(series.points.len()).saturating_add(1);
+                let columns = series.columns.as_ref().map_or(0, |columns| columns.start_ms.len());
+                points = points.saturating_add(series.points.len().max(columns)).saturating_add(1);
             }
             if points > RESULT_POINTS_MAX {
                 return Err(ClientError::TooMuch);

@@ -104,6 +104,9 @@ pub struct QueryArgs {
     /// Labels to group by; without it, all selected series are merged into one
     #[arg(long, value_name = "LABEL,…", value_delimiter = ',', num_args = 1)]
     pub by: Vec<String>,
+    /// Compute from the stored windows instead of merged minutes, hours and days: a check, with the same result
+    #[arg(long)]
+    pub from_windows: bool,
     /// Output format
     #[arg(long, value_enum, default_value_t = ResultFormat::Table)]
     pub format: ResultFormat,

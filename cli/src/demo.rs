@@ -133,6 +133,7 @@ async fn show(
             from_ms,
             to_ms: now.saturating_add(1),
             step_ms: None,
+            from_windows: false,
             by: screen::BY.map(str::to_owned).into(),
             aggregates: screen::AGGREGATES.map(str::to_owned).into(),
         };

@@ -36,6 +36,7 @@ pub fn request(args: &QueryArgs, now_ms: i64) -> Result<QueryRequest, Failure> {
         step_ms: args.step.map(whole_millis),
         by: trimmed_names(&args.by),
         aggregates: args.agg.iter().flat_map(|list| list.0.iter().cloned()).collect(),
+        from_windows: args.from_windows,
     })
 }
 

@@ -21,6 +21,8 @@ pub struct QueryRequest {
     pub by: Vec<String>,
     /// Names of aggregates; empty: the aggregator's default.
     pub aggregates: Vec<String>,
+    /// Computes from the windows as long as they are stored: a check, with the same result.
+    pub from_windows: bool,
 }
 
 /// The result of a query.
@@ -93,11 +95,14 @@ impl QueryResult {
                 self.aggregates = header.aggregates;
             }
             Some(Kind::Series(part)) => {
-                let points = part.points.into_iter().map(Point::from);
+                let points = match part.columns {
+                    Some(columns) => points_of(columns),
+                    None => part.points.into_iter().map(Point::from).collect(),
+                };
                 match self.series.last_mut().filter(|last| last.labels == part.labels) {
                     // A long series spans several messages.
                     Some(last) => last.points.extend(points),
-                    None => self.series.push(ResultSeries { labels: part.labels, points: points.collect() }),
+                    None => self.series.push(ResultSeries { labels: part.labels, points }),
                 }
             }
             // A kind that only a newer aggregator knows.
@@ -120,6 +125,25 @@ impl QueryResult {
         let counts = points.filter_map(|point| self.number(point, "count"));
         counts.map(|count| count as u64).sum()
     }
+}
+
+/// The points that columns hold. A column that is too short lacks values.
+fn points_of(columns: wire::PointColumns) -> Vec<Point> {
+    let mut start_ms = 0_i64;
+    let mut points: Vec<Point> = Vec::with_capacity(columns.start_ms.len());
+    for later in columns.start_ms {
+        start_ms = start_ms.saturating_add(later);
+        points.push(Point { start_ms, values: Vec::with_capacity(columns.columns.len()) });
+    }
+    for wire::ValueColumn { numbers, values } in columns.columns {
+        let mut numbers =
+            numbers.into_iter().map(|number| (!number.is_nan()).then_some(Value::Number(number)));
+        let mut values = values.into_iter().map(Value::from_wire);
+        for point in &mut points {
+            point.values.push(numbers.next().or_else(|| values.next()).flatten());
+        }
+    }
+    points
 }
 
 impl From<wire::Gap> for Gap {
@@ -170,10 +194,31 @@ mod tests {
         assert_eq!(Point::from(wire), Point { start_ms: 1, values: expected });
     }
 
+    #[test]
+    fn columns_are_points() {
+        let texts =
+            ["auto", "off"].map(|text| wire::Value { text: Some(text.to_owned()), ..Default::default() });
+        let columns = wire::PointColumns {
+            start_ms: vec![5_000, 10, 20],
+            columns: vec![
+                wire::ValueColumn { numbers: vec![1.0, f64::NAN, 3.0], values: Vec::new() },
+                wire::ValueColumn { numbers: Vec::new(), values: texts.to_vec() },
+            ],
+        };
+        let (number, text) =
+            (|number| Some(Value::Number(number)), |text: &str| Some(Value::Text(text.to_owned())));
+        let expected = [
+            (5_000, vec![number(1.0), text("auto")]),
+            (5_010, vec![None, text("off")]),
+            (5_030, vec![number(3.0), None]),
+        ];
+        assert_eq!(points_of(columns), expected.map(|(start_ms, values)| Point { start_ms, values }));
+    }
+
     fn part(device: &str, start_ms: i64) -> wire::AggregateResponse {
         let labels = [("device".to_owned(), device.to_owned())].into();
         let points = vec![wire::Point { start_ms, values: vec![number(2.0)] }];
-        let series = wire::SeriesPoints { labels, points };
+        let series = wire::SeriesPoints { labels, points, columns: None };
         wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Series(series)) }
     }
 

@@ -8,7 +8,7 @@ use std::{
 use anyhow::Context as _;
 use catchment_gateway::{Settings, StartError, bind, check, inspect, system};
 use catchment_settings::{
-    Sources,
+    Sources, descriptors,
     exit::{UsageError, report},
     layered, logging,
     offline::{CheckCommand, DataFolder},
@@ -99,6 +99,7 @@ fn start(arguments: Arguments, sources: &Sources) -> anyhow::Result<()> {
         output::print("configuration ok\n")?;
         return Ok(());
     }
+    descriptors::raise_limit();
     system().block_on(async {
         let shutdown = shutdown_signal().context("cannot watch for signals")?;
         let gateway = bind(config).await.map_err(cannot_start)?;

@@ -17,9 +17,11 @@ mod bins;
 mod codec;
 mod counter;
 mod distinct;
+mod encoded_many;
 mod encoding;
 mod exact;
 mod extent;
+mod few_sum;
 mod fixed;
 mod many;
 mod mapping;
@@ -119,6 +121,15 @@ impl Partial {
     #[must_use]
     pub fn asking_for(self, parts: Parts) -> Self {
         Self { parts, ..self }
+    }
+
+    /// The same without what depends on the order of more than [`EXACT_MAX`] readings.
+    #[must_use]
+    pub fn without_order(mut self) -> Self {
+        if let Values::Many(many) = &mut self.values {
+            many.keep_unordered(many.parts());
+        }
+        self
     }
 
     /// Adds a reading. The value must be finite; otherwise it is a bug of the caller: debug builds panic, release
@@ -283,6 +294,15 @@ impl Partial {
             Values::Many(many) => Some(many),
             _ => None,
         }
+    }
+
+    /// Removes all readings, and keeps memory for few and what was asked for.
+    pub fn clear(&mut self) {
+        match &mut self.values {
+            Values::Timed(timed) => timed.clear(),
+            values => *values = Values::default(),
+        }
+        self.states = None;
     }
 
     /// Whether there are no readings.

@@ -1,11 +1,12 @@
 //! Infrastructure shared by both servers: layered settings, environment variables, conditions, logging and its limits,
-//! output, signals, exit status, supervision of tasks, connection slots, and the plain HTTP endpoint for probes and
+//! output, signals, exit status, supervision of tasks, connection slots, descriptors, and the plain HTTP endpoint for probes and
 //! metrics.
 //!
 //! Nothing here depends on what a gateway or an aggregator does.
 
 mod conditions;
 pub mod connection_slots;
+pub mod descriptors;
 pub mod exit;
 mod flag;
 pub mod http;

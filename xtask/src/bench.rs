@@ -27,7 +27,8 @@ const REFERENCES: [packages::Package; 3] = [
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Figures to measure [default: all]: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink,
-    /// aggregator, latency, fair, crowd, sharing, partials, query, growth
+    /// aggregator, latency, fair, crowd, sharing, partials, query (all of query-month, query-sites, query-names,
+    /// query-disk), growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Length of one measurement
@@ -39,6 +40,9 @@ pub(crate) struct Arguments {
     /// Also measure growth with devices and series; on when all figures are measured
     #[arg(long)]
     growth: bool,
+    /// Multiple of the stored windows of the query figures; 20: a start with 100 million
+    #[arg(long, value_name = "N")]
+    scale: Option<usize>,
     /// Short smoke run: its figures mean nothing
     #[arg(long)]
     quick: bool,
@@ -57,6 +61,7 @@ impl Arguments {
         for (flag, value) in [
             ("--seconds", self.seconds.map(|n| n.to_string())),
             ("--repeat", self.repeat.map(|n| n.to_string())),
+            ("--scale", self.scale.map(|n| n.to_string())),
         ] {
             given.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value]));
         }

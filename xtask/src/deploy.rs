@@ -75,8 +75,9 @@ fn setting(line: &str) -> Option<(&str, &str)> {
     is_key.then(|| (key, value.trim().trim_matches('"')))
 }
 
-/// Tables whose keys exist only in the file: those of `[json]` apply to topics too, `[[metric]]` may be repeated.
-const FILE_ONLY: [&str; 2] = ["json_", "metric_"];
+/// Tables whose keys exist only in the file: those of `[json]` apply to topics too, `[[metric]]` and `[[retention]]` may
+/// be repeated.
+const FILE_ONLY: [&str; 3] = ["json_", "metric_", "retention_"];
 
 /// The flag prefix of a table's keys, if the line begins a table. One of several tables of a name may be disabled.
 fn table(line: &str) -> Option<String> {

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf};
 use catchment_settings::{ByteSize, HumanDuration, logging::LogFormat};
 use serde::{Deserialize, Serialize};
 
+use super::retention::{KeepFor, RetentionSetting};
+
 /// Settings as given; each may be missing.
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +83,7 @@ pub struct Options {
     /// Maximum waiting queries of one operator; further ones are refused [default: 256]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERIES_WAITING_PER_OPERATOR_MAX")]
     pub queries_waiting_per_operator_max: Option<usize>,
-    /// Threads shared by all queries [default: half of the processors]
+    /// Threads shared by all queries; one processor is left to arriving batches [default: processors]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_THREADS")]
     pub query_threads: Option<usize>,
     /// Maximum memory of all queries, one operator alone at most half; beyond it, they are refused [default: 512MiB]
@@ -141,10 +143,29 @@ pub struct Options {
         env = "CATCHMENT_AGGREGATOR_STORE_SET_PACKS_ASIDE"
     )]
     pub store_set_packs_aside: Option<bool>,
+    /// How long windows are kept, from 1h, or forever, as the next three too [default: 30d]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_RETENTION_WINDOWS")]
+    pub retention_windows: Option<KeepFor>,
+    /// How long rows of a minute are kept, never shorter than windows [default: 90d]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_RETENTION_MINUTE")]
+    pub retention_minute: Option<KeepFor>,
+    /// How long rows of an hour are kept, never shorter than those of a minute [default: 2y]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_RETENTION_HOUR")]
+    pub retention_hour: Option<KeepFor>,
+    /// How long rows of a day are kept, never shorter than those of an hour [default: forever]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_RETENTION_DAY")]
+    pub retention_day: Option<KeepFor>,
+    /// Interval at which outdated rows are removed; the first time after at most 10 minutes [default: 1h]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_RETENTION_EVERY")]
+    pub retention_every: Option<HumanDuration>,
     /// Log filter, in the syntax of `tracing`, for example warn,catchment_aggregator=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "CATCHMENT_LOG")]
     pub log: Option<String>,
     /// Log format [default: text]
     #[arg(long, value_name = "FORMAT", value_enum, env = "CATCHMENT_AGGREGATOR_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
+    /// How long partials of some series are kept. Only in the file.
+    #[arg(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retention: Option<Vec<RetentionSetting>>,
 }

@@ -71,6 +71,7 @@ impl Collector for StoreCollector {
                 stats.lost_batches,
             ),
             ("store_damaged_series", "Series with damaged or missing blocks", stats.damaged_series),
+            ("store_index_bytes", "Memory of the label index", stats.index_bytes as u64),
         ];
         for (name, help, value) in gauges {
             // Beyond 2^53 a double rounds, which does not matter for a gauge of bytes.

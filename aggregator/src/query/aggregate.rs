@@ -70,6 +70,20 @@ impl Aggregate {
         }
     }
 
+    /// Whether it must be computed from the windows as long as they are stored: because it depends on how partials are
+    /// merged, or on parts that windows of few readings do not carry.
+    #[must_use]
+    pub fn needs_windows(&self) -> bool {
+        self.needs_order() || matches!(self, Self::State(_)) || self.parts() != Parts::NONE
+    }
+
+    /// Whether its values are numbers; otherwise they are texts or states.
+    #[must_use]
+    pub fn is_number(&self) -> bool {
+        use StateAggregate::{Last, Shares, Times};
+        !matches!(self, Self::State(Last | Shares | Times))
+    }
+
     /// Whether it needs [`Figures::order`].
     #[must_use]
     pub fn needs_order(&self) -> bool {

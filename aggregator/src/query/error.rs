@@ -5,8 +5,8 @@ use std::time::Duration;
 use catchment_settings::ByteSize;
 use tonic::Status;
 
-use super::{merge::WidthMismatch, plan::PlanError, selector::SelectorError};
-use crate::store::StoreError;
+use super::{plan::PlanError, points::WidthMismatch};
+use crate::{selector::SelectorError, store::StoreError};
 
 /// Why a query has no complete answer.
 #[derive(Debug, thiserror::Error)]
@@ -18,9 +18,9 @@ pub(crate) enum QueryError {
     #[error(transparent)]
     Width(#[from] WidthMismatch),
     #[error(
-        "the answer may have {points} points, at most {max} are allowed: use a wider step, a shorter range, or fewer labels in by"
+        "the answer has more than {max} points: use a wider step, a shorter range, or fewer labels in by, or raise query_points_max"
     )]
-    TooManyPoints { points: u64, max: u64 },
+    TooManyPoints { max: u64 },
     #[error("no answer within {}: ask for less, or raise query_timeout", humantime::format_duration(*.0))]
     Deadline(Duration),
     #[error(

@@ -1,24 +1,23 @@
-//! Merges series into groups by their labels, and partials into the points of a group.
+//! Merges series into groups by their labels, and tells how far an answer is complete.
 
 use std::collections::{BTreeMap, btree_map::Entry};
 
-use catchment_partial::{OrderFigures, Partial, Parts, Timestamp, Window};
+use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, wire};
 use hashbrown::HashSet;
 
-use super::{
-    aggregate::{Aggregate, AggregateValue, Figures},
-    error::QueryError,
-    follow::{Followed, Follower},
-    plan::{Needs, Range},
+use super::plan::Range;
+use crate::{
     selector::label_value,
+    store::{Gap, GatewayEntry, SeriesEntry, SeriesId},
 };
-use crate::store::{Gap, GatewayEntry, SeriesEntry, SeriesId, StoreError, StoredPartial};
 
+/// The longest interval that a store merges windows into.
+const DAY_MS: i64 = 86_400_000;
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
-const GAPS_MAX: usize = 10_000;
-/// Approximate memory of a point, without its partial.
-const POINT_BYTES: usize = 64;
+pub(super) const GAPS_MAX: usize = 10_000;
+/// Latest gaps among which the same one is looked for.
+const GAPS_COMPARED: usize = 64;
 
 /// Series merged into one.
 #[derive(Debug, PartialEq)]
@@ -105,11 +104,6 @@ impl Groups {
         &self.gateways
     }
 
-    /// The part of a range in which each group has windows.
-    pub(super) fn overlaps(&self, range: Range) -> impl Iterator<Item = Option<Range>> {
-        self.groups.values().map(move |group| overlap(&range, group.windows))
-    }
-
     /// The groups, each freed when the caller drops it.
     pub(super) fn into_groups(self) -> impl Iterator<Item = Group> {
         let Self { by, groups, .. } = self;
@@ -121,142 +115,9 @@ impl Groups {
 }
 
 fn overlap(range: &Range, windows: (Timestamp, Timestamp)) -> Option<Range> {
-    range.overlap(windows.0.as_millis(), windows.1.as_millis())
-}
-
-/// A stored window that does not fit into the points.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "step of {step_ms} ms is not a multiple of the stored window width: selected windows are {width_ms} ms wide; use a multiple of {width_ms} ms, or no step"
-)]
-pub(crate) struct WidthMismatch {
-    /// The requested step.
-    pub(crate) step_ms: i64,
-    /// The stored width.
-    pub(crate) width_ms: u32,
-}
-
-/// The points of one group, as partials are merged.
-#[derive(Debug)]
-pub(super) struct Points {
-    range: Range,
-    points: BTreeMap<i64, Figures>,
-    /// Optional parts that the merged partials keep.
-    parts: Parts,
-    /// `None`: nothing that was requested depends on the order of readings.
-    follower: Option<Follower>,
-    bytes: usize,
-}
-
-impl Points {
-    /// No points yet, of a query over this range; holds at most [`Range::points`].
-    pub(super) fn new(range: Range, needs: Needs) -> Self {
-        let Needs { parts, order_bounds } = needs;
-        let follower = order_bounds.map(|bounds| Follower::new(range, bounds));
-        Self { range, points: BTreeMap::new(), parts, follower, bytes: 0 }
-    }
-
-    /// Merges the partial of a window that starts in the range. Series come one after the other, each with its windows
-    /// in order of their start, and [`Points::end_series`] after each.
-    ///
-    /// # Errors
-    /// The window does not fit into one point, or the stored bytes are damaged.
-    pub(super) fn push(&mut self, series: SeriesId, row: &StoredPartial) -> Result<(), QueryError> {
-        let start_ms = self.point_of(row.window)?;
-        let Some(follower) = &mut self.follower else {
-            // Faster than to decode it first.
-            return Ok(self.merge(start_ms, |merged| row.merge_into(series, merged))?);
-        };
-        let partial = row.partial(series)?;
-        let left = follower.push(start_ms, row.window, &partial);
-        self.merge(start_ms, |merged| {
-            merged.merge_across_series(&partial);
-            Ok(())
-        })?;
-        if let Some(left) = left {
-            self.add_order(left);
-        }
-        Ok(())
-    }
-
-    /// The point of a window.
-    fn point_of(&self, window: Window) -> Result<i64, WidthMismatch> {
-        let width_ms = window.width().as_millis();
-        if let Some(step_ms) = self.range.step_ms
-            && step_ms % i64::from(width_ms) != 0
-        {
-            return Err(WidthMismatch { step_ms, width_ms });
-        }
-        Ok(self.range.point(window.start().as_millis()))
-    }
-
-    /// Merges into a point, and counts the memory.
-    fn merge(
-        &mut self,
-        start_ms: i64,
-        merge: impl FnOnce(&mut Partial) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
-        let (merged, before) = match self.points.entry(start_ms) {
-            Entry::Vacant(point) => {
-                self.bytes += POINT_BYTES;
-                (&mut point.insert(Figures::new(self.parts)).partial, 0)
-            }
-            Entry::Occupied(point) => {
-                let merged = &mut point.into_mut().partial;
-                let before = merged.memory();
-                (merged, before)
-            }
-        };
-        merge(merged)?;
-        self.bytes = (self.bytes + merged.memory()).saturating_sub(before);
-        Ok(())
-    }
-
-    /// The present series has no more windows.
-    pub(super) fn end_series(&mut self) {
-        if let Some(left) = self.follower.as_mut().and_then(Follower::end_series) {
-            self.add_order(left);
-        }
-    }
-
-    /// Adds the figures of one series in one point to those of the other series there.
-    fn add_order(&mut self, (start_ms, figures): Followed) {
-        let Some(point) = self.points.get_mut(&start_ms) else { return };
-        let before = point.order.as_ref().map_or(0, OrderFigures::memory);
-        let order = match &mut point.order {
-            Some(order) => {
-                order.merge(&figures);
-                order
-            }
-            none => none.insert(figures),
-        };
-        self.bytes = (self.bytes + order.memory()).saturating_sub(before);
-    }
-
-    /// Approximate memory of the points, bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.follower.as_ref().map_or(0, Follower::bytes)
-    }
-
-    /// Starts of the points and their figures, in order of time; points without readings are omitted.
-    pub(super) fn into_points(self) -> impl Iterator<Item = (i64, Figures)> {
-        let read = |partial: &Partial| partial.count() > 0 || partial.state_count() > 0;
-        self.points.into_iter().filter(move |(_, figures)| read(&figures.partial))
-    }
-}
-
-/// Computes the values of a point.
-pub(super) fn evaluate(start_ms: i64, figures: &Figures, aggregates: &[(String, Aggregate)]) -> wire::Point {
-    let value = |(_, aggregate): &(_, Aggregate)| match aggregate.evaluate(figures) {
-        None => wire::Value::default(),
-        Some(AggregateValue::Number(number)) => wire::Value { number: Some(number), ..Default::default() },
-        Some(AggregateValue::Text(text)) => wire::Value { text: Some(text), ..Default::default() },
-        Some(AggregateValue::States(states)) => {
-            let states = states.into_iter().map(|(state, number)| wire::StateValue { state, number });
-            wire::Value { states: states.collect(), ..Default::default() }
-        }
-    };
-    wire::Point { start_ms, values: aggregates.iter().map(value).collect() }
+    // A row of a day begins with it, perhaps before the first window.
+    let first_ms = windows.0.as_millis();
+    range.overlap(first_ms - first_ms.rem_euclid(DAY_MS), windows.1.as_millis())
 }
 
 /// How far an answer is complete.
@@ -284,6 +145,17 @@ impl Completeness {
         }
         let room = GAPS_MAX.saturating_sub(self.gaps.len());
         self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.epoch.gateway, gap, now_ms)));
+    }
+
+    /// Adds a span of time in which stored partials of a gateway's series are damaged.
+    pub(super) fn add_damaged(&mut self, gateway: &GatewayId, (from, to): (Timestamp, Timestamp)) {
+        self.until_ms = self.until_ms.map(|until_ms| until_ms.min(from.as_millis()));
+        let gap = gap_message(gateway, &Gap { from: Some(from), to: Some(to), batches: 0 }, 0);
+        // Blocks hold several series of a gateway, and are damaged for all of them.
+        let known = self.gaps.iter().rev().take(GAPS_COMPARED).any(|known| *known == gap);
+        if !known && self.gaps.len() < GAPS_MAX {
+            self.gaps.push(gap);
+        }
     }
 
     /// Call after all known gateways: of `gateways` that hold selected series, `taken` were added.

@@ -1,11 +1,14 @@
 //! A request, validated against its limits, as a scan needs it.
 
+use std::sync::Arc;
+
 use catchment_partial::{Parts, Timestamp, Width, Window};
 use catchment_proto::wire::AggregateRequest;
 
-use super::{
-    aggregate::{Aggregate, AggregateError},
+use super::aggregate::{Aggregate, AggregateError};
+use crate::{
     selector::{METRIC_LABEL, Selector, SelectorError},
+    store::Merged,
 };
 
 /// Most aggregates of one query.
@@ -29,7 +32,11 @@ pub(super) struct Plan {
     /// Group-by labels, each once.
     pub(super) by: Vec<String>,
     /// The columns: requested names, each once, and their aggregates.
-    pub(super) aggregates: Vec<(String, Aggregate)>,
+    pub(super) aggregates: Arc<[(String, Aggregate)]>,
+    /// Whether the store may give rows that it merged itself.
+    pub(super) resolution: Merged,
+    /// Whether points are sent as columns.
+    pub(super) columns: bool,
 }
 
 /// What aggregates need of the points.
@@ -92,7 +99,8 @@ impl Plan {
     /// # Errors
     /// The first error found.
     pub(super) fn new(request: AggregateRequest) -> Result<Self, PlanError> {
-        let AggregateRequest { selector, from_ms, to_ms, step_ms, by, aggregates } = request;
+        let AggregateRequest { selector, from_ms, to_ms, step_ms, by, aggregates, from_windows, columns } =
+            request;
         if from_ms >= to_ms {
             return Err(PlanError::EmptyRange { from_ms, to_ms });
         }
@@ -104,11 +112,16 @@ impl Plan {
             step if (1..=STEP_MAX_MS).contains(&step) => Some(step),
             step => return Err(PlanError::Step(step)),
         };
+        let aggregates = named(aggregates)?;
+        let windows = from_windows || aggregates.iter().any(|(_, aggregate)| aggregate.needs_windows());
+        let resolution = if windows { Merged::OnlyWithoutWindows } else { Merged::Allowed };
         Ok(Self {
             selector: Selector::parse(&selector)?,
             range: Range { from_ms, to_ms, step_ms },
             by: labels(by)?,
-            aggregates: named(aggregates)?,
+            aggregates: aggregates.into(),
+            resolution,
+            columns,
         })
     }
 }
@@ -193,22 +206,13 @@ impl Range {
         index(last).abs_diff(index(self.from_ms)).saturating_add(1)
     }
 
-    /// Splits the range at points into slices of at most `points_max` points each.
-    pub(super) fn slices(&self, points_max: u32) -> impl Iterator<Item = Self> + use<> {
-        let whole = *self;
-        let mut next = Some(whole.from_ms);
-        std::iter::from_fn(move || {
-            let from_ms = next.filter(|from| *from < whole.to_ms)?;
-            let to_ms = match whole.step_ms {
-                Some(step) => whole
-                    .point(from_ms)
-                    .saturating_add(step.saturating_mul(points_max.into()))
-                    .min(whole.to_ms),
-                None => whole.to_ms,
-            };
-            next = (to_ms > from_ms).then_some(to_ms);
-            Some(Self { from_ms, to_ms, ..whole })
-        })
+    /// The first so many points (at least one) of the range, and the rest of it.
+    pub(super) fn split(&self, points: u64) -> (Self, Option<Self>) {
+        let step = self.step_ms.filter(|_| self.points() > points.max(1));
+        let Some(step) = step else { return (*self, None) };
+        let points = i64::try_from(points.max(1)).unwrap_or(i64::MAX);
+        let at = self.point(self.from_ms).saturating_add(step.saturating_mul(points));
+        (Self { to_ms: at, ..*self }, Some(Self { from_ms: at, ..*self }))
     }
 }
 

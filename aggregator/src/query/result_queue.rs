@@ -5,7 +5,7 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll, Waker},
@@ -41,19 +41,24 @@ pub(super) enum Next<T> {
 pub(super) struct ResultQueue<T> {
     state: Mutex<State<T>>,
     /// The reader has stopped reading.
-    abandoned: AtomicBool,
+    abandoned: Arc<AtomicBool>,
 }
 
 impl<T> Default for ResultQueue<T> {
     fn default() -> Self {
         let state = State { messages: VecDeque::new(), bytes: 0, end: None, writer: None, reader: None };
-        Self { state: Mutex::new(state), abandoned: AtomicBool::new(false) }
+        Self { state: Mutex::new(state), abandoned: Arc::default() }
     }
 }
 
 impl<T> ResultQueue<T> {
     fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Set once the reader has stopped reading.
+    pub(super) fn abandoned(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.abandoned)
     }
 
     /// Whether the reader has stopped reading.

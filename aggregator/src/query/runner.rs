@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     pin::Pin,
-    sync::{Arc, OnceLock, atomic::AtomicUsize},
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
 };
 
@@ -20,9 +20,11 @@ use tonic::{Response, Status};
 
 use super::{
     error::QueryError,
+    ingest_watch::IngestWatch,
     result_queue::{Next, ResultQueue},
     scheduler::{Bounds, QueryId},
     sink::Sink,
+    task::Task,
     workers::{OnComplete, QueryCounts, Threads, Workers},
 };
 use crate::{
@@ -61,7 +63,12 @@ impl Runner {
             memory: limits.memory_max,
         };
         let runtime = Handle::current();
-        let threads = Arc::new(Threads::start(bounds, limits.threads, &runtime, supervisor)?);
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        // Not the metrics themselves: these know the store, which must be closed when the server has stopped.
+        let (durable, live) = (metrics.batches.clone(), metrics.live_batches.clone());
+        let batches = move || durable.get() + live.get();
+        let ingest = IngestWatch::new(limits.threads, processors, batches);
+        let threads = Arc::new(Threads::start(bounds, ingest, &runtime, supervisor)?);
         Ok(Self { threads, limits, metrics, runtime })
     }
 
@@ -117,16 +124,18 @@ impl Runner {
             workers.submit(&caller.operator, Arc::clone(&completion) as Arc<dyn OnComplete>, |id, slice| {
                 // Set only once.
                 let _ = completion.id.set(id);
-                let sink = Sink {
-                    queue: Arc::clone(&queue),
+                let task = Task {
                     workers: Arc::clone(workers),
                     slice,
                     id,
                     deadline,
                     timeout: longest,
-                    read_timeout,
-                    reserved: AtomicUsize::new(0),
+                    cancelled: queue.abandoned(),
+                    parts: Arc::default(),
+                    is_part: false,
                 };
+                let memory = task.memory();
+                let sink = Sink { queue: Arc::clone(&queue), task, read_timeout, memory };
                 let metrics = Arc::clone(&self.metrics);
                 Box::pin(async move {
                     metrics.queries.inc();

@@ -1,31 +1,30 @@
-//! Executes a plan: sends how far the answer is complete, then each group in order of its labels, a slice of its
-//! points at a time. Blocks on the store for one chunk of a series at a time, and yields between chunks.
+//! Executes a plan: selects series, splits their points into tasks for all query threads, and sends what these read, in
+//! order, after how far the answer is complete.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
-use catchment_partial::Timestamp;
-use catchment_proto::wire::{
-    AggregateRequest, AggregateResponse, Header, Point, SeriesPoints, StateValue, Value,
-    aggregate_response::Kind,
+use catchment_proto::{
+    GatewayId,
+    wire::{AggregateRequest, AggregateResponse, Header, aggregate_response::Kind},
 };
 
 use super::{
     error::QueryError,
-    merge::{self, Completeness, Group, Groups, Points},
-    plan::{Plan, Range},
+    large_group,
+    merge::{Completeness, Groups},
+    messages::Message,
+    pieces::{Pieces, Work},
+    plan::Plan,
+    read::{self, Damaged, Query, ReadPieces},
     sink::Sink,
+    task::Part,
     walk,
 };
-use crate::store::{Gap, Store};
+use crate::store::{Gap, SeriesId, Store};
 
-/// Most points merged at once: some ten kilobytes each at worst, out of the query's memory.
-const SLICE_POINTS: u32 = 4_096;
-/// Most values of one message.
-const MESSAGE_VALUES: usize = 4_096;
-/// Bytes at which a message is full before: texts and states take many. A point adds a few ten kilobytes at most.
-const MESSAGE_BYTES: usize = 512 << 10;
-/// Partials between two yield points: some microseconds each.
-const CHECK_EVERY: usize = 16;
 /// Approximate memory of a gateway without its gaps.
 const GATEWAY_BYTES: usize = 192;
 /// Approximate memory of a header, and of each of its gaps.
@@ -37,37 +36,28 @@ const GAP_BYTES: usize = 192;
 /// # Errors
 /// What ended it early; the messages sent before are valid, but incomplete.
 pub(super) async fn execute(
-    store: &dyn Store,
+    store: Arc<dyn Store>,
     request: AggregateRequest,
     points_max: u64,
     now_ms: i64,
     sink: &Sink<AggregateResponse>,
 ) -> Result<u64, QueryError> {
     let plan = Plan::new(request)?;
+    let store_ref = &*store;
     // Watermarks first: the readings that they cover are in the store before anything is read.
     let (mut gateways, mut gateways_bytes) = (BTreeMap::new(), 0);
-    walk::each_gateway(store, sink, |entry| {
+    walk::each_gateway(store_ref, sink, |entry| {
         gateways_bytes += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
         gateways.insert(entry.epoch.gateway.clone(), entry);
         gateways_bytes
     })
     .await?;
     let mut groups = Groups::new(&plan.by);
-    walk::each_series(store, sink, |entry| {
-        if plan.selector.matches(&entry.gateway, &entry.key) {
-            groups.push(&entry);
-        }
+    walk::each_series(store_ref, &plan.selector, sink, |entry| {
+        groups.push(&entry);
         gateways_bytes + groups.bytes()
     })
     .await?;
-    let mut points = 0_u64;
-    for range in groups.overlaps(plan.range) {
-        sink.yield_point().await?;
-        points = points.saturating_add(range.map_or(0, |range| range.points()));
-    }
-    if points > points_max {
-        return Err(QueryError::TooManyPoints { points, max: points_max });
-    }
     let mut completeness = Completeness::new(now_ms);
     let mut taken = 0;
     while let Some((gateway, entry)) = gateways.pop_first() {
@@ -77,130 +67,128 @@ pub(super) async fn execute(
             taken += 1;
         }
     }
-    let Completeness { until_ms, gaps } = completeness.finish(taken, groups.gateways().len());
-    let aggregates = plan.aggregates.iter().map(|(name, _)| name.clone()).collect();
-    let header = Header { complete_until_ms: until_ms, aggregates, gaps };
-    let mut messages = Messages {
-        sink,
-        header: Some(header),
-        points: Vec::new(),
-        values: 0,
-        bytes: 0,
-        count: 0,
-        group_bytes: groups.bytes(),
-    };
-    for group in groups.into_groups() {
-        sink.yield_point().await?;
-        send_group(store, &plan, &group, &mut messages).await?;
-    }
-    messages.header().await?;
-    Ok(messages.count)
+    let completeness = completeness.finish(taken, groups.gateways().len());
+    sink.set_memory(groups.bytes())?;
+    let query = Arc::new(Query::new(store, plan));
+    let mut answer = Answer { sink, query: &query, completeness, points: 0, points_max, header: Sent::Never };
+    let result = read_groups(&query, groups, &mut answer).await;
+    // Their memory and threads are the query's: it ends after its parts.
+    sink.task.stop_parts().await;
+    result?;
+    answer.end().await?;
+    Ok(answer.points)
 }
 
-/// Sends the points of a group, a slice of the range at a time.
-async fn send_group(
-    store: &dyn Store,
-    plan: &Plan,
-    group: &Group,
-    messages: &mut Messages<'_>,
-) -> Result<(), QueryError> {
-    let Some(range) = group.overlap(&plan.range) else { return Ok(()) };
-    for slice in range.slices(SLICE_POINTS) {
-        // Points are those of the whole range, not of this group's windows.
-        let points = Points::new(plan.range, plan.needs());
-        let points = read(store, group, slice, points, messages).await?;
-        // A step that fits no window fails in the first slice: before anything was sent.
-        messages.header().await?;
-        for (start_ms, figures) in points.into_points() {
-            messages.sink.yield_point().await?;
-            messages.push(group, merge::evaluate(start_ms, &figures, &plan.aggregates)).await?;
-        }
-        messages.flush(group).await?;
-    }
-    Ok(())
-}
-
-/// Collects the answer into messages and sends those that are full.
-struct Messages<'a> {
-    sink: &'a Sink<AggregateResponse>,
-    header: Option<Header>,
-    points: Vec<Point>,
-    /// Values and approximate memory of the points.
-    values: usize,
-    bytes: usize,
-    count: u64,
-    /// Bytes held by the groups.
-    group_bytes: usize,
-}
-
-impl Messages<'_> {
-    async fn header(&mut self) -> Result<(), QueryError> {
-        let Some(header) = self.header.take() else { return Ok(()) };
-        let bytes = HEADER_BYTES + header.gaps.len() * GAP_BYTES;
-        self.sink.send(AggregateResponse { kind: Some(Kind::Header(header)) }, bytes).await
-    }
-
-    async fn push(&mut self, group: &Group, point: Point) -> Result<(), QueryError> {
-        self.values += point.values.len().max(1);
-        self.bytes += size_of::<Point>() + point.values.iter().map(value_bytes).sum::<usize>();
-        self.points.push(point);
-        if self.values >= MESSAGE_VALUES || self.bytes >= MESSAGE_BYTES {
-            self.flush(group).await
-        } else {
-            Ok(())
-        }
-    }
-
-    async fn flush(&mut self, group: &Group) -> Result<(), QueryError> {
-        if self.points.is_empty() {
-            return Ok(());
-        }
-        let points = std::mem::take(&mut self.points);
-        self.values = 0;
-        self.count += points.len() as u64;
-        let labels: usize = group.labels.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
-        let bytes = std::mem::take(&mut self.bytes) + labels;
-        let series = SeriesPoints { labels: group.labels.clone(), points };
-        self.sink.send(AggregateResponse { kind: Some(Kind::Series(series)) }, bytes).await
-    }
-}
-
-/// Approximate memory of a value.
-fn value_bytes(value: &Value) -> usize {
-    let states = value.states.iter().map(|of| size_of::<StateValue>() + of.state.len());
-    size_of::<Value>() + value.text.as_ref().map_or(0, String::len) + states.sum::<usize>()
-}
-
-/// Reads a slice of the range of a group into its points: series by series, each in order of time.
-async fn read(
-    store: &dyn Store,
-    group: &Group,
-    slice: Range,
-    mut points: Points,
-    messages: &Messages<'_>,
-) -> Result<Points, QueryError> {
-    let sink = messages.sink;
-    // Both ends were checked by the plan, or lie between two that were.
-    let [from, to] =
-        [slice.from_ms, slice.to_ms].map(|ms| Timestamp::from_millis(ms).unwrap_or(Timestamp::MAX));
-    for id in &group.series {
-        let mut at = from;
-        while at < to {
-            // Even if nothing is found.
-            sink.yield_point().await?;
-            let Some(chunk) = store.chunk(*id, at, to)? else { break };
-            for (number, row) in chunk.rows.iter().enumerate() {
-                if number.is_multiple_of(CHECK_EVERY) {
-                    sink.yield_point().await?;
-                }
-                points.push(*id, row)?;
+/// Reads all groups in tasks, several ahead of what is sent.
+async fn read_groups(query: &Arc<Query>, groups: Groups, answer: &mut Answer<'_>) -> Result<(), QueryError> {
+    let task = &answer.sink.task;
+    let mut pieces = Pieces::new(query, groups);
+    // With each, whether it is a span of time.
+    let mut ahead: VecDeque<(bool, Part<ReadPieces>)> = VecDeque::new();
+    let split = |pieces| task.split(|task| read::read_pieces(Arc::clone(query), task, pieces));
+    loop {
+        let mut large = None;
+        while ahead.len() < task.ahead() && large.is_none() {
+            answer.sink.yield_point().await?;
+            match pieces.next() {
+                Some(Work::Pieces(pieces)) => ahead.push_back((false, split(pieces))),
+                Some(Work::Span(piece)) => ahead.push_back((true, split([piece].into()))),
+                Some(Work::Nothing) => {}
+                Some(Work::Large(piece)) => large = Some(piece),
+                None => break,
             }
-            sink.set_memory(messages.group_bytes + points.bytes())?;
-            at = chunk.next;
         }
-        points.end_series();
+        while let Some((span, part)) = ahead.pop_front() {
+            let mut read = part.join().await?;
+            if span {
+                pieces.learn(read.points, !read.rest.is_empty());
+            }
+            answer.send(std::mem::take(&mut read.messages), &read.damaged).await?;
+            if !read.rest.is_empty() {
+                ahead.push_front((span, split(read.rest)));
+            }
+            if large.is_none() {
+                break;
+            }
+        }
+        match large {
+            Some(piece) => large_group::read(query, piece, answer).await?,
+            None if ahead.is_empty() && pieces.is_empty() => return Ok(()),
+            None => {}
+        }
     }
-    Ok(points)
+}
+
+/// Whether the header was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Never,
+    Yes,
+    /// Damage was found since.
+    Outdated,
+}
+
+/// The answer, as it is sent.
+pub(super) struct Answer<'a> {
+    pub(super) sink: &'a Sink<AggregateResponse>,
+    query: &'a Query,
+    completeness: Completeness,
+    /// Sent so far.
+    points: u64,
+    points_max: u64,
+    header: Sent,
+}
+
+impl Answer<'_> {
+    /// Sends messages in the order of the answer.
+    pub(super) async fn send(
+        &mut self,
+        messages: Vec<Message>,
+        damaged: &[Damaged],
+    ) -> Result<(), QueryError> {
+        for Damaged { series, span } in damaged {
+            self.sink.yield_point().await?;
+            if let Some(gateway) = self.gateway(*series) {
+                self.completeness.add_damaged(&gateway, *span);
+            }
+            if self.header == Sent::Yes {
+                self.header = Sent::Outdated;
+            }
+        }
+        if self.header == Sent::Never {
+            // A step that fits no window fails before anything is sent.
+            self.send_header().await?;
+        }
+        for Message { series, points, bytes } in messages {
+            self.points = self.points.saturating_add(points as u64);
+            if self.points > self.points_max {
+                return Err(QueryError::TooManyPoints { max: self.points_max });
+            }
+            self.sink.send(AggregateResponse { kind: Some(Kind::Series(series)) }, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is left.
+    async fn end(&mut self) -> Result<(), QueryError> {
+        if self.header == Sent::Yes { Ok(()) } else { self.send_header().await }
+    }
+
+    async fn send_header(&mut self) -> Result<(), QueryError> {
+        let Completeness { until_ms, gaps } = self.completeness.clone();
+        let aggregates = self.query.plan.aggregates.iter().map(|(name, _)| name.clone()).collect();
+        let header = Header { complete_until_ms: until_ms, aggregates, gaps };
+        let bytes = HEADER_BYTES + header.gaps.len() * GAP_BYTES;
+        self.sink.send(AggregateResponse { kind: Some(Kind::Header(header)) }, bytes).await?;
+        self.header = Sent::Yes;
+        Ok(())
+    }
+
+    /// The gateway of a series; `None`: it was removed meanwhile.
+    fn gateway(&self, series: SeriesId) -> Option<GatewayId> {
+        let page = self.query.store.series_from(series);
+        page.entries.into_iter().find(|entry| entry.id == series).map(|entry| entry.gateway)
+    }
 }
 
 #[cfg(test)]

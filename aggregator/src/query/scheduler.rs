@@ -4,6 +4,9 @@
 //! and in total, and an operator never holds more of them than are left free: the first gets at most half, the next
 //! half of the rest, and so on. A freed slot goes to the operator with the fewest. Memory and the queue are shared by
 //! the same rule. Turns go to the operator that has used the least time, and within an operator in order of arrival.
+//!
+//! A query may have *parts*, which take turns of their own: several threads then work for it. They have no slot, and the
+//! memory that they reserve is the query's.
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
@@ -56,12 +59,16 @@ enum Phase {
 struct Query<K> {
     operator: K,
     phase: Phase,
+    /// Whether it is a part of another one.
+    part: bool,
     bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Operator {
     slots: usize,
+    /// Number of parts of its queries.
+    parts: usize,
     waiting: VecDeque<QueryId>,
     ready: VecDeque<QueryId>,
     /// Number of its queries that have the turn.
@@ -77,7 +84,7 @@ struct Operator {
 
 impl Operator {
     fn is_idle(&self) -> bool {
-        self.slots == 0 && self.waiting.is_empty()
+        self.slots == 0 && self.parts == 0 && self.waiting.is_empty()
     }
 }
 
@@ -159,7 +166,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         }
         let id = self.next_id;
         self.next_id += 1;
-        let query = Query { operator: operator.clone(), phase: Phase::Waiting, bytes: 0 };
+        let query = Query { operator: operator.clone(), phase: Phase::Waiting, part: false, bytes: 0 };
         self.queries.insert(id, query);
         if starts {
             self.start(id);
@@ -168,6 +175,21 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         known.waiting.push_back(id);
         self.waiting += 1;
         Arrival::Waiting(id)
+    }
+
+    /// Adds a part to a query that has a slot, ready for its first turn; `None`: the query has ended.
+    pub(super) fn add_part(&mut self, id: QueryId) -> Option<QueryId> {
+        if !self.has_slot(id) {
+            return None;
+        }
+        let operator = self.queries.get(&id)?.operator.clone();
+        self.operators.get_mut(&operator)?.parts += 1;
+        let part = self.next_id;
+        self.next_id += 1;
+        let query = Query { operator: operator.clone(), phase: Phase::Ready, part: true, bytes: 0 };
+        self.queries.insert(part, query);
+        self.enqueue_query(part, &operator);
+        Some(part)
     }
 
     /// Whether a query has a slot.
@@ -220,10 +242,10 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
         }
     }
 
-    /// Removes a query that has ended or whose caller is gone.
+    /// Removes a query or part that has ended, or a query whose caller is gone.
     pub(super) fn remove(&mut self, id: QueryId) {
         let Some(query) = self.queries.remove(&id) else { return };
-        let Query { operator, phase, bytes } = query;
+        let Query { operator, phase, part, bytes } = query;
         self.bytes = self.bytes.saturating_sub(bytes);
         if let Some(known) = self.operators.get_mut(&operator) {
             known.bytes = known.bytes.saturating_sub(bytes);
@@ -232,6 +254,7 @@ impl<K: Clone + Eq + Hash + Ord> Scheduler<K> {
                     known.waiting.retain(|waiting| *waiting != id);
                     self.waiting -= 1;
                 }
+                Phase::Idle | Phase::Ready | Phase::Running { .. } if part => known.parts -= 1,
                 Phase::Idle | Phase::Ready | Phase::Running { .. } => {
                     known.slots -= 1;
                     self.slots -= 1;

@@ -33,7 +33,7 @@ impl Query for QueryService {
         let points_max = self.runner.limits().points_max;
         self.runner
             .run(&caller, move |sink| async move {
-                let points = scan::execute(&*store, request, points_max, clock::now_ms(), &sink).await?;
+                let points = scan::execute(store, request, points_max, clock::now_ms(), &sink).await?;
                 metrics.query_points.inc_by(points);
                 Ok(())
             })

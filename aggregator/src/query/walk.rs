@@ -1,37 +1,41 @@
-//! Walks over all series or gateways of a store, page by page. A query yields between pages and within them; the
-//! store's lock is held only while a page is copied, never during matching.
+//! Walks over the selected series or all gateways of a store, page by page. A query yields between pages and within
+//! them; the store's lock is held only while a page is copied, never during matching.
 
 use super::{error::QueryError, sink::Sink};
-use crate::store::{GatewayEntry, SeriesEntry, SeriesId, Store};
+use crate::{
+    selector::Selector,
+    store::{GatewayEntry, SeriesEntry, Store},
+};
 
 /// Entries between two yield points, where an entry is cheap.
 const CHECK_EVERY: usize = 16;
 
-/// Visits every series in order of ids. `visit` returns how many bytes the query then holds.
+/// Visits the selected series in order of ids. `visit` returns how many bytes the query then holds.
 ///
 /// # Errors
 /// The error that ends the query.
 pub(crate) async fn each_series<T>(
     store: &dyn Store,
+    selector: &Selector,
     sink: &Sink<T>,
     mut visit: impl FnMut(SeriesEntry) -> usize,
 ) -> Result<(), QueryError> {
-    let mut next = Some(0);
-    while let Some(from) = next {
+    let mut selection = store.select(selector);
+    let mut bytes = 0;
+    loop {
+        // After each step of the selection, which matches little: a regular expression may be expensive.
         sink.yield_point().await?;
-        let page = store.series_from(SeriesId(from));
-        let mut bytes = None;
-        for entry in page.entries {
-            // For each entry: matching costs as much as the caller's regular expressions.
-            sink.yield_point().await?;
-            bytes = Some(visit(entry));
+        let Some(page) = selection.next_page() else { break };
+        for (number, entry) in page.into_iter().enumerate() {
+            if number % CHECK_EVERY == CHECK_EVERY - 1 {
+                sink.yield_point().await?;
+            }
+            bytes = visit(entry);
         }
-        if let Some(bytes) = bytes {
-            sink.set_memory(bytes)?;
-        }
-        next = page.next;
+        sink.set_memory(bytes.saturating_add(selection.memory()))?;
     }
-    Ok(())
+    drop(selection);
+    sink.set_memory(bytes)
 }
 
 /// Visits every gateway. `visit` returns how many bytes the query then holds.

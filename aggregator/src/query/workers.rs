@@ -1,7 +1,8 @@
 //! The query threads, and the time slices that keep one operator's queries from blocking another's.
 //!
-//! There are fewer threads than processors, so that ingest keeps its share. A query is a future, polled for a few
-//! milliseconds at a time while others wait. A query that waits for its reader occupies no thread.
+//! A query is a future, polled for a few milliseconds at a time while others wait. It may split off parts, futures that
+//! take turns of their own, so that several threads work for it. A query that waits for its reader or its parts occupies no
+//! thread. While batches arrive, one processor is left to ingest: so many turns fewer are taken at once.
 
 use std::{
     collections::HashMap,
@@ -23,6 +24,7 @@ use tokio::runtime::Handle;
 
 use super::{
     error::QueryError,
+    ingest_watch::{IngestWatch, SAMPLE},
     scheduler::{Arrival, Bounds, QueryId, Scheduler},
 };
 
@@ -93,6 +95,7 @@ struct State {
     scheduler: Scheduler<OperatorId>,
     tasks: HashMap<QueryId, Task>,
     stopped: bool,
+    ingest: IngestWatch,
 }
 
 /// Counts of queries, for metrics.
@@ -112,6 +115,11 @@ pub(crate) struct Workers {
     work: Condvar,
     /// Queries waiting for a turn.
     ready: AtomicUsize,
+    /// Turns taken now, and how many may be taken at once.
+    running: AtomicUsize,
+    permits: AtomicUsize,
+    /// Number of threads.
+    pub(super) threads: usize,
     pub(super) limits: Bounds,
 }
 
@@ -132,22 +140,31 @@ impl Drop for Threads {
 }
 
 impl Threads {
-    /// Starts `count` threads, whose work may use the timers of `runtime`. A panic in a thread outside of its work
+    /// Starts the threads, whose work may use the timers of `runtime`. A panic in a thread outside of its work
     /// ends the server.
     ///
     /// # Errors
     /// The system refused a thread.
     pub(super) fn start(
         limits: Bounds,
-        count: usize,
+        ingest: IngestWatch,
         runtime: &Handle,
         supervisor: &Arc<Supervisor>,
     ) -> io::Result<Self> {
-        let state = State { scheduler: Scheduler::new(limits), tasks: HashMap::new(), stopped: false };
-        let workers =
-            Workers { state: Mutex::new(state), work: Condvar::new(), ready: AtomicUsize::new(0), limits };
+        let count = ingest.threads;
+        let state =
+            State { scheduler: Scheduler::new(limits), tasks: HashMap::new(), stopped: false, ingest };
+        let workers = Workers {
+            state: Mutex::new(state),
+            work: Condvar::new(),
+            ready: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
+            permits: AtomicUsize::new(count),
+            threads: count,
+            limits,
+        };
         let threads = Self(Arc::new(workers));
-        for number in 0..count.max(1) {
+        for number in 0..count {
             let (workers, runtime) = (Arc::clone(&threads.0), runtime.clone());
             let supervised = supervisor.task("query thread", |_| (), async move { workers.run() });
             std::thread::Builder::new().name(format!("query-{number}")).spawn(move || {
@@ -170,9 +187,10 @@ impl Workers {
         self.ready.store(state.scheduler.ready_count(), Ordering::Relaxed);
     }
 
-    /// Whether other queries wait for a turn.
+    /// Whether a turn that has lasted long enough should end: others wait for it, or there are too many.
     pub(super) fn others_wait(&self) -> bool {
         self.ready.load(Ordering::Relaxed) > 0
+            || self.running.load(Ordering::Relaxed) > self.permits.load(Ordering::Relaxed)
     }
 
     /// Submits a query; its work is created once its number is known.
@@ -197,6 +215,24 @@ impl Workers {
         drop(state);
         self.work.notify_one();
         Ok(id)
+    }
+
+    /// Splits off a part of a query that has a slot; false if the query has ended.
+    pub(super) fn add_part(
+        &self,
+        id: QueryId,
+        on_complete: Arc<dyn OnComplete>,
+        work: impl FnOnce(Arc<TimeSlice>) -> Work,
+    ) -> bool {
+        let slice = TimeSlice::new();
+        let work = work(Arc::clone(&slice));
+        let mut state = self.lock();
+        let Some(part) = state.scheduler.add_part(id) else { return false };
+        state.tasks.insert(part, Task { work: Some(work), on_complete, slice });
+        self.publish(&state);
+        drop(state);
+        self.work.notify_one();
+        true
     }
 
     /// Cancels a query whose caller is gone. A waiting query is removed; a started one ends at its next turn, on a
@@ -267,16 +303,25 @@ impl Workers {
             if state.stopped {
                 return None;
             }
-            while let Some(id) = state.scheduler.next_to_run() {
+            let permits = state.ingest.permits(Instant::now());
+            self.permits.store(permits, Ordering::Relaxed);
+            while self.running.load(Ordering::Relaxed) < permits
+                && let Some(id) = state.scheduler.next_to_run()
+            {
                 self.publish(&state);
                 let task = state.tasks.get_mut(&id);
                 if let Some((work, slice)) = task.and_then(|t| Some((t.work.take()?, Arc::clone(&t.slice)))) {
+                    self.running.fetch_add(1, Ordering::Relaxed);
                     return Some((id, work, slice));
                 }
                 // Its work has ended, and it waits for its reader.
                 state.scheduler.end_turn(id, 1, false);
             }
-            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match state.scheduler.ready_count() {
+                0 => self.work.wait(state).unwrap_or_else(PoisonError::into_inner),
+                // Until ingest pauses; a turn that ends is followed by another on its own thread.
+                _ => self.work.wait_timeout(state, SAMPLE).unwrap_or_else(PoisonError::into_inner).0,
+            };
         }
     }
 
@@ -303,6 +348,7 @@ impl Workers {
 
     fn end_turn(&self, id: QueryId, work: Work, slice: &TimeSlice) {
         let mut state = self.lock();
+        self.running.fetch_sub(1, Ordering::Relaxed);
         let left = match state.tasks.get_mut(&id) {
             Some(task) => {
                 task.work = Some(work);
@@ -318,6 +364,7 @@ impl Workers {
 
     fn finish(&self, id: QueryId, result: Result<(), QueryError>, slice: &TimeSlice) {
         let mut state = self.lock();
+        self.running.fetch_sub(1, Ordering::Relaxed);
         state.scheduler.end_turn(id, slice.used(), false);
         let task = state.tasks.remove(&id);
         self.publish(&state);

@@ -17,6 +17,7 @@ use crate::{
     config::Config,
     ingest::StreamRegistry,
     metrics::Metrics,
+    retention::Retention,
     store::Store,
     transport::{Deadlines, PeerLimit},
 };
@@ -80,6 +81,8 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
+        let retention = Retention::new(&config, &store, &metrics);
+        let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
             ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
             when_set(stopping.clone()),
@@ -110,7 +113,7 @@ impl Aggregator {
         }
         stop.send_replace(true);
         services.health.stop().await;
-        let closed = finish(&config, serving, accepting, &cut, &store).await;
+        let closed = finish(&config, serving, (accepting, retention), &cut, &store).await;
         close.send_replace(true);
         if let Some(http) = http {
             // The server holds nothing whose loss matters.
@@ -124,7 +127,7 @@ impl Aggregator {
 async fn finish<T>(
     config: &Config,
     mut serving: JoinHandle<T>,
-    accepting: JoinHandle<()>,
+    (accepting, retention): (JoinHandle<()>, JoinHandle<()>),
     cut: &watch::Sender<bool>,
     store: &Arc<dyn Store>,
 ) -> Result<(), RunError> {
@@ -141,6 +144,8 @@ async fn finish<T>(
     let closing = Instant::now();
     let closed = timeout_at(deadline, store.close()).await;
     tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "store closed");
+    // A round ends early once the store is closed; until then it holds the store's folder.
+    let _ = timeout_at(deadline, retention).await;
     check_store_folder(store).await.map_err(RunError::Poisoned)?;
     match closed {
         Ok(result) => result.map_err(RunError::Close),

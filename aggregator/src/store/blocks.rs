@@ -1,12 +1,9 @@
-//! Blocks: windows on disk.
+//! Blocks of earlier versions, which kept windows in sled: read once, and written to tables.
 //!
-//! `flusher` with `flush_signal` and `flush_marker`: from memory to blocks; `block`: the encoding; `block_store`: blocks by
-//! key; `groups`: series that share blocks; `scan`: reading memory and blocks merged.
+//! `block`: the encoding; `block_store`: the tree with catalog and blocks; `groups`: series that share records;
+//! `migrate`: from blocks to tables.
 
 pub(in crate::store) mod block;
 pub(in crate::store) mod block_store;
-pub(in crate::store) mod flush_marker;
-pub(in crate::store) mod flush_signal;
-pub(in crate::store) mod flusher;
 pub(in crate::store) mod groups;
-pub(in crate::store) mod scan;
+pub(in crate::store) mod migrate;

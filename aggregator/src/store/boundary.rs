@@ -1,19 +1,28 @@
 //! What ingest and query know of a store: the trait and the data that it takes and gives.
 
-use std::{ops::ControlFlow, sync::Arc};
+mod rows;
+pub(in crate::store) mod selection;
 
-use bytes::Bytes;
-use catchment_partial::{DecodeError, Partial, Timestamp, Window};
+use std::{ops::ControlFlow, sync::Arc, time::Duration};
+
+use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries};
 use futures_util::future::BoxFuture;
 
-use crate::store::{
-    catalog::{
-        progress_report::ProgressReport,
-        run_history::{PreviousRuns, RunDelivered},
+pub use self::{
+    rows::{Merged, RowReader, RowRequest},
+    selection::Selection,
+};
+use crate::{
+    selector::Selector,
+    store::{
+        catalog::{
+            progress_report::ProgressReport,
+            run_history::{PreviousRuns, RunDelivered},
+        },
+        embedded::config::Shortage,
+        error::StoreError,
     },
-    embedded::config::Shortage,
-    error::StoreError,
 };
 
 /// One epoch of a gateway: the lifetime of one data folder, which numbers its batches.
@@ -105,45 +114,24 @@ pub struct Page<T> {
     pub next: Option<u32>,
 }
 
-/// The partials of a series in a span of time.
-#[derive(Clone, Debug)]
-pub struct Chunk {
-    /// In order of their windows; may be empty.
-    pub rows: Vec<StoredPartial>,
-    /// Start of the next span.
-    pub next: Timestamp,
+/// How long partials of series are kept, by resolution. The first rule whose selector matches a series counts.
+#[derive(Clone, Debug, Default)]
+pub struct RetentionRule {
+    /// The series; an empty selector matches all.
+    pub selector: Selector,
+    /// How long to keep windows, minutes, hours and days after their end; `None`: for ever.
+    pub keep: [Option<Duration>; 4],
 }
 
-/// A stored partial.
-#[derive(Clone, Debug)]
-pub struct StoredPartial {
-    /// Its window.
-    pub window: Window,
-    /// Encoded relative to the window's start.
-    pub body: Bytes,
-}
-
-impl StoredPartial {
-    /// Decodes it; `series` is named in the error.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`].
-    pub fn partial(&self, series: SeriesId) -> Result<Partial, StoreError> {
-        Partial::decode(&self.body, self.window.start()).map_err(|error| self.damage(series, &error))
-    }
-
-    /// Decodes it and merges it into a partial across series; `series` is named in the error.
-    ///
-    /// # Errors
-    /// [`StoreError::Read`].
-    pub fn merge_into(&self, series: SeriesId, merged: &mut Partial) -> Result<(), StoreError> {
-        let merge = merged.merge_encoded_across_series(&self.body, self.window.start());
-        merge.map_err(|error| self.damage(series, &error))
-    }
-
-    fn damage(&self, series: SeriesId, error: &DecodeError) -> StoreError {
-        StoreError::Read(format!("series {}, window {:?}: {error}", series.0, self.window.start()))
-    }
+/// What [`Store::retain`] removed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Retained {
+    /// Rows removed, of all resolutions.
+    pub rows: u64,
+    /// Bytes given back to the file system.
+    pub bytes: u64,
+    /// Series removed, because nothing is left of them.
+    pub series: u64,
 }
 
 /// Stores partials by series and window.
@@ -197,17 +185,29 @@ pub trait Store: Send + Sync + 'static {
     /// holds no lock. A series missing from the page is new or removed.
     fn series_from(&self, from: SeriesId) -> Page<SeriesEntry>;
 
+    /// The series that a selector selects, ordered by id: those that there are now, and maybe some that come meanwhile.
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        selection::walk(self, selector)
+    }
+
     /// A bounded page, from a number on, of the gateways that ever delivered or sent a Start since the store was
     /// opened.
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry>;
 
-    /// The partials of the first span of time at or after `from` in which a series may have windows that start before
-    /// `to`: the highest revision of each name, in order of their windows. `None`: no more. Blocks on the disk: call
-    /// it on a thread that may block.
+    /// A reader of rows of a series. Blocks on the disk: call it on a thread that may block.
     ///
     /// # Errors
     /// [`StoreError::Read`].
-    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError>;
+    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError>;
+
+    /// Removes what is older than the rules say, one bounded step after the other, and gives its space back. Series that
+    /// no rule matches are kept. Blocks on the disk: call it on a thread that may block.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`] if the disk fails.
+    fn retain(&self, _rules: &[RetentionRule], _now: Timestamp) -> Result<Retained, StoreError> {
+        Ok(Retained::default())
+    }
 
     /// All series for which `wanted` returns true, ordered by id. Walks all series: for tests and small stores.
     fn series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Vec<SeriesEntry> {
@@ -246,26 +246,26 @@ pub trait Store: Send + Sync + 'static {
         visit: &mut dyn FnMut(SeriesId, Window, &Partial) -> ControlFlow<()>,
     ) -> Result<(), StoreError> {
         for id in series {
-            let mut at = from;
-            while at < to
-                && let Some(chunk) = self.chunk(*id, at, to)?
-            {
-                for row in &chunk.rows {
-                    if visit(*id, row.window, &row.partial(*id)?).is_break() {
-                        return Ok(());
-                    }
+            let resolution = Merged::OnlyWithoutWindows;
+            let request = RowRequest { series: *id, from, to, step_ms: None, resolution };
+            let mut reader = self.rows(&request)?;
+            let mut flow = Ok(ControlFlow::Continue(()));
+            let mut take = |window: Window, body: &[u8]| {
+                if matches!(flow, Ok(ControlFlow::Continue(()))) {
+                    flow = Partial::decode(body, window.start()).map(|partial| visit(*id, window, &partial));
                 }
-                at = chunk.next;
+            };
+            while reader.advance(&mut take)? {}
+            let damaged = |what: String| StoreError::Read(format!("series {}: {what}", id.0));
+            if let Some((first, last)) = reader.damaged().first() {
+                return Err(damaged(format!("rows from {first:?} to {last:?} cannot be read")));
+            }
+            if flow.map_err(|error| damaged(error.to_string()))?.is_break() {
+                break;
             }
         }
         Ok(())
     }
-
-    /// Removes the windows that end before a time; returns the number of partials removed.
-    ///
-    /// # Errors
-    /// [`StoreError::Poisoned`] if the disk fails.
-    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError>;
 
     /// Most series that the data folder of an epoch may hold, so that all of them find room here; `None`: this store
     /// has no such limit. The result is reserved for that gateway.

@@ -6,6 +6,7 @@
 
 pub(in crate::store) mod epochs;
 pub(in crate::store) mod gaps;
+pub(in crate::store) mod index;
 pub(in crate::store) mod listing;
 pub(in crate::store) mod loss;
 pub(in crate::store) mod progress_report;
@@ -14,7 +15,10 @@ pub(in crate::store) mod run_history;
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::atomic::{AtomicU32, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use catchment_partial::{Timestamp, Window};
@@ -23,7 +27,7 @@ use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS
 use crate::store::{
     GatewayEpoch, ProgressReport,
     blocks::groups::{AllSeries, group_of},
-    catalog::gaps::gaps_max,
+    catalog::{gaps::gaps_max, index::LabelIndex},
 };
 
 mod entries;
@@ -75,6 +79,10 @@ pub(in crate::store) struct Catalog {
     /// Gateways with damaged or missing flushed windows, and their watermarks when that was found. Not stored: each
     /// start finds it again.
     pub(in crate::store) damaged: BTreeMap<u32, Option<Timestamp>>,
+    /// Finds series by their labels.
+    pub(in crate::store) index: Arc<LabelIndex>,
+    /// Records were lost: rows of series that are not known may be theirs, and stay for a repair.
+    pub(in crate::store) incomplete: bool,
     token: Token,
     /// Series of each gateway, by its number.
     series_counts: HashMap<u32, u64>,

@@ -8,6 +8,7 @@
 //! Backpressure: when memory is full, senders wait in order until the flusher has made room; when the journal is
 //! full, they get an error and nothing of the batch is stored. Neither gives up acknowledged data.
 
+pub(in crate::store) mod background;
 pub(in crate::store) mod config;
 pub(in crate::store) mod inner;
 pub(in crate::store) mod locks;
@@ -15,35 +16,33 @@ pub(in crate::store) mod locks;
 pub(in crate::store) mod manual;
 pub(in crate::store) mod stats;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::JoinHandle,
-};
+use std::{sync::Arc, thread::JoinHandle};
 
 use catchment_journal::{Commit, Disk, RealDisk, Watchdog};
 use catchment_partial::Timestamp;
 use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries, batch::SHARDS_MAX};
-use catchment_settings::supervise::catch_thread;
 use futures_util::{FutureExt, future::BoxFuture};
 use tokio::sync::watch;
 
-use crate::store::{
-    Chunk, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, SeriesEntry, SeriesId, Shortage,
-    Store, StoreError,
-    blocks::scan,
-    embedded::{
-        inner::Inner,
-        locks::{lock, read, write},
-    },
-    removal::{forget, forget_series},
-    salvage::folder_watch,
-    wal::{
-        admission::{AdmitOutcome, stopping},
-        apply::CheckedBatch,
-        entry::JournalEntry,
+use crate::{
+    selector::Selector,
+    store::{
+        Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, RowReader,
+        RowRequest, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError,
+        catalog::index::{indexer, selection::IndexSelection},
+        embedded::{
+            background::{Background, guarded},
+            inner::Inner,
+            locks::{lock, read, write},
+        },
+        removal::{forget_series, retain},
+        salvage::{check, folder_watch},
+        tables::{compactor, reader::TableReader},
+        wal::{
+            admission::{AdmitOutcome, stopping},
+            apply::CheckedBatch,
+            entry::JournalEntry,
+        },
     },
 };
 
@@ -51,16 +50,17 @@ use crate::store::{
 pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(in crate::store) inner: Arc<Inner<D>>,
     flusher: Option<JoinHandle<()>>,
-    checker: Option<JoinHandle<()>>,
+    compactor: Option<Background>,
+    checker: Option<Background>,
+    indexer: Option<Background>,
     folder: Option<Watchdog>,
-    stop_check: Arc<AtomicBool>,
 }
 
 impl<D: Disk> EmbeddedStore<D> {
     /// A store whose owner drives the flushes.
     #[cfg(any(test, feature = "sim"))]
     pub(in crate::store) fn without_flusher(inner: Arc<Inner<D>>) -> Self {
-        Self { inner, flusher: None, checker: None, folder: None, stop_check: Arc::default() }
+        Self { inner, flusher: None, compactor: None, checker: None, indexer: None, folder: None }
     }
 
     /// Starts the flusher and the block check of an opened store.
@@ -68,16 +68,24 @@ impl<D: Disk> EmbeddedStore<D> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-flusher".to_owned());
         let flusher = thread.spawn(move || {
-            guarded(&shared, "flushes windows", || crate::store::blocks::flusher::run(&shared))
+            guarded(&shared, "flushes windows", || crate::store::flush::flusher::run(&shared))
         })?;
-        let stop_check = Arc::default();
-        let mut store = Self { inner, flusher: Some(flusher), checker: None, folder: None, stop_check };
+        let mut store = Self {
+            inner,
+            flusher: Some(flusher),
+            compactor: None,
+            checker: None,
+            indexer: None,
+            folder: None,
+        };
         store.folder = Some(folder_watch::watch(&store.inner)?);
-        let (shared, stop) = (Arc::clone(&store.inner), Arc::clone(&store.stop_check));
-        let thread = std::thread::Builder::new().name("store-check".to_owned());
-        let body =
-            move || guarded(&shared, "checks blocks", || crate::store::salvage::check::run(&shared, &stop));
-        store.checker = Some(thread.spawn(body)?);
+        store.indexer = Some(Background::start(&store.inner, "store-index", indexer::run)?);
+        store.compactor = Some(Background::start(&store.inner, "store-compactor", |inner, stop| {
+            guarded(inner, "merges tables", || compactor::run(inner, stop));
+        })?);
+        store.checker = Some(Background::start(&store.inner, "store-check", |inner, stop| {
+            guarded(inner, "checks tables", || check::run(inner, stop));
+        })?);
         Ok(store)
     }
 
@@ -185,13 +193,6 @@ impl<D: Disk> EmbeddedStore<D> {
     }
 }
 
-/// Runs a thread of the store; its panic makes the store fail.
-fn guarded<D: Disk>(inner: &Inner<D>, does: &str, body: impl FnOnce()) {
-    if let Err(panic) = catch_thread(body) {
-        inner.fail(format!("the thread that {does} panicked: {panic}").into());
-    }
-}
-
 fn ended() -> StoreError {
     StoreError::Poisoned("the store has closed".into())
 }
@@ -291,6 +292,11 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         read(&self.inner.state).catalog.entries_from(from.0)
     }
 
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        self.inner.apply_durable();
+        Box::new(IndexSelection::new(&self.inner.state, selector))
+    }
+
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry> {
         self.inner.apply_durable();
         let state = read(&self.inner.state);
@@ -320,13 +326,13 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         forget_series::forget_series(&self.inner, wanted)
     }
 
-    fn chunk(&self, series: SeriesId, from: Timestamp, to: Timestamp) -> Result<Option<Chunk>, StoreError> {
-        scan::chunk(&self.inner, series, from, to)
+    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
+        Ok(Box::new(TableReader::new(&self.inner, request)?))
     }
 
-    fn forget_before(&self, before: Timestamp) -> Result<u64, StoreError> {
+    fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {
         self.inner.healthy()?;
-        forget::forget_before(&self.inner, before)
+        retain::retain(&self.inner, rules, now)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -375,13 +381,8 @@ impl<D: Disk> Drop for EmbeddedStore<D> {
     fn drop(&mut self) {
         self.folder = None;
         self.inner.signal.request(|request| request.stop = true);
-        self.stop_check.store(true, Ordering::Release);
-        if let Some(checker) = self.checker.take() {
-            checker.thread().unpark();
-            if checker.join().is_err() {
-                tracing::error!("the check of the blocks panicked");
-            }
-        }
+        self.inner.compaction.request(|request| request.stop = true);
+        (self.checker, self.indexer, self.compactor) = (None, None, None);
         if let Some(flusher) = self.flusher.take()
             && flusher.join().is_err()
         {

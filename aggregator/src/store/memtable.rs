@@ -18,7 +18,7 @@ use catchment_partial::Timestamp;
 
 use crate::store::{
     blocks::groups::{GROUP_SERIES, group_of},
-    memtable::row::{PartialName, Row, RowRef, bucket_end, bucket_of, bucket_start},
+    memtable::row::{PartialName, RowRef},
 };
 
 /// Memory of a row without its body, bytes: name, revision, location, its place in the list of its series, and a third
@@ -59,11 +59,10 @@ impl SeriesRows {
         self.rows.push(row);
     }
 
-    /// Runs that may hold rows which start in [from, to), with their least start.
-    fn runs(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = (Timestamp, &[u32])> {
+    /// Runs that may hold rows which start in [from, to).
+    fn runs(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &[u32]> {
         let runs = self.runs.iter().zip(self.rows.chunks(RUN_ROWS));
-        runs.filter(move |((least, greatest), _)| *least < to && from <= *greatest)
-            .map(|((least, _), rows)| (*least, rows))
+        runs.filter(move |((least, greatest), _)| *least < to && from <= *greatest).map(|(_, rows)| rows)
     }
 }
 
@@ -77,6 +76,13 @@ pub(in crate::store) struct RowLog {
 }
 
 impl RowLog {
+    /// A log of these rows.
+    pub(in crate::store) fn of<'a>(rows: impl Iterator<Item = RowRef<'a>>) -> Self {
+        let mut log = Self::default();
+        rows.for_each(|row| log.push(row.series, row.name, row.revision, row.body));
+        log
+    }
+
     fn push(&mut self, series: u32, name: PartialName, revision: u64, body: &[u8]) {
         let at = self.bodies.len();
         self.bodies.extend_from_slice(body);
@@ -113,30 +119,9 @@ impl RowLog {
     /// Rows of a series that start in [from, to).
     fn between(&self, series: u32, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &RowHeader> {
         let runs = self.rows_of(series).into_iter().flat_map(move |rows| rows.runs(from, to));
-        let rows = runs.flat_map(|(_, rows)| rows).filter_map(|row| self.rows.get(*row as usize));
+        let rows = runs.flatten().filter_map(|row| self.rows.get(*row as usize));
         let unlisted = self.unlisted().iter().filter(move |header| header.series == series);
         rows.chain(unlisted).filter(move |header| from <= header.name.start && header.name.start < to)
-    }
-
-    /// The least start in [from, to) of a row of a series.
-    fn first_start(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
-        let walked = self.unlisted().iter().filter(|header| header.series == series);
-        let walked = walked.map(|header| header.name.start).filter(|start| from <= *start && *start < to);
-        let mut first = walked.min();
-        for (least, rows) in self.rows_of(series).into_iter().flat_map(|rows| rows.runs(from, to)) {
-            if first.is_some_and(|first| first <= least) {
-                continue;
-            }
-            let least = if from <= least {
-                Some(least)
-            } else {
-                let starts = rows.iter().filter_map(|row| self.rows.get(*row as usize));
-                let starts = starts.map(|header| header.name.start);
-                starts.filter(|start| from <= *start && *start < to).min()
-            };
-            first = first.into_iter().chain(least).min();
-        }
-        first
     }
 
     fn bytes(&self) -> usize {
@@ -153,6 +138,22 @@ impl RowLog {
         self.rows.iter().map(|header| self.row(header))
     }
 
+    /// The rows of a series, if the log knows them without a walk.
+    pub(in crate::store) fn listed(&self, series: u32) -> Option<impl Iterator<Item = RowRef<'_>>> {
+        let rows = (!self.series.is_empty()).then(|| self.rows_of(series).map(|rows| rows.rows.iter()))?;
+        Some(
+            rows.into_iter()
+                .flatten()
+                .filter_map(|row| self.rows.get(*row as usize))
+                .map(|row| self.row(row)),
+        )
+    }
+
+    /// Starts of the windows of all rows.
+    pub(in crate::store) fn starts(&self) -> impl Iterator<Item = Timestamp> {
+        self.rows.iter().map(|header| header.name.start)
+    }
+
     /// Number of rows.
     pub(in crate::store) fn len(&self) -> usize {
         self.rows.len()
@@ -164,10 +165,12 @@ impl RowLog {
 pub(in crate::store) struct Memtable {
     /// By number of the group.
     groups: Vec<RowLog>,
-    /// Logs that are being flushed.
-    immutable: BTreeMap<u32, Arc<RowLog>>,
+    /// Logs that are being flushed; more than one of a group after a flush that found no space.
+    immutable: BTreeMap<u32, Vec<Arc<RowLog>>>,
     bytes: usize,
     rows: usize,
+    /// Rows that are not being flushed, and groups that have any.
+    unfrozen: (usize, usize),
 }
 
 impl Memtable {
@@ -178,15 +181,17 @@ impl Memtable {
             self.groups.resize_with(group + 1, RowLog::default);
         }
         if let Some(log) = self.groups.get_mut(group) {
+            let first = log.rows.is_empty();
             log.push(series, name, revision, body);
             self.bytes += ROW_OVERHEAD + body.len();
             self.rows += 1;
+            self.unfrozen = (self.unfrozen.0 + 1, self.unfrozen.1 + usize::from(first));
         }
     }
 
     fn logs(&self, group: u32) -> impl Iterator<Item = &RowLog> {
-        let immutable = self.immutable.get(&group).map(|log| &**log);
-        immutable.into_iter().chain(self.groups.get(group as usize))
+        let immutable = self.immutable.get(&group).into_iter().flatten().map(|log| &**log);
+        immutable.chain(self.groups.get(group as usize))
     }
 
     /// Highest revision held under a name.
@@ -194,11 +199,6 @@ impl Memtable {
         let (from, to) = (name.start, name.start.saturating_add_nanos(1));
         let rows = self.logs(group_of(series)).flat_map(|log| log.between(series, from, to));
         rows.filter(|header| header.name == *name).map(|header| header.revision).max()
-    }
-
-    /// The names of a group's rows, by series.
-    pub(in crate::store) fn names(&self, group: u32) -> HashSet<(u32, PartialName)> {
-        self.logs(group).flat_map(|log| &log.rows).map(|header| (header.series, header.name)).collect()
     }
 
     /// Drops the windows of a series that end at or before a time; returns the number of names. The immutable log
@@ -233,15 +233,9 @@ impl Memtable {
         series: u32,
         from: Timestamp,
         to: Timestamp,
-    ) -> impl Iterator<Item = Row> {
+    ) -> impl Iterator<Item = RowRef<'_>> {
         let logs = self.logs(group_of(series));
-        logs.flat_map(move |log| log.between(series, from, to).map(|header| log.row(header).owned()))
-    }
-
-    /// The first bucket of a series that holds a window which starts in [from, to).
-    pub(in crate::store) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
-        let logs = self.logs(group_of(series));
-        logs.filter_map(|log| log.first_start(series, from, to)).min().map(bucket_of)
+        logs.flat_map(move |log| log.between(series, from, to).map(|header| log.row(header)))
     }
 
     /// Whether a series has rows.
@@ -250,31 +244,31 @@ impl Memtable {
         self.logs(group_of(series)).any(|log| log.between(series, from, to).next().is_some())
     }
 
-    /// The first group at or after this one that has rows.
-    pub(in crate::store) fn next_group(&self, from: u32) -> Option<u32> {
-        let new = self.groups.iter().zip(0..).skip(from as usize).find(|(log, _)| !log.rows.is_empty());
-        let immutable = self.immutable.range(from..).next().map(|(group, _)| *group);
-        new.map(|(_, group)| group).into_iter().chain(immutable).min()
-    }
-
-    /// Makes the log of a group immutable, for a flush; new rows go to a new log. Both are read until
-    /// [`Memtable::drop_immutable`].
-    pub(in crate::store) fn freeze(&mut self, group: u32) -> Option<Arc<RowLog>> {
-        if let Some(left) = self.immutable.get(&group) {
-            return Some(Arc::clone(left));
+    /// Makes all rows immutable, for a flush; new rows go to new logs. Both are read until
+    /// [`Memtable::drop_immutable`]. Returns the logs of each group, in order.
+    pub(in crate::store) fn freeze(&mut self) -> BTreeMap<u32, Vec<Arc<RowLog>>> {
+        for (log, group) in self.groups.iter_mut().zip(0..) {
+            if !log.rows.is_empty() {
+                self.immutable.entry(group).or_default().push(Arc::new(std::mem::take(log)));
+            }
         }
-        let log = self.groups.get_mut(group as usize).filter(|log| !log.rows.is_empty())?;
-        let log = Arc::new(std::mem::take(log));
-        self.immutable.insert(group, Arc::clone(&log));
-        Some(log)
+        self.unfrozen = (0, 0);
+        self.immutable.clone()
     }
 
-    /// Drops the flushed immutable log of a group; returns it, so that it can be freed without a lock.
-    pub(in crate::store) fn drop_immutable(&mut self, group: u32) -> Option<Arc<RowLog>> {
-        let log = self.immutable.remove(&group)?;
-        self.bytes = self.bytes.saturating_sub(log.bytes());
-        self.rows = self.rows.saturating_sub(log.len());
-        Some(log)
+    /// Drops the flushed immutable logs; returns them, so that they can be freed without a lock.
+    pub(in crate::store) fn drop_immutable(&mut self) -> BTreeMap<u32, Vec<Arc<RowLog>>> {
+        let logs = std::mem::take(&mut self.immutable);
+        for log in logs.values().flatten() {
+            self.bytes = self.bytes.saturating_sub(log.bytes());
+            self.rows = self.rows.saturating_sub(log.len());
+        }
+        logs
+    }
+
+    /// Number of rows that are not being flushed, and of groups of series that have any.
+    pub(in crate::store) fn unfrozen(&self) -> (usize, usize) {
+        self.unfrozen
     }
 
     /// Bytes of the rows, including overhead.
@@ -286,11 +280,6 @@ impl Memtable {
     pub(in crate::store) fn len(&self) -> usize {
         self.rows
     }
-}
-
-/// The part of a bucket within [from, to).
-pub(in crate::store) fn clip(bucket: i64, from: Timestamp, to: Timestamp) -> (Timestamp, Timestamp) {
-    (bucket_start(bucket).max(from), bucket_end(bucket).min(to))
 }
 
 #[cfg(test)]
@@ -307,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn rows_and_first_buckets_are_those_of_a_walk(
+        fn rows_are_those_of_a_walk(
             rows in prop::collection::vec((0..3_u32, 0..20_000_i64), 0..700),
             in_order: bool,
             frozen in 0..700_usize,
@@ -320,7 +309,7 @@ mod tests {
             let mut memtable = Memtable::default();
             for (part, (series, second)) in rows.iter().enumerate() {
                 if part == frozen {
-                    memtable.freeze(0);
+                    memtable.freeze();
                 }
                 memtable.put(*series, name(*second, part as u64), 1, &[*series as u8]);
             }
@@ -333,8 +322,6 @@ mod tests {
                     .collect();
                 let naive: Vec<i64> = rows.iter().filter(wanted).map(|row| row.1).collect();
                 prop_assert_eq!(&found, &naive);
-                let bucket = naive.iter().min().map(|second| bucket_of(name(*second, 0).start));
-                prop_assert_eq!(memtable.first_bucket(series, first, end), bucket);
             }
             for (part, (series, second)) in rows.iter().enumerate() {
                 prop_assert_eq!(memtable.revision(*series, &name(*second, part as u64)), Some(1));

@@ -1,4 +1,4 @@
-//! Removal: `forget` of windows, `forget_series`.
+//! Removal: `retain` of what is older than the rules say, `forget_series`.
 
-pub(in crate::store) mod forget;
 pub(in crate::store) mod forget_series;
+pub(in crate::store) mod retain;

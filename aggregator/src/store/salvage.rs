@@ -7,6 +7,7 @@ pub(in crate::store) mod check;
 pub(in crate::store) mod copy;
 pub(in crate::store) mod folder_watch;
 pub(in crate::store) mod repair;
+pub(in crate::store) mod tables;
 pub(in crate::store) mod verify;
 
 use std::{

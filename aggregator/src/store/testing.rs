@@ -12,7 +12,10 @@ use catchment_partial::{Partial, Timestamp, Width, Window};
 use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 use proptest::prelude::*;
 
-use crate::store::{EmbeddedStore, GatewayEpoch, OpenReport, ProgressReport, Store, StoreConfig};
+use crate::store::{
+    EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, RowRequest, Store, StoreConfig,
+    embedded::locks::lock,
+};
 
 pub(in crate::store) const WIDTH_MS: u32 = 10_000;
 
@@ -96,12 +99,6 @@ impl Model {
         }
     }
 
-    pub(in crate::store) fn forget_before(&mut self, before: Timestamp) -> u64 {
-        let had = self.0.len();
-        self.0.retain(|name, _| name.2.end() > before);
-        (had - self.0.len()) as u64
-    }
-
     pub(in crate::store) fn content(&self) -> Content {
         let mut content = Content::new();
         for ((gateway, key, window, ..), (_, body)) in &self.0 {
@@ -140,6 +137,44 @@ pub(in crate::store) fn content_of(store: &dyn Store, from: Timestamp, to: Times
     content
 }
 
+/// The points of a series in a range, and how they are read.
+fn points(store: &dyn Store, request: RowRequest) -> BTreeMap<i64, Partial> {
+    let mut points: BTreeMap<i64, Partial> = BTreeMap::new();
+    let mut reader = store.rows(&request).unwrap();
+    let mut last = Timestamp::MIN;
+    let mut visit = |window: Window, body: &[u8]| {
+        assert!(window.start() >= last, "rows in order of their start");
+        last = window.start();
+        let point = request.step_ms.map_or(0, |step| window.start().as_millis().div_euclid(step));
+        points.entry(point).or_default().merge_encoded_across_series(body, window.start()).unwrap();
+    };
+    while reader.advance(&mut visit).unwrap() {}
+    assert_eq!(reader.damaged(), []);
+    points
+}
+
+/// Checks that answers from merged rows are those from windows, bit for bit, whatever the step and the range.
+pub(in crate::store) fn assert_merged_alike(store: &dyn Store) {
+    for series in store.series(&|_, _| true) {
+        let (_, last) = series.windows;
+        let ragged = |time: Timestamp| time.saturating_add_nanos(7_000_000_000);
+        for (from, to) in [
+            (Timestamp::MIN, Timestamp::MAX),
+            (ragged(last.saturating_sub_nanos(2 * 3_600_000_000_000)), Timestamp::MAX),
+        ] {
+            for step_ms in [None, Some(60_000), Some(90_000), Some(7_200_000)] {
+                let request = |resolution| RowRequest { series: series.id, from, to, step_ms, resolution };
+                let windows = points(store, request(Merged::OnlyWithoutWindows));
+                assert_eq!(
+                    points(store, request(Merged::Allowed)),
+                    windows,
+                    "{series:?} {from:?} {to:?} {step_ms:?}"
+                );
+            }
+        }
+    }
+}
+
 /// Like [`content`], without the series that cannot be read; true if there are any.
 pub(in crate::store) fn content_as_far(store: &dyn Store) -> (Content, bool) {
     let (mut content, mut unread) = (Content::new(), false);
@@ -165,7 +200,14 @@ pub(in crate::store) fn open(data: &Path) -> (Arc<EmbeddedStore>, OpenReport) {
     EmbeddedStore::open(data, config()).unwrap()
 }
 
-/// Copies a data folder as a crash would leave it. (Nothing may be writing.)
+/// Copies the data folder of a store as a crash would leave it. (Nothing may be delivered meanwhile.)
+pub(in crate::store) fn copy_of(store: &EmbeddedStore, from: &Path, to: &Path) {
+    // Tables may be written and removed meanwhile, but none is named.
+    let _quiet = lock(&store.inner.flush_lock);
+    copy(from, to);
+}
+
+/// Copies a folder. Files that are removed meanwhile are left out.
 pub(in crate::store) fn copy(from: &Path, to: &Path) {
     std::fs::create_dir_all(to).unwrap();
     for entry in std::fs::read_dir(from).unwrap() {
@@ -174,7 +216,10 @@ pub(in crate::store) fn copy(from: &Path, to: &Path) {
         if entry.file_type().unwrap().is_dir() {
             copy(&entry.path(), &target);
         } else {
-            std::fs::copy(entry.path(), target).unwrap();
+            match std::fs::copy(entry.path(), target) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                copied => drop(copied.unwrap()),
+            }
         }
     }
 }

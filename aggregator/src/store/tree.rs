@@ -19,9 +19,6 @@ pub(in crate::store) type KeyRange = (std::ops::Bound<Vec<u8>>, std::ops::Bound<
 /// Result of visiting a key: whether to continue, or an error.
 pub(in crate::store) type Visited = Result<ControlFlow<()>, String>;
 
-/// A key and its value.
-pub(in crate::store) type Pair = (Vec<u8>, Vec<u8>);
-
 /// An ordered map. Errors are texts for people.
 pub(in crate::store) trait Tree: Send + Sync {
     /// The value of a key.
@@ -29,9 +26,6 @@ pub(in crate::store) trait Tree: Send + Sync {
 
     /// Visits keys and values of a range in order, until the visitor breaks.
     fn scan(&self, range: KeyRange, visit: &mut dyn FnMut(&[u8], &[u8]) -> Visited) -> Result<(), String>;
-
-    /// The last key with this prefix, and its value.
-    fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, String>;
 
     /// Applies a whole write batch and makes it durable. After an error nothing that the batch should hold may be
     /// released, and nothing further may be committed.

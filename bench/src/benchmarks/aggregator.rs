@@ -17,7 +17,7 @@ pub(super) const SERIES: usize = 10_000;
 /// One measurement: partials per processor second.
 pub(super) fn once(bench: &Bench, server: &Server, series: usize) -> anyhow::Result<f64> {
     let (addr, pid) = (server.addr, Some(server.pid()));
-    let load = Load { addr, pid, series, in_flight: 64, duration: bench.duration };
+    let load = Load { addr, pid, series, in_flight: 64, duration: bench.duration, rate: None };
     let outcome = delivery::run(&load, &bench.pki.gateway()?)?;
     Ok(outcome.per_cpu(outcome.readings))
 }

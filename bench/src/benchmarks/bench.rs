@@ -1,12 +1,13 @@
 //! What all figures share: identities, folders, times, and measuring in turn.
 
-use std::{iter, path::PathBuf, time::Duration};
+use std::{cell::OnceCell, fs, iter, path::PathBuf, time::Duration};
 
 use anyhow::Context as _;
 
 use crate::{
     load::{Ending, Shape, manual::Kind},
     process::{Server, beside},
+    reference::duckdb::{DuckDb, Installation},
     report::{Reference, quantile},
     world::Pki,
 };
@@ -19,8 +20,12 @@ pub(crate) struct Bench {
     /// Length of one measurement.
     pub(crate) duration: Duration,
     pub(crate) repeat: usize,
+    /// Multiple of the stored windows of the query figures.
+    pub(crate) scale: usize,
     /// Small counts, for a smoke run.
     pub(crate) quick: bool,
+    /// DuckDB, or why there is none: installed at first use.
+    pub(crate) duckdb: OnceCell<Result<Installation, String>>,
 }
 
 impl Bench {
@@ -32,6 +37,17 @@ impl Bench {
     /// A folder for a figure; it does not exist yet.
     pub(crate) fn folder(&self, name: &str) -> PathBuf {
         self.dir.join(name)
+    }
+
+    /// A database of DuckDB with the readings that a query selects, or why there is none.
+    pub(crate) fn readings(&self, name: &str, query: &str) -> Result<DuckDb<'_>, String> {
+        let dir = self.folder("duckdb");
+        let installed = || {
+            fs::create_dir_all(&dir)?;
+            Installation::new(&dir)
+        };
+        let duckdb = self.duckdb.get_or_init(|| installed().map_err(|error| format!("{error:#}")));
+        duckdb.as_ref().map_err(Clone::clone)?.database(name, query).map_err(|error| format!("{error:#}"))
     }
 
     /// The shape of a load at full speed.

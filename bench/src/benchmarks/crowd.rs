@@ -81,7 +81,7 @@ pub(super) fn gateways(bench: &Bench) -> anyhow::Result<Measurement> {
     let most = (2 * SERIES).to_string();
     let server = world::aggregator_with(&bench.pki, &dir, &["--series-per-gateway-max", &most])?;
     let (addr, pid) = (server.addr, server.pid());
-    let load = Load { addr, pid: None, series: SERIES, in_flight: 64, duration: bench.duration };
+    let load = Load { addr, pid: None, series: SERIES, in_flight: 64, duration: bench.duration, rate: None };
     let partials = thread::scope(|scope| {
         let running: Vec<_> =
             identities.iter().map(|identity| scope.spawn(|| delivery::run(&load, identity))).collect();

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
+use clap::builder::PossibleValuesParser;
+
 use super::{
     Bench, aggregator, crowd, fairness, growth, idle, latency, partials, query, sharing, throughput, uplink,
 };
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 16] = [
+pub(crate) const NAMES: [&str; 19] = [
     "frames",
     "json",
     "line-protocol",
@@ -23,9 +25,20 @@ pub(crate) const NAMES: [&str; 16] = [
     "crowd",
     "sharing",
     "partials",
-    "query",
+    "query-month",
+    "query-sites",
+    "query-names",
+    "query-disk",
     "growth",
 ];
+
+/// All figures of the read path.
+pub(crate) const QUERY: &str = "query";
+
+/// What may be asked for: figures, and all of the read path.
+pub(crate) fn choices() -> PossibleValuesParser {
+    NAMES.into_iter().chain([QUERY]).into()
+}
 
 /// Measures one figure into the report.
 fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()> {
@@ -50,7 +63,10 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.measurements.push(crowd::gateways(bench)?);
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
-        "query" => report.measurements.extend(query::run(bench)?),
+        "query-month" => query::of_a_month(bench, report)?,
+        "query-sites" => query::of_sites(bench, report)?,
+        "query-names" => query::by_names(bench, report)?,
+        "query-disk" => query::bytes_on_disk(bench, report)?,
         "partials" => report.measurements.extend(partials::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("unknown figure: {other}"),

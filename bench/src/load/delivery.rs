@@ -56,6 +56,8 @@ pub(crate) struct Load {
     /// Most unacknowledged batches per shard.
     pub(crate) in_flight: usize,
     pub(crate) duration: Duration,
+    /// Partials a second; `None`: as fast as they are taken.
+    pub(crate) rate: Option<f64>,
 }
 
 /// Encoded partials of ten readings, made ahead. They are relative to their window, so they fit any.
@@ -210,13 +212,19 @@ async fn deliver(load: &Load, identity: &Path, mut shards: Vec<Shard>) -> anyhow
     let started = Instant::now();
     let deadline = started + load.duration;
     let room = Arc::new(Semaphore::new(load.in_flight * SHARDS as usize));
-    let permits = Arc::clone(&room);
+    let (permits, rate) = (Arc::clone(&room), load.rate);
     let producer = tokio::spawn(async move {
         let (mut partials, mut bytes) = (0_u64, 0_u64);
         // As in a gateway's stream, each series is named once.
         let mut dictionaries = [(); SHARDS as usize].map(|()| DictionaryEncoder::default());
         while Instant::now() < deadline {
             for shard in &mut shards {
+                if let Some(rate) = rate {
+                    tokio::time::sleep_until(
+                        (started + Duration::from_secs_f64(partials as f64 / rate)).into(),
+                    )
+                    .await;
+                }
                 permits.acquire().await?.forget();
                 let batch = shard.batch();
                 partials += batch.body_bytes.len() as u64;

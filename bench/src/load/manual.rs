@@ -204,7 +204,7 @@ pub(crate) fn start(arguments: &Arguments) -> anyhow::Result<()> {
     let in_flight = arguments.in_flight.unwrap_or(in_flight).max(1);
     let duration = Duration::from_secs_f64(arguments.seconds);
     if kind == Kind::Delivery {
-        let load = delivery::Load { addr, pid, series: arguments.series, in_flight, duration };
+        let load = delivery::Load { addr, pid, series: arguments.series, in_flight, duration, rate: None };
         print(kind, &delivery::run(&load, &arguments.identities)?);
         return Ok(());
     }

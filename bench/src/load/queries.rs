@@ -7,14 +7,14 @@ use std::{
 };
 
 use anyhow::ensure;
-use catchment_certs::{ClientTls, GrpcConnector, IdentityFolder, Role, endpoint_uri};
-use catchment_proto::wire::{self, AggregateRequest, aggregate_response, query_client::QueryClient};
+use catchment_proto::wire::{AggregateRequest, query_client::QueryClient};
 use tokio::task::JoinSet;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 
-use super::now_ns;
+use super::{now_ns, operator};
 
-const TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a result is left unread.
+const UNREAD: Duration = Duration::from_secs(30);
 /// Streams per connection; an aggregator takes 64.
 const STREAMS: usize = 50;
 /// Time for all other queries to start or to queue.
@@ -29,15 +29,8 @@ pub(crate) struct Others {
     pub(crate) unread: usize,
 }
 
-/// Connects; with small receive windows if `reluctant`.
 async fn connect(addr: SocketAddr, identity: &Path, reluctant: bool) -> anyhow::Result<QueryClient<Channel>> {
-    let tls = ClientTls::new(&IdentityFolder::load(identity)?, &[b"h2"])?;
-    let connector = GrpcConnector::new(tls, Role::Aggregator, TIMEOUT);
-    let mut endpoint = Endpoint::from(endpoint_uri(&format!("https://{addr}"))?).tcp_nodelay(true);
-    if reluctant {
-        endpoint = endpoint.initial_stream_window_size(1_024).initial_connection_window_size(1 << 20);
-    }
-    Ok(QueryClient::new(endpoint.connect_with_connector(connector).await?))
+    Ok(QueryClient::new(operator::channel(addr, identity, reluctant).await?))
 }
 
 fn everything(aggregates: &[&str]) -> AggregateRequest {
@@ -60,37 +53,6 @@ async fn ask(client: &mut QueryClient<Channel>, request: AggregateRequest) -> an
     Ok(messages)
 }
 
-/// A query's answer.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Answer {
-    /// Time to the end of the answer.
-    pub(crate) seconds: f64,
-    pub(crate) points: u64,
-    /// Sum of the last aggregate over all points.
-    pub(crate) sum: f64,
-}
-
-/// Sends one query and reads its answer.
-///
-/// # Errors
-/// The query failed.
-pub(crate) fn answer(addr: SocketAddr, identity: &Path, request: AggregateRequest) -> anyhow::Result<Answer> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(async {
-        let mut client = connect(addr, identity, false).await?;
-        let asked = Instant::now();
-        let mut answer = client.aggregate(request).await?.into_inner();
-        let (mut points, mut sum) = (0, 0.0);
-        while let Some(message) = answer.message().await? {
-            let Some(aggregate_response::Kind::Series(series)) = message.kind else { continue };
-            points += series.points.len() as u64;
-            let last = |point: &wire::Point| point.values.last().and_then(|value| value.number);
-            sum += series.points.iter().filter_map(last).sum::<f64>();
-        }
-        Ok(Answer { seconds: asked.elapsed().as_secs_f64(), points, sum })
-    })
-}
-
 /// Repeats a heavy query. An operator with this many queries must expect refusals.
 async fn heavy(mut client: QueryClient<Channel>) {
     loop {
@@ -109,7 +71,7 @@ async fn unread(mut client: QueryClient<Channel>) {
     };
     loop {
         let answer = client.aggregate(request.clone()).await;
-        tokio::time::sleep(TIMEOUT).await;
+        tokio::time::sleep(UNREAD).await;
         drop(answer);
     }
 }

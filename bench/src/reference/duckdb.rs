@@ -13,10 +13,16 @@ use crate::process::run;
 const SCRIPT: &str = include_str!("duckdb.py");
 const REPEAT: &str = "5";
 
-/// A database with the readings, in a folder with its own Python environment.
-pub(crate) struct DuckDb {
+/// DuckDB in a Python environment of its own.
+pub(crate) struct Installation {
+    dir: PathBuf,
     python: PathBuf,
     script: PathBuf,
+}
+
+/// A database with a table `readings`.
+pub(crate) struct DuckDb<'a> {
+    installation: &'a Installation,
     file: PathBuf,
 }
 
@@ -30,33 +36,43 @@ pub(crate) struct Answer {
     pub(crate) sum: f64,
 }
 
-impl DuckDb {
-    /// Installs DuckDB from the Python registry into a folder, and fills a table `readings`.
+impl Installation {
+    /// Installs DuckDB from the Python registry into a folder that exists.
     ///
     /// # Errors
     /// Python or its registry is missing.
-    pub(crate) fn new(dir: &Path, history: &str) -> anyhow::Result<Self> {
+    pub(crate) fn new(dir: &Path) -> anyhow::Result<Self> {
         let environment = dir.join("duckdb");
         run(Command::new("python3").args(["-m", "venv"]).arg(&environment))?;
         let python = environment.join("bin").join("python");
         run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "duckdb"]))?;
         let script = dir.join("query.py");
         fs::write(&script, SCRIPT)?;
-        let database = Self { python, script, file: dir.join("readings.duckdb") };
-        database.ask(history, "")?;
-        Ok(database)
+        Ok(Self { dir: dir.to_owned(), python, script })
     }
 
-    fn ask(&self, history: &str, query: &str) -> anyhow::Result<Answer> {
-        let mut command = Command::new(&self.python);
-        command.arg(&self.script).arg(&self.file).args([history, query, REPEAT]);
+    /// Makes a database and fills its table `readings`, in order of device, metric and time.
+    ///
+    /// # Errors
+    /// DuckDB refuses the query.
+    pub(crate) fn database(&self, name: &str, readings: &str) -> anyhow::Result<DuckDb<'_>> {
+        let database = DuckDb { installation: self, file: self.dir.join(name).with_extension("duckdb") };
+        database.ask(readings, "")?;
+        Ok(database)
+    }
+}
+
+impl DuckDb<'_> {
+    fn ask(&self, readings: &str, query: &str) -> anyhow::Result<Answer> {
+        let mut command = Command::new(&self.installation.python);
+        command.arg(&self.installation.script).arg(&self.file).args([readings, query, REPEAT]);
         let text = run(&mut command)?;
         let mut numbers = text.split_whitespace().map(str::parse);
         let mut next = || numbers.next().context("three numbers")?.context("a number");
         Ok(Answer { seconds: next()?, rows: next()?, sum: next()? })
     }
 
-    /// Answers a query over `readings(device, metric, time, value)`.
+    /// Answers a query over `readings`.
     ///
     /// # Errors
     /// DuckDB refuses it.

@@ -8,7 +8,7 @@ use crate::atomic_file::{AtomicFileError, read_atomic};
 use crate::fs::{Disk, FileStatus, RealDisk};
 
 /// Format of the data folders that this program writes. Raise it with anything that the version before would misread.
-pub const FORMAT_VERSION: u32 = 3;
+pub const FORMAT_VERSION: u32 = 4;
 /// The oldest format that this program reads.
 pub(super) const FORMAT_OLDEST: u32 = 2;
 

@@ -7,8 +7,11 @@
 //! Encoding: varint number of bins; zigzag first key; for each bin except the first: varint difference of the keys
 //! minus 1; each followed by: varint count, which is not zero.
 
-use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
-use super::mapping::{MAX_KEY, MIN_KEY};
+mod encoded;
+
+use super::codec::{put_varint, put_zigzag};
+
+pub(super) use encoded::EncodedBins;
 
 /// Maximum number of bins per sign: enough for values over more than 58 octaves (17 powers of ten) without a gap. At
 /// 16 bytes per bin, one series takes at most 64 KiB per window.
@@ -23,6 +26,12 @@ pub(super) struct Bin {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bins(Vec<Bin>);
+
+/// The number of bins, and the least and the greatest key.
+pub(super) struct Ends {
+    len: usize,
+    keys: Option<(i32, i32)>,
+}
 
 impl Bins {
     /// Adds `count` (not 0) values with this key.
@@ -95,6 +104,11 @@ impl Bins {
                 None => missing.push(*bin),
             }
         }
+        self.insert_missing(missing);
+    }
+
+    /// Inserts bins with new keys, in rising order.
+    fn insert_missing(&mut self, mut missing: Vec<Bin>) {
         if missing.is_empty() {
             return;
         }
@@ -113,21 +127,6 @@ impl Bins {
         self.0.iter()
     }
 
-    /// Whether the values in these bins can have these extreme magnitudes (`None`: there are no values).
-    pub(super) fn can_span(&self, keys: Option<(i32, i32)>) -> bool {
-        match (self.0.first(), self.0.last(), keys) {
-            (None, None, None) => true,
-            (Some(low), Some(high), Some((least, greatest))) => {
-                high.key == greatest && (low.key == least || (low.key > least && self.0.len() == MAX_BINS))
-            }
-            _ => false,
-        }
-    }
-
-    pub(super) fn greatest_key(&self) -> Option<i32> {
-        self.0.last().map(|bin| bin.key)
-    }
-
     pub(super) fn heap(&self) -> usize {
         self.0.capacity() * size_of::<Bin>()
     }
@@ -144,27 +143,22 @@ impl Bins {
             below = Some(bin.key);
         }
     }
+}
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        const KEY: DecodeError = DecodeError::Invalid("a key of the sketch is out of range");
-        const BIN_BYTES: usize = 2;
-        let count = reader.count(MAX_BINS, "the sketch has too many bins")?;
-        let mut bins = Vec::with_capacity(count.min(reader.remaining() / BIN_BYTES));
-        let mut below: Option<i64> = None;
-        for _ in 0..count {
-            let key = match below {
-                None => Some(reader.zigzag()?),
-                Some(below) => below.saturating_add(1).checked_add_unsigned(reader.varint()?),
-            };
-            let key = key.filter(|key| (MIN_KEY.into()..=MAX_KEY.into()).contains(key)).ok_or(KEY)?;
-            let count = reader.varint()?;
-            if count == 0 {
-                return Err(DecodeError::Invalid("a bin of the sketch is empty"));
+impl Ends {
+    /// Whether the values in these bins can have these extreme magnitudes (`None`: there are no values).
+    pub(super) fn can_span(&self, keys: Option<(i32, i32)>) -> bool {
+        match (self.keys, keys) {
+            (None, None) => true,
+            (Some((low, high)), Some((least, greatest))) => {
+                high == greatest && (low == least || (low > least && self.len == MAX_BINS))
             }
-            bins.push(Bin { key: i32::try_from(key).map_err(|_| KEY)?, count });
-            below = Some(key);
+            _ => false,
         }
-        Ok(Self(bins))
+    }
+
+    pub(super) fn greatest_key(&self) -> Option<i32> {
+        self.keys.map(|(_, greatest)| greatest)
     }
 }
 

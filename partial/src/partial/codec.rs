@@ -49,6 +49,11 @@ impl<'a> Reader<'a> {
         self.0.len()
     }
 
+    /// The unread bytes.
+    pub(crate) fn rest(&self) -> &'a [u8] {
+        self.0
+    }
+
     pub(crate) fn byte(&mut self) -> Result<u8, DecodeError> {
         let (&byte, rest) = self.0.split_first().ok_or(DecodeError::Truncated)?;
         self.0 = rest;
@@ -61,7 +66,23 @@ impl<'a> Reader<'a> {
         Ok(bytes)
     }
 
+    #[inline]
     pub(crate) fn varint(&mut self) -> Result<u64, DecodeError> {
+        // Most are short.
+        match *self.0 {
+            [low, ref rest @ ..] if low < 0x80 => {
+                self.0 = rest;
+                Ok(low.into())
+            }
+            [low, high, ref rest @ ..] if high < 0x80 => {
+                self.0 = rest;
+                Ok(u64::from(low & 0x7f) | u64::from(high) << 7)
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Result<u64, DecodeError> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
@@ -93,6 +114,7 @@ impl<'a> Reader<'a> {
         if number.is_finite() { Ok(number) } else { Err(DecodeError::Invalid("not a finite number")) }
     }
 
+    #[inline]
     pub(crate) fn zigzag(&mut self) -> Result<i64, DecodeError> {
         self.varint().map(unzigzag)
     }

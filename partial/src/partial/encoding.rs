@@ -33,14 +33,13 @@
 //! that can be checked at no cost.
 
 use super::codec::{DecodeError, Reader, put_varint, put_zigzag};
+use super::encoded_many::EncodedMany;
 use super::exact::{Exact, Untimed};
 use super::extent::{Extent, Point, Times, Unit};
 use super::many::Many;
-use super::moments::Squares;
 use super::numbers::Scale;
 use super::optional::{self, Optional};
-use super::sketch::Sketch;
-use super::sum::Sum;
+use super::run;
 use super::timed::Timed;
 use super::{EXACT_MAX, Partial, Parts, Values};
 use crate::time::Timestamp;
@@ -57,8 +56,6 @@ const KNOWN_1: u8 = SKETCH | NANOSECONDS | SCALE;
 const TIMED: u8 = 1 << 5;
 const OPTIONAL: u8 = 1 << 6;
 const REGULAR: u8 = 1 << 7;
-
-const CONTRADICTION: DecodeError = DecodeError::Invalid("least, greatest, first and last reading contradict");
 
 impl Partial {
     /// Appends the encoding to `out`. Times are written relative to `base`, usually the start of the window;
@@ -107,7 +104,10 @@ impl Partial {
         let head = Head::decode(&mut reader)?;
         let (unit, scale) = (head.unit, head.scale);
         let values = match head.form {
-            Form::Many => Values::Many(Box::new(decode_many(&mut reader, base, unit, scale)?)),
+            Form::Many => {
+                let many = EncodedMany::read(&mut reader, base, unit, scale)?;
+                Values::Many(Box::new(many.decode()))
+            }
             Form::Timed { regular } => {
                 Values::Timed(Timed::decode(&mut reader, base, (unit, scale, regular))?)
             }
@@ -127,27 +127,61 @@ impl Partial {
         Ok(partial)
     }
 
-    /// As [`Partial::merge_across_series`] with what [`Partial::decode`] makes of these bytes; faster, because few
-    /// readings are added without a partial between. On an error nothing is added.
+    /// As [`Partial::merge_across_series`] with what [`Partial::decode`] makes of these bytes; faster, because most are
+    /// added without a partial between. On an error nothing is added.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Partial::decode`]; optional parts that are not kept are left unread.
+    pub fn merge_encoded_across_series(&mut self, bytes: &[u8], base: Timestamp) -> Result<(), DecodeError> {
+        let kept = self.parts.only(Parts::MOMENTS.with(Parts::DISTINCT));
+        if !self.add_encoded(bytes, base, kept)? {
+            self.merge_across_series(&Self::decode(bytes, base)?);
+        } else if let Values::Many(many) = &mut self.values {
+            many.keep_unordered(self.parts);
+        }
+        Ok(())
+    }
+
+    /// As [`Partial::merge`] with what [`Partial::decode`] makes of these bytes, but the optional parts that this partial
+    /// asks for are kept of few readings too; faster, because most are added without a partial between. On an error
+    /// nothing is added.
     ///
     /// # Errors
     ///
     /// Exactly those of [`Partial::decode`].
-    pub fn merge_encoded_across_series(&mut self, bytes: &[u8], base: Timestamp) -> Result<(), DecodeError> {
-        let mut reader = Reader::new(bytes);
-        let head = Head::decode(&mut reader)?;
-        let (Form::Timed { regular }, false) = (head.form, head.optional) else {
-            self.merge_across_series(&Self::decode(bytes, base)?);
-            return Ok(());
-        };
-        let mut buffer = [Point { time: Timestamp::from_nanos(0), value: 0.0 }; EXACT_MAX];
-        let points = Timed::read(&mut reader, base, (head.unit, head.scale, regular), &mut buffer)?;
-        reader.finish()?;
-        self.push_run(points.iter().map(|point| (point.time, point.value)));
-        if let Values::Many(many) = &mut self.values {
-            many.keep_unordered(self.parts);
+    pub fn merge_encoded(&mut self, bytes: &[u8], base: Timestamp) -> Result<(), DecodeError> {
+        if !self.add_encoded(bytes, base, Parts::ALL)? {
+            self.merge(&Self::decode(bytes, base)?);
         }
         Ok(())
+    }
+
+    /// Adds few readings one by one, and sums and sketch of many from their bytes; false, without having added anything,
+    /// if these are others, or carry states or one of the optional parts that are to be kept.
+    fn add_encoded(&mut self, bytes: &[u8], base: Timestamp, kept: Parts) -> Result<bool, DecodeError> {
+        let mut reader = Reader::new(bytes);
+        let head = Head::decode(&mut reader)?;
+        match head.form {
+            Form::Timed { regular } if !head.optional => {
+                let mut buffer = [Point { time: Timestamp::from_nanos(0), value: 0.0 }; EXACT_MAX];
+                let of_head = (head.unit, head.scale, regular);
+                let points = Timed::read(&mut reader, base, of_head, &mut buffer)?;
+                reader.finish()?;
+                run::push_ordered(self, points);
+            }
+            Form::Many => {
+                let many = EncodedMany::read(&mut reader, base, head.unit, head.scale)?;
+                if !head.optional {
+                    reader.finish()?;
+                } else if !optional::skip(reader, kept) {
+                    return Ok(false);
+                }
+                self.merge_encoded_many(&many);
+            }
+            Form::Timed { .. } | Form::Untimed => return Ok(false),
+        }
+        Ok(true)
     }
 
     /// Checks that [`Partial::decode`] accepts these bytes; returns the last reading's time (`None`: there are no
@@ -238,31 +272,6 @@ fn encode_many(many: &Many, base: Timestamp, optional: u8, out: &mut Vec<u8>) {
     many.sketch.encode(out);
 }
 
-fn decode_many(
-    reader: &mut Reader<'_>,
-    base: Timestamp,
-    unit: Unit,
-    scale: Scale,
-) -> Result<Many, DecodeError> {
-    const RANGE: DecodeError = DecodeError::Invalid("a value is out of range");
-    let least = reader.zigzag()?;
-    let mut above = || {
-        let integer = least.checked_add_unsigned(reader.varint()?);
-        integer.and_then(|integer| scale.value(integer)).ok_or(RANGE)
-    };
-    let (first, last, max) = (above()?, above()?, above()?);
-    let min = scale.value(least).ok_or(RANGE)?;
-    let times = Times::decode(reader, base, unit, false)?;
-    let extent = extent(min, max, first, last, times)?;
-
-    let (sum, squares) = (Sum::decode(reader)?, Squares::decode(reader)?);
-    let sketch = Sketch::decode(reader)?;
-    let count = sketch.count();
-    let many = Many { count, sum, squares, sketch, ..Many::new(extent, Parts::NONE) };
-    many.check()?;
-    Ok(many)
-}
-
 /// What follows the first bytes.
 #[derive(Clone, Copy)]
 enum Form {
@@ -316,36 +325,5 @@ fn extent_of_few(
         false => (Exact::decode_index(values, reader)?, Exact::decode_index(values, reader)?),
     };
     let times = Times::decode(reader, base, unit, single)?;
-    extent(min, max, first, last, times).map(Some)
-}
-
-impl Many {
-    /// Checks that these sums and this sketch can belong to values with this extent.
-    fn check(&self) -> Result<(), DecodeError> {
-        let (min, max) = (self.extent.min.value, self.extent.max.value);
-        if self.count <= EXACT_MAX as u64 {
-            return Err(DecodeError::Invalid("a sketch of few values"));
-        }
-        if !self.sketch.is_possible(min, max, self.sum.signs())
-            || self.squares.is_zero() != (min == 0.0 && max == 0.0)
-        {
-            return Err(DecodeError::Invalid("sketch, sums, and least or greatest value contradict"));
-        }
-        // A saturated count says nothing about the mean.
-        let mean = self.sum.mean(self.count).filter(|_| self.count < u64::MAX);
-        if mean.is_some_and(|mean| !(min..=max).contains(&mean)) {
-            return Err(DecodeError::Invalid("the mean is not between least and greatest value"));
-        }
-        Ok(())
-    }
-}
-
-fn extent(min: f64, max: f64, first: f64, last: f64, times: Times) -> Result<Extent, DecodeError> {
-    let extent = Extent {
-        min: Point { time: times.min, value: min },
-        max: Point { time: times.max, value: max },
-        first: Point { time: times.first, value: first },
-        last: Point { time: times.last, value: last },
-    };
-    if extent.is_possible() { Ok(extent) } else { Err(CONTRADICTION) }
+    Extent::decoded([min, max, first, last], times).map(Some)
 }

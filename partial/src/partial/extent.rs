@@ -150,6 +150,19 @@ impl Extent {
         }
     }
 
+    /// The extent of least, greatest, first and last value.
+    pub(crate) fn decoded([min, max, first, last]: [f64; 4], times: Times) -> Result<Self, DecodeError> {
+        const CONTRADICTION: DecodeError =
+            DecodeError::Invalid("least, greatest, first and last reading contradict");
+        let extent = Self {
+            min: Point { time: times.min, value: min },
+            max: Point { time: times.max, value: max },
+            first: Point { time: times.first, value: first },
+            last: Point { time: times.last, value: last },
+        };
+        if extent.is_possible() { Ok(extent) } else { Err(CONTRADICTION) }
+    }
+
     /// Whether any set of readings has this extent. That is so if its own four readings have it.
     pub(crate) fn is_possible(&self) -> bool {
         let mut extent = Self::of(self.first);

@@ -11,12 +11,14 @@
 //! significant first, without zero bytes at either end.
 
 mod arithmetic;
+mod encoded;
 mod signed;
 
 use super::codec::{DecodeError, Reader, put_varint};
 use std::cmp::Ordering;
 
 pub(super) use arithmetic::Rounded;
+pub(super) use encoded::EncodedFixed;
 pub(super) use signed::Signed;
 
 /// Limbs from bit 0 to the limit. 2^64 fourth powers need 4 * (1024 + 1074) + 64 bits, and their multiples in the
@@ -99,9 +101,15 @@ impl Fixed {
 
     /// Adds all of `other`.
     pub(super) fn merge(&mut self, other: &Self) {
-        let other_limbs = trim(&other.limbs);
-        if !other_limbs.1.is_empty() {
-            self.add_words(other.low + other_limbs.0, other_limbs.1);
+        self.merge_limbs(other.low, &other.limbs);
+    }
+
+    /// Adds limbs of which the lowest has the index `low`.
+    #[inline]
+    fn merge_limbs(&mut self, low: i32, limbs: &[u64]) {
+        let (start, limbs) = trim(limbs);
+        if !limbs.is_empty() {
+            self.add_words(low + start, limbs);
             self.limit();
         }
     }
@@ -143,7 +151,8 @@ impl Fixed {
     fn limit(&mut self) {
         if self.top() > LIMIT {
             let (start, limbs) = trim(&self.limbs);
-            if self.low + start + limbs.len() as i32 > LIMIT {
+            // Zeros that lie beyond it are no sum beyond it.
+            if !limbs.is_empty() && self.low + start + limbs.len() as i32 > LIMIT {
                 *self = Self { low: LIMIT, limbs: vec![1] };
             }
         }
@@ -163,24 +172,7 @@ impl Fixed {
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        const RANGE: &str = "a sum is out of range";
-        // The limit itself needs one bit more than the limbs below it.
-        let limit = (LIMIT as usize) * LIMB_BYTES + 1;
-        let count = reader.count(limit, RANGE)?;
-        if count == 0 {
-            return Ok(Self::default());
-        }
-        let start = reader.count(limit - count, RANGE)?;
-        let bytes = reader.bytes(count)?;
-        let mut limbs = vec![0u64; (start % LIMB_BYTES + count).div_ceil(LIMB_BYTES)];
-        for (place, &byte) in (start % LIMB_BYTES..).zip(bytes) {
-            if let Some(limb) = limbs.get_mut(place / LIMB_BYTES) {
-                *limb |= u64::from(byte) << (8 * (place % LIMB_BYTES));
-            }
-        }
-        let mut sum = Self { low: (start / LIMB_BYTES) as i32, limbs };
-        sum.limit();
-        Ok(sum)
+        EncodedFixed::read(reader).map(|sum| sum.decode())
     }
 }
 

@@ -5,6 +5,7 @@ use super::extent::{Extent, Point};
 use super::moments::Squares;
 use super::parts::Parts;
 use super::powers::Powers;
+use super::run;
 use super::sequence::{MergeBounds, Sequence};
 use super::sketch::Sketch;
 use super::sum::Sum;
@@ -140,14 +141,30 @@ impl Many {
         }
     }
 
+    /// Whether nothing but the order would have to be added besides extent, sums and sketch.
+    pub(super) fn has_order_at_most(&self) -> bool {
+        self.optional.as_ref().is_none_or(|optional| optional.powers.is_none() && optional.distinct.is_none())
+    }
+
+    /// Adds readings that are in order to the order, if it is known.
+    pub(super) fn push_order(&mut self, points: &[Point]) {
+        let Some(optional) = &mut self.optional else { return };
+        let readings = points.iter().map(|point| (point.time, point.value));
+        if optional.order.take_if(|order| !order.push_ordered(readings)).is_some() {
+            self.optional = self.optional.take().and_then(|optional| optional.boxed());
+        }
+    }
+
     /// Adds few values whose extent is counted already; `points`: with their times, if they are known.
     pub(super) fn push_few(&mut self, values: impl Iterator<Item = f64>, points: Option<&[Point]>) {
-        for value in values {
-            self.push_value(value);
-            if let Some(optional) = &mut self.optional {
-                optional.push_value(value);
+        let mut optional = self.optional.take();
+        let values = values.inspect(|value| {
+            if let Some(optional) = &mut optional {
+                optional.push_value(*value);
             }
-        }
+        });
+        run::add_values(self, values);
+        self.optional = optional;
         if let Some(mut optional) = self.optional.take() {
             optional.push_few(points);
             self.optional = optional.boxed();

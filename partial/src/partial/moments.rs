@@ -6,8 +6,7 @@
 //!
 //! Encoding: the sum as a [`Fixed`] in units of 2^-2148. (Third and fourth moments: see [`super::powers`].)
 
-use super::codec::{DecodeError, Reader};
-use super::fixed::{Fixed, Rounded};
+use super::fixed::{EncodedFixed, Fixed, Rounded};
 use super::sum::{self, Sum};
 
 /// Exponent of the unit of sums of squares: the square of the least double.
@@ -30,8 +29,9 @@ impl Squares {
         self.0.merge(&other.0);
     }
 
-    pub(super) fn is_zero(&self) -> bool {
-        self.0.is_zero()
+    /// As [`Squares::merge`] with what an encoded sum is decoded to.
+    pub(super) fn merge_encoded(&mut self, other: &EncodedFixed<'_>) {
+        self.0.merge_encoded(other);
     }
 
     /// The variance of `count` values with this sum, with `count` less `less` as divisor; `None` if that is 0. Never
@@ -51,9 +51,5 @@ impl Squares {
 
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         self.0.encode(out);
-    }
-
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Fixed::decode(reader).map(Self)
     }
 }

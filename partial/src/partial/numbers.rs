@@ -86,6 +86,7 @@ impl Scale {
     }
 
     /// The value of an integer: finite and not negative zero, or `None`.
+    #[inline]
     pub(crate) fn value(self, integer: i64) -> Option<f64> {
         match self {
             Self::Decimal(k) => {

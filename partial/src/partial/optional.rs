@@ -28,7 +28,7 @@ use super::powers::Powers;
 use super::sequence::{MERGED_MAX, SPANS_MAX, Sequence};
 use super::states::States;
 use super::value_span::ValueSpan;
-use super::{Partial, Values};
+use super::{Partial, Parts, Values};
 use crate::time::Timestamp;
 
 const ORDER: u64 = 2;
@@ -36,6 +36,9 @@ const MOMENTS: u64 = 4;
 const DISTINCT: u64 = 6;
 const STATES: u64 = 8;
 const DISTINCT_STATES: u64 = 10;
+
+const TOO_MANY: &str = "more parts than bytes";
+const TOO_LONG: &str = "a part is longer than the partial";
 
 /// The parts that were found.
 #[derive(Default)]
@@ -81,18 +84,45 @@ pub(super) fn encode(partial: &Partial, base: Timestamp, out: &mut Vec<u8>) {
     out.extend_from_slice(&parts);
 }
 
+/// Skips the parts at the end of many readings. False if there are states, or one of the parts to be kept, or one that is
+/// not known and must not be left out, or if they are malformed.
+pub(super) fn skip(mut reader: Reader<'_>, kept: Parts) -> bool {
+    skip_parts(&mut reader, kept) == Ok(true) && reader.remaining() == 0
+}
+
+fn skip_parts(reader: &mut Reader<'_>, kept: Parts) -> Result<bool, DecodeError> {
+    let mut before = 0;
+    for _ in 0..reader.count(reader.remaining(), TOO_MANY)? {
+        let number = reader.varint()?;
+        let is_kept = match number {
+            ORDER => kept.contains(Parts::ORDER),
+            MOMENTS => kept.contains(Parts::MOMENTS),
+            DISTINCT => kept.contains(Parts::DISTINCT),
+            STATES | DISTINCT_STATES => true,
+            unknown => unknown % 2 == 1,
+        };
+        if is_kept || number <= before {
+            return Ok(false);
+        }
+        before = number;
+        let length = reader.count(reader.remaining(), TOO_LONG)?;
+        reader.bytes(length)?;
+    }
+    Ok(true)
+}
+
 impl Optional {
     /// Reads the parts.
     pub(super) fn decode(reader: &mut Reader<'_>, base: Timestamp) -> Result<Self, DecodeError> {
         let mut parts = Self::default();
         let mut before = 0;
-        for _ in 0..reader.count(reader.remaining(), "more parts than bytes")? {
+        for _ in 0..reader.count(reader.remaining(), TOO_MANY)? {
             let number = reader.varint()?;
             if number <= before {
                 return Err(DecodeError::Invalid("parts are not in order"));
             }
             before = number;
-            let length = reader.count(reader.remaining(), "a part is longer than the partial")?;
+            let length = reader.count(reader.remaining(), TOO_LONG)?;
             let mut part = Reader::new(reader.bytes(length)?);
             match number {
                 ORDER => parts.order = Some(decode_order(&mut part, base)?),

@@ -26,6 +26,9 @@ impl Parts {
     /// A sketch that counts distinct values beyond [`super::EXACT_MAX`] readings.
     pub const DISTINCT: Self = Self(1 << 2);
 
+    /// All optional parts.
+    pub(super) const ALL: Self = Self::ORDER.with(Self::MOMENTS).with(Self::DISTINCT);
+
     /// The set as bits, for storage; never changes its meaning.
     #[must_use]
     pub const fn bits(self) -> u8 {
@@ -42,6 +45,12 @@ impl Parts {
     #[must_use]
     pub const fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
+    }
+
+    /// What both sets have.
+    #[must_use]
+    pub(super) const fn only(self, other: Self) -> Self {
+        Self(self.0 & other.0)
     }
 
     /// Whether all of the other set are in this one.

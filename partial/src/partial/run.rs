@@ -61,6 +61,46 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
     }
 }
 
+/// Adds at most [`EXACT_MAX`] decoded readings, in order of time, then of value.
+#[inline]
+pub(super) fn push_ordered(partial: &mut Partial, points: &[Point]) {
+    match &mut partial.values {
+        Values::Timed(timed) if timed.points().len() + points.len() <= EXACT_MAX => timed.extend(points),
+        Values::Many(many) if many.has_order_at_most() && points.iter().all(|point| point.value > 0.0) => {
+            many.push_order(points);
+            push_positive(many, points);
+        }
+        _ => push(partial, points.iter().map(|point| (point.time, point.value))),
+    }
+}
+
+/// Adds readings that are in order and positive, as one block.
+fn push_positive(many: &mut Many, points: &[Point]) {
+    let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
+    let (mut least, mut most) = (first, first);
+    for point in points {
+        // Of equal values, the earlier counts.
+        least = if point.value < least.value { point } else { least };
+        most = if point.value > most.value { point } else { most };
+    }
+    [first, last, least, most].into_iter().for_each(|point| many.extent.push(*point));
+    let mut side = Side::default();
+    for (place, point) in side.held.iter_mut().zip(points) {
+        *place = point.value;
+    }
+    side.count = points.len().min(BLOCK);
+    let Many { count, sum, squares, sketch, .. } = many;
+    *count = count.saturating_add(side.count as u64);
+    side.flush(&mut sum.positive, squares, &mut sketch.positive);
+}
+
+/// Adds the values of readings whose times are in the extent already.
+pub(super) fn add_values(many: &mut Many, values: impl Iterator<Item = f64>) {
+    let mut run = Run::default();
+    values.for_each(|value| run.push(value, many));
+    run.finish(many);
+}
+
 fn push_many(many: &mut Many, readings: impl Iterator<Item = (Timestamp, f64)>) {
     let mut run = Run::default();
     let optional = many.optional.is_some();

@@ -47,6 +47,10 @@ pub(super) trait Span: Clone + PartialEq {
     fn of(time: Timestamp, value: Self::Value) -> Self;
     /// Adds what comes next: its first reading is not before the last one here.
     fn append(&mut self, next: &Self);
+    /// Adds the next reading, with the same result as [`Span::append`].
+    fn append_reading(&mut self, time: Timestamp, value: Self::Value) {
+        self.append(&Self::of(time, value));
+    }
     /// Adds what lies beside: the step from one to the other is unknown.
     fn beside(&mut self, other: &Self);
     /// Number of readings; saturates.
@@ -103,24 +107,43 @@ impl<S: Span> Sequence<S> {
             return true;
         }
         let (time, value) = self.readings.remove(0);
-        self.absorb(S::of(time, value))
+        Self::absorb(&mut self.spans, time, value)
+    }
+
+    /// Adds readings that are in order, with the same result as [`Sequence::push`] for each, but what is at hand is moved
+    /// only once.
+    #[must_use]
+    pub(super) fn push_ordered(
+        &mut self,
+        readings: impl Iterator<Item = (Timestamp, S::Value)> + Clone,
+    ) -> bool {
+        let last = self.readings.last();
+        let follows =
+            last.zip(readings.clone().next().as_ref()).is_none_or(|(a, b)| order_readings::<S>(a, b).is_le());
+        if !follows {
+            return readings.into_iter().all(|(time, value)| self.push(time, value));
+        }
+        let kept = self.readings.len().max(READINGS_MAX);
+        self.readings.extend(readings);
+        let excess = self.readings.len().saturating_sub(kept);
+        let Self { readings, spans } = self;
+        readings.drain(..excess).all(|(time, value)| Self::absorb(spans, time, value))
     }
 
     /// Adds a reading that is before all others to the span after which it comes, or as a span of its own: what lies
     /// between it and the next span may still come. Returns false if it lies within a span.
-    fn absorb(&mut self, reading: S) -> bool {
-        let time = reading.ends().0;
-        if let Some(span) = self.spans.iter_mut().rfind(|span| span.ends().0 <= time) {
+    fn absorb(spans: &mut Vec<S>, time: Timestamp, value: S::Value) -> bool {
+        if let Some(span) = spans.iter_mut().rfind(|span| span.ends().0 <= time) {
             let is_next = span.ends().1 <= time;
             if is_next {
-                span.append(&reading);
+                span.append_reading(time, value);
             }
             return is_next;
         }
-        self.spans.insert(0, reading);
-        if self.spans.len() > SPANS_MAX
-            && let Some(last) = self.spans.pop()
-            && let Some(before) = self.spans.last_mut()
+        spans.insert(0, S::of(time, value));
+        if spans.len() > SPANS_MAX
+            && let Some(last) = spans.pop()
+            && let Some(before) = spans.last_mut()
         {
             before.add(&last);
         }

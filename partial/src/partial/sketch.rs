@@ -6,7 +6,7 @@
 //!
 //! Encoding: varint number of zeros, then the positive and the negative values' bins (keys of the magnitudes).
 
-use super::bins::Bins;
+use super::bins::{Bins, EncodedBins, Ends};
 use super::codec::{DecodeError, Reader, put_varint};
 use super::mapping;
 
@@ -36,7 +36,8 @@ impl Sketch {
     }
 
     /// The number of values; saturates.
-    pub(super) fn count(&self) -> u64 {
+    #[cfg(test)]
+    fn count(&self) -> u64 {
         let bins = self.positive.iter().chain(self.negative.iter());
         bins.fold(self.zeros, |sum, bin| sum.saturating_add(bin.count))
     }
@@ -79,26 +80,6 @@ impl Sketch {
         })
     }
 
-    /// Whether any set of values has these extremes, this sketch and these signs (of the non-zero sums).
-    pub(super) fn is_possible(&self, min: f64, max: f64, signs: (bool, bool)) -> bool {
-        let positive = (max > 0.0).then(|| (mapping::key(max), min));
-        let negative = (min < 0.0).then(|| (mapping::key(-min), -max));
-        // The magnitude nearest to zero is known only if all values are on the same side of zero.
-        let spans = |bins: &Bins, ends: Option<(i32, f64)>| match ends {
-            Some((greatest, nearest)) if nearest > 0.0 => {
-                bins.can_span(Some((mapping::key(nearest), greatest)))
-            }
-            Some((greatest, _)) => bins.greatest_key() == Some(greatest),
-            None => bins.can_span(None),
-        };
-        let one_side = min > 0.0 || max < 0.0;
-        spans(&self.positive, positive)
-            && spans(&self.negative, negative)
-            && (self.zeros == 0 || !one_side)
-            && (self.zeros > 0 || (min != 0.0 && max != 0.0))
-            && signs == (positive.is_some(), negative.is_some())
-    }
-
     pub(super) fn heap(&self) -> usize {
         self.positive.heap() + self.negative.heap()
     }
@@ -109,8 +90,55 @@ impl Sketch {
         self.negative.encode(out);
     }
 
-    pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {
-        Ok(Self { zeros: reader.varint()?, positive: Bins::decode(reader)?, negative: Bins::decode(reader)? })
+    /// As [`Sketch::merge`] with what [`EncodedSketch::decode`] makes of this.
+    pub(super) fn merge_encoded(&mut self, other: &EncodedSketch<'_>) {
+        self.zeros = self.zeros.saturating_add(other.zeros);
+        self.positive.merge_encoded(&other.positive);
+        self.negative.merge_encoded(&other.negative);
+    }
+}
+
+/// The encoding of a [`Sketch`].
+#[derive(Clone, Copy)]
+pub(super) struct EncodedSketch<'a> {
+    zeros: u64,
+    positive: EncodedBins<'a>,
+    negative: EncodedBins<'a>,
+}
+
+impl<'a> EncodedSketch<'a> {
+    pub(super) fn read(reader: &mut Reader<'a>) -> Result<Self, DecodeError> {
+        let zeros = reader.varint()?;
+        Ok(Self { zeros, positive: EncodedBins::read(reader)?, negative: EncodedBins::read(reader)? })
+    }
+
+    pub(super) fn decode(&self) -> Sketch {
+        Sketch { zeros: self.zeros, positive: self.positive.decode(), negative: self.negative.decode() }
+    }
+
+    /// The number of values; saturates.
+    pub(super) fn count(&self) -> u64 {
+        self.zeros.saturating_add(self.positive.count).saturating_add(self.negative.count)
+    }
+
+    /// Whether any set of values has these extremes, this sketch and these signs (of the non-zero sums).
+    pub(super) fn is_possible(&self, min: f64, max: f64, signs: (bool, bool)) -> bool {
+        let positive = (max > 0.0).then(|| (mapping::key(max), min));
+        let negative = (min < 0.0).then(|| (mapping::key(-min), -max));
+        // The magnitude nearest to zero is known only if all values are on the same side of zero.
+        let spans = |bins: Ends, ends: Option<(i32, f64)>| match ends {
+            Some((greatest, nearest)) if nearest > 0.0 => {
+                bins.can_span(Some((mapping::key(nearest), greatest)))
+            }
+            Some((greatest, _)) => bins.greatest_key() == Some(greatest),
+            None => bins.can_span(None),
+        };
+        let one_side = min > 0.0 || max < 0.0;
+        spans(self.positive.ends(), positive)
+            && spans(self.negative.ends(), negative)
+            && (self.zeros == 0 || !one_side)
+            && (self.zeros > 0 || (min != 0.0 && max != 0.0))
+            && signs == (positive.is_some(), negative.is_some())
     }
 }
 

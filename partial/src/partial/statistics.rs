@@ -1,5 +1,6 @@
 //! Aggregates of the values whatever their order: sum, mean, moments, number of distinct values.
 
+use super::few_sum::FewSum;
 use super::fixed::Rounded;
 use super::moments::Squares;
 use super::powers::Powers;
@@ -33,13 +34,19 @@ impl Partial {
     /// if that exceeds the range of `f64`.
     #[must_use]
     pub fn sum(&self) -> f64 {
-        self.with_sums(|sum, _| sum.value())
+        match self.few_sum() {
+            Some(sum) => sum.value(),
+            None => self.with_sums(|sum, _| sum.value()),
+        }
     }
 
     /// The arithmetic mean: the exact sum divided by the count, rounded once; always finite. `None` when empty.
     #[must_use]
     pub fn mean(&self) -> Option<f64> {
-        self.with_sums(|sum, _| sum.mean(self.count()))
+        match self.few_sum() {
+            Some(sum) => sum.mean(self.count()),
+            None => self.with_sums(|sum, _| sum.mean(self.count())),
+        }
     }
 
     /// The population variance (divided by the count, not by the count minus one), exact except for one rounding.
@@ -118,6 +125,15 @@ impl Partial {
             Values::Timed(timed) => Some(Cow::Owned(Powers::of(timed.values()))),
             Values::Untimed(untimed) => Some(Cow::Owned(Powers::of(untimed.values.values().iter().copied()))),
             Values::Many(many) => many.optional.as_ref()?.powers.as_ref().map(Cow::Borrowed),
+        }
+    }
+
+    /// The sum of few values, unless their magnitudes differ too much.
+    fn few_sum(&self) -> Option<FewSum> {
+        match &self.values {
+            Values::Timed(timed) => FewSum::of(timed.points().iter().map(|point| point.value)),
+            Values::Untimed(untimed) => FewSum::of(untimed.values.values().iter().copied()),
+            Values::Many(_) => None,
         }
     }
 

@@ -56,10 +56,15 @@ impl Timed {
     pub(super) fn extend(&mut self, points: &[Point]) {
         debug_assert!(self.0.len() + points.len() <= EXACT_MAX);
         self.grow(points.len());
+        let follows = self.0.last().zip(points.first()).is_none_or(|(last, first)| in_order(last, first));
         self.0.extend_from_slice(points);
-        if !self.0.is_sorted_by(in_order) {
+        if !(follows && points.is_sorted_by(in_order)) {
             self.0.sort_by(|a, b| a.time.cmp(&b.time).then(a.value.total_cmp(&b.value)));
         }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 
     pub(super) fn points(&self) -> &[Point] {
@@ -162,9 +167,9 @@ impl Timed {
         const ORDER: DecodeError = DecodeError::Invalid("readings are not in order");
         let count = reader.count(EXACT_MAX, "too many exact values")?;
         let points = buffer.get_mut(..count).unwrap_or_default();
+        let mut step = 0_u64;
         if count > 0 {
             let mut time = unit.time(base, reader.zigzag()?).ok_or(TIME)?;
-            let mut step = 0_u64;
             for (number, point) in points.iter_mut().enumerate() {
                 match number {
                     0 => {}
@@ -191,6 +196,7 @@ impl Timed {
             };
             point.value = scale.value(integer).ok_or(VALUE)?;
         }
-        if points.is_sorted_by(in_order) { Ok(points) } else { Err(ORDER) }
+        // The times of a regular step rise.
+        if (regular && step > 0) || points.is_sorted_by(in_order) { Ok(points) } else { Err(ORDER) }
     }
 }

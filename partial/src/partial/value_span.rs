@@ -54,6 +54,15 @@ impl Span for ValueSpan {
         self.last = next.last;
     }
 
+    #[inline]
+    fn append_reading(&mut self, time: Timestamp, value: f64) {
+        let point = Point { time, value };
+        self.counter.step(self.last.value, value);
+        self.weight.step(self.last, point);
+        self.count = self.count.saturating_add(1);
+        self.last = point;
+    }
+
     fn beside(&mut self, other: &Self) {
         let increase = self.increase() + other.increase();
         self.first = earlier(self.first, other.first);

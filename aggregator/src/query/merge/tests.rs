@@ -1,11 +1,7 @@
-use catchment_partial::Width;
 use catchment_proto::{Labels, MetricName, Name, SeriesKey};
 
 use super::*;
-use crate::{
-    store::GatewayEpoch,
-    testing::{gateway, partial, states},
-};
+use crate::{store::GatewayEpoch, testing::gateway};
 
 fn entry(id: u32, site: &str, device: &str, labels: &[(&str, &str)], windows: (i64, i64)) -> SeriesEntry {
     let time = |ms| Timestamp::from_millis(ms).unwrap();
@@ -34,14 +30,6 @@ fn groups(series: Vec<SeriesEntry>, by: &[String]) -> Vec<Group> {
     let mut groups = Groups::new(by);
     series.iter().for_each(|entry| groups.push(entry));
     groups.into_groups().collect()
-}
-
-fn finished_points(points: Points, aggregates: &[(String, Aggregate)]) -> Vec<wire::Point> {
-    points.into_points().map(|(start, figures)| evaluate(start, &figures, aggregates)).collect()
-}
-
-fn columns(names: &[&str]) -> Vec<(String, Aggregate)> {
-    names.iter().flat_map(|name| Aggregate::columns(name).unwrap()).collect()
 }
 
 fn by(labels: &[&str]) -> Vec<String> {
@@ -79,147 +67,6 @@ fn groups_come_in_the_order_of_their_labels() {
         ]
     );
     assert_eq!(groups(series(), &by(&["device", "gateway"])).len(), 2);
-}
-
-fn push(points: &mut Points, window: Window, partial: &Partial) -> Result<(), QueryError> {
-    let mut body = Vec::new();
-    partial.encode(window.start(), &mut body);
-    points.push(SeriesId(1), &StoredPartial { window, body: body.into() })
-}
-
-fn window(start_ms: i64, width_ms: u32) -> Window {
-    Window::containing(Timestamp::from_millis(start_ms).unwrap(), Width::from_millis(width_ms).unwrap())
-}
-
-#[test]
-fn partials_are_merged_into_points() {
-    let range = Range { from_ms: 10_000, to_ms: 60_000, step_ms: Some(20_000) };
-    let mut points = Points::new(range, Needs::default());
-    for (start, value) in [(10_000, 1.0), (20_000, 2.0), (30_000, 4.0), (50_000, 8.0)] {
-        push(&mut points, window(start, 10_000), &partial(&[(start, value)])).unwrap();
-    }
-    // A second series and a later part of the same window.
-    push(&mut points, window(30_000, 10_000), &partial(&[(31_000, 16.0)])).unwrap();
-    push(&mut points, window(40_000, 10_000), &partial(&[])).unwrap();
-    let aggregates = columns(&["count", "sum"]);
-    let points: Vec<_> = finished_points(points, &aggregates)
-        .into_iter()
-        .map(|point| (point.start_ms, point.values[0].number, point.values[1].number))
-        .collect();
-    assert_eq!(
-        points,
-        [(0, Some(1.0), Some(1.0)), (20_000, Some(3.0), Some(22.0)), (40_000, Some(1.0), Some(8.0))]
-    );
-}
-
-#[test]
-fn a_point_without_readings_is_left_out() {
-    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
-    push(&mut points, window(0, 10_000), &partial(&[])).unwrap();
-    assert!(finished_points(points, &columns(&["count"])).is_empty());
-}
-
-#[test]
-fn a_point_with_only_states_is_there() {
-    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
-    push(&mut points, window(0, 10_000), &states(&[(1_000, "auto")])).unwrap();
-    let points = finished_points(points, &columns(&["count", "state_count", "mean"]));
-    let numbers: Vec<_> = points[0].values.iter().map(|value| value.number).collect();
-    assert_eq!((points.len(), numbers), (1, vec![Some(0.0), Some(1.0), None]));
-}
-
-fn ordered() -> Needs {
-    Needs { order_bounds: Some(Vec::new()), ..Needs::default() }
-}
-
-/// Points of a counter that gains 1 a second, read every second.
-fn followed(points: &mut Points, seconds: std::ops::Range<i64>) {
-    for start in seconds.step_by(10) {
-        let readings: Vec<_> = (start..start + 10).map(|s| (s * 1_000 + 500, s as f64)).collect();
-        push(points, window(start * 1_000, 10_000), &partial(&readings)).unwrap();
-    }
-    points.end_series();
-}
-
-#[test]
-fn figures_of_the_order_are_summed_over_series() {
-    let range = Range { from_ms: 5_000, to_ms: 55_000, step_ms: Some(20_000) };
-    let mut points = Points::new(range, ordered());
-    let empty = points.bytes();
-    followed(&mut points, 10..60);
-    let one = points.bytes();
-    followed(&mut points, 20..50);
-    assert!(empty < one && one <= points.bytes());
-    let shown: Vec<_> = finished_points(points, &columns(&["increase", "rate", "changes"]))
-        .into_iter()
-        .map(|point| (point.start_ms, point.values.iter().map(|v| v.number.unwrap()).collect::<Vec<_>>()))
-        .collect();
-    // The first point has one window, 10 to 20 s; the last one's series end at 60 s and 50 s.
-    assert_eq!(
-        shown,
-        [
-            (0, vec![10.0, 1.0, 9.0]),
-            (20_000, vec![40.0, 2.0, 38.0]),
-            (40_000, vec![20.0 + 10.0, 1.0 + 0.5, 19.0 + 9.0]),
-        ]
-    );
-}
-
-#[test]
-fn parts_that_are_needed_are_kept_beyond_few_readings() {
-    let shown = |names: &[&str], window_readings: i64| {
-        let request = wire::AggregateRequest {
-            selector: "m".to_owned(),
-            to_ms: 100_000,
-            aggregates: names.iter().map(|name| (*name).to_owned()).collect(),
-            ..Default::default()
-        };
-        let plan = super::super::plan::Plan::new(request).unwrap();
-        let mut points = Points::new(plan.range, plan.needs());
-        for start in [0, 10_000, 20_000] {
-            let readings: Vec<_> = (0..window_readings).map(|n| (start + n, (n % 7) as f64)).collect();
-            push(&mut points, window(start, 10_000), &partial(&readings)).unwrap();
-        }
-        let numbers = |point: &wire::Point| point.values.iter().map(|value| value.number).collect::<Vec<_>>();
-        numbers(&finished_points(points, &plan.aggregates)[0])
-    };
-    let few = shown(&["skewness", "distinct", "count"], 21);
-    assert!(few[0].is_some_and(|skewness| skewness.abs() < 1e-9), "{few:?}");
-    assert_eq!(few[1..], [Some(7.0), Some(63.0)]);
-    assert_eq!(shown(&["skewness", "distinct"], 40), [None, None], "windows without the parts");
-}
-
-#[test]
-fn nothing_is_followed_unless_it_is_requested() {
-    let mut points = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
-    followed(&mut points, 0..50);
-    assert!(points.into_points().all(|(_, figures)| figures.order.is_none()));
-}
-
-#[test]
-fn a_width_that_changes_widens_the_point() {
-    let range = Range { from_ms: 5_000, to_ms: 55_000, step_ms: None };
-    let mut points = Points::new(range, ordered());
-    let counter = |s: i64| (s * 1_000 + 500, s as f64);
-    push(&mut points, window(10_000, 10_000), &partial(&(10..20).map(counter).collect::<Vec<_>>())).unwrap();
-    push(&mut points, window(20_000, 20_000), &partial(&(20..40).map(counter).collect::<Vec<_>>())).unwrap();
-    push(&mut points, window(40_000, 20_000), &partial(&(40..60).map(counter).collect::<Vec<_>>())).unwrap();
-    points.end_series();
-    let points = finished_points(points, &columns(&["increase"]));
-    assert_eq!(points[0].values[0].number, Some(50.0), "from 10 s to 60 s");
-}
-
-#[test]
-fn a_window_that_does_not_fit_into_a_point_is_refused_with_its_width() {
-    let mut points =
-        Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: Some(15_000) }, Needs::default());
-    let error = push(&mut points, window(0, 10_000), &partial(&[(0, 1.0)])).unwrap_err();
-    let QueryError::Width(mismatch) = error else { panic!("{error}") };
-    assert_eq!(mismatch, WidthMismatch { step_ms: 15_000, width_ms: 10_000 });
-    assert!(mismatch.to_string().contains("10000 ms wide"));
-    push(&mut points, window(0, 5_000), &partial(&[(0, 1.0)])).unwrap();
-    let mut one = Points::new(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, Needs::default());
-    push(&mut one, window(0, 7_000), &partial(&[(0, 1.0)])).unwrap();
 }
 
 /// Completeness as a query computes it.
@@ -312,4 +159,18 @@ fn an_answer_is_not_complete_beyond_a_loss_within_its_range() {
     let both = over(&series(), 0, 10_000);
     assert_eq!((both.until_ms, both.gaps.len()), (None, 1), "lost from the beginning");
     assert_eq!(over(&series(), 60_000, 90_000).until_ms, Some(800_000));
+}
+
+#[test]
+fn a_group_begins_with_the_day_of_its_first_window() {
+    let day = 86_400_000;
+    let group = groups(vec![entry(1, "berlin", "d1", &[], (3 * day + 41_000, 5 * day))], &[]).remove(0);
+    let range = |from_ms| Range { from_ms, to_ms: 9 * day, step_ms: None };
+    // Once the windows are gone, a row of the day stands for them.
+    assert_eq!(
+        group.overlap(&range(0)).map(|range| (range.from_ms, range.to_ms)),
+        Some((3 * day, 5 * day + 1))
+    );
+    assert_eq!(group.overlap(&range(4 * day)).map(|range| range.from_ms), Some(4 * day));
+    assert_eq!(group.overlap(&range(6 * day)), None);
 }

@@ -87,7 +87,7 @@ async fn messages_arrive_in_order_and_a_failure_after_them() {
             for number in 0..10_000 {
                 sink.send(number, 100).await?;
             }
-            if fail { Err(QueryError::TooManyPoints { points: 2, max: 1 }) } else { Ok(()) }
+            if fail { Err(QueryError::TooManyPoints { max: 1 }) } else { Ok(()) }
         }
     };
     let (runner, ada) = (runner(limits()), operator("ada"));

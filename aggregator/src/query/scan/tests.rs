@@ -1,9 +1,18 @@
+mod flat;
+mod parallel;
+
 use std::sync::Arc;
 
-use catchment_proto::{Name, OperatorId};
+use catchment_proto::{
+    Name, OperatorId,
+    wire::{StateValue, Value},
+};
 use futures_util::StreamExt as _;
 
-use super::{super::runner::Runner, *};
+use super::{
+    super::{messages::MESSAGE_BYTES, runner::Runner},
+    *,
+};
 use crate::{
     access::{CallingOperator, Disconnect},
     config::QueryLimits,
@@ -46,7 +55,7 @@ async fn answers_of(store: MemoryStore, request: AggregateRequest) -> Vec<Kind> 
     let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
     let answer = runner.run(&ada, move |sink| async move {
-        execute(&store, request, u64::MAX, i64::MAX, &sink).await.map(|_| ())
+        execute(Arc::new(store), request, u64::MAX, i64::MAX, &sink).await.map(|_| ())
     });
     let messages: Vec<_> = answer.await.unwrap().into_inner().collect().await;
     messages.into_iter().map(|message| message.unwrap().kind.unwrap()).collect()
@@ -74,6 +83,8 @@ fn request(step_ms: i64, by: &[&str]) -> AggregateRequest {
         step_ms,
         by: by.iter().map(|label| (*label).to_owned()).collect(),
         aggregates: vec!["count".to_owned(), "sum".to_owned()],
+        from_windows: false,
+        columns: false,
     }
 }
 
@@ -99,7 +110,7 @@ async fn a_long_series_is_read_in_slices_and_completely() {
     let mut next = 1;
     for message in &messages[1..] {
         let Kind::Series(series) = message else { panic!("{message:?}") };
-        assert!(series.points.len() <= SLICE_POINTS as usize);
+        assert!(series.points.len() <= 4_096);
         for point in &series.points {
             let numbers: Vec<_> = point.values.iter().map(|value| value.number).collect();
             assert_eq!((point.start_ms, numbers), (next * 10_000, vec![Some(2.0), Some(2.0 * next as f64)]));
@@ -221,7 +232,7 @@ async fn a_deadline_holds_while_series_are_matched() {
     let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
     let answer = runner.run(&ada, move |sink| async move {
-        execute(&*store, request(0, &[]), u64::MAX, i64::MAX, &sink).await.map(|_| ())
+        execute(store, request(0, &[]), u64::MAX, i64::MAX, &sink).await.map(|_| ())
     });
     assert_eq!(answer.await.err().unwrap().code(), tonic::Code::DeadlineExceeded);
 }

@@ -13,7 +13,9 @@
 //! total: any bytes yield rows or an error.
 
 use bytes::Bytes;
-use catchment_partial::{Width, Window, unzigzag, zigzag};
+#[cfg(test)]
+use catchment_partial::zigzag;
+use catchment_partial::{Width, Window, unzigzag};
 
 use crate::store::{
     blocks::groups::{GROUP_SERIES, first_of},
@@ -25,9 +27,6 @@ pub(in crate::store) const BLOCK_BYTES_MAX: usize = 64 << 10;
 /// A new block takes no further rows once it has this many bytes. Larger blocks cost more to extend, smaller ones
 /// more to read; sled rewrites a leaf of sixteen values after ten changes.
 pub(in crate::store) const BLOCK_BYTES_FULL: usize = 16 << 10;
-/// A block is extended by later rows while it is smaller than this: the rows of a hundred thousand series per round
-/// begin a block of their own, the rows of a few slow series do not.
-pub(in crate::store) const BLOCK_BYTES_SMALL: usize = 8 << 10;
 /// Longest body that fits into a block, bytes.
 pub(in crate::store) const BODY_BYTES_MAX: usize =
     BLOCK_BYTES_MAX - BLOCK_BYTES_FULL - ROW_BYTES_MAX - FRAME_BYTES_MAX;
@@ -53,6 +52,7 @@ pub(in crate::store) enum BlockError {
 
 /// Encodes rows of one group; they must be sorted by series and name, each name once, each body at most
 /// [`BODY_BYTES_MAX`].
+#[cfg(test)]
 pub(in crate::store) fn encode(rows: &[RowRef<'_>]) -> Vec<u8> {
     let bodies: usize = rows.iter().map(|row| row.body.len()).sum();
     let mut sections = Vec::with_capacity(bodies + rows.len() * 16);
@@ -74,6 +74,7 @@ pub(in crate::store) fn encode(rows: &[RowRef<'_>]) -> Vec<u8> {
     out
 }
 
+#[cfg(test)]
 fn put_section(rows: &[RowRef<'_>], out: &mut Vec<u8>) {
     let mut before = Columns::default();
     for row in rows {
@@ -171,6 +172,7 @@ fn take_section<'a>(series: u32, rows: u64, section: &'a [u8], out: &mut Vec<Row
 }
 
 /// Splits sorted rows into runs of one block each.
+#[cfg(test)]
 pub(in crate::store) fn split<'a, 'b>(rows: &'b [RowRef<'a>]) -> impl Iterator<Item = &'b [RowRef<'a>]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
@@ -197,6 +199,7 @@ struct Columns {
 }
 
 impl Columns {
+    #[cfg(test)]
     fn of(name: &PartialName) -> Self {
         Self {
             window: name.window().index(),
@@ -239,6 +242,7 @@ fn head(rest: &mut &[u8], columns: &mut Columns) -> Option<(PartialName, u64, us
     Some((name, revision, usize::try_from(length >> 1).ok()?))
 }
 
+#[cfg(test)]
 fn put(value: u64, out: &mut Vec<u8>) {
     prost::encoding::encode_varint(value, out);
 }

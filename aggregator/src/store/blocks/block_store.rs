@@ -16,8 +16,10 @@ use crate::store::{
     },
     catalog::{Catalog, EpochState, Gateway},
     memtable::row::Row,
+    salvage::tables::loss::LostWindows,
+    tables::{applied::Applied, version::TableEntry},
     tree::{
-        Pair, Tree, WriteBatch, keys, prefixed,
+        Tree, WriteBatch, keys, prefixed,
         records::{self, BlockManifest, META, Meta, Stored},
     },
 };
@@ -59,14 +61,15 @@ pub(in crate::store) struct Block {
     pub(in crate::store) rows: Vec<Row>,
 }
 
-/// The number of a block within its bucket, and the block or its damage.
-pub(in crate::store) type NumberedBlock = (u32, Result<Block, DamagedBlock>);
-
 /// Content loaded from a tree.
 #[derive(Debug)]
 pub(in crate::store) struct Loaded {
     pub(in crate::store) catalog: Catalog,
     pub(in crate::store) meta: Meta,
+    /// The tables that count.
+    pub(in crate::store) tables: Vec<TableEntry>,
+    pub(in crate::store) applied: Applied,
+    pub(in crate::store) lost_windows: LostWindows,
     /// Damaged or missing records that were skipped, as text for people.
     pub(in crate::store) findings: Vec<String>,
 }
@@ -133,10 +136,14 @@ impl BlockStore {
         let before = findings.len();
         let series = self.load_groups(&meta, gateways.len(), &mut findings)?;
         let mut catalog = Catalog::restore(gateways, epochs, series, meta.next_series);
+        let tables = self.load_tables(&meta, &mut findings)?;
+        let applied = self.load_applied(&meta, &mut findings)?;
+        let lost_windows = self.load_lost(&meta, &mut findings)?;
         if findings.len() > before {
             catalog.mark_all_damaged();
+            catalog.incomplete = true;
         }
-        Ok(Loaded { catalog, meta, findings })
+        Ok(Loaded { catalog, meta, tables, applied, lost_windows, findings })
     }
 
     /// Loads delivered numbers and watermarks; damaged ones count as unknown.
@@ -165,6 +172,58 @@ impl BlockStore {
             }
             Ok(())
         })
+    }
+
+    /// Loads the records of tables; skips those that cannot be read.
+    fn load_tables(&self, meta: &Meta, findings: &mut Vec<String>) -> Result<Vec<TableEntry>, String> {
+        let mut tables = Vec::new();
+        self.each(&[records::TABLE], |key, value| {
+            let entry = message(key, value, meta.sequence).and_then(|record| {
+                TableEntry::restore(key, &record).ok_or_else(|| damaged(key, "it is not that of a table"))
+            });
+            match entry {
+                Ok(entry) => tables.push(entry),
+                Err(reason) => findings.push(format!("{reason}: the windows of a table are hidden")),
+            }
+            Ok(())
+        })?;
+        let count = tables.len() as u64;
+        if count > meta.tables {
+            let back = count - meta.tables;
+            findings.push(format!(
+                "the catalog is damaged: {back} tables have reappeared: their rows may count twice"
+            ));
+        }
+        if count < meta.tables {
+            let missing = meta.tables - tables.len() as u64;
+            findings.push(format!(
+                "the catalog is damaged: {missing} of {} tables are not named: their windows are hidden",
+                meta.tables
+            ));
+        }
+        Ok(tables)
+    }
+
+    /// Loads what was applied of retention. If that is not known, nothing counts as removed.
+    fn load_applied(&self, meta: &Meta, findings: &mut Vec<String>) -> Result<Applied, String> {
+        let Some(value) = self.tree.get(records::APPLIED)? else { return Ok(Applied::default()) };
+        let applied = message(records::APPLIED, &value, meta.sequence).and_then(|record| {
+            Applied::restore(record).ok_or_else(|| damaged(records::APPLIED, "its content breaks a rule"))
+        });
+        Ok(applied.unwrap_or_else(|reason| {
+            findings.push(format!("{reason}: it is not known which windows retention removed"));
+            Applied::default()
+        }))
+    }
+
+    /// Loads which windows are lost.
+    fn load_lost(&self, meta: &Meta, findings: &mut Vec<String>) -> Result<LostWindows, String> {
+        let Some(value) = self.tree.get(records::LOST)? else { return Ok(LostWindows::default()) };
+        let lost = message(records::LOST, &value, meta.sequence).map(LostWindows::restore);
+        Ok(lost.unwrap_or_else(|reason| {
+            findings.push(format!("{reason}: it is not known which windows an earlier repair lost"));
+            LostWindows::default()
+        }))
     }
 
     /// Loads the series; skips records that cannot be read.
@@ -217,54 +276,31 @@ impl BlockStore {
         Ok(all)
     }
 
-    /// The first bucket in [from, to] that has a block of the group.
+    /// Whether there are blocks of an earlier version.
     ///
     /// # Errors
     /// Error of the tree.
-    pub(in crate::store) fn first_bucket(
-        &self,
-        group: u32,
-        from: i64,
-        to: i64,
-    ) -> Result<Option<i64>, String> {
-        if from > to {
-            return Ok(None);
-        }
-        let range = records::block_key(group, from, 0)..=records::block_key(group, to, u32::MAX);
-        let mut first = None;
-        self.tree.scan(keys(range), &mut |key, _| {
-            first = records::parse_block_key(key).map(|(_, bucket, _)| bucket);
-            Ok(ControlFlow::Break(()))
+    #[cfg(test)]
+    pub(in crate::store) fn has_blocks(&self) -> Result<bool, String> {
+        let mut found = false;
+        self.blocks_from(&[records::BLOCK], |_, _| {
+            found = true;
+            ControlFlow::Break(())
         })?;
-        Ok(first)
+        Ok(found)
     }
 
-    /// The blocks of a bucket of a group, in order: number, and rows (with `only`, those of one series) or the
-    /// damage.
+    /// Visits the blocks of earlier versions from a key on, until the visitor breaks.
     ///
     /// # Errors
     /// Error of the tree.
-    pub(in crate::store) fn bucket(
+    pub(in crate::store) fn blocks_from(
         &self,
-        group: u32,
-        bucket: i64,
-        only: Option<u32>,
-    ) -> Result<Vec<NumberedBlock>, String> {
-        let mut blocks = Vec::new();
-        self.each(&records::bucket_key(group, bucket), |key, value| {
-            let number = records::parse_block_key(key).map_or(u32::MAX, |(_, _, number)| number);
-            blocks.push((number, open_block(key, value, only)));
-            Ok(())
-        })?;
-        Ok(blocks)
-    }
-
-    /// Key and value of the last block of a bucket.
-    ///
-    /// # Errors
-    /// Error of the tree.
-    pub(in crate::store) fn last_block(&self, group: u32, bucket: i64) -> Result<Option<Pair>, String> {
-        self.tree.last(&records::bucket_key(group, bucket))
+        from: &[u8],
+        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), String> {
+        let end = vec![records::BLOCK + 1];
+        self.tree.scan(keys(from.to_vec()..end), &mut |key, value| Ok(visit(key, value)))
     }
 
     /// Visits the blocks of a group (`None`: of all groups, even those that the catalog does not know): key, and

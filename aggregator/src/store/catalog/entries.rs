@@ -71,4 +71,6 @@ pub(in crate::store) struct Series {
     pub(in crate::store) newest: Timestamp,
     /// The epoch that delivered it last; `None`: written by a version that did not record it.
     pub(in crate::store) epoch: Option<u32>,
+    /// No window in a table starts later. Not stored: after a start it is `last`.
+    pub(in crate::store) flushed: Timestamp,
 }

@@ -36,6 +36,11 @@ impl Catalog {
         Page { entries, next }
     }
 
+    /// The series with some ids; those that are removed are left out. The caller bounds their number.
+    pub(in crate::store) fn entries_of(&self, ids: &[u32]) -> Vec<SeriesEntry> {
+        ids.iter().filter_map(|id| self.entry(*id, self.series.get(*id)?)).collect()
+    }
+
     fn entry(&self, id: u32, series: &Series) -> Option<SeriesEntry> {
         Some(SeriesEntry {
             id: SeriesId(id),

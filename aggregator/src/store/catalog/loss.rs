@@ -4,6 +4,7 @@ use catchment_partial::Timestamp;
 
 use crate::store::{
     Gap,
+    blocks::groups::group_of,
     catalog::{
         Catalog, Shard, creation_order,
         gaps::{self, ShardGap},
@@ -54,6 +55,22 @@ impl Catalog {
             shard.gaps = gaps::merge(std::mem::take(&mut shard.gaps), gaps_max);
         });
         Some(number)
+    }
+
+    /// Extends a series to rows that start, and end, at these times.
+    pub(in crate::store) fn extend_series(
+        &mut self,
+        id: u32,
+        (first, last): (Timestamp, Timestamp),
+        end: Timestamp,
+    ) {
+        let Some((series, dirty)) = self.series.get_mut(id) else { return };
+        let before = (series.first, series.last, series.end);
+        (series.first, series.last) = (series.first.min(first), series.last.max(last));
+        series.end = series.end.max(end);
+        if before != (series.first, series.last, series.end) && !std::mem::replace(dirty, true) {
+            self.dirty.groups.insert(group_of(id));
+        }
     }
 
     /// Finds the present epoch of each gateway again, after creation times have changed.

@@ -25,12 +25,21 @@ impl Catalog {
         let id = self.next_series;
         self.next_series = id.checked_add(1)?;
         let (start, end) = (window.start(), window.end());
-        let newest = Timestamp::MIN;
-        let series =
-            Series { gateway, key: key.clone(), first: start, last: start, end, newest, epoch: None };
+        let (newest, flushed) = (Timestamp::MIN, Timestamp::MIN);
+        let series = Series {
+            gateway,
+            key: key.clone(),
+            first: start,
+            last: start,
+            end,
+            newest,
+            epoch: None,
+            flushed,
+        };
         self.series.insert(id, series);
         self.adjust_series_count(gateway, 1);
         self.series_numbers.insert(name, id);
+        self.index.note_added(id);
         let group = group_of(id);
         if self.dirty.removed.remove(&group)
             && let Some(known) = self.series.group_mut(group)

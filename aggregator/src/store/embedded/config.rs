@@ -185,4 +185,6 @@ pub struct StoreStats {
     pub lost_batches: u64,
     /// Series with damaged or missing blocks, found by the check after a start.
     pub damaged_series: u64,
+    /// Memory of the label index, bytes.
+    pub index_bytes: usize,
 }

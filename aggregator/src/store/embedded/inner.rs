@@ -20,12 +20,14 @@ use catchment_settings::supervise::latest_panic;
 use tokio::sync::watch;
 
 use crate::store::{
-    blocks::{block_store::BlockStore, flush_signal::FlushSignal},
+    blocks::block_store::BlockStore,
     catalog::{epochs::PendingEpochs, quota::Quota},
     embedded::{
         config::StoreConfig,
         locks::{lock, read, write},
     },
+    flush::signal::FlushSignal,
+    tables::current::Tables,
     tree::records::Meta,
     wal::apply::{CheckedBatch, LiveLimits, StoreState},
 };
@@ -103,7 +105,13 @@ pub(in crate::store) struct Inner<D: Disk = RealDisk> {
     /// The data folder.
     pub(in crate::store) folder: PathBuf,
     pub(in crate::store) flushed_to: AtomicU64,
+    /// The windows on the disk.
+    pub(in crate::store) tables: Tables<D>,
+    /// Wakes the compactor.
+    pub(in crate::store) compaction: FlushSignal,
     pub(in crate::store) forgotten: AtomicU64,
+    /// Rows of days that were older than everything that is kept when they arrived.
+    pub(in crate::store) expired: AtomicU64,
     /// Damaged places found by the start.
     pub(in crate::store) damage: u64,
     /// Series with damaged or missing blocks, found by the check since the start.
@@ -158,8 +166,13 @@ impl<D: Disk> Inner<D> {
     /// Requests a flush round once memory or journal have grown enough.
     pub(in crate::store) fn flush_if_due(&self) {
         let journal = self.log.durable().get().saturating_sub(self.flushed_to.load(Ordering::Acquire));
-        let memtable = read(&self.state).memtable.bytes();
-        if journal > self.config.flush_journal_bytes || memtable > self.config.memory_bytes_max / 2 {
+        let (memtable, (rows, groups)) = {
+            let memtable = &read(&self.state).memtable;
+            (memtable.bytes(), memtable.unfrozen())
+        };
+        // A backlog of few series: tables answer sooner than memory.
+        let long = rows >= BACKLOG_ROWS && rows >= groups.saturating_mul(BACKLOG_ROWS_A_GROUP);
+        if long || journal > self.config.flush_journal_bytes || memtable > self.config.memory_bytes_max / 2 {
             self.signal.request(|request| request.flush = true);
         }
     }
@@ -192,5 +205,9 @@ impl<D: Disk> Inner<D> {
         self.failure()
     }
 }
+
+/// Rows in memory at which a backlog of few series is flushed, and how many each group of series then has.
+const BACKLOG_ROWS: usize = 64 << 10;
+const BACKLOG_ROWS_A_GROUP: usize = 4 << 10;
 
 const HALF_APPLIED: &str = "a panic interrupted a change of the store";

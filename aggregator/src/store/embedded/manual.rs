@@ -9,7 +9,9 @@ use catchment_journal::{Committer, Disk, GroupLog};
 
 use crate::store::{
     EmbeddedStore, MemoryTree, OpenError, OpenReport, StoreConfig, StoreError,
-    blocks::{block_store::BlockStore, flusher},
+    blocks::block_store::BlockStore,
+    flush::flusher::{self, FlushError},
+    tables::compactor,
     wal::open::{JOURNAL, Parts, SLED, assemble, journal_start, load},
 };
 
@@ -49,6 +51,21 @@ impl<D: Disk> EmbeddedStore<D> {
     /// [`StoreError::Poisoned`]: the store has failed, now or earlier.
     pub fn flush_now(&self) -> Result<(), StoreError> {
         flusher::turn(&self.inner, self.inner.signal.take()).map_err(StoreError::Poisoned)
+    }
+
+    /// Merges the tables of one partition where that is worth it, as the compactor's thread does. Without space it does
+    /// nothing, like the thread.
+    ///
+    /// # Errors
+    /// [`StoreError::Poisoned`]: the store has failed, now or earlier.
+    pub fn compact_now(&self) -> Result<(), StoreError> {
+        match compactor::compact_once(&self.inner, &|| false) {
+            Ok(_) | Err(FlushError::Space { .. }) => Ok(()),
+            Err(FlushError::Failed(reason)) => {
+                self.inner.fail(reason.clone());
+                Err(StoreError::Poisoned(reason))
+            }
+        }
     }
 
     /// Whether a flush round was requested since the last one, for memory, journal or shutdown.

@@ -38,11 +38,13 @@ impl<D: Disk> EmbeddedStore<D> {
             dropped: vec![
                 ("series_limit", state.counts.series_limit),
                 ("live_limit", state.counts.live_limit),
+                ("expired", inner.expired.load(Ordering::Relaxed)),
             ],
             journal_bytes: state.applied_to.get().saturating_sub(flushed_to),
             journal_damage: inner.damage,
             lost_batches: state.catalog.lost_batches(),
             damaged_series: inner.damaged_series.load(Ordering::Relaxed),
+            index_bytes: state.catalog.index.bytes(),
         }
     }
 }

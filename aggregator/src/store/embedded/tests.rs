@@ -1,13 +1,16 @@
 mod panics;
 
-use std::task::Poll;
+use std::{task::Poll, time::Duration};
 
 use catchment_journal::LogConfig;
 
+use std::path::Path;
+
 use super::*;
+use crate::store::flush::{flusher, round};
 use crate::store::{
     StoreConfig,
-    testing::{Model, at, batch, config, content, copy, entry, epoch, open, report_of, window},
+    testing::{Model, at, batch, config, content, copy_of, entry, epoch, open, report_of, window},
 };
 
 /// Puts a batch and adds it to the model.
@@ -27,7 +30,7 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) {
         if done() {
             return;
         }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     panic!("waited for ten seconds: {what}");
 }
@@ -209,7 +212,7 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_flushed() {
             if !matches!(result, Err(StoreError::Full(_))) {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         result.unwrap_or_else(|error| panic!("round {round}: {error}"));
         model.put(&epoch, &sent);
@@ -267,6 +270,10 @@ async fn a_failed_sync_of_the_blocks_ends_all_acknowledgement() {
     assert_eq!(content(&*open(data.path()).0), model.content());
 }
 
+fn files(folder: &Path) -> usize {
+    std::fs::read_dir(folder).unwrap().count()
+}
+
 #[tokio::test]
 async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     let (data, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -284,15 +291,16 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     until("applied", || store.stats().memtable_partials == 40_000).await;
     {
         let meta = &mut *lock(&store.inner.flush_lock);
-        let mut round = crate::store::blocks::flusher::FlushRound::new(&store.inner, meta);
-        let (group, rows) = round.take(0).unwrap();
-        round.write_group(group, rows.unwrap().rows().take(20_000).collect()).unwrap();
-        round.commit().unwrap();
+        flusher::write_catalog(&store.inner, meta).unwrap();
+        let frozen = write(&store.inner.state).memtable.freeze();
+        round::write_tables(&store.inner, &frozen).unwrap();
     }
     assert_eq!(content(&*store), model.content());
-    copy(data.path(), crashed.path());
+    copy_of(&store, data.path(), crashed.path());
+    assert!(files(&crashed.path().join("tables")) > 0);
     let (after, report) = open(crashed.path());
     assert_eq!(report.replayed, 40);
+    assert_eq!(files(&crashed.path().join("tables")), 0, "files that no record names are removed");
     assert_eq!(content(&*after), model.content());
     after.flush().await.unwrap();
     assert_eq!(content(&*after), model.content());
@@ -346,10 +354,7 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
     });
     looked.recv().unwrap();
     let taken = store.put(&epoch, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);
-    tokio::time::timeout(std::time::Duration::from_secs(30), taken)
-        .await
-        .expect("the batch is accepted")
-        .unwrap();
+    tokio::time::timeout(Duration::from_secs(30), taken).await.expect("the batch is accepted").unwrap();
     release.send(()).unwrap();
     assert_eq!(matching.join().unwrap(), 1);
 }

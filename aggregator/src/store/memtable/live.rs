@@ -104,13 +104,6 @@ impl Windows {
         })
     }
 
-    /// The first bucket of a series that holds a window which starts in [from, to).
-    pub(in crate::store) fn first_bucket(&self, series: u32, from: Timestamp, to: Timestamp) -> Option<i64> {
-        let windows = self.series.get(&series)?;
-        let (name, _) = windows.range(PartialName::first_from(from)..).next()?;
-        (name.start < to).then(|| name.bucket())
-    }
-
     /// Whether a series has rows.
     pub(in crate::store) fn holds(&self, series: u32) -> bool {
         self.series.contains_key(&series)

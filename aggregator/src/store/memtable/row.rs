@@ -114,13 +114,3 @@ pub(in crate::store) fn resolve<R: Revised>(rows: &mut Vec<R>) {
 pub(in crate::store) fn bucket_of(start: Timestamp) -> i64 {
     start.as_nanos().div_euclid(BUCKET_NANOS)
 }
-
-/// First time of a bucket.
-pub(in crate::store) fn bucket_start(bucket: i64) -> Timestamp {
-    Timestamp::from_nanos(bucket.saturating_mul(BUCKET_NANOS))
-}
-
-/// First time after a bucket; [`Timestamp::MAX`] for the last one.
-pub(in crate::store) fn bucket_end(bucket: i64) -> Timestamp {
-    bucket_start(bucket.saturating_add(1))
-}

@@ -1,6 +1,6 @@
-//! Reads all blocks once after a start, in the background: sled can silently lose some in its own recovery.
+//! Reads all tables once after a start, in the background, to tell of damage before a query meets it.
 //!
-//! Works at most half of the time, and blocks the flusher for one group of series at a time.
+//! Works at most half of the time, and holds nobody up: tables never change.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -10,11 +10,8 @@ use std::{
 use catchment_journal::Disk;
 
 use crate::store::{
-    embedded::{
-        inner::Inner,
-        locks::{lock, read, write},
-    },
-    salvage::verify::difference,
+    embedded::{inner::Inner, locks::read},
+    tables::{error::TableError, version::StoredTable},
 };
 
 /// Length of work between two pauses.
@@ -24,52 +21,59 @@ const REPORTED_MAX: u64 = 1000;
 
 /// The check's thread; runs until everything is read or it must stop (and is unparked).
 pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
-    let mut at = 0;
+    let stops = || stop.load(Ordering::Acquire) || inner.failure().is_some();
     let mut begun = Instant::now();
-    while !stop.load(Ordering::Acquire) && inner.failure().is_none() {
-        let Some(group) = next(inner, at) else {
-            tracing::debug!(
-                damaged_series = inner.damaged_series.load(Ordering::Relaxed),
-                "all blocks have been read"
-            );
-            return;
-        };
-        check(inner, group);
-        let Some(following) = group.checked_add(1) else { return };
-        at = following;
+    let mut pause = || {
         let worked = begun.elapsed();
         if worked >= WORK_SLICE {
             std::thread::park_timeout(worked);
             begun = Instant::now();
         }
+    };
+    let known: Vec<u64> = inner.tables.version().all().map(|table| table.entry.id).collect();
+    for id in known {
+        // Looked up again: a table that was merged meanwhile was read by that.
+        let found = inner.tables.version().all().find(|table| table.entry.id == id).cloned();
+        let Some(stored) = found else { continue };
+        if let Err(error) = stored.table.check() {
+            let summary = stored.entry.summary;
+            report(inner, (summary.least_series, summary.greatest_series), &error);
+            continue;
+        }
+        for number in 0..stored.table.block_count() {
+            if stops() {
+                return;
+            }
+            check_block(inner, &stored, number);
+            pause();
+        }
     }
+    tracing::debug!(
+        damaged_series = inner.damaged_series.load(Ordering::Relaxed),
+        "all tables have been read"
+    );
 }
 
-fn next<D: Disk>(inner: &Inner<D>, at: u32) -> Option<u32> {
-    read(&inner.state).catalog.series.next_group(at)
+fn check_block<D: Disk>(inner: &Inner<D>, stored: &StoredTable<D>, number: u32) {
+    let Err(error) = stored.table.block(number, None) else { return };
+    let series = stored.table.block_range(number).map(|range| (range.first.0, range.last.0));
+    let summary = stored.entry.summary;
+    report(inner, series.unwrap_or((summary.least_series, summary.greatest_series)), &error);
 }
 
-fn check<D: Disk>(inner: &Inner<D>, group: u32) {
-    let _alone = lock(&inner.flush_lock);
-    let known = {
-        let catalog = &read(&inner.state).catalog;
-        catalog.series.group(group).map(|known| (known.manifest, known.len(), catalog.group_name(group)))
-    };
-    let Some((must, series, name)) = known else { return };
-    let what = match inner.blocks.manifest(group) {
-        Err(reason) => Some(reason),
-        Ok((found, bad)) => bad
-            .first()
-            .map(|first| format!("{} blocks cannot be read: {first}", bad.len()))
-            .or_else(|| difference(must, found, false)),
-    };
-    let Some(what) = what else { return };
-    write(&inner.state).catalog.mark_group_damaged(group);
-    if inner.damaged_series.fetch_add(series as u64, Ordering::Relaxed) < REPORTED_MAX {
+/// Reports rows of these series that cannot be read. Answers tell the span of such rows by themselves.
+fn report<D: Disk>(inner: &Inner<D>, (first, last): (u32, u32), error: &TableError) {
+    if error.is_refusal() {
+        tracing::warn!(%error, "the check leaves out a table that cannot be opened now");
+        return;
+    }
+    let known = |id: &u32| (first..=last).contains(id);
+    let series = read(&inner.state).catalog.series.iter().map(|(id, _)| id).filter(known).count() as u64;
+    if inner.damaged_series.fetch_add(series, Ordering::Relaxed) < REPORTED_MAX {
         tracing::error!(
-            series = name,
-            what,
-            "flushed windows are damaged; `catchment-aggregator store repair` keeps what can be read"
+            series,
+            %error,
+            "stored rows are damaged; `catchment-aggregator store repair` keeps what can be read"
         );
     }
 }

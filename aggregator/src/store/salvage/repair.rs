@@ -1,39 +1,41 @@
 //! Makes a damaged store usable again: keeps whatever can be read, sets the damaged originals aside, and reports the
 //! losses.
 //!
-//! Order: identity, journal, blocks, then the marker of how far the blocks reach. After each step a further repair
-//! can continue; the original blocks are renamed, never written to.
+//! Order: identity, journal, catalog and tables, then the marker of how far these reach. After each step a further repair
+//! can continue. A catalog that sled cannot read is built anew from its values; damaged files of catalog and tables are
+//! renamed, never written to.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     io,
     path::{Path, PathBuf},
-    sync::Arc,
     time::UNIX_EPOCH,
 };
 
-use catchment_journal::{AtomicFileError, DataDir, Disk, Position, RealDisk, quarantine, read_atomic};
+use catchment_journal::{AtomicFileError, DataDir, Disk, RealDisk, quarantine, read_atomic};
 
 use crate::store::{
     OpenError, StoreConfig, VerifyReport,
-    blocks::{
-        block_store::{BlockStore, Loaded},
-        flush_marker,
-    },
+    blocks::block_store::{BlockStore, Loaded},
+    flush::marker,
     memtable::row::bucket_of,
     salvage::{
         self, ValueLocation, salvage,
-        verify::{check_blocks, lock_existing, verify_blocks, verify_journal},
+        tables::mend::{Aside, mend},
+        verify::{check_blocks, lock_existing, verify_catalog, verify_journal, verify_tables},
     },
+    tables::{resolution::Resolution, version::TableEntry},
     tree::{
         WriteBatch,
-        records::{self, META, Meta, Stored},
+        records::{self, BlockManifest, META, Meta, Stored},
         sled_tree::SledTree,
         tail,
     },
-    wal::open::{JOURNAL, KIND, SLED, journal_start},
+    wal::open::{JOURNAL, KIND, SLED},
 };
+
+use after::{from_journal, record_losses};
 
 const IDENTITY: &str = "identity";
 /// Size of a write batch while a tree is rebuilt, bytes.
@@ -47,7 +49,7 @@ pub struct RepairReport {
     /// Losses, as far as they can be known.
     pub lost: VerifyReport,
     /// Names of series are lost: the gateways of their flushed windows are unknown.
-    names_lost: bool,
+    pub(in crate::store) names_lost: bool,
 }
 
 /// Repairs the store in a data folder that no aggregator is using.
@@ -74,15 +76,19 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
         report.done.push(format!("journal: {} segment headers were rewritten", mended.headers));
     }
     let mut found = VerifyReport::default();
-    let loaded = verify_blocks(data, &mut found)?;
+    let loaded = verify_catalog(data, &mut found)?;
     let loaded = match loaded {
-        Some(loaded) if found.is_clean() || only_marker_damaged(data, &found) => loaded,
+        Some(loaded) if found.is_clean() || only_marker_damaged(data, &found) => {
+            let mut tables = VerifyReport::default();
+            verify_tables(data, &loaded, &mut tables)?;
+            if tables.is_clean() { loaded } else { mend_tables(data, &mut report)? }
+        }
         _ => rebuild(data, &mut report)?,
     };
     let known = loaded.meta.flushed_to;
-    let noted = flush_marker::read(&RealDisk, data);
+    let noted = marker::read(&RealDisk, data);
     if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
-        flush_marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
+        marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
         report.done.push(format!("packed: now records that the blocks reach journal position {known}"));
     }
     // Everything below that position is flushed.
@@ -126,16 +132,37 @@ fn repair_identity(data: &Path) -> Result<bool, OpenError> {
 
 /// Whether the flush marker is the only damage.
 fn only_marker_damaged(data: &Path, found: &VerifyReport) -> bool {
-    found.findings.len() == 1
-        && matches!(flush_marker::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
+    found.findings.len() == 1 && matches!(marker::read(&RealDisk, data), Err(AtomicFileError::Damaged { .. }))
 }
 
 /// A free name for something to set aside.
-fn free_name(data: &Path, name: &str) -> Result<PathBuf, OpenError> {
+pub(in crate::store) fn free_name(data: &Path, name: &str) -> Result<PathBuf, OpenError> {
     let free = (1..10_000).map(|n| data.join(format!("{name}.aside-{n}"))).find(|path| !path.exists());
     free.ok_or_else(|| {
         io("cannot set anything aside")(io::Error::other("ten thousand have been set aside already"))
     })
+}
+
+/// Mends tables that an undamaged catalog names.
+fn mend_tables(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
+    let folder = data.join(SLED);
+    let tree = SledTree::open(&folder, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
+    let blocks = BlockStore::new(tree);
+    let mut loaded = blocks.load().map_err(blocks_error(data))?;
+    let mut aside = Aside::new(data);
+    let replaced = mend(data, &blocks, &mut loaded, report, None, &mut aside)?;
+    let loaded = record_losses(&blocks, loaded, report).map_err(blocks_error(data))?;
+    set_aside(&replaced, aside, report)?;
+    Ok(loaded)
+}
+
+/// Sets the files of tables aside that count no more.
+fn set_aside(files: &[PathBuf], mut aside: Aside<'_>, report: &mut RepairReport) -> Result<(), OpenError> {
+    files.iter().try_for_each(|file| aside.put(file)).map_err(io("cannot set a table aside"))?;
+    if let Some(folder) = aside.folder() {
+        report.done.push(format!("tables: replaced files were set aside in {}", folder.display()));
+    }
+    Ok(())
 }
 
 /// Rebuilds the tree from all whole values in the file of the old one.
@@ -145,75 +172,42 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
     if new.exists() {
         fs::remove_dir_all(&new).map_err(&failed)?;
     }
-    let loaded = {
+    let mut aside = Aside::new(data);
+    let (loaded, replaced) = {
         let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
         let fresh = BlockStore::new(tree);
         let files: Vec<File> =
             [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
-        fill_tree(&fresh, &files, report)
-            .and_then(|loaded| from_journal(data, &fresh, loaded, report))
+        let (mut loaded, must) = fill_tree(data, &fresh, &files, report).map_err(blocks_error(data))?;
+        let replaced = mend(data, &fresh, &mut loaded, report, Some(must), &mut aside)?;
+        let loaded = from_journal(data, &fresh, loaded, report)
             .and_then(|loaded| record_losses(&fresh, loaded, report))
-            .map_err(blocks_error(data))?
+            .map_err(blocks_error(data))?;
+        (loaded, replaced)
     };
     if folder.exists() {
-        let aside = free_name(data, SLED)?;
-        fs::rename(&folder, &aside).map_err(&failed)?;
-        report.done.push(format!("blocks: the damaged folder was set aside as {}", aside.display()));
+        let old = free_name(data, SLED)?;
+        fs::rename(&folder, &old).map_err(&failed)?;
+        report.done.push(format!("catalog: the damaged folder was set aside as {}", old.display()));
     }
     fs::rename(&new, &folder).map_err(&failed)?;
     RealDisk.sync_dir(data).map_err(&failed)?;
     tail::remove(data);
-    let blocks = report.lost.blocks;
-    report.done.push(format!("blocks: rebuilt from the {blocks} blocks that were found whole"));
+    let (series, tables) = (loaded.catalog.series.len(), loaded.tables.len());
+    report
+        .done
+        .push(format!("catalog: rebuilt from whole values; it knows {series} series and {tables} tables"));
+    set_aside(&replaced, aside, report)?;
     Ok(loaded)
 }
 
-/// Replays whatever the journal still holds from before the last flush, even if nothing seems to be lost: if a file
-/// was truncated within a write batch, the record of how far the blocks reach may have survived without the blocks.
-fn from_journal(
+/// Fills a new tree; reports the losses. Returns also the number of tables that must exist.
+fn fill_tree(
     data: &Path,
     fresh: &BlockStore,
-    mut loaded: Loaded,
+    files: &[File],
     report: &mut RepairReport,
-) -> Result<Loaded, String> {
-    let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
-    let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(loaded) };
-    loaded.meta.flushed_to = start;
-    fresh.commit(WriteBatch::new(loaded.meta.sequence.saturating_add(1)), &mut loaded.meta)?;
-    let again = format!("journal: the next start replays it from position {start} and restores its windows");
-    report.done.push(again);
-    Ok(loaded)
-}
-
-/// Records losses of flushed windows with each affected gateway, so that no answer over them claims to be complete.
-fn record_losses(fresh: &BlockStore, mut loaded: Loaded, report: &RepairReport) -> Result<Loaded, String> {
-    let catalog = &mut loaded.catalog;
-    // A journal from its very beginning holds everything.
-    if loaded.meta.flushed_to == Position::ZERO {
-        return Ok(loaded);
-    }
-    let all = 0..catalog.gateways.len() as u32;
-    let lossy = report.lost.lossy_groups.iter().filter_map(|group| catalog.series.group(*group));
-    let gateways: BTreeSet<u32> = match report.names_lost {
-        true => all.collect(),
-        false => lossy.flat_map(|group| group.series()).map(|(_, series)| series.gateway).collect(),
-    };
-    let mut writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
-    for gateway in gateways {
-        if let Some(number) = catalog.note_lost_blocks(gateway)
-            && let Some(epoch) = catalog.epoch(number)
-        {
-            writes.record(records::numbered(records::SHARDS, number), &epoch.shards.record());
-        }
-    }
-    if writes.bytes() > 0 {
-        fresh.commit(writes, &mut loaded.meta)?;
-    }
-    Ok(loaded)
-}
-
-/// Fills a new tree; reports the losses.
-fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> Result<Loaded, String> {
+) -> Result<(Loaded, u64), String> {
     let found = salvage(files).map_err(|e| e.to_string())?;
     let value = |location: &ValueLocation| salvage::value(files, *location).map_err(|e| e.to_string());
     let mut meta = match found.get(META) {
@@ -226,14 +220,16 @@ fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> R
     let (gateways, epochs) = (dense(records::GATEWAY), dense(records::EPOCH));
     if meta.sequence == 0 || gateways < meta.gateways || epochs < meta.epochs {
         let what = "the names of gateways are lost, and with them the owners of flushed windows: all flushed windows are lost";
-        report.lost.note(format!("blocks: {what}"));
-        return fresh.load();
+        report.lost.note(format!("catalog: {what}"));
+        return Ok((fresh.load()?, 0));
     }
     // Values newer than the newest whole record hold only acknowledged data.
     let newest = found.values().map(|location| location.sequence).max().unwrap_or(0);
     (meta.sequence, meta.gateways, meta.epochs) = (newest, gateways, epochs);
-    let keep = kept(&found, &meta, &value)?;
-    let must = meta.groups;
+    let mut keep = kept(&found, &meta, &value)?;
+    drop_superseded(data, &mut keep, &value)?;
+    let (must, tables) = (meta.groups, meta.tables);
+    meta.tables = keep.keys().filter(|key| key.first() == Some(&records::TABLE)).count() as u64;
     meta.groups = keep.keys().filter(|key| key.first() == Some(&records::GROUP)).count() as u32;
     let mut writes = WriteBatch::new(meta.sequence);
     for (key, location) in keep {
@@ -246,9 +242,34 @@ fn fill_tree(fresh: &BlockStore, files: &[File], report: &mut RepairReport) -> R
     if meta.groups > must {
         report
             .lost
-            .note(format!("blocks: {} groups of forgotten series have reappeared", meta.groups - must));
+            .note(format!("catalog: {} groups of forgotten series have reappeared", meta.groups - must));
     }
-    verify_rebuilt(fresh, &mut meta, must, report)
+    Ok((verify_rebuilt(fresh, &mut meta, must, report)?, tables))
+}
+
+/// Leaves out records of tables that are no records, or of which others were made whose files exist: sled keeps the
+/// values of removed keys for a while.
+fn drop_superseded(
+    data: &Path,
+    keep: &mut BTreeMap<&Vec<u8>, &ValueLocation>,
+    value: &impl Fn(&ValueLocation) -> Result<Vec<u8>, String>,
+) -> Result<(), String> {
+    let mut parts: BTreeMap<(Resolution, i32), Vec<TableEntry>> = BTreeMap::new();
+    for (key, location) in keep.iter().filter(|(key, _)| key.first() == Some(&records::TABLE)) {
+        let record = records::message(key, &value(location)?).ok();
+        if let Some(entry) = record.and_then(|record| TableEntry::restore(key, &record)) {
+            parts.entry((entry.resolution, entry.partition)).or_default().push(entry);
+        }
+    }
+    let mut known: BTreeSet<Vec<u8>> = BTreeSet::new();
+    for entries in parts.values() {
+        let exists: Vec<&TableEntry> = entries.iter().filter(|entry| entry.path(data).is_file()).collect();
+        let superseded =
+            |entry: &TableEntry| exists.iter().any(|other| other.id > entry.id && other.shares_ages(entry));
+        known.extend(entries.iter().filter(|entry| !superseded(entry)).map(TableEntry::key));
+    }
+    keep.retain(|key, _| key.first() != Some(&records::TABLE) || known.contains(*key));
+    Ok(())
 }
 
 /// The values of the new tree: all except forgotten ones and those whose gateway's name is unknown.
@@ -257,7 +278,7 @@ fn kept<'a>(
     meta: &Meta,
     value: &impl Fn(&ValueLocation) -> Result<Vec<u8>, String>,
 ) -> Result<BTreeMap<&'a Vec<u8>, &'a ValueLocation>, String> {
-    let mut first = BTreeMap::new();
+    let (mut first, mut migrated) = (BTreeMap::new(), BTreeSet::new());
     let mut keep = BTreeMap::new();
     for (key, location) in
         found.iter().filter(|(key, location)| key.as_slice() != META && location.sequence <= meta.sequence)
@@ -274,6 +295,9 @@ fn kept<'a>(
             && let Some(start) = group.series().map(|(_, series)| series.first).min()
         {
             first.insert(number, bucket_of(start));
+            if group.manifest == BlockManifest::default() {
+                migrated.insert(number);
+            }
         }
         if numbered {
             keep.insert(key, location);
@@ -281,7 +305,8 @@ fn kept<'a>(
     }
     keep.retain(|key, _| {
         let Some((group, bucket, _)) = records::parse_block_key(key) else { return true };
-        first.get(&group).is_none_or(|first| bucket >= *first)
+        // A group of this version has no blocks: their windows are in tables.
+        !migrated.contains(&group) && first.get(&group).is_none_or(|first| bucket >= *first)
     });
     Ok(keep)
 }
@@ -299,7 +324,7 @@ fn verify_rebuilt(
     if meta.groups < must {
         let lost = must - meta.groups;
         report.lost.note(format!(
-            "blocks: the names of {lost} groups of series are lost, and with them their flushed windows"
+            "catalog: the names of {lost} groups of series are lost, and with them their flushed windows"
         ));
     }
     check_blocks(fresh, &loaded, &mut report.lost);
@@ -324,5 +349,6 @@ fn verify_rebuilt(
     Ok(loaded)
 }
 
+mod after;
 #[cfg(test)]
 mod tests;

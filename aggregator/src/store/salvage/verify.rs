@@ -1,4 +1,5 @@
-//! Checks everything on disk: the checksum of every block, the catalog, and every entry of the journal.
+//! Checks everything on disk: the catalog, every table, the minutes, hours and days against the windows, and every entry
+//! of the journal.
 //!
 //! Takes the folder's lock, so no aggregator may be running on it. Changes nothing: sled can only be opened for
 //! writing, and then drops whatever it takes for the torn end of its log, so it gets a copy.
@@ -17,11 +18,17 @@ use crate::store::{
     OpenError, StoreConfig,
     blocks::{
         block_store::{BlockStore, Loaded},
-        flush_marker,
         groups::first_of,
     },
     catalog::Catalog,
-    salvage::copy::TempCopy,
+    flush::marker,
+    salvage::{
+        copy::TempCopy,
+        tables::{
+            compare::{Differences, compare_all, part_name},
+            survey::Survey,
+        },
+    },
     tree::{
         records::{self, BlockManifest},
         sled_tree::SledTree,
@@ -40,12 +47,20 @@ const FINDINGS_MAX: usize = 1000;
 pub struct VerifyReport {
     /// Owner of the folder; `None`: none yet.
     pub owner: Option<String>,
+    /// Whole tables.
+    pub tables: u64,
+    /// Tables that are missing, or damaged wholly or in part.
+    pub damaged_tables: u64,
     /// Whole blocks.
     pub blocks: u64,
-    /// Partials in the whole blocks.
+    /// Partials of windows in them.
     pub partials: u64,
+    /// Partials of minutes, hours and days in them.
+    pub merged_rows: u64,
     /// Damaged blocks.
     pub damaged_blocks: u64,
+    /// Files of tables that count for nothing: left by a round or a merge that did not end, and removed by the next start.
+    pub unnamed_files: u64,
     /// Series of the catalog.
     pub series: usize,
     /// Whole entries of the journal.
@@ -75,7 +90,7 @@ impl VerifyReport {
     }
 }
 
-/// Checks the store in a data folder that no aggregator is using. Changes nothing: the blocks are checked in a copy,
+/// Checks the store in a data folder that no aggregator is using. Changes nothing: the catalog is checked in a copy,
 /// because sled can only be opened for writing.
 ///
 /// # Errors
@@ -84,7 +99,10 @@ impl VerifyReport {
 pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
     let lock = lock_existing(data)?;
     let mut report = VerifyReport { owner: lock.owner().map(str::to_owned), ..VerifyReport::default() };
-    let loaded = verify_blocks(data, &mut report)?;
+    let loaded = verify_catalog(data, &mut report)?;
+    if let Some(loaded) = &loaded {
+        verify_tables(data, loaded, &mut report)?;
+    }
     verify_journal(data, loaded.as_ref(), &mut report)?;
     Ok(report)
 }
@@ -102,8 +120,25 @@ pub(crate) fn lock_existing(data: &Path) -> Result<DataDir, OpenError> {
     Ok(folder)
 }
 
-/// Checks catalog and blocks in a copy; returns the catalog if it is usable.
-pub(in crate::store) fn verify_blocks(
+/// Checks all tables that a catalog names, and minutes, hours and days against the windows.
+pub(in crate::store) fn verify_tables(
+    data: &Path,
+    loaded: &Loaded,
+    report: &mut VerifyReport,
+) -> Result<(), OpenError> {
+    let disk = Arc::new(RealDisk);
+    let survey = Survey::of(&disk, data, loaded, report)?;
+    report.unnamed_files = survey.unnamed.len() as u64;
+    compare_all(&disk, data, loaded, &survey, |part, Differences { intervals, span }| {
+        let name = part_name(part);
+        let text = span.map(|span| span.text(&loaded.catalog)).unwrap_or_default();
+        report.note(format!("tables, {name}: {intervals} intervals are not what finer rows give: {text}"));
+    });
+    Ok(())
+}
+
+/// Checks the catalog, and blocks of an earlier version, in a copy; returns the catalog if it is usable.
+pub(in crate::store) fn verify_catalog(
     data: &Path,
     report: &mut VerifyReport,
 ) -> Result<Option<Loaded>, OpenError> {
@@ -129,7 +164,7 @@ pub(in crate::store) fn verify_blocks(
     report.series = loaded.catalog.series.len();
     loaded.findings.iter().for_each(|finding| report.note(finding.clone()));
     let known = loaded.meta.flushed_to;
-    match flush_marker::read(&RealDisk, data) {
+    match marker::read(&RealDisk, data) {
         Ok(Some(released)) if released > known => report.note(format!(
             "{}: the blocks reach journal position {known}, but were complete up to {released} before",
             folder.display(),
@@ -165,10 +200,16 @@ pub(in crate::store) fn check_blocks(blocks: &BlockStore, loaded: &Loaded, repor
         report.note(format!("reading the blocks ended early, the rest is not checked: {reason}"));
         return;
     }
+    let migrating = loaded.meta.next_table > 0;
     for (number, group) in catalog.series.groups() {
         let found = manifests.remove(&number).unwrap_or_default();
-        if damaged.contains(&number) || found.blocks <= group.manifest.blocks && found != group.manifest {
+        let missing = !migrating && found.blocks <= group.manifest.blocks && found != group.manifest;
+        if damaged.contains(&number) || missing {
             report.lossy_groups.insert(number);
+        }
+        if migrating && found.blocks < group.manifest.blocks {
+            // They are in tables.
+            continue;
         }
         if let Some(what) = difference(group.manifest, found, damaged.contains(&number)) {
             let (first, name) = (first_of(number), name(number));

@@ -10,7 +10,7 @@ use std::{
 
 use crate::store::{
     embedded::locks::lock,
-    tree::{KeyRange, Pair, Tree, Visited, WriteBatch},
+    tree::{KeyRange, Tree, Visited, WriteBatch},
 };
 
 /// An ordered map in memory that outlives the store that uses it. Clones are handles of the same map.
@@ -81,12 +81,6 @@ impl Tree for MemoryTree {
             }
         }
         Ok(())
-    }
-
-    fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, String> {
-        let shared = self.running()?;
-        let last = shared.content.range(super::prefixed(prefix)).next_back();
-        Ok(last.map(|(key, value)| (key.clone(), value.clone())))
     }
 
     fn commit(&self, writes: WriteBatch) -> Result<(), String> {

@@ -7,7 +7,10 @@
 //! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
 //! | `s` group | for each of its series: gateway, device, metric, labels, first and last window, newest reading |
 //! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, record counts |
-//! | `p` group, bucket, block | a block (see `block`) |
+//! | `t` resolution, partition, table | length, contents and age of a table's file (see `tables::version`) |
+//! | `r` | what was applied of retention (see `tables::applied`) |
+//! | `l` | spans of windows that were lost to damage (see `salvage::tables::loss`) |
+//! | `p` group, bucket, block | a block of windows of an earlier version (see `block`); becomes a table at the next start |
 //!
 //! Numbers in keys are big endian, so that sled's order is their order. Each value is sealed ([`seal`]): it carries
 //! its key, the sequence number of the write batch that wrote it, and a checksum of everything. So a value under the
@@ -36,7 +39,13 @@ pub(in crate::store) const GATEWAY: u8 = b'g';
 pub(in crate::store) const EPOCH: u8 = b'o';
 pub(in crate::store) const SHARDS: u8 = b'n';
 pub(in crate::store) const GROUP: u8 = b's';
+/// A block of an earlier version.
 pub(in crate::store) const BLOCK: u8 = b'p';
+pub(in crate::store) const TABLE: u8 = b't';
+/// Key of the record of [`crate::store::tables::applied::Applied`].
+pub(in crate::store) const APPLIED: &[u8] = b"r";
+/// Key of the record of [`crate::store::salvage::tables::loss::LostWindows`].
+pub(in crate::store) const LOST: &[u8] = b"l";
 /// Key of the [`Meta`] record.
 pub(in crate::store) const META: &[u8] = b"m";
 
@@ -53,6 +62,10 @@ pub(in crate::store) struct Meta {
     pub(in crate::store) gateways: u32,
     pub(in crate::store) epochs: u32,
     pub(in crate::store) groups: u32,
+    /// Number of tables that count.
+    pub(in crate::store) tables: u64,
+    /// Numbers of tables below this one are used.
+    pub(in crate::store) next_table: u64,
 }
 
 /// The blocks of a group of series, so that a missing or older one is noticed: their number, and a sum over them.
@@ -67,12 +80,6 @@ impl BlockManifest {
     pub(in crate::store) fn add(&mut self, key: &[u8], sequence: u64) {
         self.blocks = self.blocks.wrapping_add(1);
         self.sum = self.sum.wrapping_add(mark(key, sequence));
-    }
-
-    /// Removes a block.
-    pub(in crate::store) fn remove(&mut self, key: &[u8], sequence: u64) {
-        self.blocks = self.blocks.wrapping_sub(1);
-        self.sum = self.sum.wrapping_sub(mark(key, sequence));
     }
 }
 
@@ -95,6 +102,10 @@ pub(in crate::store) struct MetaRecord {
     epochs: u32,
     #[prost(uint32, tag = "6")]
     groups: u32,
+    #[prost(uint64, tag = "7")]
+    tables: u64,
+    #[prost(uint64, tag = "8")]
+    next_table: u64,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -169,13 +180,16 @@ impl Stored for Meta {
     type Record = MetaRecord;
 
     fn record(&self) -> MetaRecord {
-        let Self { flushed_to, next_series, sequence, gateways, epochs, groups } = *self;
-        MetaRecord { flushed_to: flushed_to.get(), next_series, sequence, gateways, epochs, groups }
+        let Self { flushed_to, next_series, sequence, gateways, epochs, groups, tables, next_table } = *self;
+        let flushed_to = flushed_to.get();
+        MetaRecord { flushed_to, next_series, sequence, gateways, epochs, groups, tables, next_table }
     }
 
     fn restore(record: MetaRecord) -> Option<Self> {
-        let MetaRecord { flushed_to, next_series, sequence, gateways, epochs, groups } = record;
-        Some(Self { flushed_to: Position::new(flushed_to), next_series, sequence, gateways, epochs, groups })
+        let MetaRecord { flushed_to, next_series, sequence, gateways, epochs, groups, tables, next_table } =
+            record;
+        let flushed_to = Position::new(flushed_to);
+        Some(Self { flushed_to, next_series, sequence, gateways, epochs, groups, tables, next_table })
     }
 }
 
@@ -255,6 +269,7 @@ impl Stored for Group {
                 end: Timestamp::from_nanos(one.end),
                 newest: Timestamp::from_nanos(one.newest),
                 epoch: one.epoch,
+                flushed: Timestamp::from_nanos(one.last),
             };
             group.put(one.place, series).then_some(())?;
         }
@@ -276,6 +291,7 @@ pub(in crate::store) fn number_of(key: &[u8]) -> Option<u32> {
 }
 
 /// The key of a block.
+#[cfg(test)]
 pub(in crate::store) fn block_key(group: u32, bucket: i64, block: u32) -> Vec<u8> {
     let mut key = bucket_key(group, bucket);
     key.extend(block.to_be_bytes());
@@ -283,6 +299,7 @@ pub(in crate::store) fn block_key(group: u32, bucket: i64, block: u32) -> Vec<u8
 }
 
 /// Prefix of the keys of all blocks of a bucket.
+#[cfg(test)]
 pub(in crate::store) fn bucket_key(group: u32, bucket: i64) -> Vec<u8> {
     let mut key = numbered(BLOCK, group);
     key.extend((bucket as u64 ^ 1 << 63).to_be_bytes());

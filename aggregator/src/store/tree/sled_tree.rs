@@ -16,7 +16,7 @@ use std::{
 
 use catchment_journal::{PresenceError, check_in_place};
 
-use crate::store::tree::{KeyRange, Pair, Tree, Visited, WriteBatch};
+use crate::store::tree::{KeyRange, Tree, Visited, WriteBatch};
 
 /// Size of sled's segments: a leaf of twenty of our largest blocks is shorter than a quarter of it.
 pub(in crate::store) const SEGMENT_BYTES: usize = 8 << 20;
@@ -84,12 +84,6 @@ impl Tree for SledTree {
             }
         }
         Ok(())
-    }
-
-    fn last(&self, prefix: &[u8]) -> Result<Option<Pair>, String> {
-        let mut entries = guarded(|| Ok(self.db.scan_prefix(prefix)))?;
-        let last = guarded(|| entries.next_back().transpose())?;
-        Ok(last.map(|(key, value)| (key.to_vec(), value.to_vec())))
     }
 
     fn commit(&self, writes: WriteBatch) -> Result<(), String> {

@@ -15,10 +15,11 @@ use crate::store::{
     blocks::block::BODY_BYTES_MAX,
     catalog::{Catalog, run_history::RunDelivered},
     memtable::{
-        Memtable, clip,
+        Memtable,
         live::Live,
         row::{PartialName, Row, RowRef},
     },
+    tables::fresh::FreshRows,
     wal::entry::JournalEntry,
 };
 
@@ -220,21 +221,19 @@ impl StoreState {
         dropped
     }
 
-    /// The first bucket with windows in memory of a series that start in [from, to), and its windows of that range:
-    /// recent and live, not resolved.
-    pub(in crate::store) fn first_bucket(
+    /// Copies the windows in memory of a series that start in [from, to): final and live ones, not resolved.
+    pub(in crate::store) fn copy_rows(
         &self,
         series: u32,
         from: Timestamp,
         to: Timestamp,
-    ) -> Option<(i64, Vec<Row>)> {
-        let gateway = self.catalog.series.get(series)?.gateway;
-        let live = || self.live.of(gateway);
-        let of_live = live().filter_map(|windows| windows.first_bucket(series, from, to));
-        let bucket = self.memtable.first_bucket(series, from, to).into_iter().chain(of_live).min()?;
-        let (from, to) = clip(bucket, from, to);
-        let rows = self.memtable.rows(series, from, to);
-        Some((bucket, rows.chain(live().flat_map(|windows| windows.rows(series, from, to))).collect()))
+        fresh: &mut FreshRows,
+    ) {
+        self.memtable.rows(series, from, to).for_each(|row| fresh.push(row.name, row.revision, row.body));
+        let Some(gateway) = self.catalog.series.get(series).map(|known| known.gateway) else { return };
+        for row in self.live.of(gateway).flat_map(|windows| windows.rows(series, from, to)) {
+            fresh.push(row.name, row.revision, &row.body);
+        }
     }
 
     /// Whether memory holds a window of a series.

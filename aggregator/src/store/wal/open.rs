@@ -23,14 +23,17 @@ use crate::store::{
     EmbeddedStore, GatewayEpoch, OpenReport, StoreConfig,
     blocks::{
         block_store::{BlockStore, Loaded},
-        flush_marker,
-        flush_signal::FlushSignal,
-        flusher::{self, FlushError},
+        migrate::migrate,
     },
     catalog::quota::Quota,
     embedded::{
         inner::{AdmissionState, FlushProgress, Inner},
         locks::{read, write},
+    },
+    flush::{
+        flusher::{self, FlushError},
+        marker,
+        signal::FlushSignal,
     },
     tree::{sled_tree::SledTree, tail},
     wal::{
@@ -190,6 +193,8 @@ pub(in crate::store) fn assemble<D: Disk>(
             "the beginning of the journal is missing: batches in this range are lost"
         );
     }
+    let mut loaded = loaded;
+    let tables = tables::open(&disk, data, &mut loaded, config.cache_bytes, report)?;
     let mut inner = Inner {
         live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
         state: RwLock::new(StoreState {
@@ -205,7 +210,10 @@ pub(in crate::store) fn assemble<D: Disk>(
         blocks,
         folder: data.to_owned(),
         flushed_to: AtomicU64::new(flushed_to.get()),
+        tables,
+        compaction: FlushSignal::default(),
         forgotten: AtomicU64::new(0),
+        expired: AtomicU64::new(0),
         damage: 0,
         damaged_series: AtomicU64::new(0),
         progress: watch::Sender::new(FlushProgress::default()),
@@ -216,6 +224,8 @@ pub(in crate::store) fn assemble<D: Disk>(
         folder_check_failed: AtomicBool::new(false),
         data_dir,
     };
+    let damaged = migrate(&inner).map_err(|error| OpenError::Replay(error.to_string()))?;
+    report.damage += damaged.len() as u64;
     replay(&inner, flushed_to, report)?;
     inner.damage = report.damage;
     report.series = read(&inner.state).catalog.series.len();
@@ -245,13 +255,12 @@ fn open_blocks(
     if !config.set_blocks_aside {
         return Err(refused(reason));
     }
-    let aside = (1..10_000).map(|n| data.join(format!("{SLED}.aside-{n}"))).find(|path| !path.exists());
+    let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
+    let aside = tables::set_aside(data).map_err(io)?;
     let aside =
         aside.ok_or_else(|| refused("ten thousand folders have been set aside already".to_owned()))?;
-    let io = |source| OpenError::Io { what: format!("cannot set {} aside", folder.display()), source };
-    std::fs::rename(&folder, &aside).map_err(io)?;
     tail::remove(data);
-    flush_marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
+    marker::write(&RealDisk, data, Position::ZERO).map_err(io)?;
     tracing::error!(reason, aside = %aside.display(), "flushed windows cannot be used and were set aside, as configured");
     report.blocks_set_aside = Some(aside);
     load_blocks(data, config.cache_bytes, start, report).map_err(refused)
@@ -296,7 +305,7 @@ pub(in crate::store) fn load<D: Disk>(
         report.damage += 1;
     }
     let known = loaded.meta.flushed_to;
-    let released = match flush_marker::read(disk, data) {
+    let released = match marker::read(disk, data) {
         Ok(released) => released.unwrap_or(Position::ZERO),
         Err(error @ AtomicFileError::Damaged { .. }) => {
             tracing::error!(%error, "the store is damaged: the journal's start is used as the position that the blocks must have reached");
@@ -382,5 +391,6 @@ pub(in crate::store) fn lost_batches(epoch: &GatewayEpoch, shard: u32, to: u64, 
     format!("gateway {}, epoch {}, shard {shard}: batches {from} to {to}", epoch.gateway, epoch.id)
 }
 
+mod tables;
 #[cfg(test)]
 mod tests;

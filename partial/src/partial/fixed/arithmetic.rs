@@ -85,22 +85,33 @@ impl Fixed {
         let Some(first) = down.next() else { return Rounded { mantissa: 0.0, exponent: 0 } };
         let (second, third) = (down.next().unwrap_or(0), down.next().unwrap_or(0));
         let shift = first.leading_zeros();
+        // The highest of the 128 bits of `top` is `shift` bits below the top of the highest limb.
+        let end = 64 * (self.low + start + limbs.len() as i32) - shift as i32;
         let pair = u128::from(first) << 64 | u128::from(second);
         let top = pair.unbounded_shl(shift) | u128::from(third.unbounded_shr(64 - shift));
         let below = third.unbounded_shl(shift) != 0 || down.any(|limb| limb != 0) || more;
 
-        let dropped = u128::BITS - DOUBLE_BITS;
-        let mantissa = (top >> dropped) as u64;
-        let fraction = top.unbounded_shl(DOUBLE_BITS);
-        let half = 1u128 << (u128::BITS - 1);
-        let up = fraction > half || (fraction == half && (below || mantissa % 2 == 1));
-        // The highest of the 128 bits of `top` is `shift` bits below the top of the highest limb.
-        let end = 64 * (self.low + start + limbs.len() as i32) - shift as i32;
-        Rounded { mantissa: (mantissa + u64::from(up)) as f64, exponent: unit + end - DOUBLE_BITS as i32 }
+        Rounded::of(top, unit + end - u128::BITS as i32, below)
     }
 }
 
 impl Rounded {
+    /// The 53-bit number nearest to `(integer + r) * 2^exponent`. If `more`, `r` is greater than zero and less than 1,
+    /// and `integer` has at least 54 bits or is 0, which gives 0; otherwise it is zero.
+    pub(crate) fn of(integer: u128, exponent: i32, more: bool) -> Self {
+        if integer == 0 {
+            return Self { mantissa: 0.0, exponent: 0 };
+        }
+        let zeros = integer.leading_zeros();
+        let top = integer << zeros;
+        let mantissa = (top >> (u128::BITS - DOUBLE_BITS)) as u64;
+        let fraction = top.unbounded_shl(DOUBLE_BITS);
+        let half = 1u128 << (u128::BITS - 1);
+        let up = fraction > half || (fraction == half && (more || mantissa % 2 == 1));
+        let exponent = exponent + (u128::BITS - DOUBLE_BITS) as i32 - zeros as i32;
+        Self { mantissa: (mantissa + u64::from(up)) as f64, exponent }
+    }
+
     /// Converts to a double: infinite beyond the range, rounded again below the normal range.
     pub(crate) fn value(self) -> f64 {
         let (mut value, mut exponent) = (self.mantissa, self.exponent);

@@ -121,3 +121,11 @@ proptest! {
         prop_assert_eq!(whole.minus(&fixed(left)), fixed(right));
     }
 }
+
+#[test]
+fn zeros_at_the_limit_are_no_sum() {
+    // Index of the lowest byte: 1,119.
+    let sum = Fixed::decode(&mut Reader::new(&[2, 0xdf, 8, 0, 0])).unwrap();
+    assert!(sum.is_zero());
+    assert_eq!(sum, Fixed::default());
+}

@@ -43,6 +43,33 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(600))]
+
+    #[test]
+    fn encoded_windows_with_their_order_equal_single_pushes(
+        windows in prop::collection::vec((0..60_i64, prop::collection::vec((0..20_i64, 1..9_i32), 0..=32)), 1..30),
+        in_order: bool,
+        parts in 0..8_u8,
+        zero: bool,
+    ) {
+        let start = Partial::with_parts(crate::Parts::from_bits(parts).unwrap());
+        let (mut one_by_one, mut found) = (start.clone(), start);
+        for (number, (at, mut readings)) in (0..).zip(windows) {
+            let start = if in_order { 20 * number } else { 5 * at };
+            readings.sort_unstable();
+            let mut window = Partial::empty();
+            for (offset, value) in readings {
+                let value = f64::from(if zero { value - 3 } else { value });
+                window.push(Timestamp::from_nanos(start + offset), value);
+                one_by_one.push(Timestamp::from_nanos(start + offset), value);
+            }
+            found.merge_encoded(&encoded(&window), Timestamp::from_nanos(0)).unwrap();
+            prop_assert_eq!(&found, &one_by_one);
+        }
+    }
+}
+
 #[test]
 fn long_runs_of_great_values_do_not_overflow() {
     let count = (1 << 20) + 5;

@@ -1,7 +1,7 @@
 //! Hostile bytes: decoding gives an error or a partial that behaves like any other.
 
 use super::readings::{at, partial_of, readings};
-use crate::{Partial, Parts, SeriesOrder, Timestamp, Width, Window};
+use crate::{DecodeError, Partial, Parts, SeriesOrder, Timestamp, Width, Window};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -34,8 +34,53 @@ fn assert_sound(partial: &Partial, base: Timestamp) {
     assert_eq!(decoded.map(asked), Ok(asked(partial.clone())));
 }
 
+/// Adding the bytes equals adding what they are decoded to, and an error adds nothing.
+fn check_merge(bytes: &[u8], base: Timestamp, decoded: &Result<Partial, DecodeError>, own: &Partial) {
+    let (mut found, mut expected) = (own.clone(), own.clone());
+    let result = found.merge_encoded_across_series(bytes, base);
+    match (decoded, result) {
+        (Ok(partial), result) => {
+            assert_eq!(result, Ok(()));
+            expected.merge_across_series(partial);
+            assert_eq!(found, expected);
+        }
+        (Err(error), Err(found)) => assert_eq!(found, *error),
+        (Err(_), Ok(())) => {
+            // The damage is in an optional part that is not kept: without it, the sums and the sketch are the same.
+            let asked = expected.parts();
+            let mut plain = bytes.to_vec();
+            plain[1] &= !(1 << 6);
+            let Err(DecodeError::Trailing(optional)) = Partial::decode(&plain, base) else { panic!() };
+            plain.truncate(plain.len() - optional);
+            expected.merge_across_series(&Partial::decode(&plain, base).unwrap());
+            assert_eq!(found, expected.asking_for(asked));
+        }
+    }
+    let (mut found, mut expected) = (own.clone(), own.clone());
+    let result = found.merge_encoded(bytes, base);
+    assert_eq!(result.as_ref().err(), decoded.as_ref().err());
+    if let Ok(partial) = decoded {
+        expected.merge(partial);
+    }
+    // Of few readings, it keeps optional parts that a merge does not.
+    if own.parts() == Parts::NONE || bytes.get(1).is_some_and(|flags| flags & 1 == 1) {
+        assert_eq!(found, expected);
+    }
+}
+
 fn check(bytes: &[u8], base: Timestamp, other: &Partial) -> bool {
     let decoded = Partial::decode(bytes, base);
+    let all = Parts::ORDER.with(Parts::MOMENTS).with(Parts::DISTINCT);
+    let asking = |parts, copies| {
+        let mut own = Partial::with_parts(parts);
+        (0..copies).for_each(|_| own.merge_across_series(other));
+        own.asking_for(parts)
+    };
+    for (parts, copies) in
+        [(Parts::NONE, 0), (Parts::NONE, 1), (Parts::NONE, 2), (all, 0), (all, 1), (Parts::DISTINCT, 2)]
+    {
+        check_merge(bytes, base, &decoded, &asking(parts, copies));
+    }
     let newest = decoded.as_ref().map(Partial::last_time);
     assert_eq!(Partial::check(bytes, base), newest.map_err(Clone::clone));
     let Ok(partial) = decoded else { return false };

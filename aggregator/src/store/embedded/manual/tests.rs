@@ -13,7 +13,7 @@ use catchment_proto::Batch;
 use super::*;
 use crate::store::{
     Gap, GatewayEpoch, Store,
-    testing::{Model, at, batch, config, content, entry, epoch},
+    testing::{Model, assert_merged_alike, at, batch, config, content, entry, epoch},
 };
 
 const EPOCHS: usize = 2;
@@ -148,6 +148,7 @@ impl World {
             }
         }
         assert_eq!(seen, model.content());
+        assert_merged_alike(&*machine.store);
     }
 
     fn stop(&mut self) {
@@ -273,7 +274,8 @@ impl World {
                 let due = self.machine.as_ref().is_some_and(|machine| machine.store.flush_is_due());
                 !due || self.flush()
             }
-            88..90 => self.flush(),
+            88..89 => self.flush(),
+            89..90 => self.machine.as_ref().is_none_or(|machine| machine.store.compact_now().is_ok()),
             90..91 => return self.crash(),
             91..92 => return self.kill(),
             92..93 => return self.restart(),

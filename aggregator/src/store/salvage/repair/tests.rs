@@ -1,13 +1,20 @@
-//! Damages every kind of file of a store, byte by byte and cut by cut: nothing panics, nothing is invented, and every
-//! loss is reported.
+//! Damages every kind of file of a store, byte by byte and cut by cut: nothing panics, nothing is invented or counted twice,
+//! and every loss is reported.
 
-use std::{collections::BTreeSet, path::PathBuf};
+mod tables;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use catchment_journal::LogConfig;
+use catchment_partial::{Partial, Timestamp, Width, Window};
+use catchment_proto::{GatewayId, SeriesKey};
 
 use super::*;
 use crate::store::{
-    EmbeddedStore, GatewayEntry, OpenReport, Store,
+    EmbeddedStore, GatewayEntry, Merged, OpenReport, RowRequest, Store,
     testing::{Content, Model, batch, body, config, content_as_far, copy, entry, epoch},
     verify,
 };
@@ -82,7 +89,7 @@ fn start(data: &Path) -> Result<(Content, bool, OpenReport), OpenError> {
 
 /// The first flushed window that is missing although its gateway is known and reports no gap.
 fn unreported(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushed: i64) -> Option<String> {
-    let whole = |gateway: &catchment_proto::GatewayId| {
+    let whole = |gateway: &GatewayId| {
         gateways.iter().any(|known| known.epoch.gateway == *gateway && known.gaps.is_empty())
     };
     let gone = truth.iter().filter(|(name, bodies)| seen.get(*name) != Some(*bodies));
@@ -90,12 +97,69 @@ fn unreported(truth: &Content, seen: &Content, gateways: &[GatewayEntry], flushe
     gone.next().map(|((gateway, key, window), _)| format!("{gateway} {key} {}", window.index()))
 }
 
-/// Flips a bit, or truncates the file; false if there was nothing to change.
+/// What is wrong with the tables, and with merged rows against the windows.
+fn damaged_tables(data: &Path) -> Vec<String> {
+    let mut report = VerifyReport::default();
+    let loaded = verify_catalog(data, &mut report).unwrap().unwrap();
+    verify_tables(data, &loaded, &mut report).unwrap();
+    report.findings
+}
+
+/// Numbers of readings by series and minute, hour or day (`None`: at all), as merged rows tell them where these are stored.
+type Counts = BTreeMap<(GatewayId, SeriesKey, Option<i64>), u64>;
+
+fn counts(store: &dyn Store) -> Counts {
+    let mut counts = Counts::new();
+    for (step_ms, width) in [(Some(60_000), 60_000), (Some(3_600_000), 3_600_000), (None, 0)] {
+        for series in store.series(&|_, _| true) {
+            let request = RowRequest {
+                series: series.id,
+                from: Timestamp::MIN,
+                to: Timestamp::MAX,
+                step_ms,
+                resolution: Merged::Allowed,
+            };
+            let mut reader = store.rows(&request).unwrap();
+            let mut visit = |window: Window, body: &[u8]| {
+                let count = Partial::decode(body, window.start()).unwrap().count();
+                let point = (width > 0).then(|| {
+                    let point = Window::containing(window.start(), Width::from_millis(width).unwrap());
+                    point.start().as_millis() * 10 + i64::from(width == 60_000)
+                });
+                *counts.entry((series.gateway.clone(), series.key.clone(), point)).or_default() += count;
+            };
+            while reader.advance(&mut visit).unwrap() {}
+        }
+    }
+    counts
+}
+
+/// What merged rows tell of this content.
+fn counts_of(content: &Content) -> Counts {
+    let mut counts = Counts::new();
+    for ((gateway, key, window), bodies) in content {
+        let count: u64 =
+            bodies.iter().map(|body| Partial::decode(body, window.start()).unwrap().count()).sum();
+        let point = |width| Window::containing(window.start(), Width::from_millis(width).unwrap());
+        let minute = point(60_000).start().as_millis() * 10 + 1;
+        let hour = point(3_600_000).start().as_millis() * 10;
+        for point in [Some(minute), Some(hour), None] {
+            *counts.entry((gateway.clone(), key.clone(), point)).or_default() += count;
+        }
+    }
+    counts
+}
+
+/// Flips a bit, truncates the file, or removes it if it is a table; false if there was nothing to change.
 fn damage(file: &Path, seed: &mut u64) -> bool {
     let mut bytes = fs::read(file).unwrap();
     let Some(last) = bytes.iter().rposition(|byte| *byte != 0) else { return false };
     let place = random(seed, last as u64 + 1) as usize;
     match random(seed, 10) {
+        1 if file.extension().is_some_and(|end| end == "table") => {
+            fs::remove_file(file).unwrap();
+            return true;
+        }
         0 => bytes.truncate(place),
         _ => bytes[place] ^= 1 << random(seed, 8),
     }
@@ -113,12 +177,12 @@ fn invented(seen: &Content, ever: &BTreeSet<Vec<u8>>, truth: &Content) -> bool {
 
 #[tokio::test]
 async fn no_damage_panics_invents_or_loses_silently() {
-    flips(60, 40, 100).await;
+    flips(60, 40, 40).await;
 }
 
 #[tokio::test]
 async fn nor_does_damage_in_many_segments_of_blocks() {
-    flips(40, 400, 15).await;
+    flips(40, 400, 10).await;
 }
 
 /// Damages the files of a store one at a time, `runs` times.
@@ -127,12 +191,17 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let truth = filled(epoch.path(), rounds, windows).await.content();
     let ever: BTreeSet<Vec<u8>> = truth.values().flatten().cloned().collect();
+    let told = counts_of(&truth);
     let all = files(epoch.path());
+    let tables: Vec<&PathBuf> =
+        all.iter().filter(|file| file.extension().is_some_and(|end| end == "table")).collect();
+    assert!(tables.len() >= 4, "{all:?}");
     assert!(all.iter().any(|file| file.ends_with("sled/db")) && all.len() >= 6, "{all:?}");
     let (mut seed, mut kept_all, mut refused) = (3, 0, 0);
     for run in 0..runs {
-        let which = match random(&mut seed, 2) {
+        let which = match random(&mut seed, 3) {
             0 => epoch.path().join("sled/db"),
+            1 => tables[random(&mut seed, tables.len() as u64) as usize].clone(),
             _ => all[random(&mut seed, all.len() as u64) as usize].clone(),
         };
         let name = which.strip_prefix(epoch.path()).unwrap().to_owned();
@@ -168,7 +237,17 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
         }
         let report = repair(mended.path()).unwrap_or_else(|error| panic!("{case}: {error}"));
         let (seen, unread, opened) = start(mended.path()).unwrap_or_else(|error| panic!("{case}: {error}"));
-        let gateways = EmbeddedStore::open(mended.path(), small()).unwrap().0.gateways();
+        let (gateways, counts) = {
+            let store = EmbeddedStore::open(mended.path(), small()).unwrap().0;
+            (store.gateways(), counts(&*store))
+        };
+        assert_eq!(damaged_tables(mended.path()), Vec::<String>::new(), "{case}: after {report:?}");
+        let more = counts.iter().find(|(point, count)| told.get(point).is_none_or(|known| known < count));
+        assert_eq!(more, None, "{case}: counted twice: {report:?}");
+        let in_windows = counts_of(&seen);
+        let fewer =
+            in_windows.iter().find(|(point, count)| counts.get(point).is_none_or(|merged| merged < count));
+        assert_eq!(fewer, None, "{case}: merged rows lack windows that are stored: {report:?}");
         let flushed = (rounds as i64 - 1) * windows as i64;
         assert_eq!(unreported(&truth, &seen, &gateways, flushed), None, "{case}: {report:?}");
         assert!(!unread && !invented(&seen, &ever, &truth), "{case}: after the repair");

@@ -15,7 +15,7 @@ fn content(state: &StoreState) -> Content {
     let mut content = Content::new();
     for (id, series) in state.catalog.series.iter() {
         let gateway = state.catalog.gateways[series.gateway as usize].id.clone();
-        let mut rows: Vec<Row> = state.memtable.rows(id, Timestamp::MIN, Timestamp::MAX).collect();
+        let mut rows: Vec<RowRef<'_>> = state.memtable.rows(id, Timestamp::MIN, Timestamp::MAX).collect();
         resolve(&mut rows);
         for row in rows {
             let place = (gateway.clone(), series.key.key().clone(), row.name.window());
@@ -67,13 +67,13 @@ proptest! {
         let ids: Vec<u32> = state.catalog.series.iter().map(|(id, _)| id).collect();
         let all = |id: &u32| state.memtable.rows(*id, Timestamp::MIN, Timestamp::MAX).count();
         prop_assert_eq!(state.memtable.len(), ids.iter().map(all).sum::<usize>());
-        state.memtable.freeze(0);
+        state.memtable.freeze();
         prop_assert_eq!(content(&state), model.content(), "rows that are being flushed are still visible");
         for (epoch, batch) in &batches {
             state.apply(&checked(epoch, batch));
         }
         prop_assert_eq!(content(&state), model.content());
-        state.memtable.drop_immutable(0);
+        state.memtable.drop_immutable();
         prop_assert_eq!(content(&state), model.content(), "rows that arrived meanwhile stay");
         for id in ids {
             state.memtable.drop_before(id, Timestamp::MAX);
@@ -164,9 +164,10 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     let epoch = epoch("g", 1);
     let live = |revision| checked(&epoch, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
     let seen = |state: &StoreState| {
-        let (_, mut rows) = state.first_bucket(0, Timestamp::MIN, Timestamp::MAX)?;
-        resolve(&mut rows);
-        Some(rows[0].revision)
+        let mut rows = FreshRows::default();
+        state.copy_rows(0, Timestamp::MIN, Timestamp::MAX, &mut rows);
+        rows.resolve();
+        rows.names().next().map(|(_, revision)| revision)
     };
     state.apply_live(&live(3), LIMITS, true);
     state.apply_live(&live(2), LIMITS, true);

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::store::{
     Store, StoreError,
-    testing::{Model, batch, config, content, copy, entries, entry, epoch, open},
+    testing::{Model, batch, config, content, copy_of, entries, entry, epoch, open},
     verify,
 };
 
@@ -63,7 +63,7 @@ async fn run(events: Vec<Event>) {
             }
             Event::Crash => {
                 let crashed = tempfile::tempdir().unwrap();
-                copy(folders.last().unwrap().path(), crashed.path());
+                copy_of(&store, folders.last().unwrap().path(), crashed.path());
                 drop(store);
                 let (opened, report) = open(crashed.path());
                 assert_eq!((report.damage, report.lost_batches), (0, 0));
@@ -219,6 +219,10 @@ async fn blocks_that_cannot_be_opened_can_be_set_aside() {
     let aside = StoreConfig { set_blocks_aside: true, ..small() };
     let (store, report) = EmbeddedStore::open(data.path(), aside).unwrap();
     assert!(report.blocks_set_aside.is_some_and(|folder| folder.join("db").exists()));
+    assert!(
+        std::fs::read_dir(data.path().join("tables.aside-1")).unwrap().count() > 0,
+        "nor are the tables removed"
+    );
     assert!(report.lost_batches > 30, "{:?}", report.lost);
     let windows: Vec<i64> = content(&*store).keys().map(|(_, _, window)| window.index()).collect();
     assert!(
@@ -253,33 +257,44 @@ async fn a_lost_journal_is_reported_and_later_batches_survive() {
 }
 
 #[tokio::test]
-async fn a_damaged_block_is_an_error_of_its_bucket_only() {
+async fn a_damaged_block_is_an_error_of_its_span_only() {
     let data = tempfile::tempdir().unwrap();
-    filled(data.path(), &mut Model::default()).await;
     {
-        let db = sled::Config::new().path(data.path().join(SLED)).segment_size(8 << 20).open().unwrap();
-        let (block, mut value) = db.scan_prefix(b"p").next().unwrap().unwrap();
-        value[5] ^= 1;
-        db.insert(block, value).unwrap();
-        db.flush().unwrap();
+        // Rows of a day each: blocks of different tables.
+        let (store, _) = open(data.path());
+        for (number, day) in [(1, 0), (2, 10), (3, 20)] {
+            let sent = batch(0, number, vec![entry(0, day * 8_640, 1, 1), entry(1, day * 8_640, 1, 1)]);
+            store.put(&epoch("g", 1), sent, false).await.unwrap();
+        }
+        store.flush().await.unwrap();
     }
+    let folder = data.path().join(crate::store::tables::version::FOLDER);
+    let path = std::fs::read_dir(&folder).unwrap().map(|file| file.unwrap().path());
+    let path = path.into_iter().find(|path| path.to_string_lossy().contains("windows+10-")).unwrap();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
     let report = verify(data.path()).unwrap();
     assert_eq!((report.damaged_blocks, report.findings.len()), (1, 1), "{:?}", report.findings);
-    assert!(report.findings[0].contains("series from 0 on, bucket 0"), "{:?}", report.findings);
+    let told =
+        "series 0 to 1 (the first: a{device=\"d\"} of berlin/g), windows that start from 1970-01-11T00:00:00";
+    assert!(report.findings[0].contains(told), "{:?}", report.findings);
     let (store, _) = open(data.path());
     let all: Vec<_> = store.series(&|_, _| true).iter().map(|series| series.id).collect();
-    let scan = |id| {
+    let scan = |id, from, to| {
         let mut seen = 0;
         let mut count = |_, _, _: &_| {
             seen += 1;
             std::ops::ControlFlow::Continue(())
         };
-        store.scan(&[id], Timestamp::MIN, Timestamp::MAX, &mut count).map(|()| seen)
+        let day = |day: i64| Timestamp::from_millis(day * 86_400_000).unwrap();
+        store.scan(&[id], day(from), day(to), &mut count).map(|()| seen)
     };
-    assert!(matches!(scan(all[0]), Err(StoreError::Read(text)) if text.contains("bucket 0")));
-    assert_eq!(scan(all[1]).unwrap(), 6);
+    assert!(matches!(scan(all[0], 0, 30), Err(StoreError::Read(text)) if text.contains("cannot be read")));
+    assert_eq!((scan(all[0], 0, 10).unwrap(), scan(all[1], 11, 30).unwrap()), (1, 1));
+    store.put(&epoch("g", 1), batch(0, 4, vec![entry(0, 30 * 8_640, 1, 1)]), false).await.unwrap();
     store.flush().await.unwrap();
-    assert_eq!(scan(all[1]).unwrap(), 6, "flushing continues beside the damage");
+    assert_eq!(scan(all[0], 11, 40).unwrap(), 2, "flushing continues beside the damage");
 }
 
 #[test]

@@ -23,6 +23,17 @@ pub(in crate::store) struct FlushRequest {
     retry: bool,
 }
 
+impl FlushRequest {
+    /// Whether a round is due after so much time since the last one; after one that found no space, only then.
+    pub(in crate::store) fn is_due(self, waited: Duration, every: Duration) -> bool {
+        if self.retry {
+            self.close || waited >= RETRY.min(every)
+        } else {
+            self.flush || self.close || waited >= every
+        }
+    }
+}
+
 /// A request that the flusher can wait for.
 #[derive(Debug, Default)]
 pub(in crate::store) struct FlushSignal {
@@ -62,7 +73,6 @@ impl FlushSignal {
     /// Waits for a request or the end of the period; takes the request for a round.
     pub(in crate::store) fn wait(&self, every: Duration) -> FlushRequest {
         let mut request = lock(&self.request);
-        let every = if request.retry { RETRY.min(every) } else { every };
         let until = Instant::now().checked_add(every);
         loop {
             if request.close || request.stop || (request.flush && !request.retry) {

@@ -26,16 +26,22 @@ pub(crate) const METRIC_LABEL: &str = "__name__";
 #[derive(Clone, Debug, Default)]
 pub struct Selector {
     matchers: Vec<Matcher>,
+    /// As it was written.
+    text: Box<str>,
 }
 
+/// A condition on the value of one label.
 #[derive(Clone, Debug)]
-struct Matcher {
-    label: String,
-    test: Test,
+pub(crate) struct Matcher {
+    /// Name of the label.
+    pub(crate) label: String,
+    /// The condition.
+    pub(crate) test: Test,
 }
 
+/// A condition on a value; regular expressions are anchored at both ends (`whole`).
 #[derive(Clone, Debug)]
-enum Test {
+pub(crate) enum Test {
     Equal(String),
     NotEqual(String),
     Regex(Regex),
@@ -85,7 +91,8 @@ impl Selector {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn parse(text: &str) -> Result<Self, SelectorError> {
+    pub fn parse(written: &str) -> Result<Self, SelectorError> {
+        let text = written;
         if text.trim().is_empty() {
             return Err(SelectorError::Empty);
         }
@@ -102,7 +109,7 @@ impl Selector {
             },
         };
         match parsed.map_err(|error| SelectorError::Syntax(readable(&error)))? {
-            Expr::VectorSelector(selector) => Self::from_parsed(selector),
+            Expr::VectorSelector(selector) => Self::from_parsed(selector, written),
             Expr::MatrixSelector(_) => Err(SelectorError::Unsupported("a range in brackets")),
             Expr::Call(_) | Expr::Aggregate(_) => Err(SelectorError::Unsupported("a function")),
             _ => Err(SelectorError::Unsupported("an expression")),
@@ -118,7 +125,7 @@ impl Selector {
         if bare.is_empty() || bare == "{}" { Ok(Self::default()) } else { Self::parse(text) }
     }
 
-    fn from_parsed(parsed: VectorSelector) -> Result<Self, SelectorError> {
+    fn from_parsed(parsed: VectorSelector, text: &str) -> Result<Self, SelectorError> {
         if parsed.offset.is_some() || parsed.at.is_some() {
             return Err(SelectorError::Unsupported("offset or @"));
         }
@@ -140,7 +147,13 @@ impl Selector {
         for parsed in parsed.matchers.matchers {
             matchers.push(Matcher::from_parsed(parsed, bytes_max)?);
         }
-        Ok(Self { matchers })
+        Ok(Self { matchers, text: text.into() })
+    }
+
+    /// The selector as it was written; empty if it selects everything.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
     }
 
     /// Refuses labels other than `allowed`.
@@ -154,6 +167,23 @@ impl Selector {
             }
             None => Ok(()),
         }
+    }
+
+    /// Its conditions; a series is selected if it fulfils all of them.
+    pub(crate) fn matchers(&self) -> &[Matcher] {
+        &self.matchers
+    }
+
+    /// The selector without its first condition: one that the parser would refuse, because it needs no label.
+    #[cfg(test)]
+    pub(crate) fn without_first(mut self) -> Self {
+        self.matchers.remove(0);
+        self
+    }
+
+    /// Whether it has regular expressions: matching a series may then take milliseconds.
+    pub(crate) fn has_regex(&self) -> bool {
+        self.matchers.iter().any(|matcher| matches!(matcher.test, Test::Regex(_) | Test::NotRegex(_)))
     }
 
     /// Whether a series is selected.
@@ -192,7 +222,8 @@ impl Matcher {
 }
 
 impl Test {
-    fn passes(&self, value: &str) -> bool {
+    /// Whether a value (empty: no such label) fulfils it.
+    pub(crate) fn passes(&self, value: &str) -> bool {
         match self {
             Self::Equal(wanted) => value == wanted,
             Self::NotEqual(other) => value != other,

@@ -1,0 +1,44 @@
+//! Reading rows of a series.
+
+use catchment_partial::{Timestamp, Window};
+
+use crate::store::{SeriesId, StoreError};
+
+/// Which rows of a series a reader wants: those whose windows start in `[from, to)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowRequest {
+    /// The series.
+    pub series: SeriesId,
+    /// First start of a window.
+    pub from: Timestamp,
+    /// Windows start before this time.
+    pub to: Timestamp,
+    /// Width of the points that the rows are merged into, milliseconds; points begin at multiples of it since the Unix
+    /// epoch. `None`: all rows are merged into one point.
+    pub step_ms: Option<i64>,
+    /// Whether the store may give rows that it merged itself.
+    pub resolution: Merged,
+}
+
+/// Whether a reader takes rows of a coarser resolution than the windows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merged {
+    /// Yes, as long as each row lies within one point: for aggregates that do not depend on how partials were merged.
+    Allowed,
+    /// Only where the windows are no longer stored.
+    OnlyWithoutWindows,
+}
+
+/// Reads rows of a series in order of the start of their windows. It may keep what it reads from being removed, so it
+/// must not be kept longer than a query may take.
+pub trait RowReader: Send {
+    /// Visits the next rows, some thousand at most: window, and partial encoded relative to the start of the window.
+    /// Returns false after the last ones. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`StoreError::Read`].
+    fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError>;
+
+    /// Spans of time so far, in order, in which rows of the series could not be read because stored bytes are damaged.
+    fn damaged(&self) -> &[(Timestamp, Timestamp)];
+}

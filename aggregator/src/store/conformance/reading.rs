@@ -1,0 +1,134 @@
+//! Rows, ranges, resolutions, lists.
+
+use catchment_partial::Timestamp;
+
+use super::{Subject, content, model, points, put, request, rows};
+use crate::store::{
+    Merged, RowRequest, SeriesId,
+    testing::{at, batch, entry, epoch, report_of, window},
+};
+
+pub(super) async fn a_range_holds_the_windows_that_start_in_it(subject: &dyn Subject) {
+    let g = epoch("g", 1);
+    // Two hours and two days, and before the epoch.
+    let indices = [-8_641, -2, -1, 0, 1, 2, 359, 360, 361, 8_639, 8_640, 8_641];
+    let entries =
+        indices.iter().enumerate().map(|(part, index)| entry(0, *index, part as u64 + 1, part as u64 + 1));
+    put(subject, &g, batch(0, 1, entries.collect())).await;
+    let store = subject.store();
+    let id = store.series(&|_, _| true)[0].id;
+    let edges = |index: i64| [window(index).start(), window(index).start().saturating_add_nanos(1)];
+    for from in [-1, 0, 1, 360, 8_640].into_iter().flat_map(edges) {
+        for to in [-1, 0, 2, 361, 8_641].into_iter().flat_map(edges) {
+            let found = rows(store, &request(id, from, to));
+            let found: Vec<_> = found.iter().map(|(window, _)| window.index()).collect();
+            let start = |index: &&i64| (from..to).contains(&window(**index).start());
+            let expected: Vec<_> = indices.iter().filter(start).copied().collect();
+            assert_eq!(found, expected, "from {from:?} to {to:?}");
+        }
+    }
+    let entry = &store.series(&|_, _| true)[0];
+    assert_eq!(entry.windows, (window(-8_641).start(), window(8_641).start()));
+}
+
+pub(super) async fn late_parts_are_read_in_the_place_of_their_window(subject: &dyn Subject) {
+    let g = epoch("g", 1);
+    let batches = [
+        batch(0, 1, vec![entry(0, 5, 1, 1), entry(0, 900, 2, 2)]),
+        batch(0, 2, vec![entry(0, 5, 3, 3), entry(0, 4, 4, 4)]),
+        batch(0, 3, vec![entry(0, 20_000, 5, 5), entry(0, 5, 6, 6)]),
+        batch(0, 4, vec![entry(0, 899, 7, 7)]),
+    ];
+    for batch in &batches {
+        put(subject, &g, batch.clone()).await;
+    }
+    let store = subject.store();
+    assert_eq!(content(store), model(&g, &batches));
+    let id = store.series(&|_, _| true)[0].id;
+    let found = rows(store, &request(id, Timestamp::MIN, Timestamp::MAX));
+    let found: Vec<_> = found.iter().map(|(window, _)| window.index()).collect();
+    assert_eq!(found, [4, 5, 5, 5, 899, 900, 20_000]);
+}
+
+pub(super) async fn merged_rows_change_no_answer(subject: &dyn Subject) {
+    let g = epoch("g", 1);
+    let days = 2 * 8_640;
+    // Windows of two days with holes, delivered in an order of their own, some of them later in parts.
+    for number in 1..=20_i64 {
+        let indices = (0..400).map(|n| (n * 7_919 + number * 104_729) % days - 5_000);
+        let entries = indices.enumerate().map(|(n, index)| {
+            let part = (number * 1_000 + n as i64) as u64;
+            entry(0, index, part, part)
+        });
+        put(subject, &g, batch(0, number as u64, entries.collect())).await;
+    }
+    let store = subject.store();
+    let id = store.series(&|_, _| true)[0].id;
+    let mut compared = 0;
+    for step_ms in
+        [None, Some(10_000), Some(30_000), Some(60_000), Some(900_000), Some(7_200_000), Some(86_400_000)]
+    {
+        for (from, to) in [(-100_000, 200_000), (0, 86_400), (-49_990, 86_390), (3_590, 7_210), (10, 20)] {
+            let windows = RowRequest { step_ms, ..request(id, at(from), at(to)) };
+            let merged = RowRequest { resolution: Merged::Allowed, ..windows };
+            let points = (points(store, &windows), points(store, &merged));
+            assert_eq!(points.0, points.1, "step {step_ms:?} from {from} s to {to} s");
+            compared += points.0.len();
+        }
+    }
+    assert!(compared > 1_000, "{compared}");
+}
+
+pub(super) async fn pages_hold_every_series_once_in_order(subject: &dyn Subject) {
+    let store = subject.store();
+    for gateway in ["g", "h", "i"] {
+        let entries = (0..3).map(|series| entry(series, 1, 1, 1)).collect();
+        put(subject, &epoch(gateway, 1), batch(0, 1, entries)).await;
+    }
+    let (mut ids, mut names, mut next) = (Vec::new(), Vec::new(), Some(0));
+    while let Some(from) = next {
+        let page = store.series_from(SeriesId(from));
+        assert!(page.next.is_none_or(|next| next > from), "pages advance");
+        names.extend(page.entries.iter().map(|entry| (entry.gateway.clone(), entry.key.clone())));
+        ids.extend(page.entries.iter().map(|entry| entry.id));
+        next = page.next;
+    }
+    assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
+    names.sort();
+    names.dedup();
+    assert_eq!((ids.len(), names.len()), (9, 9));
+    let gateways: Vec<_> =
+        store.gateways().iter().map(|entry| entry.epoch.gateway.name.to_string()).collect();
+    assert_eq!(gateways.len(), 3, "{gateways:?}");
+    // From the middle on, those from there.
+    let later: Vec<_> = store.series_from(ids[4]).entries.iter().map(|entry| entry.id).collect();
+    assert_eq!(later.first(), Some(&ids[4]));
+}
+
+pub(super) async fn a_reader_finds_nothing_where_nothing_is(subject: &dyn Subject) {
+    let store = subject.store();
+    assert!(rows(store, &request(SeriesId(0), Timestamp::MIN, Timestamp::MAX)).is_empty());
+    put(subject, &epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    let id = store.series(&|_, _| true)[0].id;
+    for (from, to) in [(20, 1_000_000), (-1_000_000, 10), (15, 15), (20, 10)] {
+        let request = request(id, at(from), at(to));
+        let mut reader = store.rows(&request).unwrap();
+        while reader.advance(&mut |window, _| panic!("{window:?}")).unwrap() {}
+    }
+    assert!(rows(store, &request(SeriesId(id.0 + 1), Timestamp::MIN, Timestamp::MAX)).is_empty());
+}
+
+pub(super) async fn watermarks_never_go_back(subject: &dyn Subject) {
+    let (store, g) = (subject.store(), epoch("g", 1));
+    put(subject, &g, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    let mark = || store.gateways()[0].watermark;
+    assert_eq!(mark(), None);
+    // Each shard has closed up to its own; the gateway up to the least.
+    store.progress(&g, &report_of(0, Some(at(100)), 1)).unwrap();
+    store.progress(&g, &report_of(1, Some(at(50)), 0)).unwrap();
+    assert_eq!(mark(), Some(at(50)));
+    store.progress(&g, &report_of(1, Some(at(40)), 0)).unwrap();
+    assert_eq!(mark(), Some(at(50)));
+    store.progress(&g, &report_of(1, Some(at(200)), 0)).unwrap();
+    assert_eq!(mark(), Some(at(100)));
+}

@@ -1,0 +1,113 @@
+//! What a flush writes of one series: each name once, and rows of intervals in which a window was replaced.
+
+use std::{collections::hash_map::Entry, sync::Arc};
+
+use catchment_journal::Disk;
+use catchment_partial::{Partial, Timestamp, Window};
+
+use crate::store::{
+    memtable::row::{RowRef, resolve},
+    tables::{
+        block::TableBlock,
+        build::{BuildError, Replacing},
+        cache::BlockCache,
+        coarsen::{MERGED, interval_of},
+        error::TableError,
+        repeats,
+        resolution::Resolution,
+        version::Version,
+    },
+};
+
+/// The tables that a flush looks into.
+pub(in crate::store) struct Flushed<'a, D: Disk> {
+    pub(in crate::store) version: &'a Version<D>,
+    pub(in crate::store) cache: &'a BlockCache,
+    /// No row of the series in them starts later.
+    pub(in crate::store) to: Timestamp,
+    /// Windows that start earlier were removed: nobody knows their names any more.
+    pub(in crate::store) from: Timestamp,
+}
+
+impl<D: Disk> Flushed<'_, D> {
+    /// Leaves out rows that the tables hold; returns the merged rows of the intervals in which one is replaced.
+    ///
+    /// # Errors
+    /// A partial in memory is malformed.
+    pub(in crate::store) fn without_repeats(
+        &self,
+        rows: &mut Vec<RowRef<'_>>,
+    ) -> Result<Replacing, BuildError> {
+        let mut replaced: Vec<Window> = Vec::new();
+        rows.retain(|row| {
+            if row.name.start > self.to || row.name.start < self.from {
+                return true;
+            }
+            match repeats::revision(self.version, self.cache, row.series, &row.name) {
+                Ok(None) => true,
+                Ok(Some(held)) if held >= row.revision => false,
+                Ok(Some(_)) => {
+                    replaced.push(row.name.window());
+                    true
+                }
+                Err(error) => {
+                    unread(&error);
+                    true
+                }
+            }
+        });
+        let mut replacing = Replacing::new();
+        for (window, (resolution, parts)) in
+            replaced.iter().flat_map(|window| MERGED.into_iter().map(move |merged| (*window, merged)))
+        {
+            let (start, width) = interval_of(resolution, window);
+            let place = (resolution, Window::containing(start, width));
+            if let Entry::Vacant(free) = replacing.entry(place) {
+                free.insert(self.whole(rows, place, Partial::with_parts(parts))?);
+            }
+        }
+        Ok(replacing)
+    }
+
+    /// The merged row of an interval, from the windows in the tables and these.
+    fn whole(
+        &self,
+        rows: &[RowRef<'_>],
+        (resolution, interval): (Resolution, Window),
+        mut merged: Partial,
+    ) -> Result<Vec<u8>, BuildError> {
+        let (from, to) = (interval.start(), interval.end());
+        let inside = |row: &&RowRef<'_>| from <= row.name.start && row.name.start < to;
+        let mut all: Vec<RowRef<'_>> = rows.iter().filter(inside).copied().collect();
+        let Some(series) = all.first().map(|row| row.series) else { return Ok(Vec::new()) };
+        let blocks = self.blocks(series, from, to);
+        all.extend(blocks.iter().flat_map(|block| block.rows(series, from, to)));
+        resolve(&mut all);
+        let place = (interval.start(), interval.width());
+        for row in all.iter().filter(|row| interval_of(resolution, row.name.window()) == place) {
+            merged.merge_encoded(row.body, row.name.start)?;
+        }
+        let mut body = Vec::new();
+        merged.encode(from, &mut body);
+        Ok(body)
+    }
+
+    fn blocks(&self, series: u32, from: Timestamp, to: Timestamp) -> Vec<Arc<TableBlock>> {
+        let windows = Resolution::Windows;
+        let last = windows.partition_of(to.saturating_sub_nanos(1));
+        let partitions = self.version.partitions(windows, windows.partition_of(from));
+        let mut blocks = Vec::new();
+        for stored in
+            partitions.take_while(|(partition, _)| *partition <= last).flat_map(|(_, tables)| tables)
+        {
+            let numbers = stored.table.blocks_of(series, from, to).inspect_err(unread).unwrap_or_default();
+            let read = numbers.map(|number| stored.table.block(number, Some(self.cache)).inspect_err(unread));
+            blocks.extend(read.flatten());
+        }
+        blocks
+    }
+}
+
+fn unread(error: &TableError) {
+    tracing::error!(%error, "flushed windows cannot be read: a window that is delivered again may count twice there");
+}

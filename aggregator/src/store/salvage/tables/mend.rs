@@ -1,0 +1,385 @@
+//! Repairs tables: puts exchanged files in their places, leaves out what cannot be read, adopts files whose records are
+//! lost, and writes minutes, hours and days again where the windows are stored.
+//!
+//! Files are only added until everything is committed; those that count no more are set aside afterwards.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use catchment_journal::{Disk, RealDisk};
+
+use crate::store::{
+    OpenError, VerifyReport,
+    blocks::block_store::{BlockStore, Loaded},
+    salvage::{
+        repair::{RepairReport, free_name},
+        tables::{
+            compare::{Part, compare, merged_parts, part_name},
+            known::Known,
+            loss::{Span, groups_of},
+            places::{self, Stray},
+            recompute::{Recomputed, recompute, source_of},
+            survey::{Condition, Survey},
+            windows,
+        },
+    },
+    tables::{
+        error::TableError,
+        resolution::Resolution,
+        version::{self, TableEntry},
+        writer::TableSummary,
+    },
+    tree::{
+        WriteBatch,
+        records::{self, Stored},
+    },
+};
+
+/// The steps of a repair of tables.
+pub(in crate::store) struct Mender<'a> {
+    disk: Arc<RealDisk>,
+    data: &'a Path,
+    blocks: &'a BlockStore,
+    loaded: &'a mut Loaded,
+    report: &'a mut RepairReport,
+    /// Number of tables that must exist, if records may be lost or may have come back.
+    must: Option<u64>,
+    next_id: u64,
+    /// What cannot be read of the tables that still count, by number.
+    bad: HashMap<u64, Vec<Span>>,
+    /// Files that count no more.
+    replaced: Vec<PathBuf>,
+    /// Files whose rows were adopted.
+    adopted: u64,
+}
+
+/// Mends the tables of a catalog; returns files to set aside once the catalog counts. `must`: the number of tables that
+/// must exist, if the catalog was rebuilt; `aside` takes files in whose place others are put.
+///
+/// # Errors
+/// Of the file system or the tree. What was committed until then counts.
+pub(in crate::store) fn mend(
+    data: &Path,
+    blocks: &BlockStore,
+    loaded: &mut Loaded,
+    report: &mut RepairReport,
+    must: Option<u64>,
+    aside: &mut Aside<'_>,
+) -> Result<Vec<PathBuf>, OpenError> {
+    let disk = Arc::new(RealDisk);
+    let failed = |source| OpenError::Io { what: "cannot repair the tables".to_owned(), source };
+    disk.create_dir_all(&data.join(version::FOLDER)).map_err(failed)?;
+    let mut survey = Survey::of(&disk, data, loaded, &mut VerifyReport::default())?;
+    let mut strays = places::strays(&disk, data, &survey);
+    let restored = {
+        let known = Known::of(loaded);
+        let mut set_aside = |path: &Path| aside.put(path);
+        places::restore(&disk, data, &known, &mut survey, &mut strays, &mut set_aside).map_err(failed)?
+    };
+    if restored > 0 {
+        report.done.push(format!("tables: {restored} files that had other names are in their places again"));
+    }
+    let ids = loaded.tables.iter().map(|entry| entry.id.max(entry.age));
+    let files = survey.unnamed.iter().filter_map(|name| version::id_of(name));
+    let next_id = ids.chain(files).max().map_or(0, |id| id.saturating_add(1)).max(loaded.meta.next_table);
+    let mut mender = Mender {
+        disk,
+        data,
+        blocks,
+        loaded,
+        report,
+        must,
+        next_id,
+        bad: HashMap::new(),
+        replaced: Vec::new(),
+        adopted: 0,
+    };
+    mender.windows(&survey, &strays)?;
+    mender.merged(&survey, &strays)?;
+    mender.finish(&survey)?;
+    Ok(mender.replaced)
+}
+
+impl Mender<'_> {
+    fn failed(&self) -> impl Fn(io::Error) -> OpenError + use<> {
+        let what = format!("cannot repair the tables in {}", self.data.join(version::FOLDER).display());
+        move |source| OpenError::Io { what: what.clone(), source }
+    }
+
+    fn take_id(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id = id.saturating_add(1);
+        id
+    }
+
+    /// Reports rows that are lost, and whose.
+    fn lose(&mut self, what: &str, span: &Span) {
+        let text = span.text(&self.loaded.catalog);
+        self.report.lost.note(format!("{what}: {text}"));
+        self.report.lost.lossy_groups.extend(groups_of(span, &self.loaded.catalog));
+    }
+
+    /// Keeps all windows that can be read, and adopts those of files without a record: their names resolve them.
+    fn windows(&mut self, survey: &Survey, strays: &[Stray]) -> Result<(), OpenError> {
+        let mut extents = survey.extents.clone();
+        let mut lost_any = self.must.is_some();
+        for (entry, condition) in &survey.tables {
+            let spans = match condition {
+                Condition::Whole => continue,
+                Condition::Partly(spans) => spans.clone(),
+                Condition::Unusable(error) if self.is_gone(entry, error, survey) => {
+                    self.replace(&[*entry], None)?;
+                    continue;
+                }
+                Condition::Unusable(_) => vec![Span::of_table(&entry.summary)],
+            };
+            if entry.resolution != Resolution::Windows {
+                self.bad.insert(entry.id, spans);
+                continue;
+            }
+            lost_any = true;
+            for span in &spans {
+                self.loaded.lost_windows.add(*span);
+                self.lose(
+                    "windows that cannot be read are left out; minutes, hours and days of them are kept",
+                    span,
+                );
+            }
+            let id = self.take_id();
+            let path = version::path(self.data, entry.resolution, entry.partition, id);
+            let table = Arc::clone(&entry.open(&self.disk, self.data).table);
+            let copied = windows::copy(&self.disk, &table, &path, Known::of(self.loaded), &mut extents);
+            let copied = copied.map_err(self.failed())?;
+            let added = copied.map(|summary| TableEntry { id, summary, without: 0, ..*entry });
+            self.replace(&[*entry], added)?;
+        }
+        for stray in strays.iter().filter(|stray| lost_any && stray.table.resolution() == Resolution::Windows)
+        {
+            let id = self.take_id();
+            let partition = stray.table.partition();
+            let path = version::path(self.data, Resolution::Windows, partition, id);
+            let copied = windows::copy(&self.disk, &stray.table, &path, Known::of(self.loaded), &mut extents);
+            let copied = copied.map_err(self.failed())?;
+            self.adopted += 1;
+            if let Some(summary) = copied {
+                let age = self.take_id();
+                self.replace(&[], Some(entry_of((Resolution::Windows, partition), id, age, summary)))?;
+            }
+            self.replaced.push(stray.path.clone());
+        }
+        extents.extend(&mut self.loaded.catalog);
+        Ok(())
+    }
+
+    /// Whether a record whose file is missing is one that came back: enough others have their files.
+    fn is_gone(&self, entry: &TableEntry, error: &TableError, survey: &Survey) -> bool {
+        let Some(must) = self.must else { return false };
+        let missing = |error: &_| matches!(error, TableError::Missing { .. });
+        let present = survey.tables.iter().filter(|(_, condition)| match condition {
+            Condition::Unusable(error) => !missing(error),
+            _ => true,
+        });
+        let (present, made_of_it): (Vec<_>, Vec<_>) =
+            present.map(|(other, _)| (1_u64, other.id > entry.id && other.shares_ages(entry))).unzip();
+        missing(error) && (present.iter().sum::<u64>() >= must || made_of_it.contains(&true))
+    }
+
+    /// Writes minutes, hours and days again that cannot be read, or differ from the windows.
+    fn merged(&mut self, survey: &Survey, strays: &[Stray]) -> Result<(), OpenError> {
+        let mut extra = self.strays_that_count(survey, strays);
+        let mut parts = merged_parts(&self.loaded.tables);
+        parts.extend(extra.keys().copied());
+        parts.sort_unstable();
+        parts.dedup();
+        for part in parts {
+            let own: Vec<TableEntry> =
+                self.loaded.tables.iter().filter(|entry| is_in(entry, part)).copied().collect();
+            let damaged = own.iter().any(|entry| self.bad.contains_key(&entry.id));
+            let extra = extra.remove(&part).unwrap_or_default();
+            let known = Known::of(self.loaded);
+            let wrong = damaged
+                || self.adopted > 0
+                || !extra.is_empty()
+                || compare(&self.disk, self.data, &self.loaded.tables, part, known).intervals > 0;
+            if wrong {
+                self.write_again(part, &own, extra)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Files of merged rows without a record, if there are exactly as many as records are lost: else one of them may have
+    /// been left by a round or a merge, and its rows would count twice.
+    fn strays_that_count(&mut self, survey: &Survey, strays: &[Stray]) -> BTreeMap<Part, Vec<TableEntry>> {
+        let mut extra: BTreeMap<Part, Vec<TableEntry>> = BTreeMap::new();
+        let named = survey.tables.len() as u64;
+        let missing = self.must.map_or(0, |must| must.saturating_sub(named));
+        let merged = |stray: &&Stray| stray.table.resolution() != Resolution::Windows;
+        if missing == 0 || strays.len() as u64 != missing {
+            return extra;
+        }
+        for stray in strays.iter().filter(merged) {
+            let part = (stray.table.resolution(), stray.table.partition());
+            let id = stray.path.file_name().and_then(|name| version::id_of(name.to_str()?));
+            // Read under the name that it has; as the oldest, it replaces no other's rows.
+            let entry = id.map(|id| entry_of(part, id, 0, *stray.table.summary()));
+            if let Some(entry) = entry.filter(|entry| entry.path(self.data) == stray.path) {
+                extra.entry(part).or_default().push(entry);
+                self.adopted += 1;
+                self.replaced.push(stray.path.clone());
+            }
+        }
+        extra
+    }
+
+    fn write_again(
+        &mut self,
+        part: Part,
+        own: &[TableEntry],
+        extra: Vec<TableEntry>,
+    ) -> Result<(), OpenError> {
+        let id = self.take_id();
+        let path = version::path(self.data, part.0, part.1, id);
+        let mut tables = self.loaded.tables.clone();
+        tables.extend(extra);
+        let known = Known::of(self.loaded);
+        let written =
+            recompute(&self.disk, self.data, &tables, (part, &path), known).map_err(self.failed())?;
+        let Recomputed { summary, without_windows } = written;
+        for entry in own {
+            for span in self.bad.remove(&entry.id).unwrap_or_default() {
+                if !self.is_computed(part, &span) {
+                    self.lose(&format!("{} that cannot be read are left out", part_name(part)), &span);
+                }
+            }
+        }
+        for span in without_windows.spans() {
+            self.loaded.lost_windows.add(*span);
+            self.lose(&format!("windows are missing that {} hold, which are kept", part_name(part)), span);
+        }
+        let fresh = self.take_id();
+        let age = own.iter().map(|entry| entry.age).max().unwrap_or(fresh);
+        let oldest = own.iter().map(|entry| entry.oldest).min().unwrap_or(age);
+        let added = summary.map(|summary| TableEntry { oldest, ..entry_of(part, id, age, summary) });
+        self.replace(own, added)?;
+        self.report.done.push(format!("tables: {} were written again", part_name(part)));
+        Ok(())
+    }
+
+    /// Whether all merged rows of a span were computed from finer ones.
+    fn is_computed(&self, part: Part, span: &Span) -> bool {
+        let known = Known::of(self.loaded);
+        let mut series = self.loaded.catalog.series.iter().map(|(id, _)| id);
+        let lost = self.loaded.lost_windows.spans();
+        let source = usize::from(source_of(part, known).number());
+        let floor = |id| known.floors(id).and_then(|floors| floors.get(source).copied());
+        let stored = |id| floor(id).is_some_and(|from| from <= span.starts.0);
+        series.all(|id| !(span.series.0..=span.series.1).contains(&id) || stored(id))
+            && !lost.iter().any(|lost| lost.is_near(span))
+    }
+
+    /// Commits that a table counts in the place of others.
+    fn replace(&mut self, removed: &[TableEntry], added: Option<TableEntry>) -> Result<(), OpenError> {
+        self.disk.sync_dir(&self.data.join(version::FOLDER)).map_err(self.failed())?;
+        let mut writes = WriteBatch::new(self.loaded.meta.sequence.saturating_add(1));
+        for entry in removed {
+            writes.remove(entry.key());
+            self.loaded.tables.retain(|known| known.id != entry.id);
+            self.replaced.push(entry.path(self.data));
+        }
+        if let Some(entry) = added {
+            writes.record(entry.key(), &entry.record());
+            self.loaded.tables.push(entry);
+        }
+        self.commit(writes)
+    }
+
+    fn commit(&mut self, writes: WriteBatch) -> Result<(), OpenError> {
+        let meta = &mut self.loaded.meta;
+        (meta.tables, meta.next_table) = (self.loaded.tables.len() as u64, self.next_id);
+        let committed = self.blocks.commit(writes, meta);
+        committed.map_err(|reason| self.failed()(io::Error::other(reason)))
+    }
+
+    /// Records what was found out, and reports records that stay lost.
+    fn finish(&mut self, survey: &Survey) -> Result<(), OpenError> {
+        let named = survey.tables.len() as u64;
+        let missing = self.must.map_or(0, |must| must.saturating_sub(named + self.adopted));
+        if missing > 0 {
+            self.report
+                .lost
+                .note(format!("tables: the records of {missing} tables are lost, and no file is theirs"));
+            self.report.names_lost = true;
+        }
+        let [windows, ..] = self.loaded.applied.least();
+        self.loaded.lost_windows.drop_before(windows);
+        let mut writes = WriteBatch::new(self.loaded.meta.sequence.saturating_add(1));
+        writes.record(records::LOST.to_vec(), &self.loaded.lost_windows.record());
+        for number in std::mem::take(&mut self.loaded.catalog.dirty.groups) {
+            if let Some(group) = self.loaded.catalog.series.group_mut(number) {
+                group.dirty = false;
+                writes.record(records::numbered(records::GROUP, number), &group.record());
+            }
+        }
+        if self.must.is_some() {
+            // The next start would remove them.
+            let folder = self.data.join(version::FOLDER);
+            self.replaced.extend(survey.unnamed.iter().map(|name| folder.join(name)));
+        }
+        self.commit(writes)
+    }
+}
+
+fn is_in(entry: &TableEntry, part: Part) -> bool {
+    (entry.resolution, entry.partition) == part
+}
+
+fn entry_of((resolution, partition): Part, id: u64, age: u64, summary: TableSummary) -> TableEntry {
+    TableEntry { id, age, oldest: age, resolution, partition, summary, without: 0 }
+}
+
+/// A folder for files that are set aside; made when there is the first one.
+pub(in crate::store) struct Aside<'a> {
+    data: &'a Path,
+    folder: Option<PathBuf>,
+}
+
+impl<'a> Aside<'a> {
+    pub(in crate::store) fn new(data: &'a Path) -> Self {
+        Self { data, folder: None }
+    }
+
+    /// Moves a file there, if it exists.
+    ///
+    /// # Errors
+    /// Of the file system.
+    pub(in crate::store) fn put(&mut self, path: &Path) -> io::Result<()> {
+        let Some(name) = path.file_name().filter(|_| path.exists()) else { return Ok(()) };
+        let folder = match &self.folder {
+            Some(folder) => folder,
+            None => {
+                let folder = free_name(self.data, version::FOLDER)
+                    .map_err(|error| io::Error::other(error.to_string()))?;
+                fs::create_dir_all(&folder)?;
+                self.folder.insert(folder)
+            }
+        };
+        let free = |n: u32| folder.join(format!("{}-{n}", name.to_string_lossy()));
+        let place = folder.join(name);
+        let place = if place.exists() {
+            (1..100).map(free).find(|place| !place.exists()).unwrap_or(place)
+        } else {
+            place
+        };
+        fs::rename(path, place)
+    }
+
+    /// The folder, if there is one.
+    pub(in crate::store) fn folder(&self) -> Option<&Path> {
+        self.folder.as_deref()
+    }
+}
