@@ -61,7 +61,7 @@ impl TryFrom<String> for KeepFor {
 }
 
 impl From<Option<Duration>> for KeepFor {
-    /// `None`: for ever.
+    /// `None`: forever.
     fn from(keep: Option<Duration>) -> Self {
         keep.map_or(Self::Forever, |time| Self::Duration(HumanDuration(time)))
     }
@@ -144,7 +144,7 @@ fn complete(
     given: [Option<KeepFor>; 4],
     default: [Option<Duration>; 4],
 ) -> Result<[Option<Duration>; 4], OutOfRange> {
-    // `None`, for ever, is the longest.
+    // `None`, forever, is the longest.
     let longest = |keep: Option<Duration>| keep.unwrap_or(Duration::MAX);
     let mut keep = default;
     let mut finer = Some(Duration::ZERO);

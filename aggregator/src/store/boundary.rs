@@ -119,7 +119,7 @@ pub struct Page<T> {
 pub struct RetentionRule {
     /// The series; an empty selector matches all.
     pub selector: Selector,
-    /// How long to keep windows, minutes, hours and days after their end; `None`: for ever.
+    /// How long to keep windows, minutes, hours and days after their end; `None`: forever.
     pub keep: [Option<Duration>; 4],
 }
 

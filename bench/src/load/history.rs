@@ -19,3 +19,5 @@ pub(crate) fn days_ago(days: i64) -> i64 {
 
 /// Milliseconds of a day.
 pub(crate) const DAY_MS: i64 = 86_400_000;
+/// An hour, milliseconds.
+pub(crate) const HOUR_MS: i64 = DAY_MS / 24;

@@ -17,7 +17,7 @@ use crate::store::{
         locks::{lock, write},
     },
     flush::{
-        flusher::{FlushError, build_failed, space},
+        flusher::{FlushError, build_failed, commit_tables, space},
         round::{Frozen, write_tables},
     },
     memtable::{
@@ -133,12 +133,8 @@ fn write_step<D: Disk>(
     let entries = write_tables(inner, &frozen).map_err(|error| build_failed(inner, error))?;
     let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     keys.into_iter().for_each(|key| writes.remove(key));
-    entries.iter().for_each(|entry| writes.record(entry.key(), &entry.record()));
-    meta.tables = meta.tables.saturating_add(entries.len() as u64);
-    meta.next_table = inner.tables.ids_used();
-    inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
-    let added = entries.into_iter().map(|entry| entry.open(&inner.disk, &inner.folder)).collect();
-    inner.tables.set_version(inner.tables.version().changed(&[], added));
+    let version = commit_tables(inner, meta, writes, &[], entries)?;
+    inner.tables.set_version(version);
     Ok(())
 }
 

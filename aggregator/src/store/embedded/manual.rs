@@ -61,10 +61,7 @@ impl<D: Disk> EmbeddedStore<D> {
     pub fn compact_now(&self) -> Result<(), StoreError> {
         match compactor::compact_once(&self.inner, &|| false) {
             Ok(_) | Err(FlushError::Space { .. }) => Ok(()),
-            Err(FlushError::Failed(reason)) => {
-                self.inner.fail(reason.clone());
-                Err(StoreError::Poisoned(reason))
-            }
+            Err(error) => Err(flusher::to_store_error(&self.inner, error)),
         }
     }
 

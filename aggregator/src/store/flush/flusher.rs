@@ -14,6 +14,7 @@ use std::{
 use catchment_journal::{Disk, Position};
 
 use crate::store::{
+    StoreError,
     catalog::Shard,
     embedded::{
         inner::Inner,
@@ -25,7 +26,10 @@ use crate::store::{
         signal::FlushRequest,
     },
     salvage::folder_watch,
-    tables::build::BuildError,
+    tables::{
+        build::BuildError,
+        version::{StoredTable, TableEntry, Version},
+    },
     tree::{
         WriteBatch,
         records::{self, Meta, Stored},
@@ -54,6 +58,17 @@ pub(in crate::store) enum FlushError {
     /// The store has failed.
     #[error("{0}")]
     Failed(Arc<str>),
+}
+
+/// What a failed round, or a step like it, means to the store's caller: the store has failed, or has no space now.
+pub(in crate::store) fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
+    match error {
+        FlushError::Space { .. } => StoreError::Full(error.to_string()),
+        FlushError::Failed(reason) => {
+            inner.fail(reason.clone());
+            StoreError::Poisoned(reason)
+        }
+    }
 }
 
 /// Flushes everything that was durable before the call.
@@ -145,14 +160,7 @@ fn write_round<D: Disk>(
     unfailed(inner)?;
     let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     finish(inner, position, shards, &mut writes, meta);
-    for entry in &entries {
-        writes.record(entry.key(), &entry.record());
-    }
-    meta.tables = meta.tables.saturating_add(entries.len() as u64);
-    meta.next_table = inner.tables.ids_used();
-    inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
-    let added = entries.into_iter().map(|entry| entry.open(&inner.disk, &inner.folder)).collect();
-    let version = inner.tables.version().changed(&[], added);
+    let version = commit_tables(inner, meta, writes, &[], entries)?;
     let flushed = {
         let mut state = write(&inner.state);
         inner.tables.set_version(version);
@@ -163,6 +171,27 @@ fn write_round<D: Disk>(
     inner.progress.send_modify(|progress| progress.flushed += rows as u64);
     inner.compaction.request(|request| request.flush = true);
     Ok(())
+}
+
+/// Commits that tables count, some of them in the place of others; returns the version that readers may see from now on.
+///
+/// # Errors
+/// The store has failed.
+pub(in crate::store) fn commit_tables<D: Disk>(
+    inner: &Inner<D>,
+    meta: &mut Meta,
+    mut writes: WriteBatch,
+    removed: &[Arc<StoredTable<D>>],
+    added: Vec<TableEntry>,
+) -> Result<Version<D>, FlushError> {
+    removed.iter().for_each(|table| writes.remove(table.entry.key()));
+    added.iter().for_each(|entry| writes.record(entry.key(), &entry.record()));
+    meta.tables = meta.tables.saturating_sub(removed.len() as u64).saturating_add(added.len() as u64);
+    meta.next_table = inner.tables.ids_used();
+    inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
+    let removed: Vec<u64> = removed.iter().map(|table| table.entry.id).collect();
+    let added = added.into_iter().map(|entry| entry.open(&inner.disk, &inner.folder)).collect();
+    Ok(inner.tables.version().changed(&removed, added))
 }
 
 /// Writes records of the catalog that changed, a bounded number; returns whether there are more. Records are marked as

@@ -18,7 +18,7 @@ use crate::store::{
         inner::Inner,
         locks::{lock, read, write},
     },
-    flush::flusher::{FlushError, flush_applied_locked},
+    flush::flusher::{FlushError, flush_applied_locked, to_store_error},
 };
 
 /// Number of groups of series after which the flusher gets a turn.
@@ -54,16 +54,6 @@ pub(in crate::store) fn forget_series<D: Disk>(
         inner.compaction.request(|request| request.flush = true);
     }
     Ok(forgotten)
-}
-
-fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
-    match error {
-        FlushError::Space { .. } => StoreError::Full(error.to_string()),
-        FlushError::Failed(reason) => {
-            inner.fail(reason.clone());
-            StoreError::Poisoned(reason)
-        }
-    }
 }
 
 /// Removes series of some groups; returns how many.

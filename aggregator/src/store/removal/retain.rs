@@ -22,7 +22,7 @@ use crate::{
             inner::Inner,
             locks::{lock, read, write},
         },
-        flush::flusher::{FlushError, unfailed},
+        flush::flusher::{FlushError, to_store_error, unfailed},
         tables::{
             applied::Applied,
             compactor::{RewriteError, replace, rewrite},
@@ -73,16 +73,6 @@ pub(in crate::store) fn retain<D: Disk>(
     }
     inner.forgotten.fetch_add(retained.rows, std::sync::atomic::Ordering::Relaxed);
     Ok(retained)
-}
-
-fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
-    match error {
-        FlushError::Space { .. } => StoreError::Full(error.to_string()),
-        FlushError::Failed(reason) => {
-            inner.fail(reason.clone());
-            StoreError::Poisoned(reason)
-        }
-    }
 }
 
 /// Raises the floors to what the rules say now, durably.

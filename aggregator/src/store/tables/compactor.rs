@@ -17,7 +17,7 @@ use crate::store::{
         inner::Inner,
         locks::{lock, read},
     },
-    flush::flusher::{FlushError, no_space_or_failed, space, unfailed},
+    flush::flusher::{FlushError, commit_tables, no_space_or_failed, space, unfailed},
     tables::{
         merge::{MergeError, MergePlan, merge, worth_merging},
         resolution::Resolution,
@@ -162,18 +162,9 @@ pub(in crate::store) fn replace<D: Disk>(
         }
         return Ok(());
     }
-    let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
-    tables.iter().for_each(|table| writes.remove(table.entry.key()));
-    meta.tables = meta.tables.saturating_sub(tables.len() as u64);
-    if let Some(entry) = &added {
-        writes.record(entry.key(), &entry.record());
-        meta.tables = meta.tables.saturating_add(1);
-    }
-    meta.next_table = inner.tables.ids_used();
-    inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
-    let removed: Vec<u64> = tables.iter().map(|table| table.entry.id).collect();
-    let added = added.map(|entry| entry.open(&inner.disk, &inner.folder));
-    inner.tables.set_version(version.changed(&removed, added.into_iter().collect()));
+    let writes = WriteBatch::new(meta.sequence.saturating_add(1));
+    let version = commit_tables(inner, meta, writes, tables, added.into_iter().collect())?;
+    inner.tables.set_version(version);
     tables.iter().for_each(|table| table.table.remove_when_dropped());
     Ok(())
 }

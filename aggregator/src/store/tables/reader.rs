@@ -193,8 +193,7 @@ impl<D: Disk> TableReader<D> {
 
 /// The start of the day of a time.
 fn day_of(time: Timestamp) -> Timestamp {
-    let day = 24 * HOUR_NANOS;
-    Timestamp::from_nanos(time.as_nanos().div_euclid(day).saturating_mul(day))
+    Resolution::Day.interval().map_or(time, |day| Window::containing(time, day).start())
 }
 
 /// Span of time of rows that cannot be read, and why.

@@ -6,12 +6,11 @@ use super::{
 };
 use crate::{
     benchmarks::Bench,
-    load::history::{DAY_MS, Formula, days_ago},
+    load::history::{DAY_MS, Formula, HOUR_MS, days_ago},
     process::Server,
     report::Report,
 };
 
-const HOUR_MS: i64 = DAY_MS / 24;
 const WIDTH_MS: i64 = 10_000;
 
 pub(super) const QUESTIONS: [Question; 4] = [

@@ -67,7 +67,7 @@ fn open(disk: &SimDisk, tree: &MemoryTree) -> (Arc<EmbeddedStore<SimDisk>>, Comm
     (opened.0, opened.1)
 }
 
-/// A rule that keeps windows, minutes and hours for some days, and days for ever.
+/// A rule that keeps windows, minutes and hours for some days, and days forever.
 fn rule(selector: &str, days: [u64; 3]) -> RetentionRule {
     let keep = |days: u64| Some(Duration::from_secs(days * DAY_SECONDS as u64));
     let [windows, minutes, hours] = days.map(keep);
