@@ -2,11 +2,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "catchment/v1/device.proto",
     "catchment/v1/ingest.proto",
     "catchment/v1/query.proto",
     "catchment/v1/fleet.proto",
+    "catchment/v1/maintenance.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -92,6 +92,14 @@ impl Fleet for FleetService {
         self.runner.run(&caller, work).await
     }
 
+    async fn retire_gateway(
+        &self,
+        request: Request<wire::RetireGatewayRequest>,
+    ) -> Result<Response<wire::RetireGatewayResponse>, Status> {
+        access::operator(&request)?;
+        Err(Status::unimplemented("retiring gateways"))
+    }
+
     async fn forget_series(
         &self,
         request: Request<wire::ForgetSeriesRequest>,
@@ -239,6 +247,7 @@ fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wir
         clock_ahead_ms: streams.ahead_ms(&entry.epoch.gateway),
         series_max: entry.series_max,
         waits_for: streams.waiting.of(&entry.epoch.gateway).unwrap_or_default(),
+        retired: false,
     }
 }
 

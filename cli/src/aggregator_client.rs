@@ -144,6 +144,7 @@ impl AggregatorClient {
             aggregates: query.aggregates.clone(),
             from_windows: query.from_windows,
             columns: true,
+            ..Default::default()
         };
         let response = self.query.aggregate(request).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();

@@ -322,7 +322,7 @@ impl World {
                 gateway.refused(refusal.number);
                 self.stats.refusals += 1;
             }
-            None => {}
+            Some(deliver_response::Kind::Raw(_)) | None => {}
         }
         Ok(())
     }

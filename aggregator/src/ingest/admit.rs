@@ -295,6 +295,8 @@ impl StreamAdmission {
         self.message_bytes = 0;
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
+            // Nobody asked.
+            Kind::Raw(_) => Ok(Admitted::Skipped),
             Kind::Progress(wire::Progress { shard, watermark_ms, number, history }) => {
                 let waits = self.shard(shard)?.refused.is_some();
                 if number > NUMBER_MAX {

@@ -124,9 +124,9 @@ impl Messages {
         let labels = labels.clone();
         let as_columns = matches!(self.rows, Rows::Columns { .. });
         let series = match std::mem::replace(&mut self.rows, Rows::new(as_columns)) {
-            Rows::Points(points) => SeriesPoints { labels, points, columns: None },
+            Rows::Points(points) => SeriesPoints { labels, points, columns: None, selector: 0 },
             Rows::Columns { points, .. } => {
-                SeriesPoints { labels, points: Vec::new(), columns: Some(points) }
+                SeriesPoints { labels, points: Vec::new(), columns: Some(points), selector: 0 }
             }
         };
         self.full.push(Message { series, points, bytes });

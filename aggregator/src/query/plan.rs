@@ -99,8 +99,9 @@ impl Plan {
     /// # Errors
     /// The first error found.
     pub(super) fn new(request: AggregateRequest) -> Result<Self, PlanError> {
-        let AggregateRequest { selector, from_ms, to_ms, step_ms, by, aggregates, from_windows, columns } =
-            request;
+        let AggregateRequest {
+            selector, from_ms, to_ms, step_ms, by, aggregates, from_windows, columns, ..
+        } = request;
         if from_ms >= to_ms {
             return Err(PlanError::EmptyRange { from_ms, to_ms });
         }

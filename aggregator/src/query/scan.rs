@@ -177,7 +177,7 @@ impl Answer<'_> {
     async fn send_header(&mut self) -> Result<(), QueryError> {
         let Completeness { until_ms, gaps } = self.completeness.clone();
         let aggregates = self.query.plan.aggregates.iter().map(|(name, _)| name.clone()).collect();
-        let header = Header { complete_until_ms: until_ms, aggregates, gaps };
+        let header = Header { complete_until_ms: until_ms, aggregates, gaps, ..Default::default() };
         let bytes = HEADER_BYTES + header.gaps.len() * GAP_BYTES;
         self.sink.send(AggregateResponse { kind: Some(Kind::Header(header)) }, bytes).await?;
         self.header = Sent::Yes;

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use catchment_proto::wire::{AggregateRequest, AggregateResponse, query_server::Query};
+use catchment_proto::wire::{
+    AggregateRequest, AggregateResponse, RawRequest, RawResponse, WatchRequest, WatchResponse,
+    query_server::Query,
+};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -21,6 +24,18 @@ pub(crate) struct QueryService {
 #[tonic::async_trait]
 impl Query for QueryService {
     type AggregateStream = ResponseStream<AggregateResponse>;
+    type WatchStream = ResponseStream<WatchResponse>;
+    type RawStream = ResponseStream<RawResponse>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        access::operator(&request)?;
+        Err(Status::unimplemented("watching"))
+    }
+
+    async fn raw(&self, request: Request<RawRequest>) -> Result<Response<Self::RawStream>, Status> {
+        access::operator(&request)?;
+        Err(Status::unimplemented("raw readings"))
+    }
 
     async fn aggregate(
         &self,

@@ -67,6 +67,8 @@ impl<'a> ResponseHandler<'a> {
                     sender.send_modify(|feedback| feedback.refuse(refusal.number));
                     self.refuse(refusal);
                 }
+                // Only for a gateway that announced `raw-1`.
+                deliver_response::Kind::Raw(_) => return Err(StreamError::Protocol("a raw query")),
                 deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
             }
         }

@@ -77,7 +77,9 @@ pub(super) async fn deliver(
         let mut responses = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
         let resume = match next(&mut responses).await? {
             deliver_response::Kind::Resume(resume) => resume,
-            deliver_response::Kind::Ack(_) | deliver_response::Kind::Refusal(_) => {
+            deliver_response::Kind::Ack(_)
+            | deliver_response::Kind::Refusal(_)
+            | deliver_response::Kind::Raw(_) => {
                 return Err(StreamError::Protocol("an answer before the resume"));
             }
         };
