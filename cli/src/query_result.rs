@@ -218,7 +218,7 @@ mod tests {
     fn part(device: &str, start_ms: i64) -> wire::AggregateResponse {
         let labels = [("device".to_owned(), device.to_owned())].into();
         let points = vec![wire::Point { start_ms, values: vec![number(2.0)] }];
-        let series = wire::SeriesPoints { labels, points, columns: None };
+        let series = wire::SeriesPoints { labels, points, ..Default::default() };
         wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Series(series)) }
     }
 
@@ -228,6 +228,7 @@ mod tests {
             complete_until_ms: Some(7),
             aggregates: vec!["count".to_owned()],
             gaps: vec![wire::Gap { gateway: "gw".to_owned(), to_ms: 5, ..wire::Gap::default() }],
+            ..Default::default()
         };
         let mut result = QueryResult::default();
         result.push_message(wire::AggregateResponse {
