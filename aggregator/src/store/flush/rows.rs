@@ -3,7 +3,7 @@
 use std::{collections::hash_map::Entry, sync::Arc};
 
 use catchment_journal::Disk;
-use catchment_partial::{Partial, Timestamp, Window};
+use catchment_partial::{Collector, Parts, Spares, Timestamp, Window};
 
 use crate::store::{
     memtable::row::{RowRef, resolve},
@@ -63,7 +63,7 @@ impl<D: Disk> Flushed<'_, D> {
             let (start, width) = interval_of(resolution, window);
             let place = (resolution, Window::containing(start, width));
             if let Entry::Vacant(free) = replacing.entry(place) {
-                free.insert(self.whole(rows, place, Partial::with_parts(parts))?);
+                free.insert(self.whole(rows, place, parts)?);
             }
         }
         Ok(replacing)
@@ -74,7 +74,7 @@ impl<D: Disk> Flushed<'_, D> {
         &self,
         rows: &[RowRef<'_>],
         (resolution, interval): (Resolution, Window),
-        mut merged: Partial,
+        parts: Parts,
     ) -> Result<Vec<u8>, BuildError> {
         let (from, to) = (interval.start(), interval.end());
         let inside = |row: &&RowRef<'_>| from <= row.name.start && row.name.start < to;
@@ -84,11 +84,12 @@ impl<D: Disk> Flushed<'_, D> {
         all.extend(blocks.iter().flat_map(|block| block.rows(series, from, to)));
         resolve(&mut all);
         let place = (interval.start(), interval.width());
+        let (mut windows, spares) = (Collector::new(parts), &mut Spares::default());
         for row in all.iter().filter(|row| interval_of(resolution, row.name.window()) == place) {
-            merged.merge_encoded(row.body, row.name.start)?;
+            windows.push(row.body, row.name.start, spares)?;
         }
         let mut body = Vec::new();
-        merged.encode(from, &mut body);
+        windows.merged(spares).encode(from, &mut body);
         Ok(body)
     }
 
