@@ -34,7 +34,7 @@ use crate::{
     config::QueryLimits,
     ingest::{IngestBytes, StreamRegistry},
     query::QueryCounts,
-    store::{Store, StoreStats},
+    store::{Cursor, Store, StoreStats},
 };
 
 /// Most gateways that have a time series of their own at `/metrics`.
@@ -278,9 +278,9 @@ impl Collector for Gateways {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Keeps the first gateways by name, page by page: never holds more than these and one page.
         let mut gateways = Vec::new();
-        let mut next = Some(0);
+        let mut next = Some(Cursor::START);
         while let Some(from) = next {
-            let page = self.store.gateways_from(from);
+            let page = self.store.gateways_page(from);
             gateways.extend(page.entries);
             gateways.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
             gateways.truncate(GATEWAYS_MAX);
@@ -314,7 +314,7 @@ impl Collector for Gateways {
             .iter()
             .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
         gauge("gateway_series_max", "Most series that a gateway may have here", budgets.collect())?;
-        let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
+        let failed = f64::from(u8::from(self.store.failure().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
         let family = encoder.encode_descriptor(
             "store_failed",
@@ -322,6 +322,6 @@ impl Collector for Gateways {
             None,
             kind,
         )?;
-        ConstGauge::new(poisoned).encode(family)
+        ConstGauge::new(failed).encode(family)
     }
 }

@@ -1,5 +1,5 @@
-//! The promises of the trait [`Store`], one function each, kept by every store: run over the embedded store, before and
-//! after a flush, and over the store in memory that other tests use. A new store implements the trait and adds itself here.
+//! The promises of [`Store`], one function each, kept by every store: run over the embedded store, before and
+//! after a flush, and over the store in memory that other tests use. A new store adds itself here.
 //!
 //! * `delivery`: what putting, repeating and cancelling a batch leaves behind;
 //! * `reading`: rows, ranges, resolutions, lists;
@@ -16,7 +16,7 @@ use catchment_proto::Batch;
 use futures_util::future::BoxFuture;
 
 use super::{
-    EmbeddedStore, GatewayEpoch, Merged, RowRequest, SeriesId, Store,
+    EmbeddedStore, GatewayEpoch, Merged, QueryStore, ReadAll as _, RowRequest, SeriesId, Store,
     testing::{Content, Model, open},
 };
 use crate::testing::MemoryStore;
@@ -124,7 +124,7 @@ fn request(series: SeriesId, from: Timestamp, to: Timestamp) -> RowRequest {
 }
 
 /// The rows of a request.
-fn rows(store: &dyn Store, request: &RowRequest) -> Vec<(Window, Vec<u8>)> {
+fn rows(store: &(impl QueryStore + ?Sized), request: &RowRequest) -> Vec<(Window, Vec<u8>)> {
     let mut rows = Vec::new();
     let mut reader = store.rows(request).unwrap();
     while reader.advance(&mut |window, body| rows.push((window, body.to_vec()))).unwrap() {}
@@ -135,9 +135,9 @@ fn rows(store: &dyn Store, request: &RowRequest) -> Vec<(Window, Vec<u8>)> {
 }
 
 /// Everything a store holds, through its readers.
-fn content(store: &dyn Store) -> Content {
+fn content(store: &(impl QueryStore + ?Sized)) -> Content {
     let mut content = Content::new();
-    for series in store.series(&|_, _| true) {
+    for series in store.all_series() {
         for (window, body) in rows(store, &request(series.id, Timestamp::MIN, Timestamp::MAX)) {
             content.entry((series.gateway.clone(), series.key.clone(), window)).or_default().push(body);
         }
@@ -147,7 +147,7 @@ fn content(store: &dyn Store) -> Content {
 }
 
 /// The points of a request, encoded: two that are equal answer every query of values alike.
-fn points(store: &dyn Store, request: &RowRequest) -> BTreeMap<i64, Vec<u8>> {
+fn points(store: &(impl QueryStore + ?Sized), request: &RowRequest) -> BTreeMap<i64, Vec<u8>> {
     let mut points = BTreeMap::<i64, Partial>::new();
     for (window, body) in rows(store, request) {
         let start_ms = window.start().as_millis();

@@ -13,9 +13,13 @@ use catchment_proto::{Batch, GatewayId, SeriesKey};
 use futures_util::future::BoxFuture;
 
 use super::encoded;
-use crate::store::{
-    Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, RowReader,
-    RowRequest, SeriesEntry, SeriesId, Store, StoreError,
+use crate::{
+    selector::Selector,
+    store::{
+        Cursor, Delivered, GatewayEntry, GatewayEpoch, IngestStore, MaintenanceStore, Page, ProgressReport,
+        QueryStore, Retained, RetentionRule, RowReader, RowRequest, Selection, SeriesEntry, SeriesId,
+        StoreError, StoreFailure, StoreHealth, Walk,
+    },
 };
 
 /// Series per page: few, so that small tests walk several pages.
@@ -29,7 +33,7 @@ pub(crate) enum Fault {
     /// Fails because of its new series.
     TooManySeries,
     /// Fails, as do all later puts.
-    Poisoned,
+    Fails,
 }
 
 /// Series, window, epoch, shard and part.
@@ -57,7 +61,7 @@ struct State {
     rows: Rows,
     live: Rows,
     fault: Option<Fault>,
-    poisoned: Option<Arc<str>>,
+    failed: Option<Arc<str>>,
     closed: bool,
     puts: u64,
     budget: Option<u64>,
@@ -85,13 +89,26 @@ impl State {
         }
     }
 
+    /// A series as listed, if it has rows.
+    fn listed(&self, number: usize) -> Option<SeriesEntry> {
+        let (gateway, key) = self.series.get(number)?.clone()?;
+        let id = SeriesId::new(number as u64);
+        let rows = self.seen(id);
+        let starts = || rows.keys().map(|(_, window, ..)| window.start());
+        let windows = (starts().min()?, starts().max()?);
+        let last = rows.values().filter_map(|row| row.partial.last()).map(|point| point.time).max();
+        // Of states alone, the fake does not know it.
+        let last_reading = last.unwrap_or(windows.1);
+        Some(SeriesEntry { id, gateway, key, windows, rows_from: windows.0, last_reading })
+    }
+
     fn series_id(&mut self, gateway: &GatewayId, key: &SeriesKey) -> SeriesId {
         let named = Some((gateway.clone(), key.clone()));
         let known = self.series.iter().position(|series| *series == named);
-        SeriesId(known.unwrap_or_else(|| {
+        SeriesId::new(known.unwrap_or_else(|| {
             self.series.push(named);
             self.series.len() - 1
-        }) as u32)
+        }) as u64)
     }
 }
 
@@ -113,7 +130,7 @@ impl MemoryStore {
     /// Reports that the folder is gone.
     pub(crate) fn lose_folder(&self, why: &str) {
         let mut state = self.state.lock().unwrap();
-        (state.gone, state.poisoned) = (Some(why.into()), Some(why.into()));
+        (state.gone, state.failed) = (Some(why.into()), Some(why.into()));
     }
 
     /// Makes the next put fail.
@@ -146,6 +163,19 @@ impl MemoryStore {
         self.state.lock().unwrap().live.len()
     }
 
+    /// A page of the series from a number on.
+    fn page(&self, from: usize) -> Page<SeriesEntry, usize> {
+        if self.endless.load(Ordering::Relaxed) {
+            return Page { entries: Vec::new(), next: Some(from) };
+        }
+        let state = self.state.lock().unwrap();
+        let next = from + SERIES_A_PAGE;
+        Page {
+            entries: (from..next).filter_map(|number| state.listed(number)).collect(),
+            next: (next < state.series.len()).then_some(next),
+        }
+    }
+
     fn apply(&self, epoch: &GatewayEpoch, batch: &Batch, first: bool) -> Result<(), StoreError> {
         let mut state = self.state.lock().unwrap();
         state.puts += 1;
@@ -154,11 +184,11 @@ impl MemoryStore {
             Some(Fault::TooManySeries) => {
                 return Err(StoreError::TooManySeries { message: "no room for series".to_owned() });
             }
-            Some(Fault::Poisoned) => state.poisoned = Some("the disk failed".into()),
+            Some(Fault::Fails) => state.failed = Some("the disk failed".into()),
             None => {}
         }
-        if let Some(reason) = &state.poisoned {
-            return Err(StoreError::Poisoned(Arc::clone(reason)));
+        if let Some(reason) = &state.failed {
+            return Err(StoreError::Failed(Arc::clone(reason)));
         }
         let stream = (epoch.gateway.clone(), epoch.id, batch.shard);
         let highest = state.delivered.get(&stream).copied().unwrap_or(0);
@@ -208,7 +238,7 @@ impl MemoryStore {
     }
 }
 
-impl Store for MemoryStore {
+impl IngestStore for MemoryStore {
     fn put<'a>(
         &'a self,
         epoch: &'a GatewayEpoch,
@@ -256,39 +286,33 @@ impl Store for MemoryStore {
 
     fn drop_live(&self, epoch: &GatewayEpoch) {
         let state = &mut *self.state.lock().unwrap();
-        let of = |id: SeriesId| state.series[id.0 as usize].as_ref().is_some_and(|of| of.0 == epoch.gateway);
+        let of = |id: SeriesId| {
+            state.series[id.number() as usize].as_ref().is_some_and(|of| of.0 == epoch.gateway)
+        };
         state.live.retain(|name, row| row.epoch != epoch.id || !of(name.0));
     }
 
-    fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
-        let state = self.state.lock().unwrap();
-        if self.endless.load(Ordering::Relaxed) {
-            return Page { entries: Vec::new(), next: Some(from.0) };
-        }
-        let first = from.0 as usize;
-        let entry = |(number, series): (usize, &Option<(GatewayId, SeriesKey)>)| {
-            let (gateway, key) = series.clone()?;
-            let id = SeriesId(number as u32);
-            let rows = state.seen(id);
-            let starts = || rows.keys().map(|(_, window, ..)| window.start());
-            let windows = (starts().min()?, starts().max()?);
-            let last = rows.values().filter_map(|row| row.partial.last()).map(|point| point.time).max();
-            // Of states alone, the fake does not know it.
-            let last_reading = last.unwrap_or(windows.1);
-            Some(SeriesEntry { id, gateway, key, windows, last_reading })
-        };
-        let listed = state.series.iter().enumerate().skip(first).take(SERIES_A_PAGE);
-        let next = first + SERIES_A_PAGE;
-        Page {
-            entries: listed.filter_map(entry).collect(),
-            next: (next < state.series.len()).then_some(next as u32),
-        }
+    fn series_budget(&self, _: &GatewayEpoch) -> Option<u64> {
+        self.state.lock().unwrap().budget
+    }
+}
+
+impl QueryStore for MemoryStore {
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        Box::new(Walk::new(selector, 0, |from| self.page(from)))
     }
 
-    fn gateways_from(&self, from: u32) -> Page<GatewayEntry> {
+    fn series(&self, id: SeriesId) -> Option<SeriesEntry> {
+        self.state.lock().unwrap().listed(usize::try_from(id.number()).ok()?)
+    }
+
+    fn gateways_page(&self, from: Cursor) -> Page<GatewayEntry> {
         let state = self.state.lock().unwrap();
-        let at = state.gateways.get(from as usize).cloned();
-        Page { next: at.as_ref().map(|_| from + 1), entries: at.into_iter().collect() }
+        let at = state.gateways.get(from.position() as usize).cloned();
+        Page {
+            next: at.as_ref().map(|_| Cursor::new(from.position() + 1)),
+            entries: at.into_iter().collect(),
+        }
     }
 
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
@@ -301,7 +325,9 @@ impl Store for MemoryStore {
         rows.sort_by_key(|(window, _)| window.start());
         Ok(Box::new(MemoryReader(Some(rows))))
     }
+}
 
+impl MaintenanceStore for MemoryStore {
     /// It has windows only, and keeps series without windows.
     fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {
         let mut state = self.state.lock().unwrap();
@@ -311,7 +337,7 @@ impl Store for MemoryStore {
         let State { series, rows, .. } = &mut *state;
         let count = rows.len();
         rows.retain(|(id, window, ..), _| {
-            let Some((gateway, key)) = &series[id.0 as usize] else { return false };
+            let Some((gateway, key)) = &series[id.number() as usize] else { return false };
             let rule = rules.iter().find(|rule| rule.selector.matches(gateway, key));
             let keep = rule.and_then(|rule| rule.keep[0]);
             keep.is_none_or(|keep| window.end().saturating_add_nanos(keep.as_nanos() as i64) > now)
@@ -319,17 +345,13 @@ impl Store for MemoryStore {
         Ok(Retained { rows: (count - rows.len()) as u64, ..Retained::default() })
     }
 
-    fn series_budget(&self, _: &GatewayEpoch) -> Option<u64> {
-        self.state.lock().unwrap().budget
-    }
-
-    fn forget_series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError> {
+    fn forget_series(&self, selector: &Selector) -> Result<u64, StoreError> {
         let state = &mut *self.state.lock().unwrap();
         let mut forgotten = 0;
         for series in &mut state.series {
-            forgotten += u64::from(series.take_if(|(gateway, key)| wanted(gateway, key)).is_some());
+            forgotten += u64::from(series.take_if(|(gateway, key)| selector.matches(gateway, key)).is_some());
         }
-        let held = |name: &RowName| state.series[name.0.0 as usize].is_some();
+        let held = |name: &RowName| state.series[name.0.number() as usize].is_some();
         state.rows.retain(|name, _| held(name));
         state.live.retain(|name, _| held(name));
         Ok(forgotten)
@@ -343,12 +365,13 @@ impl Store for MemoryStore {
         })
     }
 
-    fn folder_gone(&self) -> Option<Arc<str>> {
-        self.state.lock().unwrap().gone.clone()
+    fn failure(&self) -> Option<StoreFailure> {
+        let state = self.state.lock().unwrap();
+        Some(StoreFailure { reason: state.failed.clone()?, data_gone: state.gone.clone() })
     }
 
-    fn poisoned(&self) -> Option<Arc<str>> {
-        self.state.lock().unwrap().poisoned.clone()
+    fn health(&self) -> StoreHealth {
+        StoreHealth { failure: self.failure(), shortages: Vec::new() }
     }
 }
 
