@@ -34,7 +34,7 @@ use crate::{
     config::QueryLimits,
     ingest::{IngestBytes, StreamRegistry},
     query::QueryCounts,
-    store::{Cursor, Store, StoreStats},
+    store::{Cursor, MaintenanceStore, QueryStore, Store, StoreStats},
 };
 
 /// Most gateways that have a time series of their own at `/metrics`.
@@ -189,9 +189,14 @@ impl Metrics {
     }
 
     /// Adds the gateways' metrics, read from the store at each scrape.
-    pub(crate) fn watch(&self, store: Arc<dyn Store>, streams: Arc<StreamRegistry>) {
+    pub(crate) fn watch(&self, store: &Arc<dyn Store>, streams: Arc<StreamRegistry>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(Gateways { store, streams }));
+        let gateways = Arc::clone(store) as Arc<_>;
+        registry.register_collector(Box::new(Gateways {
+            gateways,
+            store: Arc::clone(store) as Arc<_>,
+            streams,
+        }));
     }
 
     /// Adds the use of ingest memory, read at each scrape.
@@ -264,7 +269,8 @@ impl AcceptEvents for Metrics {
 
 /// The state of each gateway, read at each scrape.
 struct Gateways {
-    store: Arc<dyn Store>,
+    gateways: Arc<dyn QueryStore>,
+    store: Arc<dyn MaintenanceStore>,
     streams: Arc<StreamRegistry>,
 }
 
@@ -280,7 +286,7 @@ impl Collector for Gateways {
         let mut gateways = Vec::new();
         let mut next = Some(Cursor::START);
         while let Some(from) = next {
-            let page = self.store.gateways_page(from);
+            let page = self.gateways.gateways_page(from);
             gateways.extend(page.entries);
             gateways.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
             gateways.truncate(GATEWAYS_MAX);

@@ -60,7 +60,7 @@ impl Aggregator {
         let supervisor = Arc::new(Supervisor::default());
         let streams = Arc::new(StreamRegistry::default());
         let maintenance: Arc<dyn MaintenanceStore> = Arc::clone(&store) as Arc<_>;
-        metrics.watch(Arc::clone(&store), Arc::clone(&streams));
+        metrics.watch(&store, Arc::clone(&streams));
         let services = Services::new(&config, &store, &streams, &metrics, (&supervisor, &stopping))
             .await
             .map_err(|error| RunError::Thread(error.to_string()))?;

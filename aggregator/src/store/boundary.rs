@@ -20,7 +20,7 @@ mod maintenance;
 mod page;
 mod query;
 mod rows;
-pub(crate) mod selection;
+pub(in crate::store) mod selection;
 mod series;
 
 pub use self::{

@@ -35,7 +35,8 @@ use crate::store::{
     tables::compactor,
 };
 
-/// A store in a data folder of its own. Dropping it stops its threads; [`crate::store::MaintenanceStore::close`] also flushes what memory holds.
+/// A store in a data folder of its own. Dropping it stops its threads; [`crate::store::MaintenanceStore::close`] also
+/// flushes what memory holds.
 pub struct EmbeddedStore<D: Disk = RealDisk> {
     pub(in crate::store) inner: Arc<Inner<D>>,
     flusher: Option<JoinHandle<()>>,

@@ -22,13 +22,14 @@ pub trait IngestStore: Send + Sync + 'static {
 
     /// A stream of an epoch has begun; it lives until [`IngestStore::detach`]. A stream without batches leaves no
     /// trace.
-    fn attach(&self, _epoch: &GatewayEpoch) {}
+    fn attach(&self, epoch: &GatewayEpoch);
 
-    /// A stream of an epoch has ended: nothing of it is in flight.
-    fn detach(&self, _epoch: &GatewayEpoch) {}
+    /// A stream of an epoch has ended: nothing of it is in flight. With the last one of an epoch its live state ends.
+    fn detach(&self, epoch: &GatewayEpoch);
 
-    /// Begins a run: from now on nothing of another run of the same folder is accepted, and everything accepted
-    /// before is durable and included in the result.
+    /// Begins a run: from now on nothing of another run of the same folder is accepted, until the folder has no stream
+    /// any more. Everything accepted before is durable and included in the result; the live state of another run
+    /// is dropped.
     fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>>;
 
     /// Records that a shard has closed its windows up to a watermark and delivered all its batches. Not durable by

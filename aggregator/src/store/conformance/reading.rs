@@ -3,6 +3,7 @@
 use catchment_partial::Timestamp;
 
 use super::{Subject, content, model, points, put, request, rows};
+use crate::selector::Selector;
 use crate::store::{
     Cursor, Merged, ReadAll as _, RowRequest, SeriesId,
     testing::{at, batch, entry, epoch, report_of, window},
@@ -116,6 +117,47 @@ pub(super) async fn a_reader_finds_nothing_where_nothing_is(subject: &dyn Subjec
         while reader.advance(&mut |window, _| panic!("{window:?}")).unwrap() {}
     }
     assert!(rows(store, &request(SeriesId::new(id.number() + 1), Timestamp::MIN, Timestamp::MAX)).is_empty());
+}
+
+pub(super) async fn no_row_starts_before_the_listed_time(subject: &dyn Subject) {
+    let (store, g) = (subject.store(), epoch("g", 1));
+    for (number, index) in [(1, 9_000), (2, 30_000), (3, -20)] {
+        put(subject, &g, batch(0, number, vec![entry(0, index, number, number)])).await;
+        let entry = &store.all_series()[0];
+        assert!(entry.rows_from <= entry.windows.0, "{entry:?}");
+        assert!(entry.last_reading >= entry.windows.1, "{entry:?}");
+        for step_ms in [None, Some(60_000), Some(86_400_000)] {
+            let request = request(entry.id, Timestamp::MIN, Timestamp::MAX);
+            let found = rows(store, &RowRequest { step_ms, resolution: Merged::Allowed, ..request });
+            let first = found.first().map(|(window, _)| window.start());
+            assert!(first.is_some_and(|first| first >= entry.rows_from), "{found:?} {entry:?}");
+        }
+    }
+}
+
+pub(super) async fn a_selection_holds_what_its_selector_matches(subject: &dyn Subject) {
+    let store = subject.store();
+    for gateway in ["g", "h", "press-1", "press-2"] {
+        let entries = (0..3).map(|series| entry(series, 1, 1, 1)).collect();
+        put(subject, &epoch(gateway, 1), batch(0, 1, entries)).await;
+    }
+    for (text, count) in [
+        ("", 12),
+        ("a", 4),
+        (r#"{gateway="g"}"#, 3),
+        (r#"b{gateway!="g"}"#, 3),
+        (r#"{gateway=~"press-.*"}"#, 6),
+        (r#"{gateway=~"press-1|h",__name__!~"a|b"}"#, 2),
+        (r#"c{room=""}"#, 4),
+        (r#"c{room!=""}"#, 0),
+        (r#"{site="munich"}"#, 0),
+    ] {
+        let selector = Selector::parse_or_all(text).unwrap();
+        let selected = store.selected(&selector);
+        assert!(selected.is_sorted_by(|a, b| a.id < b.id), "{text}: {selected:?}");
+        assert!(selected.iter().all(|entry| selector.matches(&entry.gateway, &entry.key)), "{text}");
+        assert_eq!(selected.len(), count, "{text}");
+    }
 }
 
 pub(super) async fn watermarks_never_go_back(subject: &dyn Subject) {

@@ -55,3 +55,22 @@ pub(super) async fn retention_keeps_what_no_rule_matches_and_what_is_young(subje
     assert_eq!(store.retain(&[rule("", Some(365 * day))], now).unwrap().rows, 0);
     assert_eq!(content(store), held);
 }
+
+pub(super) async fn what_all_rules_let_go_is_gone(subject: &dyn Subject) {
+    let (store, g) = (subject.store(), epoch("g", 1));
+    put(subject, &g, batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2)])).await;
+    subject.flush().await;
+    let rules = [RetentionRule {
+        selector: Selector::parse("a").unwrap(),
+        keep: [Some(Duration::from_secs(86_400)); 4],
+    }];
+    // Fifty years later, whatever the store removes together.
+    let removed = store.retain(&rules, at(50 * 366 * 86_400)).unwrap();
+    assert!(removed.rows > 0, "{removed:?}");
+    let left: Vec<_> = content(store).into_keys().map(|(_, key, _)| key.metric.as_str().to_owned()).collect();
+    assert_eq!(left, ["b"]);
+    assert_eq!(store.all_series().len(), 1, "a series without rows is not listed");
+    assert_eq!(store.retain(&rules, at(50 * 366 * 86_400)).unwrap().rows, 0);
+    // What it has delivered stays known.
+    assert_eq!(store.delivered(&g), [1, 0]);
+}

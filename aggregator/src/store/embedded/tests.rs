@@ -13,7 +13,8 @@ use super::*;
 use crate::selector::Selector;
 use crate::store::flush::{flusher, round};
 use crate::store::{
-    GatewayEpoch, IngestStore as _, MaintenanceStore as _, QueryStore as _, ReadAll as _, StoreConfig,
+    GatewayEpoch, IngestStore as _, MaintenanceStore as _, QueryStore as _, ReadAll as _, Shortage,
+    StoreConfig, StoreHealth,
     embedded::locks::{lock, write},
     testing::{Model, at, batch, config, content, copy_of, entry, epoch, open, report_of, window},
 };
@@ -174,12 +175,14 @@ async fn full_memory_makes_senders_wait_until_it_is_flushed() {
     }
     let mut waiting = waiting.expect("memory is bounded");
     assert!(store.stats().memtable_bytes < bound + 1000);
+    assert_eq!(store.health(), StoreHealth { failure: None, shortages: vec![Shortage::Memory] });
     for _ in 0..10 {
         tokio::task::yield_now().await;
         assert!(matches!(once(&mut waiting).await, Poll::Pending), "it waits for the flusher");
     }
     drop(flushing);
     waiting.await.unwrap();
+    assert_eq!(store.health(), StoreHealth::default());
     assert_eq!(content(&*store), model.content());
 }
 
@@ -206,6 +209,8 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_flushed() {
         number += 1;
     }
     assert!(number > 2, "some fit");
+    let short = store.health().shortages;
+    assert!(matches!(&short[..], [Shortage::Backlog(why)] if why.contains("1048576")), "{short:?}");
     assert_eq!(store.delivered(&epoch), [number - 1, 0]);
     assert_eq!(content(&*store), model.content(), "nothing of the refused batch was stored");
     drop(flushing);

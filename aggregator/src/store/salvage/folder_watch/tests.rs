@@ -46,7 +46,7 @@ async fn blocks_are_not_written_into_a_removed_file() {
         fs::rename(&db, data.path().join("aside")).unwrap();
         fs::copy(data.path().join("aside"), &db).unwrap();
         if watched {
-            let why = check(&store.inner).unwrap_err();
+            let why = store.health().failure.unwrap().data_gone.unwrap();
             assert!(why.contains("replaced by another"), "{why}");
         } else {
             assert!(store.flush().await.is_err());
