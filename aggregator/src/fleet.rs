@@ -9,7 +9,7 @@ use std::{
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    GatewayId, Labels, MetricName, Name, SeriesKey,
+    GatewayId, Labels, MetricName, Name,
     wire::{self, FleetRequest, fleet_server::Fleet},
 };
 use futures_util::StreamExt as _;
@@ -21,7 +21,7 @@ use crate::{
     clock,
     ingest::StreamRegistry,
     query::{QueryError, ResponseStream, Runner, Selector, Sink, each_gateway, each_series},
-    store::{Gap, GatewayEntry, SeriesEntry, Store, StoreError},
+    store::{Gap, GatewayEntry, MaintenanceStore, QueryStore, SeriesEntry, StoreError},
 };
 
 /// Approximate memory of a device, a gateway and a series while their list is sorted; the names are shared with the
@@ -34,7 +34,9 @@ const MESSAGE_BYTES: usize = 512;
 
 /// The service `catchment.v1.Fleet`.
 pub(crate) struct FleetService {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn QueryStore>,
+    /// Forgets series.
+    pub(crate) maintenance: Arc<dyn MaintenanceStore>,
     pub(crate) streams: Arc<StreamRegistry>,
     pub(crate) runner: Runner,
     /// One request at a time forgets series.
@@ -106,8 +108,8 @@ impl Fleet for FleetService {
     ) -> Result<Response<wire::ForgetSeriesResponse>, Status> {
         let caller = access::operator(&request)?;
         let wire::ForgetSeriesRequest { selector, dry_run } = request.into_inner();
-        let store = Arc::clone(&self.store);
         if dry_run {
+            let store = Arc::clone(&self.store);
             let work = move |sink| async move { count(&*store, &selector, &sink).await };
             let counted = self.runner.run(&caller, work).await?.into_inner().next().await;
             let series = counted.unwrap_or_else(|| Err(Status::internal("the count is missing")))?;
@@ -121,9 +123,10 @@ impl Fleet for FleetService {
                 "another request is forgetting series: try again when it has ended",
             ));
         };
+        let maintenance = Arc::clone(&self.maintenance);
         let forgetting = tokio::task::spawn_blocking(move || {
             let _alone = alone;
-            store.forget_series(&|gateway: &GatewayId, key: &SeriesKey| parsed.matches(gateway, key))
+            maintenance.forget_series(&parsed)
         });
         // Continues if the caller hangs up: half done is worse than done.
         let done = forgetting.await.unwrap_or_else(|error| {
@@ -132,7 +135,7 @@ impl Fleet for FleetService {
         });
         let series = done.map_err(|error| match error {
             StoreError::Full(reason) => Status::resource_exhausted(reason),
-            StoreError::Poisoned(_) => Status::unavailable(error.to_string()),
+            StoreError::Failed(_) => Status::unavailable(error.to_string()),
             _ => Status::internal(error.to_string()),
         })?;
         tracing::warn!(who = %caller.operator, selector, series, "series were forgotten");
@@ -141,7 +144,7 @@ impl Fleet for FleetService {
 }
 
 /// Counts series.
-async fn count(store: &dyn Store, text: &str, sink: &Sink<u64>) -> Result<(), QueryError> {
+async fn count(store: &dyn QueryStore, text: &str, sink: &Sink<u64>) -> Result<(), QueryError> {
     let selector = Selector::parse(text)?;
     let mut count = 0;
     each_series(store, &selector, sink, |_| {
@@ -153,7 +156,7 @@ async fn count(store: &dyn Store, text: &str, sink: &Sink<u64>) -> Result<(), Qu
 }
 
 /// Series by device, in order of site, gateway and name.
-async fn devices(store: &dyn Store, text: &str, sink: &Sink<wire::Device>) -> Result<(), QueryError> {
+async fn devices(store: &dyn QueryStore, text: &str, sink: &Sink<wire::Device>) -> Result<(), QueryError> {
     let selector = selector(text, &["site", "gateway", "device"])?;
     let mut devices: BTreeMap<(GatewayId, Name), (u32, Timestamp)> = BTreeMap::new();
     each_series(store, &selector, sink, |entry| {
@@ -186,7 +189,7 @@ struct Listed {
 
 /// Gateways in order of site and name.
 async fn gateways(
-    store: &dyn Store,
+    store: &dyn QueryStore,
     streams: &StreamRegistry,
     text: &str,
     sink: &Sink<wire::Gateway>,
@@ -252,7 +255,7 @@ fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wir
 }
 
 /// Series in order of metric, gateway, device and labels.
-async fn series(store: &dyn Store, text: &str, sink: &Sink<wire::Series>) -> Result<(), QueryError> {
+async fn series(store: &dyn QueryStore, text: &str, sink: &Sink<wire::Series>) -> Result<(), QueryError> {
     let selector = selector(text, &[])?;
     let mut series: BTreeMap<SeriesOrder, (Timestamp, Timestamp)> = BTreeMap::new();
     each_series(store, &selector, sink, |entry| {

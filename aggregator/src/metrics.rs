@@ -34,7 +34,7 @@ use crate::{
     config::QueryLimits,
     ingest::{IngestBytes, StreamRegistry},
     query::QueryCounts,
-    store::{Store, StoreStats},
+    store::{Cursor, MaintenanceStore, QueryStore, Store, StoreStats},
 };
 
 /// Most gateways that have a time series of their own at `/metrics`.
@@ -189,9 +189,14 @@ impl Metrics {
     }
 
     /// Adds the gateways' metrics, read from the store at each scrape.
-    pub(crate) fn watch(&self, store: Arc<dyn Store>, streams: Arc<StreamRegistry>) {
+    pub(crate) fn watch(&self, store: &Arc<dyn Store>, streams: Arc<StreamRegistry>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(Gateways { store, streams }));
+        let gateways = Arc::clone(store) as Arc<_>;
+        registry.register_collector(Box::new(Gateways {
+            gateways,
+            store: Arc::clone(store) as Arc<_>,
+            streams,
+        }));
     }
 
     /// Adds the use of ingest memory, read at each scrape.
@@ -264,7 +269,8 @@ impl AcceptEvents for Metrics {
 
 /// The state of each gateway, read at each scrape.
 struct Gateways {
-    store: Arc<dyn Store>,
+    gateways: Arc<dyn QueryStore>,
+    store: Arc<dyn MaintenanceStore>,
     streams: Arc<StreamRegistry>,
 }
 
@@ -278,9 +284,9 @@ impl Collector for Gateways {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Keeps the first gateways by name, page by page: never holds more than these and one page.
         let mut gateways = Vec::new();
-        let mut next = Some(0);
+        let mut next = Some(Cursor::START);
         while let Some(from) = next {
-            let page = self.store.gateways_from(from);
+            let page = self.gateways.gateways_page(from);
             gateways.extend(page.entries);
             gateways.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
             gateways.truncate(GATEWAYS_MAX);
@@ -314,7 +320,7 @@ impl Collector for Gateways {
             .iter()
             .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
         gauge("gateway_series_max", "Most series that a gateway may have here", budgets.collect())?;
-        let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
+        let failed = f64::from(u8::from(self.store.failure().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
         let family = encoder.encode_descriptor(
             "store_failed",
@@ -322,6 +328,6 @@ impl Collector for Gateways {
             None,
             kind,
         )?;
-        ConstGauge::new(poisoned).encode(family)
+        ConstGauge::new(failed).encode(family)
     }
 }

@@ -1,10 +1,10 @@
-//! Storage of partials: the trait that ingest and query use, and its implementations.
+//! Storage of partials: the boundary that ingest, queries and the server use, and the store behind it.
 //!
 //! A partial has a name (gateway, epoch, shard, series, window, part) and a revision. A store keeps the highest
 //! revision under each name, so delivering anything twice, late or in another order changes nothing.
 //!
 //! [`EmbeddedStore`] is one state machine. Its folders, in the order in which a batch passes them:
-//! - `boundary`: the trait [`Store`] and its data;
+//! - `boundary`: what every store promises: the traits of ingest, queries and maintenance, and their data;
 //! - `embedded`: the store as a whole: its state, configuration, threads;
 //! - `wal`: the write-ahead log: which batches enter, what an entry is, the state as the fold of the entries, recovery;
 //! - `memtable`: windows in memory, final ones and open ones;
@@ -21,9 +21,10 @@ mod catalog;
 #[cfg(test)]
 mod conformance;
 mod embedded;
-mod error;
 mod flush;
 mod memtable;
+#[cfg(any(test, feature = "sim"))]
+mod read_all;
 mod removal;
 mod salvage;
 mod tables;
@@ -32,22 +33,23 @@ mod testing;
 mod tree;
 mod wal;
 
+#[cfg(test)]
+pub(crate) use self::boundary::selection::Walk;
+#[cfg(any(test, feature = "sim"))]
+pub use self::read_all::ReadAll;
 #[cfg(any(test, feature = "sim"))]
 pub use self::tree::memory::MemoryTree;
 pub use self::{
     boundary::{
-        Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
-        RowRequest, Selection, SeriesEntry, SeriesId, Store,
-    },
-    catalog::{
-        progress_report::ProgressReport,
-        run_history::{PreviousRuns, RunDelivered, previous_runs},
+        Cursor, Delivered, Gap, GatewayEntry, GatewayEpoch, IngestStore, MaintenanceStore, Merged, Page,
+        PreviousRuns, ProgressReport, QueryStore, Retained, RetentionRule, RowReader, RowRequest,
+        RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreFailure,
+        StoreHealth, previous_runs,
     },
     embedded::{
         EmbeddedStore,
-        config::{OpenReport, Shortage, StoreConfig, StoreStats},
+        config::{OpenReport, StoreConfig, StoreStats},
     },
-    error::StoreError,
     salvage::{
         repair::{RepairReport, repair},
         verify::{VerifyReport, verify},

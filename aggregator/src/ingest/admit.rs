@@ -282,7 +282,7 @@ impl StreamAdmission {
         self.shards.iter().filter_map(|shard| shard.ahead_ms).max()
     }
 
-    /// Judges a message after the Start. Batches go to [`crate::store::Store::put`] in this order, each with its
+    /// Judges a message after the Start. Batches go to [`crate::store::IngestStore::put`] in this order, each with its
     /// `stream_start`.
     ///
     /// # Errors

@@ -82,7 +82,7 @@ impl From<QueryError> for Status {
                 Self::resource_exhausted(message)
             }
             QueryError::Gone => Self::cancelled(message),
-            QueryError::Store(StoreError::Poisoned(_)) => Self::unavailable(message),
+            QueryError::Store(StoreError::Failed(_)) => Self::unavailable(message),
             QueryError::Store(_) | QueryError::Panicked => Self::internal(message),
         }
     }

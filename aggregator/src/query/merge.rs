@@ -12,8 +12,6 @@ use crate::{
     store::{Gap, GatewayEntry, SeriesEntry, SeriesId},
 };
 
-/// The longest interval that a store merges windows into.
-const DAY_MS: i64 = 86_400_000;
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 pub(super) const GAPS_MAX: usize = 10_000;
 /// Latest gaps among which the same one is looked for.
@@ -26,14 +24,14 @@ pub(super) struct Group {
     pub(super) labels: BTreeMap<String, String>,
     /// The series.
     pub(super) series: Vec<SeriesId>,
-    /// Start of the first and of the last of their windows.
-    pub(super) windows: (Timestamp, Timestamp),
+    /// None of their rows starts before the first time, nor after the second.
+    pub(super) rows: (Timestamp, Timestamp),
 }
 
 impl Group {
-    /// The part of a range in which the group has windows.
+    /// The part of a range in which the group may have rows.
     pub(super) fn overlap(&self, range: &Range) -> Option<Range> {
-        overlap(range, self.windows)
+        range.overlap(self.rows.0.as_millis(), self.rows.1.as_millis())
     }
 }
 
@@ -52,7 +50,7 @@ pub(super) struct Groups {
 #[derive(Debug)]
 struct Members {
     series: Vec<SeriesId>,
-    windows: (Timestamp, Timestamp),
+    rows: (Timestamp, Timestamp),
 }
 
 /// Approximate memory of a group without its labels, of a label without its text, and of a gateway.
@@ -73,19 +71,19 @@ impl Groups {
         let values = self.by.iter().map(|label| value(label)).enumerate();
         let labels: Vec<(usize, Box<str>)> =
             values.filter(|(_, value)| !value.is_empty()).map(|(n, value)| (n, value.into())).collect();
+        let rows = (entry.rows_from, entry.windows.1);
         // Twice: vectors grow by doubling.
         self.bytes += 2 * size_of::<SeriesId>();
         match self.groups.entry(labels) {
             Entry::Vacant(vacant) => {
                 let texts: usize = vacant.key().iter().map(|(_, value)| value.len() + LABEL_BYTES).sum();
                 self.bytes += GROUP_BYTES + texts;
-                vacant.insert(Members { series: vec![entry.id], windows: entry.windows });
+                vacant.insert(Members { series: vec![entry.id], rows });
             }
             Entry::Occupied(mut group) => {
                 let group = group.get_mut();
                 group.series.push(entry.id);
-                group.windows.0 = group.windows.0.min(entry.windows.0);
-                group.windows.1 = group.windows.1.max(entry.windows.1);
+                group.rows = (group.rows.0.min(rows.0), group.rows.1.max(rows.1));
             }
         }
         if !self.gateways.contains(&entry.gateway) {
@@ -107,17 +105,11 @@ impl Groups {
     /// The groups, each freed when the caller drops it.
     pub(super) fn into_groups(self) -> impl Iterator<Item = Group> {
         let Self { by, groups, .. } = self;
-        groups.into_iter().map(move |(labels, Members { series, windows })| {
+        groups.into_iter().map(move |(labels, Members { series, rows })| {
             let named = |(number, value): (usize, Box<str>)| Some((by.get(number)?.clone(), value.into()));
-            Group { labels: labels.into_iter().filter_map(named).collect(), series, windows }
+            Group { labels: labels.into_iter().filter_map(named).collect(), series, rows }
         })
     }
-}
-
-fn overlap(range: &Range, windows: (Timestamp, Timestamp)) -> Option<Range> {
-    // A row of a day begins with it, perhaps before the first window.
-    let first_ms = windows.0.as_millis();
-    range.overlap(first_ms - first_ms.rem_euclid(DAY_MS), windows.1.as_millis())
 }
 
 /// How far an answer is complete.

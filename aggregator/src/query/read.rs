@@ -12,7 +12,7 @@ use super::{
     points::{Collect, OneSeries, Points, RowError},
     task::{Memory, Task},
 };
-use crate::store::{RowRequest, SeriesId, Store};
+use crate::store::{QueryStore, RowRequest, SeriesId};
 
 /// Values that are read at once, about, and the least and most points: their memory is some ten kilobytes a point at worst.
 const SLICE_VALUES: usize = 16_384;
@@ -20,7 +20,7 @@ const SLICE_POINTS: (usize, usize) = (256, 4_096);
 
 /// What the tasks of a query share.
 pub(super) struct Query {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn QueryStore>,
     pub(super) plan: Plan,
     /// Of the plan's aggregates.
     pub(super) needs: Needs,
@@ -30,7 +30,7 @@ pub(super) struct Query {
 
 impl Query {
     /// A valid plan over a store.
-    pub(super) fn new(store: Arc<dyn Store>, plan: Plan) -> Self {
+    pub(super) fn new(store: Arc<dyn QueryStore>, plan: Plan) -> Self {
         let slice_points =
             (SLICE_VALUES / plan.aggregates.len().max(1)).clamp(SLICE_POINTS.0, SLICE_POINTS.1);
         Self { store, needs: plan.needs(), plan, slice_points }

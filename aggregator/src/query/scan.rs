@@ -23,7 +23,7 @@ use super::{
     task::Part,
     walk,
 };
-use crate::store::{Gap, SeriesId, Store};
+use crate::store::{Gap, QueryStore, SeriesId};
 
 /// Approximate memory of a gateway without its gaps.
 const GATEWAY_BYTES: usize = 192;
@@ -36,7 +36,7 @@ const GAP_BYTES: usize = 192;
 /// # Errors
 /// What ended it early; the messages sent before are valid, but incomplete.
 pub(super) async fn execute(
-    store: Arc<dyn Store>,
+    store: Arc<dyn QueryStore>,
     request: AggregateRequest,
     points_max: u64,
     now_ms: i64,
@@ -186,8 +186,7 @@ impl Answer<'_> {
 
     /// The gateway of a series; `None`: it was removed meanwhile.
     fn gateway(&self, series: SeriesId) -> Option<GatewayId> {
-        let page = self.query.store.series_from(series);
-        page.entries.into_iter().find(|entry| entry.id == series).map(|entry| entry.gateway)
+        self.query.store.series(series).map(|entry| entry.gateway)
     }
 }
 

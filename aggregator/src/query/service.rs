@@ -12,11 +12,11 @@ use super::{
     runner::{ResponseStream, Runner},
     scan,
 };
-use crate::{access, clock, metrics::Metrics, store::Store};
+use crate::{access, clock, metrics::Metrics, store::QueryStore};
 
 /// The service `catchment.v1.Query`.
 pub(crate) struct QueryService {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn QueryStore>,
     pub(crate) runner: Runner,
     pub(crate) metrics: Arc<Metrics>,
 }

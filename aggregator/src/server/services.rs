@@ -106,7 +106,7 @@ impl Services {
         });
         metrics.watch_ingest(Arc::clone(&ingest_bytes));
         let ingest = IngestService(Arc::new(Shared {
-            store: Arc::clone(store),
+            store: Arc::clone(store) as Arc<_>,
             streams: Arc::clone(streams),
             metrics: Arc::clone(metrics),
             clock_tolerance: config.clock_tolerance,
@@ -114,10 +114,14 @@ impl Services {
             bytes: ingest_bytes,
             stopping: stopping.clone(),
         }));
-        let query =
-            QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
+        let query = QueryService {
+            store: Arc::clone(store) as Arc<_>,
+            runner: runner.clone(),
+            metrics: Arc::clone(metrics),
+        };
         let fleet = FleetService {
-            store: Arc::clone(store),
+            store: Arc::clone(store) as Arc<_>,
+            maintenance: Arc::clone(store) as Arc<_>,
             streams: Arc::clone(streams),
             runner: runner.clone(),
             forgetting: Arc::new(Semaphore::new(1)),

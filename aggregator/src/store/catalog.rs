@@ -9,7 +9,6 @@ pub(in crate::store) mod gaps;
 pub(in crate::store) mod index;
 pub(in crate::store) mod listing;
 pub(in crate::store) mod loss;
-pub(in crate::store) mod progress_report;
 pub(in crate::store) mod quota;
 pub(in crate::store) mod run_history;
 

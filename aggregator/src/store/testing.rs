@@ -13,8 +13,8 @@ use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name
 use proptest::prelude::*;
 
 use crate::store::{
-    EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, RowRequest, Store, StoreConfig,
-    embedded::locks::lock,
+    EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, QueryStore, ReadAll as _, RowRequest,
+    StoreConfig, embedded::locks::lock,
 };
 
 pub(in crate::store) const WIDTH_MS: u32 = 10_000;
@@ -114,13 +114,13 @@ impl Model {
 }
 
 /// Everything that queries of a store see; checks that windows are in order.
-pub(in crate::store) fn content(store: &dyn Store) -> Content {
+pub(in crate::store) fn content(store: &dyn QueryStore) -> Content {
     content_of(store, Timestamp::MIN, Timestamp::MAX)
 }
 
-pub(in crate::store) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> Content {
+pub(in crate::store) fn content_of(store: &dyn QueryStore, from: Timestamp, to: Timestamp) -> Content {
     let mut content = Content::new();
-    for series in store.series(&|_, _| true) {
+    for series in store.all_series() {
         let mut last = Timestamp::MIN;
         let mut visit = |id, window: Window, partial: &Partial| {
             assert_eq!(id, series.id);
@@ -138,7 +138,7 @@ pub(in crate::store) fn content_of(store: &dyn Store, from: Timestamp, to: Times
 }
 
 /// The points of a series in a range, and how they are read.
-fn points(store: &dyn Store, request: RowRequest) -> BTreeMap<i64, Partial> {
+fn points(store: &dyn QueryStore, request: RowRequest) -> BTreeMap<i64, Partial> {
     let mut points: BTreeMap<i64, Partial> = BTreeMap::new();
     let mut reader = store.rows(&request).unwrap();
     let mut last = Timestamp::MIN;
@@ -154,8 +154,8 @@ fn points(store: &dyn Store, request: RowRequest) -> BTreeMap<i64, Partial> {
 }
 
 /// Checks that answers from merged rows are those from windows, bit for bit, whatever the step and the range.
-pub(in crate::store) fn assert_merged_alike(store: &dyn Store) {
-    for series in store.series(&|_, _| true) {
+pub(in crate::store) fn assert_merged_alike(store: &dyn QueryStore) {
+    for series in store.all_series() {
         let (_, last) = series.windows;
         let ragged = |time: Timestamp| time.saturating_add_nanos(7_000_000_000);
         for (from, to) in [
@@ -176,9 +176,9 @@ pub(in crate::store) fn assert_merged_alike(store: &dyn Store) {
 }
 
 /// Like [`content`], without the series that cannot be read; true if there are any.
-pub(in crate::store) fn content_as_far(store: &dyn Store) -> (Content, bool) {
+pub(in crate::store) fn content_as_far(store: &dyn QueryStore) -> (Content, bool) {
     let (mut content, mut unread) = (Content::new(), false);
-    for series in store.series(&|_, _| true) {
+    for series in store.all_series() {
         let mut visit = |_, window: Window, partial: &Partial| {
             let mut body = Vec::new();
             partial.encode(window.start(), &mut body);

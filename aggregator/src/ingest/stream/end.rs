@@ -43,7 +43,7 @@ impl From<StoreError> for End {
             StoreError::Gap { .. } => ("gap", Code::FailedPrecondition),
             StoreError::Superseded => ("superseded", Code::Aborted),
             StoreError::Body { .. } => ("malformed", Code::InvalidArgument),
-            StoreError::Poisoned(_) => ("store_failed", Code::Unavailable),
+            StoreError::Failed(_) => ("store_failed", Code::Unavailable),
             StoreError::Read(_) => ("store_unreadable", Code::Unavailable),
         };
         let advice = if reason == "full" { "; send again later" } else { "" };

@@ -22,7 +22,7 @@ use crate::{
         bytes::StreamBytes,
         shared::Shared,
     },
-    store::{GatewayEpoch, Store},
+    store::{GatewayEpoch, IngestStore},
 };
 
 /// Longest wait for the first message.
@@ -35,12 +35,12 @@ fn knows_refusals(message: &DeliverRequest) -> bool {
 
 /// Keeps a stream attached to its epoch in the store while it lives.
 struct Attached<'a> {
-    store: &'a dyn Store,
+    store: &'a dyn IngestStore,
     epoch: &'a GatewayEpoch,
 }
 
 impl<'a> Attached<'a> {
-    fn new(store: &'a dyn Store, epoch: &'a GatewayEpoch) -> Self {
+    fn new(store: &'a dyn IngestStore, epoch: &'a GatewayEpoch) -> Self {
         store.attach(epoch);
         Self { store, epoch }
     }

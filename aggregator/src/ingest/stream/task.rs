@@ -20,7 +20,7 @@ use crate::{
         shared::Shared,
         stream_registry::RegisteredStream,
     },
-    store::{GatewayEpoch, ProgressReport, Store, StoreError},
+    store::{GatewayEpoch, IngestStore, ProgressReport, StoreError},
 };
 
 /// How long a gateway whose batch finds no room is held before it may come back.
@@ -236,7 +236,7 @@ async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Optio
 }
 
 async fn put(
-    store: Arc<dyn Store>,
+    store: Arc<dyn IngestStore>,
     epoch: Arc<GatewayEpoch>,
     batch: Batch,
     batch_ref: BatchRef,

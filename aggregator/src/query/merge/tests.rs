@@ -6,7 +6,7 @@ use crate::{store::GatewayEpoch, testing::gateway};
 fn entry(id: u32, site: &str, device: &str, labels: &[(&str, &str)], windows: (i64, i64)) -> SeriesEntry {
     let time = |ms| Timestamp::from_millis(ms).unwrap();
     SeriesEntry {
-        id: SeriesId(id),
+        id: SeriesId::new(id.into()),
         gateway: gateway(site, "g1"),
         key: SeriesKey {
             device: Name::new(device).unwrap(),
@@ -14,6 +14,7 @@ fn entry(id: u32, site: &str, device: &str, labels: &[(&str, &str)], windows: (i
             labels: Labels::new(labels.iter().copied()).unwrap(),
         },
         windows: (time(windows.0), time(windows.1)),
+        rows_from: time(windows.0),
         last_reading: time(windows.1),
     }
 }
@@ -36,17 +37,17 @@ fn by(labels: &[&str]) -> Vec<String> {
     labels.iter().map(|label| (*label).to_owned()).collect()
 }
 
-fn shown(groups: &[Group]) -> Vec<(String, Vec<u32>)> {
+fn shown(groups: &[Group]) -> Vec<(String, Vec<u64>)> {
     let labels =
         |group: &Group| group.labels.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(",");
-    groups.iter().map(|group| (labels(group), group.series.iter().map(|id| id.0).collect())).collect()
+    groups.iter().map(|group| (labels(group), group.series.iter().map(|id| id.number()).collect())).collect()
 }
 
 #[test]
 fn without_labels_everything_is_one_group() {
     let all = groups(series(), &[]);
     assert_eq!(shown(&all), [(String::new(), vec![1, 2, 3])]);
-    assert_eq!(all[0].windows, (Timestamp::from_nanos(0), Timestamp::from_millis(90_000).unwrap()));
+    assert_eq!(all[0].rows, (Timestamp::from_nanos(0), Timestamp::from_millis(90_000).unwrap()));
     assert!(groups(Vec::new(), &[]).is_empty());
 }
 
@@ -162,11 +163,14 @@ fn an_answer_is_not_complete_beyond_a_loss_within_its_range() {
 }
 
 #[test]
-fn a_group_begins_with_the_day_of_its_first_window() {
+fn a_group_begins_where_its_rows_do() {
     let day = 86_400_000;
-    let group = groups(vec![entry(1, "berlin", "d1", &[], (3 * day + 41_000, 5 * day))], &[]).remove(0);
-    let range = |from_ms| Range { from_ms, to_ms: 9 * day, step_ms: None };
+    let first = entry(1, "berlin", "d1", &[], (3 * day + 41_000, 5 * day));
     // Once the windows are gone, a row of the day stands for them.
+    let first = SeriesEntry { rows_from: Timestamp::from_millis(3 * day).unwrap(), ..first };
+    let later = entry(2, "berlin", "d2", &[], (4 * day, 4 * day));
+    let group = groups(vec![later, first], &[]).remove(0);
+    let range = |from_ms| Range { from_ms, to_ms: 9 * day, step_ms: None };
     assert_eq!(
         group.overlap(&range(0)).map(|range| (range.from_ms, range.to_ms)),
         Some((3 * day, 5 * day + 1))

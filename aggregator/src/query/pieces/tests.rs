@@ -16,10 +16,11 @@ fn groups(sizes: &[usize], windows: (i64, i64)) -> Groups {
         for _ in 0..*size {
             id += 1;
             groups.push(&SeriesEntry {
-                id: SeriesId(id),
+                id: SeriesId::new(id),
                 gateway: gateway("berlin", "g1"),
                 key: key(&format!("d{group:05}"), "m", &[]),
                 windows: (time(windows.0), time(windows.1)),
+                rows_from: time(windows.0),
                 last_reading: time(windows.1),
             });
         }
@@ -72,7 +73,7 @@ fn a_long_range_is_split_at_points_and_sparse_series_in_longer_spans() {
         spans.push((piece.range.from_ms, piece.range.to_ms));
         pieces.learn(4_096, false);
     }
-    assert_eq!(spans, [(0, 40_960_000), (40_960_000, 81_920_000), (81_920_000, 99_999_001)]);
+    assert_eq!(spans, [(5_000, 40_960_000), (40_960_000, 81_920_000), (81_920_000, 99_999_001)]);
     let mut pieces = Pieces::new(&query, groups(&[1], (5, 99_999)));
     pieces.next();
     pieces.learn(3, false);

@@ -17,7 +17,7 @@ use crate::{
     access::{CallingOperator, Disconnect},
     config::QueryLimits,
     metrics::Metrics,
-    store::GatewayEpoch,
+    store::{GatewayEpoch, IngestStore as _},
     testing::{MemoryStore, batch, gateway, key, state_batch},
 };
 

@@ -30,7 +30,8 @@ pub enum Merged {
 }
 
 /// Reads rows of a series in order of the start of their windows. It may keep what it reads from being removed, so it
-/// must not be kept longer than a query may take.
+/// must not be kept longer than a query may take. Between two calls the query may wait for its next turn: a store that
+/// reads over connections takes one for a call.
 pub trait RowReader: Send {
     /// Visits the next rows, some thousand at most: window, and partial encoded relative to the start of the window.
     /// Returns false after the last ones. Blocks on the disk.

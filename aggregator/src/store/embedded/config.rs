@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use catchment_journal::{FullReason, LogConfig};
+use catchment_journal::LogConfig;
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
 use crate::store::catalog::{epochs::EpochBounds, quota::Bounds};
@@ -129,15 +129,6 @@ pub struct OpenReport {
     pub lost_batches: u64,
     /// Folder of the blocks that were set aside because they could not be used.
     pub blocks_set_aside: Option<PathBuf>,
-}
-
-/// Shortages of a store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shortage {
-    /// Why the journal cannot grow, if it cannot.
-    pub journal: Option<FullReason>,
-    /// Batches wait because the memory for windows that are not flushed yet is used up.
-    pub memory: bool,
 }
 
 /// Counters of a store since it was opened.

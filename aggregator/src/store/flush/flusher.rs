@@ -66,7 +66,7 @@ pub(in crate::store) fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushEr
         FlushError::Space { .. } => StoreError::Full(error.to_string()),
         FlushError::Failed(reason) => {
             inner.fail(reason.clone());
-            StoreError::Poisoned(reason)
+            StoreError::Failed(reason)
         }
     }
 }

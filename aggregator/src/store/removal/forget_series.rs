@@ -8,38 +8,39 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use catchment_journal::Disk;
-use catchment_proto::{GatewayId, SeriesKey};
-
-use crate::store::{
-    StoreError,
-    blocks::groups::group_of,
-    embedded::{
-        inner::Inner,
-        locks::{lock, read, write},
+use crate::{
+    selector::Selector,
+    store::{
+        Selection as _, StoreError,
+        blocks::groups::group_of,
+        catalog::{index::selection::IndexSelection, listing::number_of},
+        embedded::{
+            inner::Inner,
+            locks::{lock, write},
+        },
+        flush::flusher::{FlushError, flush_applied_locked, to_store_error},
     },
-    flush::flusher::{FlushError, flush_applied_locked, to_store_error},
 };
+use catchment_journal::Disk;
 
 /// Number of groups of series after which the flusher gets a turn.
 const STEP_GROUPS: usize = 256;
 
-/// See [`super::Store::forget_series`].
+/// See [`crate::store::MaintenanceStore::forget_series`].
 pub(in crate::store) fn forget_series<D: Disk>(
     inner: &Inner<D>,
-    wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool,
+    selector: &Selector,
 ) -> Result<u64, StoreError> {
     inner.apply_durable();
     let mut chosen: BTreeMap<u32, HashSet<u32>> = BTreeMap::new();
-    let mut next = Some(0);
-    while let Some(from) = next {
-        // Matches without holding the lock, which batches need.
-        let page = read(&inner.state).catalog.entries_from(from);
-        for entry in page.entries.into_iter().filter(|entry| wanted(&entry.gateway, &entry.key)) {
-            chosen.entry(group_of(entry.id.0)).or_default().insert(entry.id.0);
+    // Matches without holding the lock, which batches need.
+    let mut selection = IndexSelection::new(&inner.state, selector);
+    while let Some(page) = selection.next_page() {
+        for number in page.into_iter().map(|entry| number_of(entry.id)) {
+            chosen.entry(group_of(number)).or_default().insert(number);
         }
-        next = page.next;
     }
+    drop(selection);
     let mut forgotten = 0;
     let mut groups = chosen.iter().peekable();
     while groups.peek().is_some() {

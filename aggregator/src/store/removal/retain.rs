@@ -18,6 +18,7 @@ use crate::{
     selector::Selector,
     store::{
         Retained, RetentionRule, StoreError,
+        catalog::listing::number_of,
         embedded::{
             inner::Inner,
             locks::{lock, read, write},
@@ -37,7 +38,7 @@ use crate::{
 /// Free space that a commit needs, bytes: sled cannot undo a write that found none.
 const RESERVE: u64 = 4 << 20;
 
-/// See [`crate::store::Store::retain`].
+/// See [`crate::store::MaintenanceStore::retain`].
 pub(in crate::store) fn retain<D: Disk>(
     inner: &Inner<D>,
     rules: &[RetentionRule],
@@ -193,11 +194,11 @@ fn remove_series<D: Disk>(inner: &Inner<D>, applied: &Applied) -> u64 {
                 continue;
             }
             let state = &mut *write(&inner.state);
-            state.catalog.raise_first(entry.id.0, days);
+            state.catalog.raise_first(number_of(entry.id), days);
             // Looked at again under the lock: it may have got a window.
-            let last = state.catalog.series.get(entry.id.0).map(|known| known.last);
-            if last.is_some_and(|last| last < days) && !state.holds(entry.id.0) {
-                state.catalog.remove_series(entry.id.0);
+            let last = state.catalog.series.get(number_of(entry.id)).map(|known| known.last);
+            if last.is_some_and(|last| last < days) && !state.holds(number_of(entry.id)) {
+                state.catalog.remove_series(number_of(entry.id));
                 removed += 1;
             }
         }

@@ -11,6 +11,7 @@ use catchment_partial::{Timestamp, Window};
 
 use crate::store::{
     Merged, RowReader, RowRequest, StoreError,
+    catalog::listing::number_of,
     embedded::{inner::Inner, locks::read},
     memtable::row::{RowRef, resolve},
     tables::{
@@ -48,14 +49,14 @@ impl<D: Disk> TableReader<D> {
     /// Begins to read.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`] if memory may lack acknowledged rows.
+    /// [`StoreError::Failed`] if memory may lack acknowledged rows.
     pub(in crate::store) fn new(inner: &Inner<D>, request: &RowRequest) -> Result<Self, StoreError> {
         inner.apply_durable();
         if inner.is_half_applied() {
             inner.healthy()?;
         }
         let RowRequest { series, mut from, mut to, step_ms, resolution } = *request;
-        let (series, mut fresh) = (series.0, FreshRows::default());
+        let (series, mut fresh) = (number_of(series), FreshRows::default());
         let (version, floors, flushed) = {
             let state = read(&inner.state);
             let known = state.catalog.series.get(series);
@@ -85,7 +86,7 @@ impl<D: Disk> TableReader<D> {
         // Windows of one name are resolved when they are read, rows of other resolutions cannot be.
         let fine = if beside_windows == Resolution::Windows { Vec::new() } else { reader.replaced(flushed) };
         // A merged row starts with its interval, perhaps before the first window.
-        let from = request.from.max(day_of(from));
+        let from = request.from.max(Resolution::Day.start_of(from));
         let coarsest = Coarsest { beside_windows, without_windows };
         reader.pieces = pieces(from, to, coarsest, &reader.floors, &fine).into();
         reader.fine = fine;
@@ -189,11 +190,6 @@ impl<D: Disk> TableReader<D> {
         }
         Ok(())
     }
-}
-
-/// The start of the day of a time.
-fn day_of(time: Timestamp) -> Timestamp {
-    Resolution::Day.interval().map_or(time, |day| Window::containing(time, day).start())
 }
 
 /// Span of time of rows that cannot be read, and why.

@@ -29,7 +29,7 @@ pub(in crate::store) enum AdmitOutcome {
 impl<D: Disk> Inner<D> {
     /// Fails if the store acknowledges nothing more.
     pub(in crate::store) fn healthy(&self) -> Result<(), StoreError> {
-        self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
+        self.failure().map_or(Ok(()), |reason| Err(StoreError::Failed(reason)))
     }
 
     /// Checks that there is room for the new epochs of a batch, and returns them: of its own epoch, and of the one
@@ -221,7 +221,7 @@ impl<D: Disk> Inner<D> {
                     format!("the batch takes {bytes} bytes in the journal, at most {max} are allowed");
                 return Err(StoreError::Body { entry: 0, reason });
             }
-            Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
+            Err(AppendError::Poisoned(reason)) => return Err(StoreError::Failed(reason)),
             Err(AppendError::Closed) => return Err(stopping()),
         };
         admission.pending_epochs.add(&key.0, new_epochs);

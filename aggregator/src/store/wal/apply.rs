@@ -11,9 +11,9 @@ use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 
 use crate::store::{
-    GatewayEpoch, StoreError,
+    GatewayEpoch, RunDelivered, StoreError,
     blocks::block::BODY_BYTES_MAX,
-    catalog::{Catalog, run_history::RunDelivered},
+    catalog::Catalog,
     memtable::{
         Memtable,
         live::Live,

@@ -4,7 +4,7 @@ use catchment_journal::sim::SimDisk;
 use futures_util::FutureExt as _;
 
 use crate::store::{
-    EmbeddedStore, MemoryTree, Store,
+    EmbeddedStore, IngestStore as _, MemoryTree,
     blocks::{block, block_store::BlockStore, groups::group_of},
     embedded::locks::lock,
     memtable::row::{Row, bucket_of},

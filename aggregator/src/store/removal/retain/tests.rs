@@ -8,7 +8,8 @@ use futures_util::FutureExt as _;
 use crate::{
     selector::Selector,
     store::{
-        EmbeddedStore, MemoryTree, Merged, RetentionRule, RowRequest, Store,
+        EmbeddedStore, IngestStore as _, MaintenanceStore as _, MemoryTree, Merged, QueryStore as _,
+        ReadAll as _, RetentionRule, RowRequest,
         testing::{batch, config, entry, epoch},
     },
 };
@@ -41,7 +42,7 @@ impl World {
 
     /// Number of readings of a series, as an answer in steps of this length counts them.
     fn count(&self, metric: &str, step_ms: Option<i64>) -> u64 {
-        let series = self.store.series(&|_, key| key.metric.as_str() == metric);
+        let series = self.store.selected(&Selector::parse(metric).unwrap());
         let Some(series) = series.first() else { return 0 };
         let (from, to) = (Timestamp::MIN, Timestamp::MAX);
         let request = RowRequest { series: series.id, from, to, step_ms, resolution: Merged::Allowed };
@@ -135,9 +136,9 @@ fn a_rule_that_goes_removes_nothing_of_others() {
     assert_eq!((windows(&world, "a"), windows(&world, "b")), (a, b));
     let everything = RetentionRule { selector: Selector::default(), keep: [Some(Duration::ZERO); 4] };
     world.store.retain(&[everything], at_day(5_000)).unwrap();
-    assert_eq!(world.store.series(&|_, _| true).len(), 0, "nothing is left of them");
+    assert_eq!(world.store.all_series().len(), 0, "nothing is left of them");
     world.store.flush_now().unwrap();
     world.crash();
-    assert_eq!(world.store.series(&|_, _| true).len(), 0);
+    assert_eq!(world.store.all_series().len(), 0);
     assert!(world.disk.files().iter().all(|(path, _)| path.extension().is_none_or(|end| end != "table")));
 }
