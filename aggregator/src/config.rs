@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use catchment_certs::AcceptConfig;
+use catchment_journal::LogConfig;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
 use crate::{
@@ -214,7 +215,13 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
         set_blocks_aside: options.store_set_packs_aside.unwrap_or(default.set_blocks_aside),
         ..default
     };
-    store.journal.bytes_max = size("store_journal", options.store_journal, store.journal.bytes_max, 16)?;
+    // What the journal refuses when it is opened.
+    let least = LogConfig::bytes_max_least(store.journal.record_bytes_max).div_ceil(1 << 20);
+    store.journal.bytes_max = size("store_journal", options.store_journal, store.journal.bytes_max, least)?;
+    if options.store_pack_journal.is_none() {
+        // A small journal would be full, and gateways would wait, before a flush begins.
+        store.flush_journal_bytes = store.flush_journal_bytes.min(store.journal.bytes_max / 2);
+    }
     Ok(store)
 }
 

@@ -21,4 +21,6 @@ mod waiting;
 pub(crate) use bytes::{BYTES_LEAST, ByteBounds, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES};
 pub(crate) use service::IngestService;
 pub(crate) use shared::Shared;
+pub(crate) use stream::END_REASONS;
 pub(crate) use stream_registry::StreamRegistry;
+pub(crate) use waiting::REFUSAL_REASONS;

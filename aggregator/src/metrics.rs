@@ -5,6 +5,7 @@
 
 mod ingest;
 mod queries;
+mod reasons;
 mod retention;
 mod stats;
 
@@ -28,7 +29,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::retention::RetentionMetrics;
+use self::{reasons::Families, retention::RetentionMetrics};
 use crate::{
     clock, conditions,
     config::QueryLimits,
@@ -89,15 +90,24 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     /// All at zero.
     pub(crate) fn new() -> Arc<Self> {
+        let Families {
+            connections_refused,
+            connections_ended,
+            connections_cut,
+            http_closed,
+            ingest_ended,
+            ingest_refused,
+            queries_refused,
+        } = Families::new();
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
             conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
             connections: Gauge::default(),
-            connections_refused: Family::default(),
-            connections_ended: Family::default(),
+            connections_refused,
+            connections_ended,
             handshakes: Gauge::default(),
-            http_closed: Family::default(),
-            connections_cut: Family::default(),
+            http_closed,
+            connections_cut,
             accept_errors: Counter::default(),
             batches: Counter::default(),
             live_batches: Counter::default(),
@@ -106,11 +116,11 @@ impl Metrics {
             gaps: Counter::default(),
             watermarks_refused: Counter::default(),
             contended: Counter::default(),
-            ingest_ended: Family::default(),
-            ingest_refused: Family::default(),
+            ingest_ended,
+            ingest_refused,
             live_dropped: Counter::default(),
             queries: Counter::default(),
-            queries_refused: Family::default(),
+            queries_refused,
             // 1 ms to about 65 s.
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
@@ -234,7 +244,9 @@ impl Metrics {
 
     /// Increments one counter of a family.
     pub(crate) fn count(family: &Family<Reason, Counter>, reason: &'static str) {
-        family.get_or_create(&Reason { reason }).inc();
+        let label = Reason { reason };
+        debug_assert!(family.get(&label).is_some(), "{reason} is not in the list of reasons");
+        family.get_or_create(&label).inc();
     }
 }
 

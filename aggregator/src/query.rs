@@ -46,7 +46,7 @@ pub use aggregate::{
     Aggregate, AggregateError, AggregateValue, ArgumentError, Figures, OrderAggregate, StateAggregate,
     ValueAggregate,
 };
-pub(crate) use error::QueryError;
+pub(crate) use error::{QueryError, REFUSED_REASONS};
 pub(crate) use runner::{ResponseStream, Runner};
 pub(crate) use service::QueryService;
 pub(crate) use sink::Sink;

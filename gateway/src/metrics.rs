@@ -342,6 +342,12 @@ mod tests {
             let line = format!("catchment_gateway_condition{{name=\"{}\"}} 0\n", known.name);
             assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
         }
+        for reason in
+            ["handshakes_failed_total{reason=\"revoked\"}", "http_connections_closed_total{reason=\"idle\"}"]
+        {
+            let line = format!("catchment_gateway_{reason} 0\n");
+            assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
+        }
         metrics.at_capacity(5);
         assert!(metrics.text().contains("catchment_gateway_condition{name=\"connections_full\"} 1\n"));
         assert!(metrics.conditions.ready().unwrap_err().contains("all 5 places"));

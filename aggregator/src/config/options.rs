@@ -128,10 +128,10 @@ pub struct Options {
     /// Maximum time between flushes [default: 5m]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_STORE_PACK_EVERY")]
     pub store_pack_every: Option<HumanDuration>,
-    /// Journal growth that triggers a flush; a start replays about this much [default: 64MiB]
+    /// Journal growth that triggers a flush; a start replays it [default: 64MiB, or half of store_journal if less]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_PACK_JOURNAL")]
     pub store_pack_journal: Option<ByteSize>,
-    /// Maximum bytes of the journal; when full, gateways are refused until a flush frees some [default: 1GiB]
+    /// Maximum bytes of the journal, at least 17MiB; when full, gateways wait until a flush frees some [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_JOURNAL")]
     pub store_journal: Option<ByteSize>,
     /// Set flushed windows aside if they cannot be opened, and start with the journal's content [default: false]

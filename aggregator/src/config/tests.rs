@@ -92,3 +92,34 @@ fn a_database_is_refused_without_printing_its_password() {
     let error = Config::try_from(options).unwrap_err().to_string();
     assert!(error.contains("not available in this version") && !error.contains("secret"), "{error}");
 }
+
+#[test]
+fn what_is_accepted_can_be_opened() {
+    let least = Options {
+        store_journal: Some(ByteSize::mib(17)),
+        store_memory: Some(ByteSize::mib(1)),
+        store_live_memory: Some(ByteSize::mib(1)),
+        store_cache: Some(ByteSize::mib(1)),
+        store_series_max: Some(1),
+        epochs_max: Some(1),
+        ..minimal()
+    };
+    let most = Options {
+        store_journal: Some(ByteSize(1 << 44)),
+        store_memory: Some(ByteSize(1 << 44)),
+        store_live_memory: Some(ByteSize(1 << 44)),
+        store_cache: Some(ByteSize(1 << 44)),
+        ..minimal()
+    };
+    for options in [least, most] {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config::try_from(options).unwrap();
+        assert!(config.store.flush_journal_bytes <= config.store.journal.bytes_max / 2);
+        crate::store::EmbeddedStore::open(data.path(), config.store).unwrap();
+    }
+    for mib in [2, 16] {
+        let options = Options { store_journal: Some(ByteSize::mib(mib)), ..minimal() };
+        let error = Config::try_from(options).unwrap_err();
+        assert_eq!(error.to_string(), format!("store_journal is {mib}MiB, it must be from 17MiB to 16TiB"));
+    }
+}

@@ -62,8 +62,13 @@ impl Collector for StoreCollector {
             ("store_journal_bytes", "Journal bytes that are not flushed yet", stats.journal_bytes),
             (
                 "store_journal_damage",
-                "Damaged places in the journal, found at the start",
+                "Damaged places in journal and catalog, found at the start",
                 stats.journal_damage,
+            ),
+            (
+                "store_damaged_tables",
+                "Tables missing, or of another length, at the start",
+                stats.damaged_tables,
             ),
             (
                 "store_lost_batches",
@@ -81,6 +86,11 @@ impl Collector for StoreCollector {
         let counters = [
             ("store_pack_rounds", "Flush rounds", stats.flush_rounds),
             ("store_packed_partials", "Partials flushed", stats.flushed_partials),
+            (
+                "store_damaged_reads",
+                "Reads of stored rows that failed because they are damaged",
+                stats.damaged_reads,
+            ),
             ("store_forgotten_partials", "Partials forgotten because of their age", stats.forgotten_partials),
         ];
         for (name, help, value) in counters {

@@ -11,7 +11,7 @@ use super::{failure::StartError, run::Aggregator};
 use crate::{
     config::Config,
     metrics::Metrics,
-    store::{EmbeddedStore, KIND, OpenError, Store},
+    store::{EmbeddedStore, KIND, OpenError, OpenReport, Store},
 };
 
 /// Pause before a start that found no disk space tries again.
@@ -80,8 +80,12 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
         tracing::warn!(aside = %aside.display(), "flushed windows could not be opened and were set aside");
     }
     if report.damage > 0 || report.lost_batches > 0 {
-        let (damage, lost_batches) = (report.damage, report.lost_batches);
-        tracing::error!(damage, lost_batches, lost = ?report.lost, "the journal is damaged");
+        let OpenReport { damage, damaged_tables, lost_batches, .. } = report;
+        tracing::error!(
+            damage, damaged_tables, lost_batches, lost = ?report.lost,
+            "the store is damaged, see the lines before: stop the aggregator; `store verify` lists everything, \
+             `store repair` keeps what can be read"
+        );
     }
     Ok(store)
 }

@@ -26,7 +26,10 @@ use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS
 use crate::store::{
     GatewayEpoch, ProgressReport,
     blocks::groups::{AllSeries, group_of},
-    catalog::{gaps::gaps_max, index::LabelIndex},
+    catalog::{
+        gaps::{ShardGap, gaps_max},
+        index::LabelIndex,
+    },
 };
 
 mod entries;
@@ -75,9 +78,9 @@ pub(in crate::store) struct Catalog {
     pub(in crate::store) lost_batches: u64,
     /// Epochs that have gaps, by gateway.
     pub(in crate::store) gapped: BTreeMap<u32, BTreeSet<u32>>,
-    /// Gateways with damaged or missing flushed windows, and their watermarks when that was found. Not stored: each
-    /// start finds it again.
-    pub(in crate::store) damaged: BTreeMap<u32, Option<Timestamp>>,
+    /// When windows of gateways are damaged or missing, at most [`listing::GAPS_MAX`] of each. Not stored: each start
+    /// finds it again.
+    pub(in crate::store) damaged: BTreeMap<u32, Vec<ShardGap>>,
     /// Finds series by their labels.
     pub(in crate::store) index: Arc<LabelIndex>,
     /// Records were lost: rows of series that are not known may be theirs, and stay for a repair.

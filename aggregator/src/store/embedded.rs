@@ -73,6 +73,9 @@ impl<D: Disk> EmbeddedStore<D> {
         store.compactor = Some(Background::start(&store.inner, "store-compactor", |inner, stop| {
             guarded(inner, "merges tables", || compactor::run(inner, stop));
         })?);
+        if store.inner.tables.next_purge().is_some() {
+            store.inner.compaction.request(|request| request.flush = true);
+        }
         store.checker = Some(Background::start(&store.inner, "store-check", |inner, stop| {
             guarded(inner, "checks tables", || check::run(inner, stop));
         })?);

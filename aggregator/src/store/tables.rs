@@ -4,7 +4,7 @@
 //! minutes, hours and days), `build` (the tables of a flush), `section`, `column` and `packed`, `format`, `compression`, `index`, `writer` (one
 //! file); `version` and `current` (the tables that count), `compactor` and `merge` (fewer tables), `applied` (what
 //! retention removed); and back: `pieces` (which resolution serves which time), `reader` with `fresh` (tables and memory
-//! together), `repeats` (one name), `table`, `block`, `cache`, `scan` (all rows of a table in order), `error`.
+//! together), `repeats` (one name), `table`, `block`, `cache`, `scan` (all rows of a table in order), `error`, `reported`.
 
 pub(in crate::store) mod applied;
 pub(in crate::store) mod block;
@@ -24,6 +24,7 @@ mod packed;
 pub(in crate::store) mod pieces;
 pub(in crate::store) mod reader;
 pub(in crate::store) mod repeats;
+pub(in crate::store) mod reported;
 pub(in crate::store) mod resolution;
 pub(in crate::store) mod scan;
 mod section;

@@ -202,6 +202,17 @@ impl Running {
         tokio::time::timeout(TIMEOUT, shown).await.unwrap_or_else(|_| panic!("no {text}"));
     }
 
+    /// Waits until a counter that begins at 0 has counted something.
+    pub(super) async fn until_counted(&self, name: &str) {
+        let zero = format!("{name} 0\n");
+        let counted = async {
+            while !self.page("/metrics").await.contains(name) || self.page("/metrics").await.contains(&zero) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(TIMEOUT, counted).await.unwrap_or_else(|_| panic!("no {name}"));
+    }
+
     /// A page of the plain HTTP endpoint.
     pub(super) async fn page(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

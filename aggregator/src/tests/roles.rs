@@ -111,7 +111,7 @@ async fn without_a_certificate_of_this_root_there_is_no_connection() {
     let error = tokio::time::timeout(TIMEOUT, ended).await.unwrap().unwrap_err();
     assert!(error.to_string().to_lowercase().contains("certificate"), "{error}");
     running.until_metric(r#"connections_refused_total{reason="no_certificate"} 1"#).await;
-    running.until_metric(r#"connections_refused_total{reason="unknown_issuer"}"#).await;
+    running.until_counted(r#"connections_refused_total{reason="unknown_issuer"}"#).await;
     running.stop().await.unwrap();
 }
 

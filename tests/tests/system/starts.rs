@@ -146,6 +146,12 @@ async fn one_status_for_one_kind_of_fault() {
                 assert!(!data.exists());
             }
         }
+        if server == AGGREGATOR {
+            let mut flags = bench.flags(server, &[("--store-journal", Path::new("16MiB"))]);
+            assert!(refused(2, &(server, flags.clone(), Vec::new())).await.contains("store_journal"));
+            flags.push("--check-config".to_owned());
+            assert!(refused(2, &(server, flags, Vec::new())).await.contains("from 17MiB"));
+        }
         folders(&bench, server).await;
         let mut missing = bench.flags(server, &[]);
         let at = missing.iter().position(|flag| flag == "--data").unwrap();

@@ -121,8 +121,10 @@ pub struct OpenReport {
     pub series: usize,
     /// Bytes truncated from the journal's end: batches that were never acknowledged.
     pub torn_tail_bytes: u64,
-    /// Damaged places in journal, catalog and small files, each logged.
+    /// Damaged places in journal, catalog and small files, and damaged tables, each logged.
     pub damage: u64,
+    /// Those of them that are tables which are missing, or have another length.
+    pub damaged_tables: u64,
     /// Batches known to be lost by damage, by epoch and shard as readable text, at most 1000.
     pub lost: Vec<String>,
     /// Number of batches known to be lost by damage.
@@ -170,8 +172,12 @@ pub struct StoreStats {
     pub dropped: Vec<(&'static str, u64)>,
     /// Bytes of the journal that are not flushed to blocks yet.
     pub journal_bytes: u64,
-    /// Damaged places found when the store was opened.
+    /// Damaged places in journal, catalog and small files, found when the store was opened.
     pub journal_damage: u64,
+    /// Tables found missing, or of another length, when the store was opened.
+    pub damaged_tables: u64,
+    /// Reads of stored rows that failed because they are damaged.
+    pub damaged_reads: u64,
     /// Batches that gateways made and this store lacks, since its folder was created.
     pub lost_batches: u64,
     /// Series with damaged or missing blocks, found by the check after a start.

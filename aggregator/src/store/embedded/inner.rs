@@ -112,8 +112,9 @@ pub(in crate::store) struct Inner<D: Disk = RealDisk> {
     pub(in crate::store) forgotten: AtomicU64,
     /// Rows of days that were older than everything that is kept when they arrived.
     pub(in crate::store) expired: AtomicU64,
-    /// Damaged places found by the start.
+    /// Damaged places found by the start, and those of them that are tables.
     pub(in crate::store) damage: u64,
+    pub(in crate::store) damaged_tables: u64,
     /// Series with damaged or missing blocks, found by the check since the start.
     pub(in crate::store) damaged_series: AtomicU64,
     pub(in crate::store) progress: watch::Sender<FlushProgress>,

@@ -59,7 +59,7 @@ impl<D: Disk> EmbeddedStore<D> {
     /// # Errors
     /// [`StoreError::Failed`]: the store has failed, now or earlier.
     pub fn compact_now(&self) -> Result<(), StoreError> {
-        match compactor::compact_once(&self.inner, &|| false) {
+        match compactor::compact_once(&self.inner, false, &|| false) {
             Ok(_) | Err(FlushError::Space { .. }) => Ok(()),
             Err(error) => Err(flusher::to_store_error(&self.inner, error)),
         }

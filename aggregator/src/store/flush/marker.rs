@@ -15,6 +15,15 @@ pub(in crate::store) fn write<D: Disk>(disk: &D, folder: &Path, position: Positi
     write_atomic(disk, &folder.join(FILE), &position.get().to_be_bytes())
 }
 
+/// The position up to which the journal was released: as noted, or, without a note, where the journal starts.
+pub(in crate::store) fn released<D: Disk>(
+    disk: &D,
+    folder: &Path,
+    journal: Option<Position>,
+) -> Result<Position, AtomicFileError> {
+    Ok(read(disk, folder)?.or(journal).unwrap_or(Position::ZERO))
+}
+
 /// Reads the position; `None` if the journal was never released.
 pub(in crate::store) fn read<D: Disk>(disk: &D, folder: &Path) -> Result<Option<Position>, AtomicFileError> {
     let path = folder.join(FILE);

@@ -51,7 +51,7 @@ impl<D: Disk> Flushed<'_, D> {
                     true
                 }
                 Err(error) => {
-                    unread(&error);
+                    self.unread(&error);
                     true
                 }
             }
@@ -101,14 +101,19 @@ impl<D: Disk> Flushed<'_, D> {
         for stored in
             partitions.take_while(|(partition, _)| *partition <= last).flat_map(|(_, tables)| tables)
         {
-            let numbers = stored.table.blocks_of(series, from, to).inspect_err(unread).unwrap_or_default();
-            let read = numbers.map(|number| stored.table.block(number, Some(self.cache)).inspect_err(unread));
+            let numbers = stored
+                .table
+                .blocks_of(series, from, to)
+                .inspect_err(|error| self.unread(error))
+                .unwrap_or_default();
+            let read = numbers.map(|number| stored.table.block(number, Some(self.cache)));
+            let read = read.map(|block| block.inspect_err(|error| self.unread(error)));
             blocks.extend(read.flatten());
         }
         blocks
     }
-}
 
-fn unread(error: &TableError) {
-    tracing::error!(%error, "flushed windows cannot be read: a window that is delivered again may count twice there");
+    fn unread(&self, error: &TableError) {
+        self.cache.damaged.report(error, "a window that is delivered again may count twice there");
+    }
 }

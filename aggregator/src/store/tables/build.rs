@@ -139,7 +139,16 @@ impl<'a, D: Disk> TableBuilder<'a, D> {
         let mut entries = Vec::with_capacity(self.writers.len());
         for ((resolution, partition), (id, writer)) in self.writers {
             let summary = writer.finish()?;
-            entries.push(TableEntry { id, age, oldest: age, resolution, partition, summary, without: 0 });
+            entries.push(TableEntry {
+                id,
+                age,
+                oldest: age,
+                resolution,
+                partition,
+                summary,
+                without: 0,
+                purge: false,
+            });
         }
         self.disk.sync_dir(&self.data.join(version::FOLDER))?;
         Ok(entries)

@@ -181,7 +181,10 @@ impl<D: Disk> TableReader<D> {
             if from >= to || first >= to || last <= from {
                 continue;
             }
-            tracing::error!(%error, "stored rows cannot be read: answers leave out their span, and say so; `catchment-aggregator store verify` lists all damage");
+            self.cache.damaged.report(
+                &error,
+                "answers leave out their span, and say so; `catchment-aggregator store verify` lists all damage",
+            );
             self.damaged.push((first.max(from), last.min(to)));
         }
         if from < to {

@@ -4,7 +4,7 @@
 //! it began with, and with it the files, which are removed when nobody reads them any more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,6 +38,8 @@ pub(in crate::store) struct TableEntry {
     pub(in crate::store) summary: TableSummary,
     /// Identifies the set of retention rules whose series were removed from it; 0: none.
     pub(in crate::store) without: u64,
+    /// It may hold rows of series that were removed, and is to be written without them.
+    pub(in crate::store) purge: bool,
 }
 
 /// A table that counts.
@@ -88,6 +90,7 @@ impl<D: Disk> Version<D> {
     #[must_use]
     pub(in crate::store) fn changed(&self, removed: &[u64], added: Vec<Arc<StoredTable<D>>>) -> Self {
         let mut version = self.clone();
+        let removed: HashSet<u64> = removed.iter().copied().collect();
         for tables in version.tables.values_mut() {
             tables.retain(|table| !removed.contains(&table.entry.id));
         }
@@ -142,6 +145,8 @@ pub(in crate::store) struct TableRecord {
     without: u64,
     #[prost(uint64, tag = "11")]
     oldest: u64,
+    #[prost(bool, tag = "12")]
+    purge: bool,
 }
 
 impl TableEntry {
@@ -168,6 +173,7 @@ impl TableEntry {
             greatest_series,
             without: self.without,
             oldest: self.oldest,
+            purge: self.purge,
         }
     }
 
@@ -192,6 +198,7 @@ impl TableEntry {
                 greatest_series: record.greatest_series,
             },
             without: record.without,
+            purge: record.purge,
         })
     }
 

@@ -285,7 +285,8 @@ fn damage_makes_everything_up_to_now_doubtful() {
     }
     let damaged = vec![Gap { from: None, to: Some(at(10)), batches: 0 }];
     assert_eq!((catalog.gateway_entries_from(0).entries[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
-    assert_eq!(catalog.note_lost_blocks(0), Some(number));
+    let lost = catalog.unknown_gap(0);
+    assert_eq!(catalog.note_lost_windows(0, &[lost]), Some(number));
     assert_eq!(catalog.epochs[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
 }
 
