@@ -22,6 +22,11 @@ impl ClockBound {
         Self { now_ms, tolerance_ms: i64::try_from(tolerance.as_millis()).unwrap_or(i64::MAX) }
     }
 
+    /// The clock, Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
     /// How many milliseconds a time (Unix milliseconds) is ahead of the clock, if that exceeds the tolerance.
     pub fn too_far_ahead(&self, time_ms: i64) -> Option<i64> {
         let ahead = time_ms.saturating_sub(self.now_ms);

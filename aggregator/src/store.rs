@@ -40,6 +40,7 @@ pub use self::{
         RowRequest, Selection, SeriesEntry, SeriesId, Store,
     },
     catalog::{
+        hourly::{HourlyCounts, LateAndRefused, hour_of},
         progress_report::ProgressReport,
         run_history::{PreviousRuns, RunDelivered, previous_runs},
     },

@@ -114,12 +114,18 @@ impl Services {
             bytes: ingest_bytes,
             stopping: stopping.clone(),
         }));
-        let query =
-            QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
+        let query = QueryService {
+            store: Arc::clone(store),
+            runner: runner.clone(),
+            streams: Arc::clone(streams),
+            clock_tolerance: config.clock_tolerance,
+            metrics: Arc::clone(metrics),
+        };
         let fleet = FleetService {
             store: Arc::clone(store),
             streams: Arc::clone(streams),
             runner: runner.clone(),
+            clock_tolerance: config.clock_tolerance,
             forgetting: Arc::new(Semaphore::new(1)),
         };
         let health = HealthReporter::new();

@@ -17,6 +17,7 @@ use crate::{
     selector::Selector,
     store::{
         catalog::{
+            hourly::HourlyCounts,
             progress_report::ProgressReport,
             run_history::{PreviousRuns, RunDelivered},
         },
@@ -91,6 +92,10 @@ pub struct GatewayEntry {
     pub series: u64,
     /// The series budget last sent to it; `None`: none yet, or the store gives none.
     pub series_max: Option<u64>,
+    /// It was retired: it does not count in completeness.
+    pub retired: bool,
+    /// Its late corrections and refused readings.
+    pub hours: Arc<HourlyCounts>,
 }
 
 /// Windows of a gateway that were closed, but are missing from the store, all or some of them. Late readings of
@@ -193,6 +198,14 @@ pub trait Store: Send + Sync + 'static {
     /// A bounded page, from a number on, of the gateways that ever delivered or sent a Start since the store was
     /// opened.
     fn gateways_from(&self, from: u32) -> Page<GatewayEntry>;
+
+    /// Takes a gateway that is gone for good out of completeness, or back in; durable when this returns. It comes back by
+    /// itself with [`Store::begin`]. Returns whether it was retired before; `None`: it never delivered anything here.
+    /// Blocks on the disk: call it on a thread that may block.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] without space: nothing changed. [`StoreError::Poisoned`].
+    fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError>;
 
     /// A reader of rows of a series. Blocks on the disk: call it on a thread that may block.
     ///

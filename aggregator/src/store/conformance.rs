@@ -1,10 +1,12 @@
 //! The promises of the trait [`Store`], one function each, kept by every store: run over the embedded store, before and
 //! after a flush, and over the store in memory that other tests use. A new store implements the trait and adds itself here.
 //!
+//! * `completeness`: late corrections, refused readings, retired gateways;
 //! * `delivery`: what putting, repeating and cancelling a batch leaves behind;
 //! * `reading`: rows, ranges, resolutions, lists;
 //! * `removal`: forgetting windows and series, retention.
 
+mod completeness;
 mod delivery;
 mod reading;
 mod removal;
@@ -102,6 +104,8 @@ promises! {
     reading::pages_hold_every_series_once_in_order,
     reading::a_reader_finds_nothing_where_nothing_is,
     reading::watermarks_never_go_back,
+    completeness::late_corrections_and_refused_readings_are_counted_once,
+    completeness::a_retired_gateway_comes_back_with_its_next_stream,
     removal::forgotten_series_come_back_as_new_ones,
     removal::retention_keeps_what_no_rule_matches_and_what_is_young,
 }

@@ -35,6 +35,7 @@ use crate::{
             inner::Inner,
             locks::{lock, read, write},
         },
+        flush::flusher::{self, to_store_error},
         removal::{forget_series, retain},
         salvage::{check, folder_watch},
         tables::{compactor, reader::TableReader},
@@ -67,9 +68,7 @@ impl<D: Disk> EmbeddedStore<D> {
     pub(in crate::store) fn start(inner: Arc<Inner<D>>) -> std::io::Result<Self> {
         let shared = Arc::clone(&inner);
         let thread = std::thread::Builder::new().name("store-flusher".to_owned());
-        let flusher = thread.spawn(move || {
-            guarded(&shared, "flushes windows", || crate::store::flush::flusher::run(&shared))
-        })?;
+        let flusher = thread.spawn(move || guarded(&shared, "flushes windows", || flusher::run(&shared)))?;
         let mut store = Self {
             inner,
             flusher: Some(flusher),
@@ -120,8 +119,7 @@ impl<D: Disk> EmbeddedStore<D> {
         stream_start: bool,
     ) -> Result<(), StoreError> {
         let inner = &*self.inner;
-        let mut checked =
-            Box::new(CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?);
+        let mut checked = Box::new(CheckedBatch::new(JournalEntry::new(epoch, batch))?);
         let mut commits = inner.log.subscribe();
         let position = {
             let _turn = inner.turn.lock().await;
@@ -184,7 +182,7 @@ impl<D: Disk> EmbeddedStore<D> {
         if !inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
         }
-        let checked = CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?;
+        let checked = CheckedBatch::new(JournalEntry::new(epoch, batch))?;
         inner.apply_durable();
         let mut state = write(&inner.state);
         let room = inner.has_room_for_series(&state, &checked);
@@ -256,6 +254,14 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             }
             let catalog = &mut write(&inner.state).catalog;
             catalog.begin(epoch);
+            if catalog.is_retired(&epoch.gateway) {
+                catalog.set_retired(&epoch.gateway, false);
+                inner.signal.request(|request| request.flush = true);
+                tracing::warn!(
+                    gateway = %epoch.gateway,
+                    "a retired gateway has come back: it counts in completeness again"
+                );
+            }
             let number = catalog.find_epoch(&epoch.gateway, epoch.id);
             let delivered =
                 |shard| number.map_or_else(Delivered::default, |number| catalog.delivered_by(number, shard));
@@ -324,6 +330,13 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn forget_series(&self, wanted: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError> {
         self.inner.healthy()?;
         forget_series::forget_series(&self.inner, wanted)
+    }
+
+    fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError> {
+        self.inner.healthy()?;
+        self.inner.apply_durable();
+        flusher::retire_gateway(&self.inner, gateway, retired)
+            .map_err(|error| to_store_error(&self.inner, error))
     }
 
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {

@@ -14,8 +14,8 @@ use futures_util::future::BoxFuture;
 
 use super::encoded;
 use crate::store::{
-    Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, RowReader,
-    RowRequest, SeriesEntry, SeriesId, Store, StoreError,
+    Delivered, GatewayEntry, GatewayEpoch, LateAndRefused, Page, ProgressReport, Retained, RetentionRule,
+    RowReader, RowRequest, SeriesEntry, SeriesId, Store, StoreError, hour_of,
 };
 
 /// Series per page: few, so that small tests walk several pages.
@@ -85,6 +85,23 @@ impl State {
         }
     }
 
+    /// Counts late corrections and refused readings of a new batch.
+    fn count_hours(&mut self, epoch: &GatewayEpoch, batch: &Batch) {
+        let delivered_to = self.watermarks.get(&(epoch.gateway.clone(), batch.shard)).copied();
+        let Some(entry) = self.gateways.iter_mut().find(|entry| entry.epoch.gateway == epoch.gateway) else {
+            return;
+        };
+        let hours = Arc::make_mut(&mut entry.hours);
+        for window in batch.entries.iter().map(|entry| entry.window) {
+            if Some(window.end()) <= delivered_to {
+                hours.add(hour_of(window.start().as_millis()), LateAndRefused { late: 1, refused: 0 }, 1_000);
+            }
+        }
+        for refused in &batch.refused {
+            hours.add(refused.hour, LateAndRefused { late: 0, refused: refused.readings }, 1_000);
+        }
+    }
+
     fn series_id(&mut self, gateway: &GatewayId, key: &SeriesKey) -> SeriesId {
         let named = Some((gateway.clone(), key.clone()));
         let known = self.series.iter().position(|series| *series == named);
@@ -96,7 +113,15 @@ impl State {
 }
 
 fn entry(epoch: &GatewayEpoch, watermark: Option<Timestamp>) -> GatewayEntry {
-    GatewayEntry { epoch: epoch.clone(), watermark, gaps: Vec::new(), series: 0, series_max: None }
+    GatewayEntry {
+        epoch: epoch.clone(),
+        watermark,
+        gaps: Vec::new(),
+        series: 0,
+        series_max: None,
+        retired: false,
+        hours: Arc::default(),
+    }
 }
 
 /// A store in memory, for tests of its callers. Whatever it reports as durable counts as durable.
@@ -189,10 +214,11 @@ impl MemoryStore {
                 state.live.retain(|live, row| *live != name || row.revision > entry.revision);
             }
         }
+        state.know(epoch);
         if !batch.live {
             state.delivered.insert(stream, batch.number);
+            state.count_hours(epoch, batch);
         }
-        state.know(epoch);
         drop(state);
         if batch.watermark.is_some() {
             self.progress(
@@ -250,6 +276,7 @@ impl Store for MemoryStore {
 
     fn begin<'a>(&'a self, epoch: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
         let shards = self.delivered(epoch).into_iter();
+        let _ = self.retire_gateway(&epoch.gateway, false);
         let delivered = shards.map(|number| Delivered { number, runs: Vec::new() }).collect();
         Box::pin(std::future::ready(Ok(delivered)))
     }
@@ -289,6 +316,12 @@ impl Store for MemoryStore {
         let state = self.state.lock().unwrap();
         let at = state.gateways.get(from as usize).cloned();
         Page { next: at.as_ref().map(|_| from + 1), entries: at.into_iter().collect() }
+    }
+
+    fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError> {
+        let mut state = self.state.lock().unwrap();
+        let entry = state.gateways.iter_mut().find(|entry| entry.epoch.gateway == *gateway);
+        Ok(entry.map(|entry| std::mem::replace(&mut entry.retired, retired)))
     }
 
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {

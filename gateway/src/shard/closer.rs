@@ -96,6 +96,17 @@ impl Closer {
         self.clock.mono()
     }
 
+    /// The wall clock and the monotonic one.
+    pub(super) fn now(&self) -> (Timestamp, Duration) {
+        (self.clock.wall(), self.clock.mono())
+    }
+
+    /// A close of nothing, which makes a batch if it reports refused readings; `None` before the first close.
+    pub(super) fn close_nothing(&self, state: &State) -> Option<CloseEntry> {
+        let watermark = state.watermark().filter(|_| state.width().is_some())?;
+        Some(CloseEntry { take: 0, ..close_entry(state, watermark, 0) })
+    }
+
     /// Reads the clock: what is due now. `end` is the journal's end.
     pub(super) fn look(&mut self, state: &State, end: Position) -> DueBounds {
         let (now, end) = (self.clock.mono(), end.get());

@@ -3,7 +3,7 @@
 //! Damage to dispensable records is reported and skipped: a series, or the delivered numbers of an epoch. Gateways
 //! and epochs are indispensable: without their numbers partials would get a second name and count twice.
 
-use std::ops::ControlFlow;
+use std::{ops::ControlFlow, sync::Arc};
 
 use bytes::Bytes;
 use catchment_journal::PresenceError;
@@ -133,6 +133,7 @@ impl BlockStore {
         }
         let mut findings = Vec::new();
         self.load_shards(&mut epochs, newest, &mut findings)?;
+        self.load_hours(&mut gateways, newest, &mut findings)?;
         let before = findings.len();
         let series = self.load_groups(&meta, gateways.len(), &mut findings)?;
         let mut catalog = Catalog::restore(gateways, epochs, series, meta.next_series);
@@ -169,6 +170,30 @@ impl BlockStore {
                          it continues where it is"
                     ));
                 }
+            }
+            Ok(())
+        })
+    }
+
+    /// Loads late corrections and refused readings; damaged ones count as none.
+    fn load_hours(
+        &self,
+        gateways: &mut [Gateway],
+        newest: u64,
+        findings: &mut Vec<String>,
+    ) -> Result<(), String> {
+        self.each(&[records::HOURS], |key, value| {
+            let gateway = records::number_of(key).and_then(|number| gateways.get_mut(number as usize));
+            let Some(gateway) = gateway else {
+                findings.push(damaged(key, "its gateway is not known"));
+                return Ok(());
+            };
+            match restored(key, value, newest) {
+                Ok(hours) => gateway.hours = Arc::new(hours),
+                Err(reason) => findings.push(format!(
+                    "{reason}: late corrections and refused readings of gateway {} are counted anew",
+                    gateway.id
+                )),
             }
             Ok(())
         })

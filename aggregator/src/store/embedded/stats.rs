@@ -44,6 +44,8 @@ impl<D: Disk> EmbeddedStore<D> {
             journal_damage: inner.damage,
             lost_batches: state.catalog.lost_batches(),
             damaged_series: inner.damaged_series.load(Ordering::Relaxed),
+            late_and_refused: state.counts.late_and_refused,
+            retired_gateways: state.catalog.retired(),
             index_bytes: state.catalog.index.bytes(),
         }
     }

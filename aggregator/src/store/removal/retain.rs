@@ -51,6 +51,11 @@ pub(in crate::store) fn retain<D: Disk>(
         let floors: Vec<Timestamp> = (0..=applied.len())
             .map(|rule| applied.rule_floors(rule).get(number).copied().unwrap_or(Timestamp::MIN))
             .collect();
+        if resolution == Resolution::Day
+            && let Some(kept_from) = floors.iter().min().filter(|floor| **floor > Timestamp::MIN)
+        {
+            write(&inner.state).catalog.forget_hours_before(*kept_from);
+        }
         let Some(highest) = floors.iter().max() else { continue };
         let version = inner.tables.version();
         let old = version

@@ -119,7 +119,15 @@ impl Store for FlatStore {
             previous_runs: Default::default(),
         };
         let watermark = Timestamp::from_millis(1_000_000_000_000);
-        let entry = GatewayEntry { epoch, watermark, gaps: Vec::new(), series: 0, series_max: None };
+        let entry = GatewayEntry {
+            epoch,
+            watermark,
+            gaps: Vec::new(),
+            series: 0,
+            series_max: None,
+            retired: false,
+            hours: Arc::default(),
+        };
         Page { entries: vec![entry], next: None }
     }
 
@@ -144,6 +152,10 @@ impl Store for FlatStore {
     }
 
     fn drop_live(&self, _: &GatewayEpoch) {
+        panic!("queries do not call this")
+    }
+
+    fn retire_gateway(&self, _: &GatewayId, _: bool) -> Result<Option<bool>, StoreError> {
         panic!("queries do not call this")
     }
 
