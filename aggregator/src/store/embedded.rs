@@ -14,6 +14,7 @@ pub(in crate::store) mod inner;
 pub(in crate::store) mod locks;
 #[cfg(any(test, feature = "sim"))]
 pub(in crate::store) mod manual;
+mod retire;
 pub(in crate::store) mod stats;
 
 use std::{sync::Arc, thread::JoinHandle};
@@ -254,14 +255,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
             }
             let catalog = &mut write(&inner.state).catalog;
             catalog.begin(epoch);
-            if catalog.is_retired(&epoch.gateway) {
-                catalog.set_retired(&epoch.gateway, false);
-                inner.signal.request(|request| request.flush = true);
-                tracing::warn!(
-                    gateway = %epoch.gateway,
-                    "a retired gateway has come back: it counts in completeness again"
-                );
-            }
+            retire::take_back(inner, catalog, &epoch.gateway);
             let number = catalog.find_epoch(&epoch.gateway, epoch.id);
             let delivered =
                 |shard| number.map_or_else(Delivered::default, |number| catalog.delivered_by(number, shard));
@@ -335,8 +329,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError> {
         self.inner.healthy()?;
         self.inner.apply_durable();
-        flusher::retire_gateway(&self.inner, gateway, retired)
-            .map_err(|error| to_store_error(&self.inner, error))
+        let done = retire::retire_gateway(&self.inner, gateway, retired);
+        done.map_err(|error| to_store_error(&self.inner, error))
     }
 
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {

@@ -92,10 +92,9 @@ impl State {
             return;
         };
         let hours = Arc::make_mut(&mut entry.hours);
-        for window in batch.entries.iter().map(|entry| entry.window) {
-            if Some(window.end()) <= delivered_to {
-                hours.add(hour_of(window.start().as_millis()), LateAndRefused { late: 1, refused: 0 }, 1_000);
-            }
+        let windows = batch.entries.iter().map(|entry| entry.window);
+        for window in windows.filter(|window| Some(window.end()) <= delivered_to) {
+            hours.add(hour_of(window.start().as_millis()), LateAndRefused { late: 1, refused: 0 }, 1_000);
         }
         for refused in &batch.refused {
             hours.add(refused.hour, LateAndRefused { late: 0, refused: refused.readings }, 1_000);

@@ -169,7 +169,7 @@ impl<D: Disk> Shard<D> {
     pub fn progress(&self) -> Option<Progress> {
         let complete = self.outbox.is_complete() && self.closer.closed_at() < self.journal().durable();
         complete.then(|| Progress {
-            watermark: self.state().watermark(),
+            watermark: self.closer.reported_watermark(self.state()),
             outbox_end: self.outbox().end(),
             number: self.state().next_batch().saturating_sub(1),
             history: Arc::clone(self.state().history()),

@@ -64,7 +64,11 @@ impl<D: Disk> Shard<D> {
         self.closer.closed(position);
         if let Some(emission) = emission {
             self.metrics.partials.inc_by(emission.closed.len() as u64);
-            let batch = batch_encoder::encode_batch(self.index, self.journaled.state(), &emission);
+            let mut batch = batch_encoder::encode_batch(self.index, self.journaled.state(), &emission);
+            if self.closer.is_ahead(self.journaled.state()) {
+                // No aggregator would believe it; progress says how far the shard is.
+                batch.watermark_ms = 0;
+            }
             self.outbox.push(PendingBatch::new(position, &batch));
         }
         Ok(())

@@ -3,7 +3,7 @@
 //! Damage to dispensable records is reported and skipped: a series, or the delivered numbers of an epoch. Gateways
 //! and epochs are indispensable: without their numbers partials would get a second name and count twice.
 
-use std::{ops::ControlFlow, sync::Arc};
+use std::ops::ControlFlow;
 
 use bytes::Bytes;
 use catchment_journal::PresenceError;
@@ -175,30 +175,6 @@ impl BlockStore {
         })
     }
 
-    /// Loads late corrections and refused readings; damaged ones count as none.
-    fn load_hours(
-        &self,
-        gateways: &mut [Gateway],
-        newest: u64,
-        findings: &mut Vec<String>,
-    ) -> Result<(), String> {
-        self.each(&[records::HOURS], |key, value| {
-            let gateway = records::number_of(key).and_then(|number| gateways.get_mut(number as usize));
-            let Some(gateway) = gateway else {
-                findings.push(damaged(key, "its gateway is not known"));
-                return Ok(());
-            };
-            match restored(key, value, newest) {
-                Ok(hours) => gateway.hours = Arc::new(hours),
-                Err(reason) => findings.push(format!(
-                    "{reason}: late corrections and refused readings of gateway {} are counted anew",
-                    gateway.id
-                )),
-            }
-            Ok(())
-        })
-    }
-
     /// Loads the records of tables; skips those that cannot be read.
     fn load_tables(&self, meta: &Meta, findings: &mut Vec<String>) -> Result<Vec<TableEntry>, String> {
         let mut tables = Vec::new();
@@ -361,7 +337,7 @@ impl BlockStore {
         Ok((manifest, bad))
     }
 
-    fn each(
+    pub(super) fn each(
         &self,
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
@@ -395,7 +371,7 @@ fn message<M: prost::Message + Default>(key: &[u8], value: &[u8], newest: u64) -
     }
 }
 
-fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
+pub(super) fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
     T::restore(message(key, value, newest)?).ok_or_else(|| damaged(key, "its content breaks a rule"))
 }
 
@@ -408,7 +384,7 @@ fn dense<T>(all: &mut Vec<T>, key: &[u8], next: T) -> Result<(), String> {
     Ok(())
 }
 
-fn damaged(key: &[u8], reason: &str) -> String {
+pub(super) fn damaged(key: &[u8], reason: &str) -> String {
     let kind = key.first().map_or('?', |kind| char::from(*kind));
     let number = records::number_of(key).map_or(String::new(), |number| format!(" {number}"));
     format!("the catalog is damaged: record {kind}{number}: {reason}")

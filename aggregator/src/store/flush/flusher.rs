@@ -12,7 +12,6 @@ use std::{
 };
 
 use catchment_journal::{Disk, Position};
-use catchment_proto::GatewayId;
 
 use crate::store::{
     StoreError,
@@ -255,7 +254,7 @@ pub(in crate::store) fn write_catalog<D: Disk>(
 }
 
 /// Adds the records of gateways and epochs that changed.
-fn write_gateways(catalog: &mut Catalog, writes: &mut WriteBatch, meta: &mut Meta) {
+pub(in crate::store) fn write_gateways(catalog: &mut Catalog, writes: &mut WriteBatch, meta: &mut Meta) {
     for number in std::mem::take(&mut catalog.dirty.gateways) {
         if let Some(gateway) = catalog.gateways.get(number as usize) {
             writes.record(records::numbered(records::GATEWAY, number), &gateway.record());
@@ -267,32 +266,6 @@ fn write_gateways(catalog: &mut Catalog, writes: &mut WriteBatch, meta: &mut Met
         }
     }
     (meta.gateways, meta.epochs) = (catalog.gateways.len() as u32, catalog.epochs.len() as u32);
-}
-
-/// Retires a gateway, or takes it back, durably; see [`crate::store::Store::retire_gateway`]. A failed commit ends the
-/// store, so memory may change first.
-///
-/// # Errors
-/// There is no space, and nothing changed; or the store has failed.
-pub(in crate::store) fn retire_gateway<D: Disk>(
-    inner: &Inner<D>,
-    gateway: &GatewayId,
-    retired: bool,
-) -> Result<Option<bool>, FlushError> {
-    let meta = &mut *lock(&inner.flush_lock);
-    unfailed(inner)?;
-    space(inner)?;
-    let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
-    let before = {
-        let catalog = &mut write(&inner.state).catalog;
-        let before = catalog.set_retired(gateway, retired);
-        write_gateways(catalog, &mut writes, meta);
-        before
-    };
-    if writes.bytes() > 0 {
-        inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
-    }
-    Ok(before)
 }
 
 /// Adds the records which say that everything before a position is flushed.

@@ -3,7 +3,13 @@
 use catchment_proto::RefusedReadings;
 
 use super::*;
-use crate::store::{LateAndRefused, repair, verify};
+use crate::store::{
+    LateAndRefused,
+    blocks::block_store::BlockStore,
+    repair,
+    tree::{WriteBatch, records, sled_tree::SledTree},
+    verify,
+};
 
 /// Whether the gateway is retired, and its counts.
 fn state(store: &EmbeddedStore) -> (bool, LateAndRefused) {
@@ -78,8 +84,13 @@ async fn retiring_survives_a_kill_and_a_repair_and_ends_with_a_stream() {
     killed.flush().await.unwrap();
     drop(killed);
     // The catalog must be built anew from whole values.
-    let config = copy.join("sled").join("conf");
-    std::fs::write(&config, b"damaged").unwrap();
+    {
+        let blocks = BlockStore::new(SledTree::open(&copy.join("sled"), 1 << 20).unwrap());
+        let mut meta = blocks.load().unwrap().meta;
+        let mut writes = WriteBatch::new(meta.sequence + 1);
+        writes.copy(records::numbered(records::GROUP, 0), b"damaged".to_vec());
+        blocks.commit(writes, &mut meta).unwrap();
+    }
     assert!(!verify(&copy).unwrap().is_clean());
     repair(&copy).unwrap();
     let (repaired, _) = open(&copy);
