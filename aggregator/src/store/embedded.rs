@@ -36,7 +36,7 @@ use crate::{
             inner::Inner,
             locks::{lock, read, write},
         },
-        flush::flusher::{self, to_store_error},
+        flush::flusher,
         removal::{forget_series, retain},
         salvage::{check, folder_watch},
         tables::{compactor, reader::TableReader},
@@ -329,8 +329,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError> {
         self.inner.healthy()?;
         self.inner.apply_durable();
-        let done = retire::retire_gateway(&self.inner, gateway, retired);
-        done.map_err(|error| to_store_error(&self.inner, error))
+        retire::retire_gateway(&self.inner, gateway, retired)
     }
 
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {

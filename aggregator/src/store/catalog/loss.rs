@@ -101,7 +101,7 @@ impl Catalog {
                 let gaps = shard
                     .gaps
                     .iter_mut()
-                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed]);
+                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed, &mut gap.end]);
                 let of_gaps = gaps.map(|time| reset(time, Some(now))).sum::<u64>();
                 of_gaps + reset(&mut shard.watermark, None) + reset(&mut shard.whole_to, None)
             };

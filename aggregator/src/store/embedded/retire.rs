@@ -4,21 +4,31 @@ use catchment_journal::Disk;
 use catchment_proto::GatewayId;
 
 use crate::store::{
+    StoreError,
     catalog::Catalog,
     embedded::{
         inner::Inner,
         locks::{lock, write},
     },
-    flush::flusher::{FlushError, space, unfailed, write_gateways},
+    flush::flusher::{FlushError, space, to_store_error, unfailed, write_gateways},
     tree::WriteBatch,
 };
 
-/// Retires a gateway, or takes it back, durably; see [`crate::store::Store::retire_gateway`]. A failed commit ends the
-/// store, so memory may change first.
+/// Retires a gateway, or takes it back, durably; see [`crate::store::Store::retire_gateway`].
 ///
 /// # Errors
 /// There is no space, and nothing changed; or the store has failed.
 pub(in crate::store) fn retire_gateway<D: Disk>(
+    inner: &Inner<D>,
+    gateway: &GatewayId,
+    retired: bool,
+) -> Result<Option<bool>, StoreError> {
+    let done = write_retired(inner, gateway, retired);
+    done.map_err(|error| to_store_error(inner, error))
+}
+
+/// A failed commit ends the store, so memory may change first.
+fn write_retired<D: Disk>(
     inner: &Inner<D>,
     gateway: &GatewayId,
     retired: bool,
