@@ -5,6 +5,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use catchment_partial::Timestamp;
@@ -19,6 +20,7 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{self, CallingOperator},
     clock,
+    clock_bound::ClockBound,
     ingest::StreamRegistry,
     query::{QueryError, ResponseStream, Runner, Selector, Sink, each_gateway, each_series},
     store::{Gap, GatewayEntry, MaintenanceStore, QueryStore, SeriesEntry, StoreError},
@@ -39,6 +41,8 @@ pub(crate) struct FleetService {
     pub(crate) maintenance: Arc<dyn MaintenanceStore>,
     pub(crate) streams: Arc<StreamRegistry>,
     pub(crate) runner: Runner,
+    /// How far ahead of the clock a watermark is believed.
+    pub(crate) clock_tolerance: Duration,
     /// One request at a time forgets series.
     pub(crate) forgetting: Arc<Semaphore>,
 }
@@ -80,7 +84,8 @@ impl Fleet for FleetService {
     ) -> Result<Response<Self::ListGatewaysStream>, Status> {
         let (caller, text) = authorized(request)?;
         let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
-        let work = move |sink| async move { gateways(&*store, &streams, &text, &sink).await };
+        let clock = ClockBound::new(clock::now_ms(), self.clock_tolerance);
+        let work = move |sink| async move { gateways(&*store, (&streams, clock), &text, &sink).await };
         self.runner.run(&caller, work).await
     }
 
@@ -98,8 +103,31 @@ impl Fleet for FleetService {
         &self,
         request: Request<wire::RetireGatewayRequest>,
     ) -> Result<Response<wire::RetireGatewayResponse>, Status> {
-        access::operator(&request)?;
-        Err(Status::unimplemented("retiring gateways"))
+        let caller = access::operator(&request)?;
+        let wire::RetireGatewayRequest { site, gateway, undo } = request.into_inner();
+        let name = |what, name: &str| {
+            Name::new(name).map_err(|error| Status::invalid_argument(format!("{what}: {error}")))
+        };
+        let gateway = GatewayId { site: name("site", &site)?, name: name("gateway", &gateway)? };
+        if !undo && self.streams.version(&gateway).is_some() {
+            let text =
+                format!("gateway {gateway} is connected, so it is not gone: stop it before you retire it");
+            return Err(Status::failed_precondition(text));
+        }
+        let (store, of) = (Arc::clone(&self.maintenance), gateway.clone());
+        let retiring = tokio::task::spawn_blocking(move || store.retire_gateway(&of, !undo));
+        let before = retiring.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "retiring a gateway failed");
+            Err(StoreError::Read("retiring the gateway failed; see the aggregator's log".to_owned()))
+        });
+        let Some(before) = before.map_err(status)? else {
+            return Err(Status::not_found(format!(
+                "no gateway {gateway} has delivered to this aggregator: `catchment gateways` lists those that are known"
+            )));
+        };
+        let unchanged = before != undo;
+        tracing::warn!(who = %caller.operator, %gateway, retired = !undo, unchanged, "a gateway was retired or taken back");
+        Ok(Response::new(wire::RetireGatewayResponse { unchanged }))
     }
 
     async fn forget_series(
@@ -133,13 +161,18 @@ impl Fleet for FleetService {
             tracing::error!(%error, "forgetting series failed");
             Err(StoreError::Read("forgetting series failed; see the aggregator's log".to_owned()))
         });
-        let series = done.map_err(|error| match error {
-            StoreError::Full(reason) => Status::resource_exhausted(reason),
-            StoreError::Failed(_) => Status::unavailable(error.to_string()),
-            _ => Status::internal(error.to_string()),
-        })?;
+        let series = done.map_err(status)?;
         tracing::warn!(who = %caller.operator, selector, series, "series were forgotten");
         Ok(Response::new(wire::ForgetSeriesResponse { series }))
+    }
+}
+
+/// What an error of the store means to the caller of a change.
+fn status(error: StoreError) -> Status {
+    match error {
+        StoreError::Full(reason) => Status::resource_exhausted(reason),
+        StoreError::Failed(_) => Status::unavailable(error.to_string()),
+        _ => Status::internal(error.to_string()),
     }
 }
 
@@ -190,7 +223,7 @@ struct Listed {
 /// Gateways in order of site and name.
 async fn gateways(
     store: &dyn QueryStore,
-    streams: &StreamRegistry,
+    (streams, clock): (&StreamRegistry, ClockBound),
     text: &str,
     sink: &Sink<wire::Gateway>,
 ) -> Result<(), QueryError> {
@@ -221,26 +254,26 @@ async fn gateways(
         listed + devices * DEVICE_BYTES
     })
     .await?;
-    let now_ms = clock::now_ms();
     while let Some((_, listed)) = gateways.pop_first() {
         sink.yield_point().await?;
-        sink.send(gateway_message(listed, streams, now_ms), MESSAGE_BYTES).await?;
+        sink.send(gateway_message(listed, streams, clock), MESSAGE_BYTES).await?;
     }
     Ok(())
 }
 
-/// Lag is as of one moment, `now_ms`.
-fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wire::Gateway {
+/// Lag is as of one moment, that of the clock.
+fn gateway_message(listed: Listed, streams: &StreamRegistry, clock: ClockBound) -> wire::Gateway {
     let Listed { entry, devices, series } = listed;
     let version = streams.version(&entry.epoch.gateway);
     let watermark_ms = entry.watermark.map(Timestamp::as_millis);
+    let watermark_ms = watermark_ms.filter(|watermark| clock.too_far_ahead(*watermark).is_none());
     wire::Gateway {
         site: entry.epoch.gateway.site.to_string(),
         gateway: entry.epoch.gateway.name.to_string(),
         connected: version.is_some(),
         watermark_ms,
         // A clock slightly ahead gives no negative lag.
-        lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
+        lag_ms: watermark_ms.map(|watermark| clock.now_ms().saturating_sub(watermark).max(0)),
         epoch: entry.epoch.id,
         devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
         series,
@@ -250,7 +283,7 @@ fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wir
         clock_ahead_ms: streams.ahead_ms(&entry.epoch.gateway),
         series_max: entry.series_max,
         waits_for: streams.waiting.of(&entry.epoch.gateway).unwrap_or_default(),
-        retired: false,
+        retired: entry.retired,
     }
 }
 

@@ -3,7 +3,7 @@
 //! * `plan`: the request, checked against its limits.
 //! * `aggregate`: the aggregates of a point.
 //! * `walk`: iterates over the selected series or all gateways, page by page.
-//! * `merge`: series into groups; how far an answer is complete.
+//! * `merge`: series into groups; `completeness`: which gateways count, and how far an answer is complete.
 //! * `scan`: executes a plan: the parts of a query a few ahead of what is sent, so that its memory does not grow with its
 //!   answer.
 //! * `pieces`, `large_group`: which part reads what: several small groups, a span of time of a long one, some of the
@@ -21,6 +21,7 @@
 //! * `service`: the gRPC method.
 
 mod aggregate;
+mod completeness;
 mod error;
 mod follow;
 mod ingest_watch;

@@ -46,6 +46,7 @@ pub use self::{
         RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreFailure,
         StoreHealth, previous_runs,
     },
+    catalog::hourly::{HourlyCounts, LateAndRefused, hour_of},
     embedded::{
         EmbeddedStore,
         config::{OpenReport, StoreConfig, StoreStats},

@@ -203,6 +203,21 @@ impl AggregatorClient {
         Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
     }
 
+    /// Retires a gateway, or takes it back with `undo`. Returns whether nothing had to change.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`]; no such gateway, or it is connected.
+    pub async fn retire_gateway(
+        &mut self,
+        site: &str,
+        gateway: &str,
+        undo: bool,
+    ) -> Result<bool, ClientError> {
+        let request = wire::RetireGatewayRequest { site: site.to_owned(), gateway: gateway.to_owned(), undo };
+        let response = self.fleet.retire_gateway(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner().unchanged)
+    }
+
     /// Metric names that this operator may see, for suggestions: those of the first 100,000 series.
     ///
     /// # Errors

@@ -1,10 +1,13 @@
 //! The command line of `catchment` and its help texts. No logic beyond checks of single values.
 
+mod gateways;
+
 use std::{path::PathBuf, time::Duration};
 
 use catchment_settings::logging::LogFormat;
 use clap::{Args, Parser, Subcommand};
 
+pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
 use crate::{
     aggregate_list::AggregateList,
     device::{GatewayAddress, Protocol},
@@ -47,8 +50,8 @@ pub enum Command {
     Watch(WatchArgs),
     /// List devices and when they were last seen
     Devices(ListArgs),
-    /// List gateways, their connection state and their lag
-    Gateways(ListArgs),
+    /// List gateways, their connection state and their lag, or retire one
+    Gateways(GatewaysArgs),
     /// List series and their labels, or forget series
     Series(SeriesArgs),
     /// Send JSON lines as a device, resending each until it is acknowledged

@@ -62,7 +62,7 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     }
     if args.format == ResultFormat::Csv {
         // On standard error: the CSV stays a plain table.
-        render::gaps_text(&result).lines().for_each(output::eprint_line);
+        render::completeness_text(&result).lines().for_each(output::eprint_line);
     }
     print(&render::result_text(&result, &request.by, args.format))
 }

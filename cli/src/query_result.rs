@@ -30,6 +30,8 @@ pub struct QueryRequest {
 pub struct QueryResult {
     /// The time up to which it is complete, Unix milliseconds; `None` if a gateway has never delivered.
     pub complete_until_ms: Option<i64>,
+    /// Which gateways count in that; `None`: from an older aggregator, or nothing is selected.
+    pub completeness: Option<Completeness>,
     /// Known losses within the range.
     pub gaps: Vec<Gap>,
     /// Names of the aggregates, in the order of each point's values.
@@ -38,6 +40,40 @@ pub struct QueryResult {
     pub series: Vec<ResultSeries>,
     /// A message that no series is selected, with similar names; `None` if some are.
     pub nothing_selected: Option<String>,
+}
+
+/// The gateways that count in how far a result is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completeness {
+    /// Their number.
+    pub expected: u32,
+    /// How many of them have not delivered all windows of the range up to now.
+    pub behind: u32,
+    /// Windows of the range that they corrected after they had delivered them.
+    pub late_corrections: u64,
+    /// Readings that they refused in the range, as far as reported.
+    pub refused_readings: u64,
+    /// The gateways, at most 1,000.
+    pub gateways: Vec<GatewayProgress>,
+}
+
+/// How far a gateway has delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayProgress {
+    /// Its site.
+    pub site: String,
+    /// Its name.
+    pub gateway: String,
+    /// It has delivered its windows up to here, Unix milliseconds; `None`: not known.
+    pub complete_until_ms: Option<i64>,
+    /// How far that is behind the aggregator's clock, milliseconds.
+    pub lag_ms: Option<i64>,
+    /// It is connected.
+    pub connected: bool,
+    /// As in [`Completeness`], of this gateway.
+    pub late_corrections: u64,
+    /// As in [`Completeness`], of this gateway.
+    pub refused_readings: u64,
 }
 
 /// A time range in which some or all windows of a gateway are lost.
@@ -90,6 +126,7 @@ impl QueryResult {
         use wire::aggregate_response::Kind;
         match message.kind {
             Some(Kind::Header(header)) => {
+                self.completeness = completeness_of(&header);
                 self.complete_until_ms = header.complete_until_ms;
                 self.gaps = header.gaps.into_iter().map(Gap::from).collect();
                 self.aggregates = header.aggregates;
@@ -144,6 +181,27 @@ fn points_of(columns: wire::PointColumns) -> Vec<Point> {
         }
     }
     points
+}
+
+/// What a header says of gateways; an older aggregator says nothing.
+fn completeness_of(header: &wire::Header) -> Option<Completeness> {
+    let gateway = |of: &wire::GatewayProgress| GatewayProgress {
+        site: of.site.clone(),
+        gateway: of.gateway.clone(),
+        complete_until_ms: of.complete_until_ms,
+        lag_ms: of.lag_ms,
+        connected: of.connected,
+        late_corrections: of.late_corrections,
+        refused_readings: of.refused_readings,
+    };
+    let said = header.gateways_expected > 0 || header.request_version > 0;
+    said.then(|| Completeness {
+        expected: header.gateways_expected,
+        behind: header.gateways_behind,
+        late_corrections: header.late_corrections,
+        refused_readings: header.refused_readings,
+        gateways: header.gateways.iter().map(gateway).collect(),
+    })
 }
 
 impl From<wire::Gap> for Gap {

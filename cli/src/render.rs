@@ -3,6 +3,8 @@
 //! Pure: from a [`QueryResult`] to a `String`. Labels and aggregates keep the requested order. In JSON and CSV, numbers
 //! are the shortest that read back as the same double; tables round them. Counts are whole numbers.
 
+mod completeness;
+
 use std::io;
 
 use catchment_settings::text::{is_unprintable, printable};
@@ -12,6 +14,7 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 
+use self::completeness::CompletenessJson;
 use crate::{
     query_result::{Gap, Point, QueryResult, ResultSeries, Value},
     time::rfc3339,
@@ -95,6 +98,9 @@ impl Serialize for ResultJson<'_> {
         let gaps: Vec<GapJson<'_>> = self.0.gaps.iter().map(GapJson).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("complete_until", &self.0.complete_until_ms.map(rfc3339))?;
+        if let Some(completeness) = &self.0.completeness {
+            map.serialize_entry("completeness", &CompletenessJson::new(completeness))?;
+        }
         if !gaps.is_empty() {
             map.serialize_entry("gaps", &gaps)?;
         }
@@ -118,8 +124,20 @@ impl Serialize for GapJson<'_> {
     }
 }
 
+/// What a table prints below: who is behind, what was corrected late or refused, and one line for each gap; empty if there
+/// is nothing to say.
+pub fn completeness_text(result: &QueryResult) -> String {
+    let line = result.completeness.as_ref().map(completeness::completeness_text).unwrap_or_default();
+    line + &gaps_text(result)
+}
+
+/// The name of a gateway, fit for a terminal.
+fn printable_name(site: &str, gateway: &str) -> String {
+    crate::failure::one_line(&format!("{site}/{gateway}"))
+}
+
 /// One line for each gap; empty without gaps.
-pub fn gaps_text(result: &QueryResult) -> String {
+fn gaps_text(result: &QueryResult) -> String {
     let line = |gap: &Gap| {
         let from = gap.from_ms.map_or_else(|| "the beginning".to_owned(), rfc3339);
         let batches = match gap.batches {
@@ -127,7 +145,7 @@ pub fn gaps_text(result: &QueryResult) -> String {
             1 => "1 batch".to_owned(),
             many => format!("{many} batches"),
         };
-        let name = crate::failure::one_line(&format!("{}/{}", gap.site, gap.gateway));
+        let name = printable_name(&gap.site, &gap.gateway);
         format!("incomplete: {name} lost windows from {from} to {}, {batches}\n", rfc3339(gap.to_ms))
     };
     result.gaps.iter().map(line).collect()
@@ -310,13 +328,15 @@ fn result_table(result: &QueryResult, by: &[String]) -> String {
     let complete = result.complete_until_ms.map_or_else(
         || match result.gaps.iter().any(|gap| gap.from_ms.is_none()) {
             true => "not known: windows of the range are lost".to_owned(),
-            false => "not known: a gateway that holds selected series has not delivered a closed window yet"
-                .to_owned(),
+            false => {
+                "not known: of a gateway that holds selected series it is not known how far it has delivered"
+                    .to_owned()
+            }
         },
         rfc3339,
     );
     let body = if rows.len() > 1 { table(&rows, numbers_from) } else { "no readings\n".to_owned() };
-    format!("{body}complete until {complete}\n{}", gaps_text(result))
+    format!("{body}complete until {complete}\n{}", completeness_text(result))
 }
 
 /// A table whose first row is the header; columns from `numbers_from` on are right-aligned.

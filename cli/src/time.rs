@@ -101,6 +101,11 @@ pub fn rfc3339(ms: i64) -> String {
     }
 }
 
+/// A length of time for people, such as `3m 2s`; a negative one is 0.
+pub fn span_text(ms: i64) -> String {
+    humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).to_string()
+}
+
 /// The current time, in Unix milliseconds.
 pub fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()

@@ -304,7 +304,8 @@ impl StreamAdmission {
                 }
                 let watermark =
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
-                let history = History::read(history.as_ref()).map_err(BatchError::from)?;
+                let mut history = History::read(history.as_ref()).map_err(BatchError::from)?;
+                clock_bound.latest_window().into_iter().for_each(|latest| history.cap(latest));
                 let watermark = self.accepted_watermark(shard, watermark, clock_bound);
                 // While a batch waits, nothing later is complete.
                 let report = ProgressReport { shard, watermark, last: number, history };
@@ -371,6 +372,7 @@ impl StreamAdmission {
             false if got <= shard.delivered => Order::Duplicate,
             false => Order::Next,
         };
+        clock_bound.latest_window().into_iter().for_each(|latest| batch.history.cap(latest));
         batch.watermark = batch
             .watermark
             .and_then(|watermark| self.accepted_watermark(batch.shard, watermark, clock_bound));

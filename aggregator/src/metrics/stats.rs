@@ -77,6 +77,7 @@ impl Collector for StoreCollector {
             ),
             ("store_damaged_series", "Series with damaged or missing blocks", stats.damaged_series),
             ("store_index_bytes", "Memory of the label index", stats.index_bytes as u64),
+            ("retired_gateways", "Gateways that do not count in completeness", stats.retired_gateways),
         ];
         for (name, help, value) in gauges {
             // Beyond 2^53 a double rounds, which does not matter for a gauge of bytes.
@@ -92,6 +93,16 @@ impl Collector for StoreCollector {
                 stats.damaged_reads,
             ),
             ("store_forgotten_partials", "Partials forgotten because of their age", stats.forgotten_partials),
+            (
+                "late_corrections",
+                "Windows corrected after their gateway had delivered them",
+                stats.late_and_refused.late,
+            ),
+            (
+                "gateway_refused_readings",
+                "Refused readings that gateways reported",
+                stats.late_and_refused.refused,
+            ),
         ];
         for (name, help, value) in counters {
             let counter = ConstCounter::new(value);

@@ -5,8 +5,9 @@ use std::{collections::VecDeque, ops, sync::Arc};
 use catchment_partial::{Timestamp, Window};
 
 use super::{
+    completeness::GAPS_MAX,
     error::QueryError,
-    merge::{GAPS_MAX, Group},
+    merge::Group,
     messages::{MESSAGE_BYTES, Message, Messages},
     plan::{Needs, Plan, Range},
     points::{Collect, OneSeries, Points, RowError},

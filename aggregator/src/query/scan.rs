@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use catchment_proto::{
@@ -12,9 +13,10 @@ use catchment_proto::{
 };
 
 use super::{
+    completeness::{Completeness, Holders},
     error::QueryError,
     large_group,
-    merge::{Completeness, Groups},
+    merge::Groups,
     messages::Message,
     pieces::{Pieces, Work},
     plan::Plan,
@@ -23,15 +25,30 @@ use super::{
     task::Part,
     walk,
 };
-use crate::store::{Gap, QueryStore, SeriesId};
+use crate::{
+    clock_bound::ClockBound,
+    ingest::StreamRegistry,
+    store::{Gap, GatewayEntry, QueryStore, SeriesId},
+};
 
 /// Approximate memory of a gateway without its gaps.
 const GATEWAY_BYTES: usize = 192;
-/// Approximate memory of a header, and of each of its gaps.
+/// Approximate memory of a header, and of each of its gaps and gateways.
 const HEADER_BYTES: usize = 1 << 10;
 const GAP_BYTES: usize = 192;
+const PROGRESS_BYTES: usize = 192;
 
-/// Answers a query requested at `now_ms`. Returns the number of points.
+/// The moment at which a query is requested, as far as its answer depends on it.
+pub(super) struct Present {
+    /// The aggregator's clock, Unix milliseconds.
+    pub(super) now_ms: i64,
+    /// How far ahead of that clock a watermark is believed.
+    pub(super) clock_tolerance: Duration,
+    /// Which gateways have a stream open.
+    pub(super) streams: Arc<StreamRegistry>,
+}
+
+/// Answers a query. Returns the number of points.
 ///
 /// # Errors
 /// What ended it early; the messages sent before are valid, but incomplete.
@@ -39,7 +56,7 @@ pub(super) async fn execute(
     store: Arc<dyn QueryStore>,
     request: AggregateRequest,
     points_max: u64,
-    now_ms: i64,
+    present: &Present,
     sink: &Sink<AggregateResponse>,
 ) -> Result<u64, QueryError> {
     let plan = Plan::new(request)?;
@@ -53,22 +70,15 @@ pub(super) async fn execute(
     })
     .await?;
     let mut groups = Groups::new(&plan.by);
+    let mut holders = Holders::new(plan.range, present.now_ms);
     walk::each_series(store_ref, &plan.selector, sink, |entry| {
+        holders.push(&entry);
         groups.push(&entry);
-        gateways_bytes + groups.bytes()
+        gateways_bytes + holders.bytes() + groups.bytes()
     })
     .await?;
-    let mut completeness = Completeness::new(now_ms);
-    let mut taken = 0;
-    while let Some((gateway, entry)) = gateways.pop_first() {
-        sink.yield_point().await?;
-        if groups.gateways().contains(&gateway) {
-            completeness.add(&entry, &plan.range, now_ms);
-            taken += 1;
-        }
-    }
-    let completeness = completeness.finish(taken, groups.gateways().len());
-    sink.set_memory(groups.bytes())?;
+    let completeness = completeness(gateways, holders, present, sink).await?;
+    sink.set_memory(groups.bytes() + completeness.gateways.len() * PROGRESS_BYTES)?;
     let query = Arc::new(Query::new(store, plan));
     let mut answer = Answer { sink, query: &query, completeness, points: 0, points_max, header: Sent::Never };
     let result = read_groups(&query, groups, &mut answer).await;
@@ -77,6 +87,22 @@ pub(super) async fn execute(
     result?;
     answer.end().await?;
     Ok(answer.points)
+}
+
+/// How complete the answer is, of all gateways and those that hold selected series.
+async fn completeness(
+    mut gateways: BTreeMap<GatewayId, GatewayEntry>,
+    mut holders: Holders,
+    present: &Present,
+    sink: &Sink<AggregateResponse>,
+) -> Result<Completeness, QueryError> {
+    let clock = ClockBound::new(present.now_ms, present.clock_tolerance);
+    let (any, mut completeness) = (!holders.is_empty(), Completeness::new(present.now_ms));
+    while let Some((gateway, entry)) = gateways.pop_first() {
+        sink.yield_point().await?;
+        completeness.add(&mut holders, &entry, clock, present.streams.version(&gateway).is_some());
+    }
+    Ok(completeness.finish(&holders, any))
 }
 
 /// Reads all groups in tasks, several ahead of what is sent.
@@ -175,10 +201,19 @@ impl Answer<'_> {
     }
 
     async fn send_header(&mut self) -> Result<(), QueryError> {
-        let Completeness { until_ms, gaps } = self.completeness.clone();
-        let aggregates = self.query.plan.aggregates.iter().map(|(name, _)| name.clone()).collect();
-        let header = Header { complete_until_ms: until_ms, aggregates, gaps, ..Default::default() };
-        let bytes = HEADER_BYTES + header.gaps.len() * GAP_BYTES;
+        let Completeness { until_ms, gaps, gateways, expected, behind, counts } = self.completeness.clone();
+        let header = Header {
+            complete_until_ms: until_ms,
+            aggregates: self.query.plan.aggregates.iter().map(|(name, _)| name.clone()).collect(),
+            gaps,
+            gateways,
+            gateways_expected: expected,
+            gateways_behind: behind,
+            late_corrections: counts.late,
+            refused_readings: counts.refused,
+            ..Header::default()
+        };
+        let bytes = HEADER_BYTES + header.gaps.len() * GAP_BYTES + header.gateways.len() * PROGRESS_BYTES;
         self.sink.send(AggregateResponse { kind: Some(Kind::Header(header)) }, bytes).await?;
         self.header = Sent::Yes;
         Ok(())

@@ -1,6 +1,6 @@
 //! The gRPC method of queries: authorizes the caller and runs the scan.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use catchment_proto::wire::{
     AggregateRequest, AggregateResponse, RawRequest, RawResponse, WatchRequest, WatchResponse,
@@ -10,14 +10,17 @@ use tonic::{Request, Response, Status};
 
 use super::{
     runner::{ResponseStream, Runner},
-    scan,
+    scan::{self, Present},
 };
-use crate::{access, clock, metrics::Metrics, store::QueryStore};
+use crate::{access, clock, ingest::StreamRegistry, metrics::Metrics, store::QueryStore};
 
 /// The service `catchment.v1.Query`.
 pub(crate) struct QueryService {
     pub(crate) store: Arc<dyn QueryStore>,
     pub(crate) runner: Runner,
+    pub(crate) streams: Arc<StreamRegistry>,
+    /// How far ahead of the clock a watermark is believed.
+    pub(crate) clock_tolerance: Duration,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -45,10 +48,15 @@ impl Query for QueryService {
         let request = request.into_inner();
         tracing::debug!(operator = %caller.operator, selector = %request.selector.escape_debug(), "query");
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        let present = Present {
+            now_ms: clock::now_ms(),
+            clock_tolerance: self.clock_tolerance,
+            streams: Arc::clone(&self.streams),
+        };
         let points_max = self.runner.limits().points_max;
         self.runner
             .run(&caller, move |sink| async move {
-                let points = scan::execute(store, request, points_max, clock::now_ms(), &sink).await?;
+                let points = scan::execute(store, request, points_max, &present, &sink).await?;
                 metrics.query_points.inc_by(points);
                 Ok(())
             })

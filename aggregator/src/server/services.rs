@@ -117,6 +117,8 @@ impl Services {
         let query = QueryService {
             store: Arc::clone(store) as Arc<_>,
             runner: runner.clone(),
+            streams: Arc::clone(streams),
+            clock_tolerance: config.clock_tolerance,
             metrics: Arc::clone(metrics),
         };
         let fleet = FleetService {
@@ -124,6 +126,7 @@ impl Services {
             maintenance: Arc::clone(store) as Arc<_>,
             streams: Arc::clone(streams),
             runner: runner.clone(),
+            clock_tolerance: config.clock_tolerance,
             forgetting: Arc::new(Semaphore::new(1)),
         };
         let health = HealthReporter::new();

@@ -1,12 +1,14 @@
 //! The promises of [`Store`], one function each, kept by every store: run over the embedded store, before and
 //! after a flush, and over the store in memory that other tests use. A new store adds itself here.
 //!
+//! * `completeness`: late corrections, refused readings, retired gateways;
 //! * `delivery`: what putting, repeating and cancelling a batch leaves behind;
 //! * `runs`: which run of a gateway delivers, what streams leave behind;
 //! * `reading`: rows, ranges, resolutions, lists;
 //! * `removal`: forgetting windows and series, retention;
 //! * `lifetime`: restarts, the end, health.
 
+mod completeness;
 mod delivery;
 mod lifetime;
 mod reading;
@@ -132,6 +134,8 @@ promises! {
     reading::no_row_starts_before_the_listed_time,
     reading::a_selection_holds_what_its_selector_matches,
     reading::watermarks_never_go_back,
+    completeness::late_corrections_and_refused_readings_are_counted_once,
+    completeness::a_retired_gateway_comes_back_with_its_next_stream,
     removal::forgotten_series_come_back_as_new_ones,
     removal::retention_keeps_what_no_rule_matches_and_what_is_young,
     removal::what_all_rules_let_go_is_gone,

@@ -14,6 +14,7 @@ pub(in crate::store) mod inner;
 pub(in crate::store) mod locks;
 #[cfg(any(test, feature = "sim"))]
 pub(in crate::store) mod manual;
+mod retire;
 pub(in crate::store) mod stats;
 
 mod ingest;

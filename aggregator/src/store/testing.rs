@@ -69,6 +69,7 @@ pub(in crate::store) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) 
         live: number == 0,
         names_epoch: 0,
         history: History::default(),
+        refused: Vec::new(),
         width: Width::from_millis(WIDTH_MS).unwrap(),
         series: used.iter().map(|series| key(["a", "b", "c"][*series as usize]).into()).collect(),
         entries,

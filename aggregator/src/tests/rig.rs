@@ -337,6 +337,7 @@ pub(super) struct QueryResult {
     pub(super) complete_until_ms: Option<i64>,
     pub(super) gaps: Vec<wire::Gap>,
     pub(super) aggregates: Vec<String>,
+    pub(super) header: wire::Header,
     /// Labels as `name=value,…`, then points.
     pub(super) series: Vec<(String, Vec<Point>)>,
 }
@@ -354,8 +355,9 @@ pub(super) async fn run_query(
         match kind.unwrap() {
             aggregate_response::Kind::Header(header) => {
                 assert!(answer.is_none(), "one header, first");
-                let wire::Header { complete_until_ms, gaps, aggregates, .. } = header;
-                answer = Some(QueryResult { complete_until_ms, gaps, aggregates, series: Vec::new() });
+                let wire::Header { complete_until_ms, gaps, aggregates, .. } = header.clone();
+                answer =
+                    Some(QueryResult { complete_until_ms, gaps, aggregates, header, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {
                 let labels: Vec<_> =

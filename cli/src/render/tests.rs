@@ -5,6 +5,7 @@ use super::*;
 fn result_of_one_point() -> QueryResult {
     QueryResult {
         complete_until_ms: Some(1_795_342_500_000),
+        completeness: None,
         gaps: Vec::new(),
         aggregates: ["count", "mean", "p99"].map(str::to_owned).into(),
         series: vec![ResultSeries {

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::{
     Backpressure, Capture, Observation, Progress, ShardLimits, ShardLog, closer::Closer,
-    journaled_state::JournaledState, live::LiveRounds, outbox::OutboxWriter,
+    journaled_state::JournaledState, live::LiveRounds, outbox::OutboxWriter, refused::RefusedCounts,
 };
 use crate::{
     budget::Budget,
@@ -25,6 +25,7 @@ pub struct Shard<D: Disk = RealDisk> {
     pub(super) closer: Closer,
     pub(super) outbox: OutboxWriter<D>,
     pub(super) live: LiveRounds,
+    pub(super) refused: RefusedCounts,
     pub(super) limits: ShardLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
@@ -67,6 +68,12 @@ impl<D: Disk> Shard<D> {
             self.reuse(intake);
         }
         Ok(())
+    }
+
+    /// Counts readings that were refused, for the next batch.
+    pub fn note_refused(&mut self, readings: u64) {
+        let (wall, mono) = self.closer.now();
+        self.refused.add(readings, wall, mono);
     }
 
     /// Begins or ends what is kept of a client's session.
@@ -162,7 +169,7 @@ impl<D: Disk> Shard<D> {
     pub fn progress(&self) -> Option<Progress> {
         let complete = self.outbox.is_complete() && self.closer.closed_at() < self.journal().durable();
         complete.then(|| Progress {
-            watermark: self.state().watermark(),
+            watermark: self.closer.reported_watermark(self.state()),
             outbox_end: self.outbox().end(),
             number: self.state().next_batch().saturating_sub(1),
             history: Arc::clone(self.state().history()),

@@ -9,7 +9,7 @@ use catchment_proto::History;
 /// How far a shard has closed its windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Windows that end at or before this are closed, durably.
+    /// Windows that end at or before this are closed, durably; it may go back when the clock is put back.
     pub watermark: Option<Timestamp>,
     /// Their batches are in the outbox before this position.
     pub outbox_end: Position,

@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod backlog;
+mod completeness;
 mod conditions;
 mod defects;
 mod expiry;

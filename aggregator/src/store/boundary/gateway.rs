@@ -1,7 +1,11 @@
 //! Gateways: their epochs and runs, what they delivered, what is lost.
 
+use std::sync::Arc;
+
 use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, History};
+
+use crate::store::catalog::hourly::HourlyCounts;
 
 /// One epoch of a gateway: the lifetime of one data folder, which numbers its batches.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +88,10 @@ pub struct GatewayEntry {
     pub series: u64,
     /// The series budget last sent to it; `None`: none yet, or the store gives none.
     pub series_max: Option<u64>,
+    /// It was retired: it does not count in completeness.
+    pub retired: bool,
+    /// Its late corrections and refused readings.
+    pub hours: Arc<HourlyCounts>,
 }
 
 /// Windows of a gateway that were closed, but are missing from the store, all or some of them. Late readings of

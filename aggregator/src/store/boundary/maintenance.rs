@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use catchment_partial::Timestamp;
+use catchment_proto::GatewayId;
 use futures_util::future::BoxFuture;
 
 use super::{StoreError, StoreFailure, StoreHealth};
@@ -24,6 +25,14 @@ pub trait MaintenanceStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Full`] if the disk is full: try again once there is space. [`StoreError::Failed`] if it fails.
     fn forget_series(&self, selector: &Selector) -> Result<u64, StoreError>;
+
+    /// Takes a gateway that is gone for good out of completeness, or back in; durable when this returns. It comes back by
+    /// itself with [`IngestStore::begin`](super::IngestStore::begin). Returns whether it was retired before; `None`: it
+    /// never delivered anything here. Blocks on the disk: call it on a thread that may block.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] without space: nothing changed. [`StoreError::Failed`].
+    fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError>;
 
     /// Makes durable whatever only memory holds, and stops; called once, for a graceful shutdown.
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;

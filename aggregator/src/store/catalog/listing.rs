@@ -1,7 +1,7 @@
 //! Lists of a catalog, in pages: a page is copied while the state is locked, so it is short, and no other work
 //! happens there.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::store::{
     GatewayEntry, Page, SeriesEntry, SeriesId,
@@ -99,6 +99,8 @@ impl Catalog {
                 gaps: self.gaps_of(number),
                 series: self.series_count(number),
                 series_max: None,
+                retired: gateway.retired,
+                hours: Arc::clone(&gateway.hours),
             })
         };
         let page = self.gateways.get(from..end).unwrap_or_default();
@@ -124,6 +126,8 @@ fn new_gateway_entry(state: &EpochState) -> GatewayEntry {
         gaps: gaps::merge(all, GAPS_MAX).into_iter().map(gaps::ShardGap::to_gap).collect(),
         series: 0,
         series_max: None,
+        retired: false,
+        hours: Arc::default(),
     }
 }
 

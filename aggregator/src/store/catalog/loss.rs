@@ -136,13 +136,13 @@ impl Catalog {
         }
     }
 
-    /// Resets stored times beyond `latest` to `now`; an earlier version stored any time. Returns the number of
-    /// changes.
+    /// Resets stored times beyond `latest`, which an earlier version or a wrong clock stored: watermarks to unknown, until
+    /// the gateway reports one that is believed, others to `now`. Returns the number of changes.
     pub(in crate::store) fn cap_future_times(&mut self, latest: Timestamp, now: Timestamp) -> u64 {
-        let capped = |time: &mut Option<Timestamp>| {
+        let reset = |time: &mut Option<Timestamp>, to: Option<Timestamp>| {
             let ahead = time.is_some_and(|time| time > latest);
             if ahead {
-                *time = Some(now);
+                *time = to;
             }
             u64::from(ahead)
         };
@@ -152,9 +152,9 @@ impl Catalog {
                 let gaps = shard
                     .gaps
                     .iter_mut()
-                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed]);
-                let times = [&mut shard.watermark, &mut shard.whole_to].into_iter().chain(gaps);
-                times.map(capped).sum::<u64>()
+                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed, &mut gap.end]);
+                let of_gaps = gaps.map(|time| reset(time, Some(now))).sum::<u64>();
+                of_gaps + reset(&mut shard.watermark, None) + reset(&mut shard.whole_to, None)
             };
             let of_shards: u64 = epoch.shards.iter_mut().map(shard).sum();
             if of_shards > 0 {
@@ -169,7 +169,7 @@ impl Catalog {
             changed += of_shards;
         }
         for (gateway, number) in self.gateways.iter_mut().zip(0_u32..) {
-            if capped(&mut gateway.watermark) > 0 {
+            if reset(&mut gateway.watermark, None) > 0 {
                 self.dirty.gateways.insert(number);
                 changed += 1;
             }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use catchment_journal::LogConfig;
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
-use crate::store::catalog::{epochs::EpochBounds, quota::Bounds};
+use crate::store::catalog::{epochs::EpochBounds, hourly::LateAndRefused, quota::Bounds};
 
 /// Limits of the embedded store.
 #[derive(Clone, Debug, PartialEq)]
@@ -182,6 +182,10 @@ pub struct StoreStats {
     pub lost_batches: u64,
     /// Series with damaged or missing blocks, found by the check after a start.
     pub damaged_series: u64,
+    /// Late corrections and refused readings that batches brought.
+    pub late_and_refused: LateAndRefused,
+    /// Retired gateways.
+    pub retired_gateways: u64,
     /// Memory of the label index, bytes.
     pub index_bytes: usize,
 }

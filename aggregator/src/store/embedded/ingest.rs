@@ -10,6 +10,7 @@ use crate::store::{
     embedded::{
         ended,
         locks::{lock, read, write},
+        retire,
     },
     wal::{
         admission::{AdmitOutcome, stopping},
@@ -56,6 +57,7 @@ impl<D: Disk> IngestStore for EmbeddedStore<D> {
             }
             let catalog = &mut write(&inner.state).catalog;
             catalog.begin(epoch);
+            retire::take_back(inner, catalog, &epoch.gateway);
             let number = catalog.find_epoch(&epoch.gateway, epoch.id);
             let delivered =
                 |shard| number.map_or_else(Delivered::default, |number| catalog.delivered_by(number, shard));
@@ -127,8 +129,7 @@ impl<D: Disk> EmbeddedStore<D> {
         stream_start: bool,
     ) -> Result<(), StoreError> {
         let inner = &*self.inner;
-        let mut checked =
-            Box::new(CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?);
+        let mut checked = Box::new(CheckedBatch::new(JournalEntry::new(epoch, batch))?);
         let mut commits = inner.log.subscribe();
         let position = {
             let _turn = inner.turn.lock().await;
@@ -191,7 +192,7 @@ impl<D: Disk> EmbeddedStore<D> {
         if !inner.is_current_run(epoch) {
             return Err(StoreError::Superseded);
         }
-        let checked = CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch })?;
+        let checked = CheckedBatch::new(JournalEntry::new(epoch, batch))?;
         inner.apply_durable();
         let mut state = write(&inner.state);
         let room = inner.has_room_for_series(&state, &checked);

@@ -15,6 +15,7 @@ use std::{
 };
 
 use catchment_journal::{DataDir, Disk, GroupLog, Position, RealDisk};
+use catchment_partial::Timestamp;
 use catchment_proto::GatewayId;
 use catchment_settings::supervise::latest_panic;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ use crate::store::{
 pub(in crate::store) struct LastAppended {
     pub(in crate::store) number: u64,
     pub(in crate::store) position: Position,
+    /// The shard has delivered its windows up to here, with this batch.
+    pub(in crate::store) delivered_to: Option<Timestamp>,
 }
 
 /// The run of an epoch that began last.

@@ -2,6 +2,7 @@
 
 use catchment_journal::{Disk, FullReason};
 use catchment_partial::Timestamp;
+use catchment_proto::GatewayId;
 use futures_util::{FutureExt, future::BoxFuture};
 
 use crate::{
@@ -12,6 +13,7 @@ use crate::{
         embedded::{
             ended,
             locks::{lock, read},
+            retire,
         },
         removal::{forget_series, retain},
         salvage::folder_watch,
@@ -27,6 +29,12 @@ impl<D: Disk> MaintenanceStore for EmbeddedStore<D> {
     fn forget_series(&self, selector: &Selector) -> Result<u64, StoreError> {
         self.inner.healthy()?;
         forget_series::forget_series(&self.inner, selector)
+    }
+
+    fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError> {
+        self.inner.healthy()?;
+        self.inner.apply_durable();
+        retire::retire_gateway(&self.inner, gateway, retired)
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -46,6 +46,8 @@ impl<D: Disk> EmbeddedStore<D> {
             damaged_reads: inner.tables.cache.damaged.count(),
             lost_batches: state.catalog.lost_batches(),
             damaged_series: inner.damaged_series.load(Ordering::Relaxed),
+            late_and_refused: state.counts.late_and_refused,
+            retired_gateways: state.catalog.retired(),
             index_bytes: state.catalog.index.bytes(),
         }
     }

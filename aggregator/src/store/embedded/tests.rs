@@ -1,3 +1,4 @@
+mod completeness;
 mod panics;
 
 use std::{task::Poll, time::Duration};

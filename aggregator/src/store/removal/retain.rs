@@ -52,6 +52,7 @@ pub(in crate::store) fn retain<D: Disk>(
     let applied = raise(inner, rules, now).map_err(|error| to_store_error(inner, error))?;
     let mut retained = Retained::default();
     let stops = || inner.failure().is_some() || lock(&inner.admission).closed;
+    forget_hours(inner, &applied);
     for resolution in Resolution::ALL {
         let done = remove_below(inner, &applied, resolution, &stops, &mut retained);
         done.map_err(|error| to_store_error(inner, error))?;
@@ -65,6 +66,16 @@ pub(in crate::store) fn retain<D: Disk>(
     }
     inner.forgotten.fetch_add(retained.rows, std::sync::atomic::Ordering::Relaxed);
     Ok(retained)
+}
+
+/// Drops the counts of hours of which nothing is kept in any resolution.
+fn forget_hours<D: Disk>(inner: &Inner<D>, applied: &Applied) {
+    let days = usize::from(Resolution::Day.number());
+    let floor = |rule| applied.rule_floors(rule).get(days).copied().unwrap_or(Timestamp::MIN);
+    let kept_from = (0..=applied.len()).map(floor).min();
+    if let Some(kept_from) = kept_from.filter(|floor| *floor > Timestamp::MIN) {
+        write(&inner.state).catalog.forget_hours_before(kept_from);
+    }
 }
 
 /// Raises the floors to what the rules say now, durably.

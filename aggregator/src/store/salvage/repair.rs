@@ -284,7 +284,7 @@ fn kept<'a>(
         found.iter().filter(|(key, location)| key.as_slice() != META && location.sequence <= meta.sequence)
     {
         let numbered = match (key.first(), records::number_of(key)) {
-            (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
+            (Some(&records::GATEWAY | &records::HOURS), Some(number)) => number < meta.gateways,
             (Some(&records::EPOCH | &records::SHARDS), Some(number)) => number < meta.epochs,
             _ => true,
         };

@@ -353,7 +353,7 @@ fn lost_before(
     catalog: Option<&Catalog>,
     highest: &mut HashMap<(GatewayId, u64, u32), u64>,
 ) -> Option<String> {
-    let JournalEntry { epoch, follows, batch } = entry;
+    let JournalEntry { epoch, follows, batch, .. } = entry;
     let stored = || {
         let Some(catalog) = catalog else { return *follows };
         let number = catalog.find_epoch(&epoch.gateway, epoch.id);

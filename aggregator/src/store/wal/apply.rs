@@ -13,7 +13,7 @@ use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 use crate::store::{
     GatewayEpoch, RunDelivered, StoreError,
     blocks::block::BODY_BYTES_MAX,
-    catalog::Catalog,
+    catalog::{Catalog, hourly::LateAndRefused},
     memtable::{
         Memtable,
         live::Live,
@@ -39,6 +39,8 @@ pub(in crate::store) struct Counts {
     pub(in crate::store) series_limit: u64,
     /// Live partials dropped because of the memory limit.
     pub(in crate::store) live_limit: u64,
+    /// Late corrections and refused readings.
+    pub(in crate::store) late_and_refused: LateAndRefused,
 }
 
 /// A batch whose partials were all decoded once, so that applying it cannot fail.
@@ -109,9 +111,9 @@ impl CheckedBatch {
         self.entry.follows
     }
 
-    /// Sets the batch that it follows, once that is known.
-    pub(in crate::store) fn set_follows(&mut self, follows: u64) {
-        self.entry.follows = follows;
+    /// Sets the batch that it follows, and the time up to which its shard has delivered, once they are known.
+    pub(in crate::store) fn set_follows(&mut self, follows: u64, delivered_to: Option<Timestamp>) {
+        (self.entry.follows, self.entry.delivered_to) = (follows, delivered_to);
     }
 
     /// Memory that it takes while it waits, bytes.
@@ -161,6 +163,11 @@ impl StoreState {
             state.live.supersede(gateway, row.series, &row.name, row.revision);
             state.memtable.put(row.series, row.name, row.revision, row.body);
         });
+        // A batch that is known may be replayed; the counts are as durable as its number.
+        if batch.number > self.catalog.delivered(epoch, batch.shard) {
+            let counted = self.catalog.count_late_and_refused(epoch, batch, checked.entry().delivered_to);
+            self.counts.late_and_refused.add(counted);
+        }
         let GatewayEpoch { run, previous_runs: previous, .. } = *checked.epoch();
         let delivered = RunDelivered { run, previous, number: batch.number };
         self.catalog.note_run(epoch, batch.shard, delivered);

@@ -138,7 +138,7 @@ impl EmbeddedStore {
     }
 }
 
-/// Resets stored times that are ahead of the clock, which an earlier version believed. A clock that shows a time
+/// Resets stored times that are ahead of the clock: an earlier version, or this clock when it was wrong, believed them. A clock that shows a time
 /// before the folder was created is wrong itself, and changes nothing.
 fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
     let tolerance = i64::try_from(inner.config.clock_tolerance.as_nanos()).unwrap_or(i64::MAX);
@@ -155,7 +155,8 @@ fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
     if changed > 0 {
         tracing::warn!(
             changed,
-            "stored watermarks or creation times of gateway folders were ahead of the clock: reset to now"
+            "stored watermarks or creation times of gateway folders were ahead of the clock and are not believed: these gateways count \
+             as behind until they report again"
         );
     }
 }

@@ -38,6 +38,9 @@ impl MemoryStore {
             }
         }
         state.gateway(epoch);
+        if !batch.live {
+            state.count_hours(epoch, batch);
+        }
         drop(state);
         if batch.watermark.is_some() {
             let (shard, watermark) = (batch.shard, batch.watermark);
@@ -161,7 +164,7 @@ impl IngestStore for MemoryStore {
         if std::mem::replace(&mut current.run, epoch.run) != epoch.run {
             state.drop_live(epoch);
         }
-        state.gateway(epoch);
+        state.gateway(epoch).retired = false;
         let delivered = (0..epoch.shards).map(|shard| Delivered {
             number: state.highest(epoch, shard),
             runs: state.delivered.get(&(folder(epoch), shard)).cloned().unwrap_or_default(),

@@ -1,6 +1,7 @@
 //! Retention, forgetting, health.
 
 use catchment_partial::Timestamp;
+use catchment_proto::GatewayId;
 use futures_util::future::BoxFuture;
 
 use super::{
@@ -40,6 +41,12 @@ impl MaintenanceStore for MemoryStore {
         state.rows.retain(|name, _| held(name));
         state.live.retain(|name, _| held(name));
         Ok(forgotten)
+    }
+
+    fn retire_gateway(&self, gateway: &GatewayId, retired: bool) -> Result<Option<bool>, StoreError> {
+        let mut state = self.state.lock().unwrap();
+        let entry = state.gateways.iter_mut().find(|entry| entry.epoch.gateway == *gateway);
+        Ok(entry.map(|entry| std::mem::replace(&mut entry.retired, retired)))
     }
 
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -3,10 +3,12 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use catchment_partial::{Partial, Timestamp, Window};
-use catchment_proto::{GatewayId, SeriesKey};
+use catchment_proto::{Batch, GatewayId, SeriesKey};
 
 use super::Fault;
-use crate::store::{GatewayEntry, GatewayEpoch, RunDelivered, SeriesEntry, SeriesId};
+use crate::store::{
+    GatewayEntry, GatewayEpoch, LateAndRefused, RunDelivered, SeriesEntry, SeriesId, hour_of,
+};
 
 /// Series, window, epoch, shard and part.
 pub(super) type RowName = (SeriesId, Window, u64, u32, u64);
@@ -75,12 +77,31 @@ impl State {
     pub(super) fn gateway(&mut self, epoch: &GatewayEpoch) -> &mut GatewayEntry {
         let of = |entry: &GatewayEntry| entry.epoch.gateway == epoch.gateway;
         let at = self.gateways.iter().position(of).unwrap_or_else(|| {
-            let epoch = epoch.clone();
-            let gaps = Vec::new();
-            self.gateways.push(GatewayEntry { epoch, watermark: None, gaps, series: 0, series_max: None });
+            self.gateways.push(GatewayEntry {
+                epoch: epoch.clone(),
+                watermark: None,
+                gaps: Vec::new(),
+                series: 0,
+                series_max: None,
+                retired: false,
+                hours: Arc::default(),
+            });
             self.gateways.len() - 1
         });
         &mut self.gateways[at]
+    }
+
+    /// Counts late corrections and refused readings of a new batch.
+    pub(super) fn count_hours(&mut self, epoch: &GatewayEpoch, batch: &Batch) {
+        let delivered_to = self.watermarks.get(&(epoch.gateway.clone(), batch.shard)).copied();
+        let hours = Arc::make_mut(&mut self.gateway(epoch).hours);
+        let windows = batch.entries.iter().map(|entry| entry.window);
+        for window in windows.filter(|window| Some(window.end()) <= delivered_to) {
+            hours.add(hour_of(window.start().as_millis()), LateAndRefused { late: 1, refused: 0 }, 1_000);
+        }
+        for refused in &batch.refused {
+            hours.add(refused.hour, LateAndRefused { late: 0, refused: refused.readings }, 1_000);
+        }
     }
 
     /// Highest batch number of a shard.

@@ -24,6 +24,7 @@ use crate::{
         live::LiveRounds,
         outbox::{OutboxWriter, PendingBatch},
         progress_tracker::AdvancedEpochs,
+        refused::RefusedCounts,
     },
 };
 
@@ -135,6 +136,7 @@ impl<D: Disk> Shard<D> {
             closer,
             outbox: OutboxWriter::new(index, outbox, pending),
             live: LiveRounds::default(),
+            refused: RefusedCounts::default(),
             limits: limits.clone(),
             metrics: Arc::clone(&setup.metrics),
             budget: Arc::clone(&setup.budget),

@@ -132,7 +132,15 @@ impl QueryStore for FlatStore {
             previous_runs: Default::default(),
         };
         let watermark = Timestamp::from_millis(1_000_000_000_000);
-        let entry = GatewayEntry { epoch, watermark, gaps: Vec::new(), series: 0, series_max: None };
+        let entry = GatewayEntry {
+            epoch,
+            watermark,
+            gaps: Vec::new(),
+            series: 0,
+            series_max: None,
+            retired: false,
+            hours: Arc::default(),
+        };
         Page { entries: vec![entry], next: None }
     }
 }
