@@ -37,7 +37,7 @@ pub use self::tree::memory::MemoryTree;
 pub use self::{
     boundary::{
         Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
-        RowRequest, Selection, SeriesEntry, SeriesId, Store,
+        RowRequest, Selection, SeriesEntry, SeriesId, Steps, Store,
     },
     catalog::{
         progress_report::ProgressReport,

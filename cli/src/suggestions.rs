@@ -24,8 +24,13 @@ pub(crate) async fn explain_empty(
     result: &mut QueryResult,
 ) {
     let known = !result.series.is_empty() || result.complete_until_ms.is_some() || !result.gaps.is_empty();
-    if known || !matches!(client.selects(&request.selector).await, Ok(false)) {
+    if known {
         return;
+    }
+    for selector in request.selectors() {
+        if !matches!(client.selects(selector).await, Ok(false)) {
+            return;
+        }
     }
     let names = client.metrics().await.unwrap_or_default();
     result.nothing_selected = Some(advice(&request.selector, &names));

@@ -1,124 +1,15 @@
-//! Merges series into groups by their labels, and tells how far an answer is complete.
-
-use std::collections::{BTreeMap, btree_map::Entry};
+//! How far an answer is complete.
 
 use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, wire};
-use hashbrown::HashSet;
 
-use super::plan::Range;
-use crate::{
-    selector::label_value,
-    store::{Gap, GatewayEntry, SeriesEntry, SeriesId},
-};
+use super::range::Range;
+use crate::store::{Gap, GatewayEntry};
 
-/// The longest interval that a store merges windows into.
-const DAY_MS: i64 = 86_400_000;
 /// Most gaps of an answer, as they fit into one message. `until_ms` takes all into account.
 pub(super) const GAPS_MAX: usize = 10_000;
 /// Latest gaps among which the same one is looked for.
 const GAPS_COMPARED: usize = 64;
-
-/// Series merged into one.
-#[derive(Debug, PartialEq)]
-pub(super) struct Group {
-    /// Their common values of the group-by labels; labels that they lack are omitted.
-    pub(super) labels: BTreeMap<String, String>,
-    /// The series.
-    pub(super) series: Vec<SeriesId>,
-    /// Start of the first and of the last of their windows.
-    pub(super) windows: (Timestamp, Timestamp),
-}
-
-impl Group {
-    /// The part of a range in which the group has windows.
-    pub(super) fn overlap(&self, range: &Range) -> Option<Range> {
-        overlap(range, self.windows)
-    }
-}
-
-/// Collects series into groups by the group-by labels, sorted by label values.
-#[derive(Debug)]
-pub(super) struct Groups {
-    /// The group-by labels, sorted.
-    by: Vec<String>,
-    /// Keyed by the values of the labels that their series have.
-    groups: BTreeMap<Vec<(usize, Box<str>)>, Members>,
-    /// The gateways of the series.
-    gateways: HashSet<GatewayId>,
-    bytes: usize,
-}
-
-#[derive(Debug)]
-struct Members {
-    series: Vec<SeriesId>,
-    windows: (Timestamp, Timestamp),
-}
-
-/// Approximate memory of a group without its labels, of a label without its text, and of a gateway.
-const GROUP_BYTES: usize = 128;
-const LABEL_BYTES: usize = 40;
-const GATEWAY_BYTES: usize = 64;
-
-impl Groups {
-    pub(super) fn new(by: &[String]) -> Self {
-        let mut by = by.to_vec();
-        by.sort();
-        Self { by, groups: BTreeMap::new(), gateways: HashSet::new(), bytes: 0 }
-    }
-
-    /// Adds a series.
-    pub(super) fn push(&mut self, entry: &SeriesEntry) {
-        let value = |label: &str| label_value(&entry.gateway, &entry.key, label);
-        let values = self.by.iter().map(|label| value(label)).enumerate();
-        let labels: Vec<(usize, Box<str>)> =
-            values.filter(|(_, value)| !value.is_empty()).map(|(n, value)| (n, value.into())).collect();
-        // Twice: vectors grow by doubling.
-        self.bytes += 2 * size_of::<SeriesId>();
-        match self.groups.entry(labels) {
-            Entry::Vacant(vacant) => {
-                let texts: usize = vacant.key().iter().map(|(_, value)| value.len() + LABEL_BYTES).sum();
-                self.bytes += GROUP_BYTES + texts;
-                vacant.insert(Members { series: vec![entry.id], windows: entry.windows });
-            }
-            Entry::Occupied(mut group) => {
-                let group = group.get_mut();
-                group.series.push(entry.id);
-                group.windows.0 = group.windows.0.min(entry.windows.0);
-                group.windows.1 = group.windows.1.max(entry.windows.1);
-            }
-        }
-        if !self.gateways.contains(&entry.gateway) {
-            self.bytes += GATEWAY_BYTES;
-            self.gateways.insert(entry.gateway.clone());
-        }
-    }
-
-    /// Approximate memory of the groups, bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The gateways of the collected series.
-    pub(super) fn gateways(&self) -> &HashSet<GatewayId> {
-        &self.gateways
-    }
-
-    /// The groups, each freed when the caller drops it.
-    pub(super) fn into_groups(self) -> impl Iterator<Item = Group> {
-        let Self { by, groups, .. } = self;
-        groups.into_iter().map(move |(labels, Members { series, windows })| {
-            let named = |(number, value): (usize, Box<str>)| Some((by.get(number)?.clone(), value.into()));
-            Group { labels: labels.into_iter().filter_map(named).collect(), series, windows }
-        })
-    }
-}
-
-fn overlap(range: &Range, windows: (Timestamp, Timestamp)) -> Option<Range> {
-    // A row of a day begins with it, perhaps before the first window.
-    let first_ms = windows.0.as_millis();
-    range.overlap(first_ms - first_ms.rem_euclid(DAY_MS), windows.1.as_millis())
-}
 
 /// How far an answer is complete.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -2,6 +2,7 @@
 
 mod rows;
 pub(in crate::store) mod selection;
+mod steps;
 
 use std::{ops::ControlFlow, sync::Arc, time::Duration};
 
@@ -12,6 +13,7 @@ use futures_util::future::BoxFuture;
 pub use self::{
     rows::{Merged, RowReader, RowRequest},
     selection::Selection,
+    steps::Steps,
 };
 use crate::{
     selector::Selector,
@@ -247,7 +249,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> Result<(), StoreError> {
         for id in series {
             let resolution = Merged::OnlyWithoutWindows;
-            let request = RowRequest { series: *id, from, to, step_ms: None, resolution };
+            let request = RowRequest { series: *id, from, to, steps: Steps::Whole, resolution };
             let mut reader = self.rows(&request)?;
             let mut flow = Ok(ControlFlow::Continue(()));
             let mut take = |window: Window, body: &[u8]| {

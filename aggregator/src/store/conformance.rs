@@ -16,7 +16,7 @@ use catchment_proto::Batch;
 use futures_util::future::BoxFuture;
 
 use super::{
-    EmbeddedStore, GatewayEpoch, Merged, RowRequest, SeriesId, Store,
+    EmbeddedStore, GatewayEpoch, Merged, RowRequest, SeriesId, Steps, Store,
     testing::{Content, Model, open},
 };
 use crate::testing::MemoryStore;
@@ -120,7 +120,7 @@ fn model(epoch: &GatewayEpoch, batches: &[Batch]) -> Content {
 }
 
 fn request(series: SeriesId, from: Timestamp, to: Timestamp) -> RowRequest {
-    RowRequest { series, from, to, step_ms: None, resolution: Merged::OnlyWithoutWindows }
+    RowRequest { series, from, to, steps: Steps::Whole, resolution: Merged::OnlyWithoutWindows }
 }
 
 /// The rows of a request.
@@ -151,7 +151,7 @@ fn points(store: &dyn Store, request: &RowRequest) -> BTreeMap<i64, Vec<u8>> {
     let mut points = BTreeMap::<i64, Partial>::new();
     for (window, body) in rows(store, request) {
         let start_ms = window.start().as_millis();
-        let point = request.step_ms.map_or(0, |step| start_ms.div_euclid(step) * step);
+        let point = request.steps.start_of(start_ms).unwrap_or(0);
         points.entry(point).or_default().merge_encoded_across_series(&body, window.start()).unwrap();
     }
     let encoded = |partial: Partial| {

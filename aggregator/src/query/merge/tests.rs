@@ -1,7 +1,13 @@
 use catchment_proto::{Labels, MetricName, Name, SeriesKey};
 
-use super::*;
-use crate::{store::GatewayEpoch, testing::gateway};
+use super::{
+    super::{groups::Groups, plan::Grouping},
+    *,
+};
+use crate::{
+    store::{GatewayEpoch, SeriesEntry, SeriesId, Steps},
+    testing::gateway,
+};
 
 fn entry(id: u32, site: &str, device: &str, labels: &[(&str, &str)], windows: (i64, i64)) -> SeriesEntry {
     let time = |ms| Timestamp::from_millis(ms).unwrap();
@@ -26,49 +32,6 @@ fn series() -> Vec<SeriesEntry> {
     ]
 }
 
-fn groups(series: Vec<SeriesEntry>, by: &[String]) -> Vec<Group> {
-    let mut groups = Groups::new(by);
-    series.iter().for_each(|entry| groups.push(entry));
-    groups.into_groups().collect()
-}
-
-fn by(labels: &[&str]) -> Vec<String> {
-    labels.iter().map(|label| (*label).to_owned()).collect()
-}
-
-fn shown(groups: &[Group]) -> Vec<(String, Vec<u32>)> {
-    let labels =
-        |group: &Group| group.labels.iter().map(|(n, v)| format!("{n}={v}")).collect::<Vec<_>>().join(",");
-    groups.iter().map(|group| (labels(group), group.series.iter().map(|id| id.0).collect())).collect()
-}
-
-#[test]
-fn without_labels_everything_is_one_group() {
-    let all = groups(series(), &[]);
-    assert_eq!(shown(&all), [(String::new(), vec![1, 2, 3])]);
-    assert_eq!(all[0].windows, (Timestamp::from_nanos(0), Timestamp::from_millis(90_000).unwrap()));
-    assert!(groups(Vec::new(), &[]).is_empty());
-}
-
-#[test]
-fn groups_come_in_the_order_of_their_labels() {
-    let by_site = groups(series(), &by(&["site"]));
-    assert_eq!(
-        shown(&by_site),
-        [("site=berlin".to_owned(), vec![2, 3]), ("site=munich".to_owned(), vec![1])]
-    );
-    let by_room = groups(series(), &by(&["room", "__name__"]));
-    assert_eq!(
-        shown(&by_room),
-        [
-            ("__name__=temperature".to_owned(), vec![3]),
-            ("__name__=temperature,room=1".to_owned(), vec![1]),
-            ("__name__=temperature,room=2".to_owned(), vec![2]),
-        ]
-    );
-    assert_eq!(groups(series(), &by(&["device", "gateway"])).len(), 2);
-}
-
 /// Completeness as a query computes it.
 fn completeness(
     series: &[SeriesEntry],
@@ -76,8 +39,8 @@ fn completeness(
     range: &Range,
     now_ms: i64,
 ) -> Completeness {
-    let mut groups = Groups::new(&[]);
-    series.iter().for_each(|entry| groups.push(entry));
+    let mut groups = Groups::new(&Grouping::By(Vec::new()));
+    series.iter().for_each(|entry| groups.push(0, entry));
     let mut holding: Vec<_> =
         gateways.iter().filter(|entry| groups.gateways().contains(&entry.epoch.gateway)).collect();
     holding.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
@@ -86,7 +49,7 @@ fn completeness(
     completeness.finish(holding.len(), groups.gateways().len())
 }
 
-const ALL: Range = Range { from_ms: 0, to_ms: 1_000_000, step_ms: None };
+const ALL: Range = Range { from_ms: 0, to_ms: 1_000_000, steps: Steps::Whole };
 const NOW: i64 = 2_000_000;
 
 fn known(site: &str, watermark: Option<i64>, gaps: &[(Option<i64>, Option<i64>, u64)]) -> GatewayEntry {
@@ -132,7 +95,7 @@ fn an_answer_is_not_complete_beyond_a_loss_within_its_range() {
     let munich = known("munich", Some(800_000), &[(None, Some(50_000), 0)]);
     let gateways = [munich, berlin];
     let over = |series: &[SeriesEntry], from_ms, to_ms| {
-        completeness(series, &gateways, &Range { from_ms, to_ms, step_ms: None }, NOW)
+        completeness(series, &gateways, &Range { from_ms, to_ms, steps: Steps::Whole }, NOW)
     };
     let berlin_only = &series()[1..];
     let all = over(berlin_only, 0, 1_000_000);
@@ -159,18 +122,4 @@ fn an_answer_is_not_complete_beyond_a_loss_within_its_range() {
     let both = over(&series(), 0, 10_000);
     assert_eq!((both.until_ms, both.gaps.len()), (None, 1), "lost from the beginning");
     assert_eq!(over(&series(), 60_000, 90_000).until_ms, Some(800_000));
-}
-
-#[test]
-fn a_group_begins_with_the_day_of_its_first_window() {
-    let day = 86_400_000;
-    let group = groups(vec![entry(1, "berlin", "d1", &[], (3 * day + 41_000, 5 * day))], &[]).remove(0);
-    let range = |from_ms| Range { from_ms, to_ms: 9 * day, step_ms: None };
-    // Once the windows are gone, a row of the day stands for them.
-    assert_eq!(
-        group.overlap(&range(0)).map(|range| (range.from_ms, range.to_ms)),
-        Some((3 * day, 5 * day + 1))
-    );
-    assert_eq!(group.overlap(&range(4 * day)).map(|range| range.from_ms), Some(4 * day));
-    assert_eq!(group.overlap(&range(6 * day)), None);
 }

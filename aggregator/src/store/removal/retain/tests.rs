@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 use crate::{
     selector::Selector,
     store::{
-        EmbeddedStore, MemoryTree, Merged, RetentionRule, RowRequest, Store,
+        EmbeddedStore, MemoryTree, Merged, RetentionRule, RowRequest, Steps, Store,
         testing::{batch, config, entry, epoch},
     },
 };
@@ -40,11 +40,11 @@ impl World {
     }
 
     /// Number of readings of a series, as an answer in steps of this length counts them.
-    fn count(&self, metric: &str, step_ms: Option<i64>) -> u64 {
+    fn count(&self, metric: &str, steps: Steps) -> u64 {
         let series = self.store.series(&|_, key| key.metric.as_str() == metric);
         let Some(series) = series.first() else { return 0 };
         let (from, to) = (Timestamp::MIN, Timestamp::MAX);
-        let request = RowRequest { series: series.id, from, to, step_ms, resolution: Merged::Allowed };
+        let request = RowRequest { series: series.id, from, to, steps, resolution: Merged::Allowed };
         let mut reader = self.store.rows(&request).unwrap();
         let mut count = 0;
         while reader
@@ -101,18 +101,18 @@ fn answers_stay_the_same_while_finer_rows_go() {
     let rules = [rule("", [10, 30, 100])];
     let retained = world.store.retain(&rules, at_day(200)).unwrap();
     assert!(retained.rows > 0 && bytes(&world) + retained.bytes <= before, "{retained:?}");
-    for step_ms in [None, Some(86_400_000)] {
-        assert_eq!(world.count("a", step_ms), 200 * 18, "{step_ms:?}");
+    for steps in [Steps::Whole, Steps::Every(86_400_000)] {
+        assert_eq!(world.count("a", steps.clone()), 200 * 18, "{steps:?}");
     }
-    let by_hour = world.count("a", Some(3_600_000));
+    let by_hour = world.count("a", Steps::Every(3_600_000));
     assert_eq!(by_hour, 200 * 18, "of days without hours, the days are left");
     world.crash();
-    assert_eq!(world.count("a", None), 200 * 18);
+    assert_eq!(world.count("a", Steps::Whole), 200 * 18);
     // Late: its window is gone, and joins the hours, or the days.
     world.put(vec![entry(0, 150 * DAY_SECONDS / 10 + 5, 1, 1), entry(0, DAY_SECONDS / 10 + 5, 1, 1)]);
-    assert_eq!(world.count("a", Some(86_400_000)), 200 * 18 + 6, "while it is in memory");
+    assert_eq!(world.count("a", Steps::Every(86_400_000)), 200 * 18 + 6, "while it is in memory");
     world.store.flush_now().unwrap();
-    assert_eq!(world.count("a", Some(86_400_000)), 200 * 18 + 6);
+    assert_eq!(world.count("a", Steps::Every(86_400_000)), 200 * 18 + 6);
     assert_eq!(world.store.retain(&rules, at_day(200)).unwrap().rows, 0, "nothing is left to do");
 }
 
@@ -122,7 +122,7 @@ fn a_rule_that_goes_removes_nothing_of_others() {
     world.put(days(0..60));
     world.store.flush_now().unwrap();
     world.store.retain(&[rule("a", [5, 10, 20]), rule("", [50, 55, 58])], at_day(60)).unwrap();
-    let windows = |world: &World, metric| world.count(metric, Some(10_000));
+    let windows = |world: &World, metric| world.count(metric, Steps::Every(10_000));
     let (a, b) = (windows(&world, "a"), windows(&world, "b"));
     assert_eq!((a, b), (60 * 18, 60 * 18), "coarser rows stand for what is gone");
     let rows = |world: &World| {

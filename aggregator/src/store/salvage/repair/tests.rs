@@ -14,7 +14,7 @@ use catchment_proto::{GatewayId, SeriesKey};
 
 use super::*;
 use crate::store::{
-    EmbeddedStore, GatewayEntry, Merged, OpenReport, RowRequest, Store,
+    EmbeddedStore, GatewayEntry, Merged, OpenReport, RowRequest, Steps, Store,
     testing::{Content, Model, batch, body, config, content_as_far, copy, entry, epoch},
     verify,
 };
@@ -110,13 +110,15 @@ type Counts = BTreeMap<(GatewayId, SeriesKey, Option<i64>), u64>;
 
 fn counts(store: &dyn Store) -> Counts {
     let mut counts = Counts::new();
-    for (step_ms, width) in [(Some(60_000), 60_000), (Some(3_600_000), 3_600_000), (None, 0)] {
+    for (steps, width) in
+        [(Steps::Every(60_000), 60_000), (Steps::Every(3_600_000), 3_600_000), (Steps::Whole, 0)]
+    {
         for series in store.series(&|_, _| true) {
             let request = RowRequest {
                 series: series.id,
                 from: Timestamp::MIN,
                 to: Timestamp::MAX,
-                step_ms,
+                steps: steps.clone(),
                 resolution: Merged::Allowed,
             };
             let mut reader = store.rows(&request).unwrap();
