@@ -218,6 +218,7 @@ impl Answer<'_> {
         let group = message.as_ref().map(|message| message.group);
         if filler.ends_before(group) {
             while let Some(rest) = filler.take() {
+                self.sink.yield_point().await?;
                 self.send_points(rest).await?;
             }
             if group.is_some() && self.points.saturating_add(filler.points()) > self.points_max {
@@ -227,6 +228,7 @@ impl Answer<'_> {
         if let Some(message) = message {
             filler.push(message);
             while let Some(filled) = filler.take() {
+                self.sink.yield_point().await?;
                 self.send_points(filled).await?;
             }
         }
