@@ -43,7 +43,7 @@ pub use self::{
     boundary::{
         Cursor, Delivered, Gap, GatewayEntry, GatewayEpoch, IngestStore, MaintenanceStore, Merged, Page,
         PreviousRuns, ProgressReport, QueryStore, Retained, RetentionRule, RowReader, RowRequest,
-        RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError, StoreFailure,
+        RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Steps, Store, StoreError, StoreFailure,
         StoreHealth, previous_runs,
     },
     catalog::hourly::{HourlyCounts, LateAndRefused, hour_of},

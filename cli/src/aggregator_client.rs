@@ -9,7 +9,9 @@ use catchment_certs::{
     ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError,
     TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
 };
-use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
+use catchment_proto::wire::{
+    self, aggregate_response::Kind, fleet_client::FleetClient, query_client::QueryClient,
+};
 use catchment_settings::text::one_line;
 use tonic::{
     Code, Status, Streaming,
@@ -76,6 +78,14 @@ pub enum ClientError {
         /// The aggregator's message.
         message: String,
     },
+    /// The aggregator ignores what the request asks for.
+    #[error(
+        "--aggregator {server}: it is older than this tool and does not know several selectors, --without, --top, --order, --fill and calendar steps: upgrade it, or write a step in hours"
+    )]
+    Old {
+        /// The address as given.
+        server: String,
+    },
     /// The result exceeds [`RESULT_POINTS_MAX`].
     #[error(
         "the result has more than {RESULT_POINTS_MAX} entries; narrow the selector or the range, or use a longer --step"
@@ -88,7 +98,7 @@ impl ClientError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Url(_) | Self::Identity(_) | Self::Tls(_) | Self::Role { .. } => true,
-            Self::Request(_) | Self::TooMuch => true,
+            Self::Request(_) | Self::TooMuch | Self::Old { .. } => true,
             Self::Connect { lasting, .. } => *lasting,
             // An aggregator of another version that does not know the request.
             Self::Status { code, .. } => *code == Code::Unimplemented,
@@ -135,23 +145,21 @@ impl AggregatorClient {
     /// # Errors
     /// The aggregator refuses the request, the role lacks the right, or the connection fails.
     pub async fn aggregate(&mut self, query: &QueryRequest) -> Result<QueryResult, ClientError> {
-        let request = wire::AggregateRequest {
-            selector: query.selector.clone(),
-            from_ms: query.from_ms,
-            to_ms: query.to_ms,
-            step_ms: query.step_ms.unwrap_or(0),
-            by: query.by.clone(),
-            aggregates: query.aggregates.clone(),
-            from_windows: query.from_windows,
-            columns: true,
-            ..Default::default()
-        };
-        let response = self.query.aggregate(request).await;
+        let response = self.query.aggregate(query.to_wire()).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
         let mut result = QueryResult::default();
+        if !query.more_selectors.is_empty() {
+            result.selectors = query.selectors().cloned().collect();
+        }
         let mut points = 0_usize;
         while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
-            if let Some(wire::aggregate_response::Kind::Series(series)) = &message.kind {
+            if let Some(Kind::Header(header)) = &message.kind
+                && header.request_version < 1
+                && query.needs_version_1()
+            {
+                return Err(ClientError::Old { server: self.server.clone() });
+            }
+            if let Some(Kind::Series(series)) = &message.kind {
                 let columns = series.columns.as_ref().map_or(0, |columns| columns.start_ms.len());
                 points = points.saturating_add(series.points.len().max(columns)).saturating_add(1);
             }

@@ -1,6 +1,7 @@
 //! The command line of `catchment` and its help texts. No logic beyond checks of single values.
 
 mod gateways;
+mod query;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -8,11 +9,10 @@ use catchment_settings::logging::LogFormat;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
+pub use self::query::{Fill, QueryArgs};
 use crate::{
-    aggregate_list::AggregateList,
     device::{GatewayAddress, Protocol},
-    render::{ListFormat, ResultFormat},
-    time::Moment,
+    render::ListFormat,
 };
 
 /// Catchment's operator tool: query aggregates, list devices and gateways, send readings, run a demo
@@ -71,48 +71,6 @@ pub struct Connection {
     /// Operator's identity folder (cert.pem, key.pem, ca.pem)
     #[arg(long, value_name = "DIR", env = "CATCHMENT_IDENTITY")]
     pub identity: PathBuf,
-}
-
-/// A query.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
-  catchment query 'temperature{site=\"berlin\"}' --last 15m --step 1m --agg count,mean,p99 --by device
-  catchment query '{device=~\"press-.*\"}' --by __name__,device --from 2026-11-22T10:00:00Z --to now --format json
-  catchment query temperature --from now-1d --step 1h --by site --format csv > temperature.csv
-  catchment query mode --last 1d --by device --agg 'state_times,share_of(auto),histogram(10,20,30)'
-
-A range covers the windows that start in [from, to). Without --step there is one point for the whole range.")]
-pub struct QueryArgs {
-    /// PromQL vector selector, for example temperature{site="berlin",device=~"press-.*"}
-    #[arg(value_name = "SELECTOR")]
-    pub selector: String,
-    /// The aggregator, and the identity to present.
-    #[command(flatten)]
-    pub connection: Connection,
-    /// Length of the range, which ends now [default: 15m]
-    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["from", "to"])]
-    pub last: Option<Duration>,
-    /// Start of the range: RFC 3339, Unix seconds, now, or now-1h
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub from: Option<Moment>,
-    /// End of the range, exclusive [default: now]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
-    pub to: Option<Moment>,
-    /// Width of each point: a multiple of the gateways' window
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub step: Option<Duration>,
-    /// Aggregates, in column order: count, mean, p99, rate, 'below(20)', 'time_in(auto)' … [default: the aggregator's]
-    #[arg(long, value_name = "NAME,…", value_parser = AggregateList::parse, num_args = 1)]
-    pub agg: Vec<AggregateList>,
-    /// Labels to group by; without it, all selected series are merged into one
-    #[arg(long, value_name = "LABEL,…", value_delimiter = ',', num_args = 1)]
-    pub by: Vec<String>,
-    /// Compute from the stored windows instead of merged minutes, hours and days: a check, with the same result
-    #[arg(long)]
-    pub from_windows: bool,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = ResultFormat::Table)]
-    pub format: ResultFormat,
 }
 
 /// A repeated query.
@@ -325,23 +283,8 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_query_is_understood() {
-        let line = "catchment query temperature --last 15m --step 1m --agg count,mean,p99 --by device --format json \
-                    --aggregator https://centre:7700 --identity ada";
-        let Command::Query(query) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
-            panic!("not a query");
-        };
-        assert_eq!(query.agg, [AggregateList(["count", "mean", "p99"].map(str::to_owned).to_vec())]);
-        assert_eq!((query.last, query.step), (Some(Duration::from_secs(900)), Some(Duration::from_secs(60))));
-        assert_eq!((query.by, query.format), (vec!["device".to_owned()], ResultFormat::Json));
-    }
-
-    #[test]
     fn wrong_usage_is_refused() {
         for line in [
-            "catchment query x --aggregator https://c:1 --identity i --last 1m --from now-1h",
-            "catchment query x --aggregator https://c:1 --identity i --to now",
-            "catchment query x --aggregator https://c:1 --identity i --step 0s",
             "catchment send --gateway host --identity i",
             "catchment send --gateway ::1:7600 --identity i",
             "catchment load --gateway h:1 --identities i --devices 0 --rate 1 --duration 1s",

@@ -13,6 +13,7 @@ pub mod args;
 pub mod demo;
 pub mod device;
 pub mod failure;
+pub mod length;
 pub mod lines;
 pub mod list;
 pub mod load;

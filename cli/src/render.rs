@@ -16,6 +16,7 @@ use serde::{
 
 use self::completeness::CompletenessJson;
 use crate::{
+    aggregate_list::is_arithmetic,
     query_result::{Gap, Point, QueryResult, ResultSeries, Value},
     time::rfc3339,
 };
@@ -49,7 +50,7 @@ const COUNTS: [&str; 9] =
 
 /// Whether an aggregate is a count, whose values are whole numbers.
 fn counts(aggregate: &str) -> bool {
-    COUNTS.contains(&aggregate.split('(').next().unwrap_or_default())
+    COUNTS.contains(&aggregate.split('(').next().unwrap_or_default()) && !is_arithmetic(aggregate)
 }
 
 /// A count as a whole number, if it is one.
@@ -168,7 +169,10 @@ struct OneSeriesJson<'a>(&'a QueryResult, &'a ResultSeries);
 impl Serialize for OneSeriesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let points: Vec<PointJson<'_>> = self.1.points.iter().map(|point| PointJson(self.0, point)).collect();
-        let mut map = serializer.serialize_map(Some(2))?;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(selector) = self.0.selectors.get(self.1.selector) {
+            map.serialize_entry("selector", selector)?;
+        }
         map.serialize_entry("labels", &self.1.labels)?;
         map.serialize_entry("points", &points)?;
         map.end()
@@ -241,7 +245,7 @@ pub fn rounded(aggregate: &str, value: Option<f64>) -> String {
     if let Some(count) = whole(aggregate, value) {
         return count.to_string();
     }
-    if aggregate.ends_with("_time") {
+    if aggregate.ends_with("_time") && !is_arithmetic(aggregate) {
         // Unix seconds.
         return rfc3339((value * 1000.0).round() as i64);
     }
@@ -274,13 +278,17 @@ fn grid(result: &QueryResult, by: &[String], show: fn(&str, Option<f64>) -> Stri
     let labels = label_columns(result, by);
     let mut rows = vec![labels.clone()];
     for header in &mut rows {
+        if !result.selectors.is_empty() {
+            header.insert(0, "selector".to_owned());
+        }
         header.push("t".to_owned());
         header.extend(result.aggregates.iter().cloned());
     }
     for series in &result.series {
         for point in &series.points {
             let label = |name: &String| series.labels.get(name).cloned().unwrap_or_default();
-            let mut row: Vec<String> = labels.iter().map(label).collect();
+            let selector = result.selectors.get(series.selector).cloned();
+            let mut row: Vec<String> = selector.into_iter().chain(labels.iter().map(label)).collect();
             row.push(rfc3339(point.start_ms));
             let values = result.aggregates.iter().enumerate();
             row.extend(
@@ -321,7 +329,7 @@ fn result_csv(result: &QueryResult, by: &[String]) -> String {
 
 fn result_table(result: &QueryResult, by: &[String]) -> String {
     let rows = grid(result, by, rounded);
-    let numbers_from = label_columns(result, by).len() + 1;
+    let numbers_from = label_columns(result, by).len() + 1 + usize::from(!result.selectors.is_empty());
     if let Some(reason) = &result.nothing_selected {
         return format!("no readings\n{}\n", crate::failure::one_line(reason));
     }

@@ -29,6 +29,11 @@ pub(crate) async fn explain_empty(
     if known || !matches!(client.selects(&request.selector).await, Ok(false)) {
         return;
     }
+    for selector in request.selectors() {
+        if !matches!(client.selects(selector).await, Ok(false)) {
+            return;
+        }
+    }
     let names = client.metrics().await.unwrap_or_default();
     result.nothing_selected = Some(advice(&request.selector, &names));
 }

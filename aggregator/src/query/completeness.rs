@@ -10,7 +10,7 @@ use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, wire};
 use hashbrown::HashMap;
 
-use super::plan::Range;
+use super::range::Range;
 use crate::{
     clock_bound::ClockBound,
     store::{Gap, GatewayEntry, LateAndRefused, SeriesEntry},
@@ -125,7 +125,7 @@ impl Completeness {
         connected: bool,
     ) {
         let Some(held) = holders.gateways.remove(&entry.epoch.gateway) else { return };
-        let (range, now_ms) = (holders.range, holders.now_ms);
+        let (range, now_ms) = (holders.range.clone(), holders.now_ms);
         let watermark_ms = entry.watermark.map(Timestamp::as_millis);
         let watermark_ms = watermark_ms.filter(|time| clock.too_far_ahead(*time).is_none());
         let touching = || entry.gaps.iter().filter(|gap| touches(gap, &range));

@@ -15,10 +15,12 @@ use catchment_proto::{
 use super::{
     completeness::{Completeness, Holders},
     error::QueryError,
+    fill::Filler,
+    groups::Groups,
     large_group,
-    merge::Groups,
     messages::Message,
-    pieces::{Pieces, Work},
+    order::{self, Ranking},
+    pieces::{GroupsLeft, Pieces, Work},
     plan::Plan,
     read::{self, Damaged, Query, ReadPieces},
     sink::Sink,
@@ -37,6 +39,8 @@ const GATEWAY_BYTES: usize = 192;
 const HEADER_BYTES: usize = 1 << 10;
 const GAP_BYTES: usize = 192;
 const PROGRESS_BYTES: usize = 192;
+/// What this aggregator knows of a request: see the header's `request_version`.
+const REQUEST_VERSION: u32 = 1;
 
 /// The moment at which a query is requested, as far as its answer depends on it.
 pub(super) struct Present {
@@ -69,19 +73,30 @@ pub(super) async fn execute(
         gateways_bytes
     })
     .await?;
-    let mut groups = Groups::new(&plan.by);
-    let mut holders = Holders::new(plan.range, present.now_ms);
-    walk::each_series(store_ref, &plan.selector, sink, |entry| {
-        holders.push(&entry);
-        groups.push(&entry);
-        gateways_bytes + holders.bytes() + groups.bytes()
-    })
-    .await?;
+    let mut groups = Groups::new(&plan.grouping);
+    let mut holders = Holders::new(plan.range.clone(), present.now_ms);
+    for (number, selector) in plan.selectors.iter().enumerate() {
+        walk::each_series(store_ref, selector, sink, |entry| {
+            holders.push(&entry);
+            groups.push(number as u32, &entry);
+            gateways_bytes + holders.bytes() + groups.bytes()
+        })
+        .await?;
+    }
     let completeness = completeness(gateways, holders, present, sink).await?;
-    sink.set_memory(groups.bytes() + completeness.gateways.len() * PROGRESS_BYTES)?;
+    sink.set_memory(groups.bytes() + plan.bytes() + completeness.gateways.len() * PROGRESS_BYTES)?;
     let query = Arc::new(Query::new(store, plan));
-    let mut answer = Answer { sink, query: &query, completeness, points: 0, points_max, header: Sent::Never };
-    let result = read_groups(&query, groups, &mut answer).await;
+    let mut answer = Answer {
+        sink,
+        query: &query,
+        completeness,
+        points: 0,
+        points_max,
+        header: Sent::Never,
+        ranking: None,
+        filler: Filler::new(&query.plan),
+    };
+    let result = answer_groups(&query, groups, &mut answer).await;
     // Their memory and threads are the query's: it ends after its parts.
     sink.task.stop_parts().await;
     result?;
@@ -105,8 +120,30 @@ async fn completeness(
     Ok(completeness.finish(&holders, any))
 }
 
-/// Reads all groups in tasks, several ahead of what is sent.
-async fn read_groups(query: &Arc<Query>, groups: Groups, answer: &mut Answer<'_>) -> Result<(), QueryError> {
+/// Reads all groups in their order.
+async fn answer_groups(
+    query: &Arc<Query>,
+    groups: Groups,
+    answer: &mut Answer<'_>,
+) -> Result<(), QueryError> {
+    match &query.plan.order {
+        None => read_groups(query, Box::new(groups.into_groups()), answer).await,
+        Some(order) => {
+            let groups = order::ordered(query, order, groups, answer).await?;
+            read_groups(query, Box::new(groups.into_iter()), answer).await
+        }
+    }
+}
+
+/// Reads groups in tasks, several ahead of what is sent.
+///
+/// # Errors
+/// What ends the query.
+pub(super) async fn read_groups(
+    query: &Arc<Query>,
+    groups: GroupsLeft,
+    answer: &mut Answer<'_>,
+) -> Result<(), QueryError> {
     let task = &answer.sink.task;
     let mut pieces = Pieces::new(query, groups);
     // With each, whether it is a span of time.
@@ -163,6 +200,9 @@ pub(super) struct Answer<'a> {
     points: u64,
     points_max: u64,
     header: Sent,
+    /// While the order of groups is found, their points come here.
+    pub(super) ranking: Option<Ranking>,
+    filler: Option<Filler>,
 }
 
 impl Answer<'_> {
@@ -181,22 +221,60 @@ impl Answer<'_> {
                 self.header = Sent::Outdated;
             }
         }
+        if let Some(ranking) = &mut self.ranking {
+            messages.iter().for_each(|message| ranking.push_message(message));
+            return Ok(());
+        }
         if self.header == Sent::Never {
             // A step that fits no window fails before anything is sent.
             self.send_header().await?;
         }
-        for Message { series, points, bytes } in messages {
-            self.points = self.points.saturating_add(points as u64);
-            if self.points > self.points_max {
-                return Err(QueryError::TooManyPoints { max: self.points_max });
+        for message in messages {
+            match self.filler.take() {
+                None => self.send_points(message).await?,
+                Some(filler) => self.send_filled(filler, Some(message)).await?,
             }
-            self.sink.send(AggregateResponse { kind: Some(Kind::Series(series)) }, bytes).await?;
         }
         Ok(())
     }
 
+    /// Sends the points that a filler makes of those of a message; `None`: of no more.
+    async fn send_filled(&mut self, mut filler: Filler, message: Option<Message>) -> Result<(), QueryError> {
+        let group = message.as_ref().map(|message| message.group);
+        if filler.ends_before(group) {
+            while let Some(rest) = filler.take() {
+                self.sink.yield_point().await?;
+                self.send_points(rest).await?;
+            }
+            if group.is_some() && self.points.saturating_add(filler.points()) > self.points_max {
+                return Err(QueryError::TooManyPoints { max: self.points_max });
+            }
+        }
+        if let Some(message) = message {
+            filler.push(message);
+            while let Some(filled) = filler.take() {
+                self.sink.yield_point().await?;
+                self.send_points(filled).await?;
+            }
+        }
+        self.filler = Some(filler);
+        Ok(())
+    }
+
+    async fn send_points(&mut self, message: Message) -> Result<(), QueryError> {
+        let Message { series, points, bytes, .. } = message;
+        self.points = self.points.saturating_add(points as u64);
+        if self.points > self.points_max {
+            return Err(QueryError::TooManyPoints { max: self.points_max });
+        }
+        self.sink.send(AggregateResponse { kind: Some(Kind::Series(series)) }, bytes).await
+    }
+
     /// Sends what is left.
     async fn end(&mut self) -> Result<(), QueryError> {
+        if let Some(filler) = self.filler.take() {
+            self.send_filled(filler, None).await?;
+        }
         if self.header == Sent::Yes { Ok(()) } else { self.send_header().await }
     }
 
@@ -211,7 +289,7 @@ impl Answer<'_> {
             gateways_behind: behind,
             late_corrections: counts.late,
             refused_readings: counts.refused,
-            ..Header::default()
+            request_version: REQUEST_VERSION,
         };
         let bytes = HEADER_BYTES + header.gaps.len() * GAP_BYTES + header.gateways.len() * PROGRESS_BYTES;
         self.sink.send(AggregateResponse { kind: Some(Kind::Header(header)) }, bytes).await?;

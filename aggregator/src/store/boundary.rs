@@ -22,6 +22,7 @@ mod query;
 mod rows;
 pub(in crate::store) mod selection;
 mod series;
+mod steps;
 
 pub use self::{
     error::StoreError,
@@ -36,6 +37,7 @@ pub use self::{
     rows::{Merged, RowReader, RowRequest},
     selection::Selection,
     series::{SeriesEntry, SeriesId},
+    steps::Steps,
 };
 
 /// Stores partials by series and window.

@@ -22,7 +22,7 @@ use catchment_proto::Batch;
 use futures_util::future::BoxFuture;
 
 use super::{
-    EmbeddedStore, GatewayEpoch, Merged, QueryStore, ReadAll as _, RowRequest, SeriesId, Store,
+    EmbeddedStore, GatewayEpoch, Merged, QueryStore, ReadAll as _, RowRequest, SeriesId, Steps, Store,
     testing::{Content, Model, open},
 };
 use crate::testing::MemoryStore;
@@ -158,7 +158,7 @@ fn model(epoch: &GatewayEpoch, batches: &[Batch]) -> Content {
 }
 
 fn request(series: SeriesId, from: Timestamp, to: Timestamp) -> RowRequest {
-    RowRequest { series, from, to, step_ms: None, resolution: Merged::OnlyWithoutWindows }
+    RowRequest { series, from, to, steps: Steps::Whole, resolution: Merged::OnlyWithoutWindows }
 }
 
 /// The rows of a request.
@@ -189,7 +189,7 @@ fn points(store: &(impl QueryStore + ?Sized), request: &RowRequest) -> BTreeMap<
     let mut points = BTreeMap::<i64, Partial>::new();
     for (window, body) in rows(store, request) {
         let start_ms = window.start().as_millis();
-        let point = request.step_ms.map_or(0, |step| start_ms.div_euclid(step) * step);
+        let point = request.steps.start_of(start_ms).unwrap_or(0);
         points.entry(point).or_default().merge_encoded_across_series(&body, window.start()).unwrap();
     }
     let encoded = |partial: Partial| {

@@ -6,7 +6,7 @@ use catchment_partial::{Partial, Timestamp, Window};
 
 use crate::{
     selector::Selector,
-    store::{Cursor, GatewayEntry, Merged, QueryStore, RowRequest, SeriesEntry, SeriesId, StoreError},
+    store::{Cursor, GatewayEntry, Merged, QueryStore, RowRequest, SeriesEntry, SeriesId, Steps, StoreError},
 };
 
 /// Whole lists and contents of a store.
@@ -47,7 +47,7 @@ pub trait ReadAll: QueryStore {
     ) -> Result<(), StoreError> {
         for id in series {
             let resolution = Merged::OnlyWithoutWindows;
-            let request = RowRequest { series: *id, from, to, step_ms: None, resolution };
+            let request = RowRequest { series: *id, from, to, steps: Steps::Whole, resolution };
             let mut reader = self.rows(&request)?;
             let mut flow = Ok(ControlFlow::Continue(()));
             let mut take = |window: Window, body: &[u8]| {

@@ -14,7 +14,7 @@ use proptest::prelude::*;
 
 use crate::store::{
     EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, QueryStore, ReadAll as _, RowRequest,
-    StoreConfig, embedded::locks::lock,
+    Steps, StoreConfig, embedded::locks::lock,
 };
 
 pub(in crate::store) const WIDTH_MS: u32 = 10_000;
@@ -146,7 +146,7 @@ fn points(store: &dyn QueryStore, request: RowRequest) -> BTreeMap<i64, Partial>
     let mut visit = |window: Window, body: &[u8]| {
         assert!(window.start() >= last, "rows in order of their start");
         last = window.start();
-        let point = request.step_ms.map_or(0, |step| window.start().as_millis().div_euclid(step));
+        let point = request.steps.start_of(window.start().as_millis()).unwrap_or(0);
         points.entry(point).or_default().merge_encoded_across_series(body, window.start()).unwrap();
     };
     while reader.advance(&mut visit).unwrap() {}
@@ -163,13 +163,21 @@ pub(in crate::store) fn assert_merged_alike(store: &dyn QueryStore) {
             (Timestamp::MIN, Timestamp::MAX),
             (ragged(last.saturating_sub_nanos(2 * 3_600_000_000_000)), Timestamp::MAX),
         ] {
-            for step_ms in [None, Some(60_000), Some(90_000), Some(7_200_000)] {
-                let request = |resolution| RowRequest { series: series.id, from, to, step_ms, resolution };
+            let last_ms = last.as_millis();
+            for steps in [
+                Steps::Whole,
+                Steps::Every(60_000),
+                Steps::Every(90_000),
+                Steps::Every(7_200_000),
+                Steps::At((0..40).map(|n| last_ms - (40 - n) * 5_430_000).collect()),
+            ] {
+                let request =
+                    |resolution| RowRequest { series: series.id, from, to, steps: steps.clone(), resolution };
                 let windows = points(store, request(Merged::OnlyWithoutWindows));
                 assert_eq!(
                     points(store, request(Merged::Allowed)),
                     windows,
-                    "{series:?} {from:?} {to:?} {step_ms:?}"
+                    "{series:?} {from:?} {to:?} {steps:?}"
                 );
             }
         }

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod aggregates;
+mod asking;
 mod backlog;
 mod completeness;
 mod conditions;

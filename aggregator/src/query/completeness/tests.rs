@@ -1,12 +1,13 @@
 use std::{sync::Arc, time::Duration};
 
 use super::*;
+use crate::store::Steps;
 use crate::{
     store::{GatewayEpoch, HourlyCounts, SeriesId},
     testing::{gateway, key},
 };
 
-const ALL: Range = Range { from_ms: 0, to_ms: 1_000_000, step_ms: None };
+const ALL: Range = Range { from_ms: 0, to_ms: 1_000_000, steps: Steps::Whole };
 const NOW: i64 = 2_000_000;
 const DAY: i64 = 86_400_000;
 
@@ -35,7 +36,7 @@ fn completeness(
     range: &Range,
     now_ms: i64,
 ) -> Completeness {
-    let mut holders = Holders::new(*range, now_ms);
+    let mut holders = Holders::new(range.clone(), now_ms);
     series.iter().for_each(|entry| holders.push(entry));
     let mut sorted: Vec<_> = gateways.iter().collect();
     sorted.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
@@ -90,7 +91,7 @@ fn an_answer_is_not_complete_beyond_a_loss_within_its_range() {
     let munich = known("munich", Some(800_000), &[(None, Some(50_000), 0)]);
     let gateways = [munich, berlin];
     let over = |series: &[SeriesEntry], from_ms, to_ms| {
-        completeness(series, &gateways, &Range { from_ms, to_ms, step_ms: None }, NOW)
+        completeness(series, &gateways, &Range { from_ms, to_ms, steps: Steps::Whole }, NOW)
     };
     let long = [entry("berlin", (10_000, 990_000))];
     let all = over(&long, 0, 1_000_000);
@@ -125,7 +126,7 @@ fn a_gateway_counts_if_it_holds_something_in_the_range_or_may_still_deliver_it()
     let range = |from_days: i64, to_days: i64| Range {
         from_ms: from_days * DAY,
         to_ms: to_days * DAY,
-        step_ms: None,
+        steps: Steps::Whole,
     };
     // Windows of the series, watermark, range, whether the gateway counts.
     let cases = [

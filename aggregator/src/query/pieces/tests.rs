@@ -1,31 +1,40 @@
 use catchment_partial::Timestamp;
 use catchment_proto::wire::AggregateRequest;
 
-use super::{super::plan::Plan, *};
+use super::{
+    super::{
+        groups::Groups,
+        plan::{Grouping, Plan},
+    },
+    *,
+};
 use crate::{
     store::{SeriesEntry, SeriesId},
     testing::{MemoryStore, gateway, key},
 };
 
 /// Groups of so many series each, by device, with windows at these seconds.
-fn groups(sizes: &[usize], windows: (i64, i64)) -> Groups {
-    let mut groups = Groups::new(&["device".to_owned()]);
+fn groups(sizes: &[usize], windows: (i64, i64)) -> GroupsLeft {
+    let mut groups = Groups::new(&Grouping::By(vec!["device".to_owned()]));
     let time = |seconds| Timestamp::from_millis(seconds * 1_000).unwrap();
     let mut id = 0;
     for (group, size) in sizes.iter().enumerate() {
         for _ in 0..*size {
             id += 1;
-            groups.push(&SeriesEntry {
-                id: SeriesId::new(id),
-                gateway: gateway("berlin", "g1"),
-                key: key(&format!("d{group:05}"), "m", &[]),
-                windows: (time(windows.0), time(windows.1)),
-                rows_from: time(windows.0),
-                last_reading: time(windows.1),
-            });
+            groups.push(
+                0,
+                &SeriesEntry {
+                    id: SeriesId::new(id),
+                    gateway: gateway("berlin", "g1"),
+                    key: key(&format!("d{group:05}"), "m", &[]),
+                    windows: (time(windows.0), time(windows.1)),
+                    rows_from: time(windows.0),
+                    last_reading: time(windows.1),
+                },
+            );
         }
     }
-    groups
+    Box::new(groups.into_groups())
 }
 
 fn query(to_ms: i64, step_ms: i64, aggregate: &str) -> Query {

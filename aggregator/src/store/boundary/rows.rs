@@ -2,10 +2,10 @@
 
 use catchment_partial::{Timestamp, Window};
 
-use crate::store::{SeriesId, StoreError};
+use crate::store::{SeriesId, Steps, StoreError};
 
 /// Which rows of a series a reader wants: those whose windows start in `[from, to)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowRequest {
     /// The series.
     pub series: SeriesId,
@@ -13,9 +13,8 @@ pub struct RowRequest {
     pub from: Timestamp,
     /// Windows start before this time.
     pub to: Timestamp,
-    /// Width of the points that the rows are merged into, milliseconds; points begin at multiples of it since the Unix
-    /// epoch. `None`: all rows are merged into one point.
-    pub step_ms: Option<i64>,
+    /// The points that the rows are merged into.
+    pub steps: Steps,
     /// Whether the store may give rows that it merged itself.
     pub resolution: Merged,
 }

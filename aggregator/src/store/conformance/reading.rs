@@ -5,7 +5,7 @@ use catchment_partial::Timestamp;
 use super::{Subject, content, model, points, put, request, rows};
 use crate::selector::Selector;
 use crate::store::{
-    Cursor, Merged, ReadAll as _, RowRequest, SeriesId,
+    Cursor, Merged, ReadAll as _, RowRequest, SeriesId, Steps,
     testing::{at, batch, entry, epoch, report_of, window},
 };
 
@@ -66,14 +66,19 @@ pub(super) async fn merged_rows_change_no_answer(subject: &dyn Subject) {
     let store = subject.store();
     let id = store.all_series()[0].id;
     let mut compared = 0;
-    for step_ms in
-        [None, Some(10_000), Some(30_000), Some(60_000), Some(900_000), Some(7_200_000), Some(86_400_000)]
-    {
+    let multiples = [10_000, 30_000, 60_000, 900_000, 7_200_000, 86_400_000].map(Steps::Every);
+    // Days of zones that are half an hour, an hour and ten seconds off, one of them an hour shorter.
+    let days = [1_800, 3_600, 82_810].map(|offset| {
+        Steps::At(
+            (-3..5).map(|day| 1_000 * (offset + day * 86_400 - if day > 0 { 3_600 } else { 0 })).collect(),
+        )
+    });
+    for steps in multiples.into_iter().chain(days).chain([Steps::Whole]) {
         for (from, to) in [(-100_000, 200_000), (0, 86_400), (-49_990, 86_390), (3_590, 7_210), (10, 20)] {
-            let windows = RowRequest { step_ms, ..request(id, at(from), at(to)) };
-            let merged = RowRequest { resolution: Merged::Allowed, ..windows };
+            let windows = RowRequest { steps: steps.clone(), ..request(id, at(from), at(to)) };
+            let merged = RowRequest { resolution: Merged::Allowed, ..windows.clone() };
             let points = (points(store, &windows), points(store, &merged));
-            assert_eq!(points.0, points.1, "step {step_ms:?} from {from} s to {to} s");
+            assert_eq!(points.0, points.1, "steps {steps:?} from {from} s to {to} s");
             compared += points.0.len();
         }
     }
@@ -126,9 +131,9 @@ pub(super) async fn no_row_starts_before_the_listed_time(subject: &dyn Subject) 
         let entry = &store.all_series()[0];
         assert!(entry.rows_from <= entry.windows.0, "{entry:?}");
         assert!(entry.last_reading >= entry.windows.1, "{entry:?}");
-        for step_ms in [None, Some(60_000), Some(86_400_000)] {
+        for steps in [Steps::Whole, Steps::Every(60_000), Steps::Every(86_400_000)] {
             let request = request(entry.id, Timestamp::MIN, Timestamp::MAX);
-            let found = rows(store, &RowRequest { step_ms, resolution: Merged::Allowed, ..request });
+            let found = rows(store, &RowRequest { steps, resolution: Merged::Allowed, ..request });
             let first = found.first().map(|(window, _)| window.start());
             assert!(first.is_some_and(|first| first >= entry.rows_from), "{found:?} {entry:?}");
         }

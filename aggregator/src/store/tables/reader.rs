@@ -20,7 +20,7 @@ use crate::store::{
         cache::BlockCache,
         error::TableError,
         fresh::FreshRows,
-        pieces::{ALL_KEPT, Coarsest, Floors, Piece, coarsest_for, pieces},
+        pieces::{ALL_KEPT, Coarsest, Floors, Mark, Piece, coarsest_for, marks, pieces},
         repeats,
         resolution::Resolution,
         table::Table,
@@ -39,8 +39,8 @@ pub(in crate::store) struct TableReader<D: Disk> {
     series: u32,
     fresh: FreshRows,
     floors: Floors,
-    /// Starts of rows in memory that replace flushed ones, or may.
-    fine: Vec<Timestamp>,
+    /// Starts of rows in memory that replace flushed ones, or may, and of listed points.
+    marks: Vec<Mark>,
     pieces: VecDeque<Piece>,
     damaged: Vec<(Timestamp, Timestamp)>,
 }
@@ -55,7 +55,7 @@ impl<D: Disk> TableReader<D> {
         if inner.is_half_applied() {
             inner.healthy()?;
         }
-        let RowRequest { series, mut from, mut to, step_ms, resolution } = *request;
+        let RowRequest { series, mut from, mut to, ref steps, resolution } = *request;
         let (series, mut fresh) = (number_of(series), FreshRows::default());
         let (version, floors, flushed) = {
             let state = read(&inner.state);
@@ -67,7 +67,7 @@ impl<D: Disk> TableReader<D> {
             (inner.tables.version(), inner.tables.floors_of(&state.catalog, known), known.flushed)
         };
         fresh.resolve();
-        let without_windows = coarsest_for(step_ms);
+        let without_windows = coarsest_for(steps);
         let beside_windows = match resolution {
             Merged::Allowed => without_windows,
             Merged::OnlyWithoutWindows => Resolution::Windows,
@@ -79,7 +79,7 @@ impl<D: Disk> TableReader<D> {
             series,
             fresh,
             floors,
-            fine: Vec::new(),
+            marks: Vec::new(),
             pieces: VecDeque::new(),
             damaged: Vec::new(),
         };
@@ -88,8 +88,8 @@ impl<D: Disk> TableReader<D> {
         // A merged row starts with its interval, perhaps before the first window.
         let from = request.from.max(Resolution::Day.start_of(from));
         let coarsest = Coarsest { beside_windows, without_windows };
-        reader.pieces = pieces(from, to, coarsest, &reader.floors, &fine).into();
-        reader.fine = fine;
+        reader.marks = marks(fine, steps, from, to);
+        reader.pieces = pieces(from, to, coarsest, &reader.floors, &reader.marks).into();
         Ok(reader)
     }
 
@@ -100,7 +100,7 @@ impl<D: Disk> TableReader<D> {
             series: u32::MAX,
             fresh: FreshRows::default(),
             floors: ALL_KEPT,
-            fine: Vec::new(),
+            marks: Vec::new(),
             pieces: VecDeque::new(),
             damaged: Vec::new(),
         }
@@ -172,7 +172,7 @@ impl<D: Disk> TableReader<D> {
             let floor = floor.max(from);
             if floor < to {
                 let coarsest = Coarsest { beside_windows: finer, without_windows: finer };
-                let instead = pieces(floor, to, coarsest, &self.floors, &self.fine);
+                let instead = pieces(floor, to, coarsest, &self.floors, &self.marks);
                 instead.into_iter().rev().for_each(|piece| self.pieces.push_front(piece));
                 to = floor;
             }

@@ -9,7 +9,7 @@ use crate::{
     selector::Selector,
     store::{
         EmbeddedStore, IngestStore as _, MaintenanceStore as _, MemoryTree, Merged, QueryStore as _,
-        ReadAll as _, RetentionRule, RowRequest, StoreConfig,
+        ReadAll as _, RetentionRule, RowRequest, Steps, StoreConfig,
         testing::{batch, config, entry, epoch},
     },
 };
@@ -46,11 +46,11 @@ impl World {
     }
 
     /// Number of readings of a series, as an answer in steps of this length counts them.
-    fn count(&self, metric: &str, step_ms: Option<i64>) -> u64 {
+    fn count(&self, metric: &str, steps: Steps) -> u64 {
         let series = self.store.selected(&Selector::parse(metric).unwrap());
         let Some(series) = series.first() else { return 0 };
         let (from, to) = (Timestamp::MIN, Timestamp::MAX);
-        let request = RowRequest { series: series.id, from, to, step_ms, resolution: Merged::Allowed };
+        let request = RowRequest { series: series.id, from, to, steps, resolution: Merged::Allowed };
         let mut reader = self.store.rows(&request).unwrap();
         let mut count = 0;
         while reader
@@ -111,18 +111,18 @@ fn answers_stay_the_same_while_finer_rows_go() {
     let rules = [rule("", [10, 30, 100])];
     let retained = world.store.retain(&rules, at_day(200)).unwrap();
     assert!(retained.rows > 0 && bytes(&world) + retained.bytes <= before, "{retained:?}");
-    for step_ms in [None, Some(86_400_000)] {
-        assert_eq!(world.count("a", step_ms), 200 * 18, "{step_ms:?}");
+    for steps in [Steps::Whole, Steps::Every(86_400_000)] {
+        assert_eq!(world.count("a", steps.clone()), 200 * 18, "{steps:?}");
     }
-    let by_hour = world.count("a", Some(3_600_000));
+    let by_hour = world.count("a", Steps::Every(3_600_000));
     assert_eq!(by_hour, 200 * 18, "of days without hours, the days are left");
     world.crash();
-    assert_eq!(world.count("a", None), 200 * 18);
+    assert_eq!(world.count("a", Steps::Whole), 200 * 18);
     // Late: its window is gone, and joins the hours, or the days.
     world.put(vec![entry(0, 150 * DAY_SECONDS / 10 + 5, 1, 1), entry(0, DAY_SECONDS / 10 + 5, 1, 1)]);
-    assert_eq!(world.count("a", Some(86_400_000)), 200 * 18 + 6, "while it is in memory");
+    assert_eq!(world.count("a", Steps::Every(86_400_000)), 200 * 18 + 6, "while it is in memory");
     world.store.flush_now().unwrap();
-    assert_eq!(world.count("a", Some(86_400_000)), 200 * 18 + 6);
+    assert_eq!(world.count("a", Steps::Every(86_400_000)), 200 * 18 + 6);
     assert_eq!(world.store.retain(&rules, at_day(200)).unwrap().rows, 0, "nothing is left to do");
 }
 
@@ -132,7 +132,7 @@ fn a_rule_that_goes_removes_nothing_of_others() {
     world.put(days(0..60));
     world.store.flush_now().unwrap();
     world.store.retain(&[rule("a", [5, 10, 20]), rule("", [50, 55, 58])], at_day(60)).unwrap();
-    let windows = |world: &World, metric| world.count(metric, Some(10_000));
+    let windows = |world: &World, metric| world.count(metric, Steps::Every(10_000));
     let (a, b) = (windows(&world, "a"), windows(&world, "b"));
     assert_eq!((a, b), (60 * 18, 60 * 18), "coarser rows stand for what is gone");
     let rows = |world: &World| {
@@ -180,7 +180,7 @@ fn many_partitions_go_with_few_commits_and_are_counted_truly() {
     assert!(retained.rows > 600 * 10);
     world.crash();
     assert_eq!(rows(&world), before - retained.rows);
-    assert_eq!(world.count("a", None), 600 * 18);
+    assert_eq!(world.count("a", Steps::Whole), 600 * 18);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_table_that_counts_no_longer_is_not_replaced() {
     let files =
         world.disk.files().iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "table")).count();
     assert_eq!(files, tables(&world).len(), "nothing is left of it");
-    assert_eq!(world.count("a", None), 18 * 3);
+    assert_eq!(world.count("a", Steps::Whole), 18 * 3);
 }
 
 #[test]
@@ -220,19 +220,22 @@ fn rows_of_forgotten_series_leave_the_tables_after_a_crash_too() {
     assert!(tables(&world).iter().all(|(_, purge)| *purge), "all tables held rows of it");
     world.crash();
     assert!(tables(&world).iter().all(|(_, purge)| *purge), "it is not forgotten what is to be done");
-    assert_eq!((rows(&world), world.count("a", None)), (before, 0), "its rows are nobody's");
+    assert_eq!((rows(&world), world.count("a", Steps::Whole)), (before, 0), "its rows are nobody's");
     // Delivered again, it is another series.
     world.put(vec![entry(0, 7, 1, 1)]);
     world.store.flush_now().unwrap();
-    assert_eq!((world.count("a", None), world.count("b", None)), (3, 22 * 18));
+    assert_eq!((world.count("a", Steps::Whole), world.count("b", Steps::Whole)), (3, 22 * 18));
     while tables(&world).iter().any(|(_, purge)| *purge) {
         world.store.compact_now().unwrap();
     }
     // What is left: rows of the other, and one of each resolution of the new one.
-    let (left, count) = (rows(&world), world.count("a", None));
+    let (left, count) = (rows(&world), world.count("a", Steps::Whole));
     assert_eq!((left * 2, count), (before + 8, 3));
     world.crash();
-    assert_eq!((rows(&world), world.count("a", None), world.count("b", None)), (left, 3, 22 * 18));
+    assert_eq!(
+        (rows(&world), world.count("a", Steps::Whole), world.count("b", Steps::Whole)),
+        (left, 3, 22 * 18)
+    );
 }
 
 #[test]
@@ -272,16 +275,16 @@ fn forgetting_and_retention_together_keep_what_is_left() {
     assert_eq!(world.store.forget_series(&Selector::parse("a").unwrap()).unwrap(), 1);
     // Tables that are marked are removed, or written without the series, by either.
     world.store.retain(&rules, at_day(120)).unwrap();
-    assert_eq!((world.count("a", None), world.count("b", Some(86_400_000))), (0, 120 * 18));
+    assert_eq!((world.count("a", Steps::Whole), world.count("b", Steps::Every(86_400_000))), (0, 120 * 18));
     world.crash();
     while tables(&world).iter().any(|(_, purge)| *purge) {
         world.store.compact_now().unwrap();
     }
-    assert_eq!((world.count("a", None), world.count("b", Some(86_400_000))), (0, 120 * 18));
+    assert_eq!((world.count("a", Steps::Whole), world.count("b", Steps::Every(86_400_000))), (0, 120 * 18));
     world.put(days(119..120));
     world.store.flush_now().unwrap();
     world.store.retain(&rules, at_day(125)).unwrap();
-    assert_eq!((world.count("a", None), world.count("b", Some(86_400_000))), (18, 120 * 18));
+    assert_eq!((world.count("a", Steps::Whole), world.count("b", Steps::Every(86_400_000))), (18, 120 * 18));
 }
 
 #[test]
@@ -291,7 +294,7 @@ fn a_full_disk_during_a_merge_changes_nothing_and_it_is_done_later() {
         world.put((0..400).map(|n| entry((n % 2) as u32, part * 400 + n, 1, 1)).collect());
         world.store.flush_now().unwrap();
     }
-    let (count, before) = (world.count("a", None), tables(&world).len());
+    let (count, before) = (world.count("a", Steps::Whole), tables(&world).len());
     let used = |world: &World| {
         world.disk.files().iter().map(|(_, length)| length.next_multiple_of(4_096)).sum::<u64>()
     };
@@ -300,15 +303,15 @@ fn a_full_disk_during_a_merge_changes_nothing_and_it_is_done_later() {
     world.disk.set_quota(Some(used(&world)));
     for _ in 0..3 {
         world.store.compact_now().unwrap();
-        assert_eq!((world.count("a", None), world.store.inner.failure()), (count, None));
+        assert_eq!((world.count("a", Steps::Whole), world.store.inner.failure()), (count, None));
         assert_eq!((tables(&world).len(), world.disk.files().len()), (before, files));
     }
     world.disk.set_quota(None);
     world.crash();
-    assert_eq!(world.count("a", None), count);
+    assert_eq!(world.count("a", Steps::Whole), count);
     (0..10).for_each(|_| world.store.compact_now().unwrap());
     assert!(tables(&world).len() < before, "{before}");
-    assert_eq!(world.count("a", None), count);
+    assert_eq!(world.count("a", Steps::Whole), count);
 }
 
 #[test]
@@ -319,7 +322,7 @@ fn few_small_tables_of_each_partition_become_one_when_there_is_time() {
         world.put((0..40).map(|day| entry(0, day * DAY_SECONDS / 10 + part * 700, 1, 1)).collect());
         world.store.flush_now().unwrap();
     }
-    let (count, before) = (world.count("a", None), tables(&world).len());
+    let (count, before) = (world.count("a", Steps::Whole), tables(&world).len());
     world.store.compact_now().unwrap();
     assert_eq!(tables(&world).len(), before, "not while rows arrive");
     let inner = &world.store.inner;
@@ -327,7 +330,7 @@ fn few_small_tables_of_each_partition_become_one_when_there_is_time() {
     let left = tables(&world).len();
     // One for each partition but the last of each resolution: 40 days, 10 of four days, 1 of 64, 1 of all.
     assert_eq!((before, left), (4 * (40 + 10 + 2), (39 + 4) + (9 + 4) + 4 + 4));
-    assert_eq!(world.count("a", None), count);
+    assert_eq!(world.count("a", Steps::Whole), count);
     world.crash();
-    assert_eq!((world.count("a", None), tables(&world).len()), (count, left));
+    assert_eq!((world.count("a", Steps::Whole), tables(&world).len()), (count, left));
 }
