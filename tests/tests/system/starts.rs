@@ -146,12 +146,6 @@ async fn one_status_for_one_kind_of_fault() {
                 assert!(!data.exists());
             }
         }
-        if server == AGGREGATOR {
-            let mut flags = bench.flags(server, &[("--store-journal", Path::new("16MiB"))]);
-            assert!(refused(2, &(server, flags.clone(), Vec::new())).await.contains("store_journal"));
-            flags.push("--check-config".to_owned());
-            assert!(refused(2, &(server, flags, Vec::new())).await.contains("from 17MiB"));
-        }
         folders(&bench, server).await;
         let mut missing = bench.flags(server, &[]);
         let at = missing.iter().position(|flag| flag == "--data").unwrap();
@@ -177,6 +171,17 @@ async fn one_status_for_one_kind_of_fault() {
     ] {
         let message = refused(status, &ask(&identity)).await;
         assert!(message.contains(word), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_journal_too_small_for_a_batch_is_refused_by_the_check_too() {
+    let bench = Bench::new();
+    for check in [true, false] {
+        let mut flags = bench.flags(AGGREGATOR, &[("--store-journal", Path::new("16MiB"))]);
+        flags.extend(check.then(|| "--check-config".to_owned()));
+        let message = refused(2, &(AGGREGATOR, flags, Vec::new())).await;
+        assert!(message.contains("store_journal") && message.contains("from 17MiB"), "{message}");
     }
 }
 

@@ -57,9 +57,8 @@ impl Mender<'_> {
         };
         let taken: Vec<PathBuf> = extra.values().flatten().map(|entry| entry.path(self.data)).collect();
         for stray in strays.iter().filter(|stray| !taken.contains(&stray.path)) {
-            let (part, newer) =
-                (part_of(stray), self.newer_from.is_some_and(|from| stray.id() >= Some(from)));
-            if !newer || part.0 == Resolution::Windows {
+            let part = part_of(stray);
+            if !self.is_newer(stray) || part.0 == Resolution::Windows {
                 continue;
             }
             let alone = strays.iter().filter(|other| part_of(other) == part).count() == 1 && !usable(part);
@@ -82,9 +81,14 @@ impl Mender<'_> {
         }
     }
 
+    /// Whether the catalog is too old to name a file.
+    fn is_newer(&self, stray: &Stray) -> bool {
+        self.newer_from.is_some_and(|from| stray.id() >= Some(from))
+    }
+
     /// Reports a file that is newer than the catalog, and rows in it of series that the catalog does not know.
     pub(super) fn note_newer(&mut self, stray: &Stray, done: &str) {
-        if !self.newer_from.is_some_and(|from| stray.id() >= Some(from)) {
+        if !self.is_newer(stray) {
             return;
         }
         let (name, summary) = (stray.path.display(), stray.table.summary());
