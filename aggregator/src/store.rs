@@ -13,8 +13,10 @@
 //! - `tree`: the ordered map of keys and values below: sled, or memory for tests and simulation;
 //! - `catalog`: series, gateways, their epochs, quotas and losses;
 //! - `removal`: forgetting windows and series;
+//! - `backup`: a state of the store as files that can be copied, and a folder made of such files;
 //! - `salvage`: checking, verifying, repairing, copying a folder.
 
+mod backup;
 mod blocks;
 mod boundary;
 mod catalog;
@@ -32,9 +34,17 @@ mod testing;
 mod tree;
 mod wal;
 
+pub(crate) use self::backup::{
+    CATALOG, FORMAT as BACKUP_FORMAT, TABLES,
+    build::{Step, io_error},
+};
 #[cfg(any(test, feature = "sim"))]
 pub use self::tree::memory::MemoryTree;
 pub use self::{
+    backup::{
+        BackupError, BackupFile, BackupSource, Contents, Snapshot,
+        build::{FolderBuilder, RestoreError, Restored},
+    },
     boundary::{
         Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
         RowRequest, Selection, SeriesEntry, SeriesId, Store,

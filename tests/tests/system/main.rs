@@ -4,6 +4,7 @@
 
 mod aggregates;
 mod backlog;
+mod backup;
 mod conditions;
 mod defects;
 mod expiry;

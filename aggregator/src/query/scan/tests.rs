@@ -83,8 +83,7 @@ fn request(step_ms: i64, by: &[&str]) -> AggregateRequest {
         step_ms,
         by: by.iter().map(|label| (*label).to_owned()).collect(),
         aggregates: vec!["count".to_owned(), "sum".to_owned()],
-        from_windows: false,
-        columns: false,
+        ..AggregateRequest::default()
     }
 }
 
