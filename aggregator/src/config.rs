@@ -64,7 +64,7 @@ pub struct Config {
     pub retention: Vec<RetentionRule>,
     /// Interval at which outdated partials are removed, 100 ms to a day.
     pub retention_every: Duration,
-    /// Most bytes that backups read a second; 0: any number. Default 64 MiB.
+    /// Most bytes that backups read a second; 0: any number. Default 32 MiB.
     pub backup_bytes_per_second: u64,
 }
 
@@ -298,11 +298,11 @@ fn ingest_bytes(options: &Options) -> Result<(usize, usize), ConfigError> {
     Ok((max, share.min(max)))
 }
 
-/// The rate of backups: a gigabyte in a quarter of a minute, which leaves a disk and two processors to ingest.
+/// The rate of backups: a gigabyte in half a minute, which leaves a slow disk and two processors to ingest.
 fn backup_rate(given: Option<ByteSize>) -> Result<u64, ConfigError> {
     match given {
         Some(ByteSize(0)) => Ok(0),
-        given => size("backup_bytes_per_second", given, 64 << 20, 1),
+        given => size("backup_bytes_per_second", given, 32 << 20, 1),
     }
 }
 

@@ -28,7 +28,7 @@ const PART: &str = ".part";
 /// Free space that a backup leaves, bytes.
 const FREE_MIN: u64 = 16 << 20;
 /// Bytes of a file after which it is synced: otherwise the system writes them all at once, and others wait.
-const SYNC_EVERY: u64 = 16 << 20;
+const SYNC_EVERY: u64 = 4 << 20;
 
 /// Why a backup was not written. The last complete one is still there.
 #[derive(Debug, thiserror::Error)]
