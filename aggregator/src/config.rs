@@ -65,6 +65,8 @@ pub struct Config {
     pub retention: Vec<RetentionRule>,
     /// Interval at which outdated partials are removed, 100 ms to a day.
     pub retention_every: Duration,
+    /// Most bytes that backups read a second; 0: any number. Default 32 MiB.
+    pub backup_bytes_per_second: u64,
 }
 
 /// Bounds of queries.
@@ -303,6 +305,14 @@ fn ingest_bytes(options: &Options) -> Result<(usize, usize), ConfigError> {
     Ok((max, share.min(max)))
 }
 
+/// The rate of backups: a gigabyte in half a minute, which leaves a slow disk and two processors to ingest.
+fn backup_rate(given: Option<ByteSize>) -> Result<u64, ConfigError> {
+    match given {
+        Some(ByteSize(0)) => Ok(0),
+        given => size("backup_bytes_per_second", given, 32 << 20, 1),
+    }
+}
+
 fn http_bounds(options: &Options) -> Result<Bounds, ConfigError> {
     let default = Bounds::default();
     Ok(Bounds {
@@ -358,6 +368,7 @@ impl TryFrom<Options> for Config {
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
             ingest_bytes_max,
             ingest_bytes_per_gateway_max,
+            backup_bytes_per_second: backup_rate(options.backup_bytes_per_second)?,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
             query,
             retention,

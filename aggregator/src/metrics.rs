@@ -3,6 +3,7 @@
 //! Labels are reasons and gateways only, both bounded; never devices or series. The store's own counters are read at
 //! each scrape.
 
+mod backup;
 mod ingest;
 mod queries;
 mod reasons;
@@ -29,7 +30,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::{reasons::Families, retention::RetentionMetrics};
+use self::{backup::BackupMetrics, reasons::Families, retention::RetentionMetrics};
 use crate::{
     clock, conditions,
     config::QueryLimits,
@@ -77,6 +78,7 @@ pub(crate) struct Metrics {
     pub(crate) query_seconds: Histogram,
     pub(crate) query_points: Counter,
     pub(crate) retention: RetentionMetrics,
+    pub(crate) backup: BackupMetrics,
     panics: Counter,
     log_lines_suppressed: Counter,
 }
@@ -125,6 +127,7 @@ impl Metrics {
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
             retention: RetentionMetrics::default(),
+            backup: BackupMetrics::default(),
             panics: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };
@@ -186,6 +189,7 @@ impl Metrics {
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points in answers", self.query_points.clone());
         self.retention.register(r);
+        self.backup.register(r);
         r.register(
             "panics",
             "Panics in this process, each a defect: the log says where",

@@ -13,8 +13,10 @@
 //! - `tree`: the ordered map of keys and values below: sled, or memory for tests and simulation;
 //! - `catalog`: series, gateways, their epochs, quotas and losses;
 //! - `removal`: forgetting windows and series;
+//! - `backup`: a state of the store as files that can be copied, and a folder made of such files;
 //! - `salvage`: checking, verifying, repairing, copying a folder.
 
+mod backup;
 mod blocks;
 mod boundary;
 mod catalog;
@@ -33,6 +35,10 @@ mod testing;
 mod tree;
 mod wal;
 
+pub(crate) use self::backup::{
+    CATALOG, FORMAT as BACKUP_FORMAT, TABLES,
+    build::{Step, io_error},
+};
 #[cfg(test)]
 pub(crate) use self::boundary::selection::Walk;
 #[cfg(any(test, feature = "sim"))]
@@ -40,6 +46,10 @@ pub use self::read_all::ReadAll;
 #[cfg(any(test, feature = "sim"))]
 pub use self::tree::memory::MemoryTree;
 pub use self::{
+    backup::{
+        BackupError, BackupFile, BackupSource, Contents, Snapshot,
+        build::{FolderBuilder, RestoreError, Restored},
+    },
     boundary::{
         Cursor, Delivered, Gap, GatewayEntry, GatewayEpoch, IngestStore, MaintenanceStore, Merged, Page,
         PreviousRuns, ProgressReport, QueryStore, Retained, RetentionRule, RowReader, RowRequest,

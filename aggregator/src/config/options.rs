@@ -158,6 +158,9 @@ pub struct Options {
     /// Interval at which outdated rows are removed; the first time after at most 10 minutes [default: 1h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_RETENTION_EVERY")]
     pub retention_every: Option<HumanDuration>,
+    /// Maximum bytes per second of a backup; 0: no bound [default: 32MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_BACKUP_BYTES_PER_SECOND")]
+    pub backup_bytes_per_second: Option<ByteSize>,
     /// Log filter, in the syntax of `tracing`, for example warn,catchment_aggregator=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "CATCHMENT_LOG")]
     pub log: Option<String>,

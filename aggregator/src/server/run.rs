@@ -18,7 +18,7 @@ use crate::{
     ingest::StreamRegistry,
     metrics::Metrics,
     retention::Retention,
-    store::{MaintenanceStore, Store},
+    store::{BackupSource, MaintenanceStore, Store},
     transport::{Deadlines, PeerLimit},
 };
 
@@ -36,6 +36,8 @@ pub struct Aggregator {
     pub(super) http: Option<(HttpServer, SocketAddr)>,
     pub(super) store: Arc<dyn Store>,
     pub(super) metrics: Arc<Metrics>,
+    /// The store, if it can be backed up here.
+    pub(super) backups: Option<Arc<dyn BackupSource>>,
 }
 
 impl Aggregator {
@@ -54,14 +56,14 @@ impl Aggregator {
     /// # Errors
     /// Something other than `shutdown` ended it, or the store could not be closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, tls, listener, addr: _, http, store, metrics } = self;
+        let Self { config, tls, listener, addr: _, http, store, metrics, backups } = self;
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
         let streams = Arc::new(StreamRegistry::default());
         let maintenance: Arc<dyn MaintenanceStore> = Arc::clone(&store) as Arc<_>;
         metrics.watch(&store, Arc::clone(&streams));
-        let services = Services::new(&config, &store, &streams, &metrics, (&supervisor, &stopping))
+        let services = Services::new(&config, &store, &streams, &metrics, backups, (&supervisor, &stopping))
             .await
             .map_err(|error| RunError::Thread(error.to_string()))?;
 

@@ -6,7 +6,7 @@ use catchment_proto::{
     batch::BATCH_BYTES_MAX,
     wire::{
         FILE_DESCRIPTOR_SET, fleet_server::FleetServer, ingest_server::IngestServer,
-        query_server::QueryServer,
+        maintenance_server::MaintenanceServer, query_server::QueryServer,
     },
 };
 use catchment_settings::supervise::Supervisor;
@@ -26,12 +26,13 @@ use tonic_health::{
 use tower::layer::util::{Identity, Stack};
 
 use crate::{
+    backup::{self, MaintenanceService},
     config::Config,
     fleet::FleetService,
     ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
     query::{QueryService, Runner},
-    store::Store,
+    store::{BackupSource, Store},
     usage::layer::TrackUsage,
 };
 
@@ -61,11 +62,12 @@ pub(super) struct Services {
 pub(super) struct Health(HealthReporter);
 
 /// Services with a health status; the empty name is the whole server.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "",
     IngestServer::<IngestService>::NAME,
     QueryServer::<QueryService>::NAME,
     FleetServer::<FleetService>::NAME,
+    MaintenanceServer::<MaintenanceService>::NAME,
 ];
 
 impl Health {
@@ -94,6 +96,7 @@ impl Services {
         store: &Arc<dyn Store>,
         streams: &Arc<StreamRegistry>,
         metrics: &Arc<Metrics>,
+        backups: Option<Arc<dyn BackupSource>>,
         (supervisor, stopping): (&Arc<Supervisor>, &watch::Receiver<bool>),
     ) -> io::Result<Self> {
         let runner = Runner::new(config.query, Arc::clone(metrics), supervisor)?;
@@ -129,6 +132,7 @@ impl Services {
             clock_tolerance: config.clock_tolerance,
             forgetting: Arc::new(Semaphore::new(1)),
         };
+        let maintenance = MaintenanceService::new(backups, metrics, config.backup_bytes_per_second, stopping);
         let health = HealthReporter::new();
         for name in NAMES {
             health.set_service_status(name, ServingStatus::Serving).await;
@@ -147,6 +151,8 @@ impl Services {
         .add_service(
             FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
+        // Tables are compressed already.
+        .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(backup::REQUEST_BYTES_MAX))
         .add_service(health_service);
         let router = Server::builder()
             .layer(TrackUsage)

@@ -11,7 +11,7 @@ use super::{failure::StartError, run::Aggregator};
 use crate::{
     config::Config,
     metrics::Metrics,
-    store::{EmbeddedStore, KIND, OpenError, OpenReport, Store},
+    store::{BackupSource, EmbeddedStore, KIND, OpenError, OpenReport, Store},
 };
 
 /// Pause before a start that found no disk space tries again.
@@ -49,7 +49,9 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     let store = open(&config).await?;
     let counted = Arc::clone(&store);
     metrics.watch_store(Box::new(move || counted.stats()));
-    bind_with(config, tls, store, metrics).await
+    let backups = Arc::clone(&store) as Arc<dyn BackupSource>;
+    let aggregator = bind_with(config, tls, store, metrics).await?;
+    Ok(Aggregator { backups: Some(backups), ..aggregator })
 }
 
 /// Opens the store as soon as there is space, and logs the outcome.
@@ -109,5 +111,5 @@ pub(crate) async fn bind_with(
         }
         None => None,
     };
-    Ok(Aggregator { config, tls, listener, addr, http, store, metrics })
+    Ok(Aggregator { config, tls, listener, addr, http, store, metrics, backups: None })
 }

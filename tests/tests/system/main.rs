@@ -5,6 +5,7 @@
 mod aggregates;
 mod asking;
 mod backlog;
+mod backup;
 mod completeness;
 mod conditions;
 mod defects;

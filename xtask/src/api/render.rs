@@ -4,7 +4,7 @@ use super::parse::{Field, Message, ProtoFile, Service};
 
 /// Text before the files.
 const INTRODUCTION: &str = "\
-Package `catchment.v1`. The aggregator serves `Ingest`, `Query` and `Fleet` on its one port, over mutual TLS, with the
+Package `catchment.v1`. The aggregator serves `Ingest`, `Query`, `Fleet` and `Maintenance` on its one port, over mutual TLS, with the
 standard health service and server reflection; the role in the certificate decides who may call what. A gateway takes
 the messages of `device.proto` in frames ([protocols.md](protocols.md)). [queries.md](queries.md) explains selectors,
 aggregates and completeness.

@@ -24,6 +24,8 @@ use crate::store::{
     },
 };
 
+mod whole;
+
 /// Most consecutive numbers tried after series that cannot be read.
 const SKIP_MAX: u32 = 10_000;
 

@@ -8,7 +8,8 @@ use std::{io, path::Path};
 
 use catchment_journal::{AtomicFileError, Disk, Position, read_atomic, write_atomic};
 
-const FILE: &str = "packed";
+/// Its name.
+pub(in crate::store) const FILE: &str = "packed";
 
 /// Writes the position, durably.
 pub(in crate::store) fn write<D: Disk>(disk: &D, folder: &Path, position: Position) -> io::Result<()> {

@@ -106,13 +106,18 @@ impl<D: Disk> Version<D> {
 
 /// Path of a table's file.
 pub(in crate::store) fn path(data: &Path, resolution: Resolution, partition: i32, id: u64) -> PathBuf {
+    data.join(FOLDER).join(file_name(resolution, partition, id))
+}
+
+/// Name of a table's file.
+fn file_name(resolution: Resolution, partition: i32, id: u64) -> String {
     let kind = match resolution {
         Resolution::Windows => "windows",
         Resolution::Minute => "minutes",
         Resolution::Hour => "hours",
         Resolution::Day => "days",
     };
-    data.join(FOLDER).join(format!("{kind}{partition:+}-{id}{SUFFIX}"))
+    format!("{kind}{partition:+}-{id}{SUFFIX}")
 }
 
 /// The number of a table, from the name of its file.
@@ -207,6 +212,11 @@ impl TableEntry {
         (self.resolution, self.partition) == (other.resolution, other.partition)
             && self.oldest <= other.age
             && other.oldest <= self.age
+    }
+
+    /// Name of its file in [`FOLDER`].
+    pub(in crate::store) fn file_name(&self) -> String {
+        file_name(self.resolution, self.partition, self.id)
     }
 
     /// Path of its file in a data folder.

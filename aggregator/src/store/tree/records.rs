@@ -11,6 +11,7 @@
 //! | `t` resolution, partition, table | length, contents and age of a table's file (see `tables::version`) |
 //! | `r` | what was applied of retention (see `tables::applied`) |
 //! | `l` | spans of windows that were lost to damage (see `salvage::tables::loss`) |
+//! | `i` | identity of the store, made by its first backup (see `backup::snapshot`) |
 //! | `p` group, bucket, block | a block of windows of an earlier version (see `block`); becomes a table at the next start |
 //!
 //! Numbers in keys are big endian, so that sled's order is their order. Each value is sealed ([`seal`]): it carries
@@ -49,6 +50,8 @@ pub(in crate::store) const TABLE: u8 = b't';
 pub(in crate::store) const APPLIED: &[u8] = b"r";
 /// Key of the record of [`crate::store::salvage::tables::loss::LostWindows`].
 pub(in crate::store) const LOST: &[u8] = b"l";
+/// Key of the record of [`crate::store::backup`] that identifies the store.
+pub(in crate::store) const STORE_ID: &[u8] = b"i";
 /// Key of the [`Meta`] record.
 pub(in crate::store) const META: &[u8] = b"m";
 
