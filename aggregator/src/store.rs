@@ -33,7 +33,7 @@ mod tree;
 mod wal;
 
 #[cfg(any(test, feature = "sim"))]
-pub use self::tree::memory::MemoryTree;
+pub use self::tree::memory::{MemoryTree, MemoryTreeCopy};
 pub use self::{
     boundary::{
         Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
