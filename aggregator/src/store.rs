@@ -44,7 +44,7 @@ pub(crate) use self::boundary::selection::Walk;
 #[cfg(any(test, feature = "sim"))]
 pub use self::read_all::ReadAll;
 #[cfg(any(test, feature = "sim"))]
-pub use self::tree::memory::MemoryTree;
+pub use self::tree::memory::{MemoryTree, MemoryTreeCopy};
 pub use self::{
     backup::{
         BackupError, BackupFile, BackupSource, Contents, Snapshot,

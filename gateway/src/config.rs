@@ -17,13 +17,14 @@ use crate::{
     },
     fold::MetricParts,
     mqtt::topics::Topics,
+    uplink::kept::KeepLimits,
 };
 
-use self::metrics::metric_parts;
 pub use self::{
     metrics::MetricSetting,
     protocols::{LineProtocolSettings, MqttSettings},
 };
+use self::{metrics::metric_parts, outbox::GIB};
 
 /// Settings as given. Every flag has its key in the file and its variable `CATCHMENT_GATEWAY_…`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -128,6 +129,12 @@ pub struct Settings {
     /// Maximum bytes of partials that wait for the aggregator; beyond it, devices wait [default: 8GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_OUTBOX_BYTES_MAX")]
     pub outbox_bytes_max: Option<ByteSize>,
+    /// How long delivered batches stay in the outbox, to refill an aggregator that lost them; 0s: not [default: 1d]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_OUTBOX_KEEP")]
+    pub outbox_keep: Option<HumanDuration>,
+    /// Maximum bytes of delivered batches that stay; new batches displace them [default: outbox_bytes_max]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_OUTBOX_KEEP_BYTES")]
+    pub outbox_keep_bytes: Option<ByteSize>,
     /// Maximum batches in flight per shard: sent to the aggregator, not acknowledged yet [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_UPLINK_IN_FLIGHT")]
     pub uplink_in_flight: Option<usize>,
@@ -193,6 +200,7 @@ pub struct Config {
     pub journal_bytes_max: u64,
     pub checkpoint_bytes: u64,
     pub outbox_bytes_max: u64,
+    pub outbox_keep: KeepLimits,
     pub uplink_in_flight: usize,
     pub uplink_ack_timeout: Duration,
     pub stop_timeout: Duration,
@@ -301,8 +309,6 @@ fn json_key(key: &str) -> &'static str {
     }
 }
 
-/// A gibibyte in bytes.
-const GIB: u64 = 1 << 30;
 /// The upper bound of most durations.
 const DAY: HumanDuration = HumanDuration::secs(86_400);
 
@@ -313,7 +319,7 @@ impl Settings {
     /// The first setting that is missing or out of range.
     pub fn check(self) -> Result<Config, ConfigError> {
         let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
-        let (devices_max, device_expiry) = self.devices()?;
+        let ((devices_max, device_expiry), outbox) = (self.devices()?, self.outbox()?);
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
         // By then the kernel has given up a peer that is gone; one silent for longer rarely reports.
@@ -369,7 +375,8 @@ impl Settings {
             )?,
             journal_bytes_max: size("journal_bytes_max", self.journal_bytes_max, GIB, 64 << 20, 1 << 40)?,
             checkpoint_bytes: size("checkpoint_bytes", self.checkpoint_bytes, 64 << 20, 64 << 10, GIB)?,
-            outbox_bytes_max: size("outbox_bytes_max", self.outbox_bytes_max, 8 * GIB, 16 << 20, 1 << 44)?,
+            outbox_bytes_max: outbox.bytes_max,
+            outbox_keep: outbox.keep,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             // Longer than a commit on a slow disk, and than a flush round of the aggregator.
             uplink_ack_timeout: time("uplink_ack_timeout", self.uplink_ack_timeout, seconds(30), 100, DAY)?,
@@ -386,6 +393,7 @@ impl Settings {
 mod connections;
 mod devices;
 mod metrics;
+mod outbox;
 mod protocols;
 #[cfg(test)]
 pub(crate) mod tests;

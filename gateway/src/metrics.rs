@@ -20,11 +20,12 @@ use prometheus_client::{
 };
 
 pub use self::register::{ProtocolLabel, ReasonLabel};
-use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, register::add};
+use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add};
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
 mod connections;
 mod forgotten;
+mod kept;
 mod register;
 
 /// The gateway's counters and gauges. Cheap to share.
@@ -57,6 +58,7 @@ pub struct Metrics {
     pub uplink_ack_timeouts: Counter,
     pub uplink_parts_left_out: Counter,
     pub outbox_bytes: Gauge,
+    pub kept: KeptMetrics,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub damage: Counter,
@@ -168,6 +170,7 @@ impl Metrics {
             uplink_ack_timeouts,
             uplink_parts_left_out,
             outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
+            kept: KeptMetrics::new(r),
             journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(
                 r,

@@ -53,6 +53,7 @@ pub use introduce::SeriesFull;
 pub use limits::ShardLimits;
 pub use logs::ShardLog;
 pub use progress::{Observation, Progress};
+pub(crate) use recover::delivered;
 pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
 pub use recover::{LostBatches, RecoveryError, RecoveryReport, Setup, examine};
 pub use shard_facts::ShardFacts;

@@ -27,7 +27,7 @@ use crate::{
     lineage::Lineage,
     listener,
     metrics::Metrics,
-    shard::{Shard, ShardLog},
+    shard::{Shard, ShardLimits, ShardLog},
     uplink::{self, KnownPeer, UplinkConfig},
     worker::{ShardLink, Shared, Worker},
 };
@@ -94,6 +94,7 @@ impl Gateway {
             lineage,
             clock: Arc::clone(&clock),
             in_flight: config.uplink_in_flight,
+            keep: ShardLimits::of(&config, u32::try_from(links.len()).unwrap_or(u32::MAX)).outbox_keep,
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),
             peer,

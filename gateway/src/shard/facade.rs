@@ -95,7 +95,9 @@ impl<D: Disk> Shard<D> {
 
     /// Whether journal or outbox are near their bound: devices are slowed before they have to wait.
     pub fn is_near_full(&self) -> bool {
-        let near = |log: &ShardLog<D>, bound: u64| log.bytes() > bound / 10 * 9;
+        // Delivered batches give way to new ones.
+        let near =
+            |log: &ShardLog<D>, bound: u64| log.bytes().saturating_sub(log.spare_bytes()) > bound / 10 * 9;
         near(self.journal(), self.limits.journal_bytes_max)
             || near(self.outbox(), self.limits.outbox_bytes_max)
     }
@@ -181,7 +183,8 @@ impl<D: Disk> Shard<D> {
         Observation {
             open_windows: self.state().open_count().0,
             journal_bytes: self.journal().bytes(),
-            outbox_bytes: self.outbox().bytes(),
+            outbox_bytes: self.outbox().bytes().saturating_sub(self.outbox().spare_bytes()),
+            outbox_kept_bytes: self.outbox().spare_bytes(),
             watermark_ms: self.state().watermark().map(|watermark| watermark.as_millis()),
         }
     }
@@ -220,7 +223,8 @@ impl<D: Disk> Shard<D> {
     pub fn begin_capture(&mut self) -> bool {
         let complete = self.outbox.is_complete();
         if complete {
-            self.journaled.begin_capture(self.outbox.log().end());
+            let outbox = self.outbox.log();
+            self.journaled.begin_capture(outbox.end(), outbox.spare());
         }
         complete
     }

@@ -129,8 +129,8 @@ impl<D: Disk> JournaledState<D> {
     }
 
     /// Begins to capture the state as it is now.
-    pub(super) fn begin_capture(&mut self, outbox_end: Position) {
-        self.checkpointer.begin_capture(self.journal.end(), outbox_end);
+    pub(super) fn begin_capture(&mut self, outbox_end: Position, delivered: Position) {
+        self.checkpointer.begin_capture(self.journal.end(), outbox_end, delivered);
         self.state.begin_snapshot();
     }
 

@@ -26,8 +26,10 @@ pub struct Observation {
     pub open_windows: usize,
     /// Bytes of the journal on disk.
     pub journal_bytes: u64,
-    /// Bytes of the outbox on disk.
+    /// Bytes of the outbox on disk that wait for the aggregator.
     pub outbox_bytes: u64,
+    /// Bytes of the outbox on disk that hold nothing but delivered batches.
+    pub outbox_kept_bytes: u64,
     /// The watermark in Unix milliseconds.
     pub watermark_ms: Option<i64>,
 }

@@ -7,7 +7,7 @@ use std::{
 
 use catchment_certs::ClientTls;
 
-use super::known_peer::KnownPeer;
+use super::{kept::KeepLimits, known_peer::KnownPeer};
 use crate::{
     budget::Budget,
     clock::Clock,
@@ -27,6 +27,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) clock: Arc<dyn Clock>,
     /// Batches of a shard that may wait for their acknowledgement.
     pub(crate) in_flight: usize,
+    /// How much of what was delivered stays in the outbox of each shard.
+    pub(crate) keep: KeepLimits,
     /// How long they may wait without a word on them.
     pub(crate) ack_timeout: Duration,
     /// How many series the folder may hold; the aggregator reports it.

@@ -160,7 +160,7 @@ async fn check_folder(
     }
     let mut held = Vec::with_capacity(senders.len());
     for sender in senders {
-        held.push(sender.first_unreleased().await?);
+        held.push(sender.first_held().await?);
     }
     let Some(fork) = config.lineage().detect_fork(&delivery_status, &held) else { return Ok(()) };
     let now = config.clock.wall();

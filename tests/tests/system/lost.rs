@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 /// 2023-11-14T22:13:20Z.
 const TS: i64 = 1_700_000_000_000;
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder that nobody uses.
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -124,7 +125,10 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     const WINDOWS: i64 = 600;
     let mut world = World::builder()
         .gateway("berlin", "gw")
-        .settings(|settings| settings.device_open_windows_max = Some(200_000))
+        .settings(|settings| {
+            settings.device_open_windows_max = Some(200_000);
+            settings.outbox_keep = Some("0s".parse().unwrap());
+        })
         .start()
         .await;
     let mut device = world.device(0, "press-1", Protocol::Json);

@@ -17,7 +17,7 @@ use crate::{
     fold::State,
     shard::{
         Shard, ShardLog,
-        checkpoint::{Checkpointer, Owner},
+        checkpoint::{Checkpointer, Owner, delivered},
         closer::Closer,
         definitions,
         journaled_state::JournaledState,
@@ -80,6 +80,7 @@ impl<D: Disk> Shard<D> {
         let mut recovered = RecoveryReport::default();
         let mut files = Files::open(disk, setup, &mut recovered)?;
         let state_bytes = files.stored.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let delivered = files.stored.as_deref().map_or(Position::ZERO, delivered);
         let extent = (files.journal.start(), files.journal.end());
         let begin = FileExtents {
             journal: extent,
@@ -104,7 +105,8 @@ impl<D: Disk> Shard<D> {
         pending.extend(numbered(renumbered, next_batch, at));
         first.configure(setup.configuration())?;
         let (checkpoint, checkpoint_soon) = ((from, state_bytes), !recovered.is_clean());
-        let begin = Recovered { state, pending, advanced, base: next_batch, checkpoint, checkpoint_soon };
+        let begin =
+            Recovered { state, pending, advanced, base: next_batch, checkpoint, checkpoint_soon, delivered };
         let shard = Self::run(setup, files, share, begin)
             .map_err(|error| RecoveryError::Io { folder: folder.to_owned(), error })?;
         Ok((shard, recovered))
@@ -117,7 +119,7 @@ impl<D: Disk> Shard<D> {
         mut share: impl FnMut(Log<D>, &str) -> std::io::Result<Shared<D>>,
         recovered: Recovered,
     ) -> std::io::Result<Self> {
-        let Recovered { state, pending, advanced, base, checkpoint, checkpoint_soon } = recovered;
+        let Recovered { state, pending, advanced, base, checkpoint, checkpoint_soon, delivered } = recovered;
         let (index, limits) = (setup.index, &setup.limits);
         let closer = Closer::new(limits, Arc::clone(&setup.clock), &state, files.journal.end(), advanced);
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -129,6 +131,7 @@ impl<D: Disk> Shard<D> {
         let checkpointer = Checkpointer::new(owner, files.checkpoints, checkpoint, checkpoint_soon);
         let journal = share(files.journal, "journal")?.0;
         let outbox = share(files.outbox, "outbox")?.0;
+        outbox.set_spare(delivered.min(outbox.durable()));
         Ok(Self {
             index,
             base,
@@ -157,4 +160,6 @@ struct Recovered {
     checkpoint: (Position, u64),
     /// Damage was met: see [`Checkpointer`].
     checkpoint_soon: bool,
+    /// Everything in the outbox before this was delivered.
+    delivered: Position,
 }
