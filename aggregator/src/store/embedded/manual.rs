@@ -60,7 +60,7 @@ impl<D: Disk> EmbeddedStore<D> {
     /// [`StoreError::Failed`]: the store has failed, now or earlier.
     pub fn compact_now(&self) -> Result<(), StoreError> {
         match compactor::compact_once(&self.inner, false, &|| false) {
-            Ok(_) | Err(FlushError::Space { .. }) => Ok(()),
+            Ok(_) | Err(FlushError::Space { .. } | FlushError::Refused(_)) => Ok(()),
             Err(error) => Err(flusher::to_store_error(&self.inner, error)),
         }
     }

@@ -55,6 +55,9 @@ pub(in crate::store) enum FlushError {
         /// Bytes required.
         needed: u64,
     },
+    /// The system refuses to open a table; nothing is wrong, try again later.
+    #[error("{0}")]
+    Refused(String),
     /// The store has failed.
     #[error("{0}")]
     Failed(Arc<str>),
@@ -63,7 +66,7 @@ pub(in crate::store) enum FlushError {
 /// What a failed round, or a step like it, means to the store's caller: the store has failed, or has no space now.
 pub(in crate::store) fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
     match error {
-        FlushError::Space { .. } => StoreError::Full(error.to_string()),
+        FlushError::Space { .. } | FlushError::Refused(_) => StoreError::Full(error.to_string()),
         FlushError::Failed(reason) => {
             inner.fail(reason.clone());
             StoreError::Failed(reason)
@@ -173,6 +176,7 @@ pub(in crate::store) fn space<D: Disk>(inner: &Inner<D>) -> Result<(), FlushErro
 pub(in crate::store) fn build_failed<D: Disk>(inner: &Inner<D>, error: BuildError) -> FlushError {
     match error {
         BuildError::Disk(error) => no_space_or_failed(inner, &error),
+        BuildError::Refused(error) => FlushError::Refused(error.to_string()),
         BuildError::Partial(_) => FlushError::Failed(error.to_string().into()),
     }
 }
@@ -320,7 +324,7 @@ pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>) {
 pub(in crate::store) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -> Result<(), Arc<str>> {
     match flush_durable(inner) {
         Ok(()) if inner.signal.retry(false) => {
-            tracing::info!(condition = "packing_waits", "there is space again: windows were flushed");
+            tracing::info!(condition = "packing_waits", "windows are flushed again");
         }
         Ok(()) => {}
         Err(FlushError::Space { free, needed }) if !inner.signal.retry(true) => tracing::warn!(
@@ -329,7 +333,12 @@ pub(in crate::store) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -
             needed_bytes = needed,
             "no space to flush windows: they stay in memory and in the journal; gateways wait when these are full"
         ),
-        Err(FlushError::Space { .. }) => {}
+        Err(FlushError::Refused(why)) if !inner.signal.retry(true) => tracing::warn!(
+            condition = "packing_waits",
+            why,
+            "windows are not flushed now: they stay in memory and in the journal; gateways wait when these are full"
+        ),
+        Err(FlushError::Space { .. } | FlushError::Refused(_)) => {}
         Err(FlushError::Failed(reason)) => inner.fail(reason),
     }
     if request.close {

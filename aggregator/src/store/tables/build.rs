@@ -14,6 +14,7 @@ use crate::store::{
     memtable::row::{PartialName, RowRef},
     tables::{
         coarsen::Coarsener,
+        error::TableError,
         pieces::Floors,
         resolution::Resolution,
         version::{self, TableEntry},
@@ -27,6 +28,9 @@ pub(in crate::store) enum BuildError {
     /// The disk refuses.
     #[error("cannot write a table: {0}")]
     Disk(#[from] io::Error),
+    /// The system refuses to open a table that may hold a name: too few descriptors, for instance.
+    #[error(transparent)]
+    Refused(TableError),
     /// A partial cannot be decoded, although it was checked before it was accepted.
     #[error("a partial in memory is malformed: {0}")]
     Partial(#[from] DecodeError),

@@ -244,7 +244,7 @@ mod tests {
             if resolution != Resolution::Minute {
                 let mut order = catchment_partial::SeriesOrder::new(&[]);
                 order.push(window, &Partial::decode(body, window.start())?);
-                days.push((resolution, order.finish(window.start(), window.end()).increase()));
+                days.push((resolution, order.finish(window.start(), window.end()).changes()));
             }
             Ok(())
         };
@@ -262,9 +262,9 @@ mod tests {
         }
         coarsener.finish(&mut emit).unwrap();
         assert_eq!(days.len(), 25);
-        for (resolution, increase) in days {
-            let expected = if resolution == Resolution::Day { 86_399.0 } else { 3_599.0 };
-            assert_eq!(increase, Some(expected), "{resolution:?}");
+        for (resolution, changes) in days {
+            let expected = if resolution == Resolution::Day { 86_399 } else { 3_599 };
+            assert_eq!(changes, Some(expected), "{resolution:?}");
         }
     }
 }

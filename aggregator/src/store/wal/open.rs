@@ -356,7 +356,8 @@ fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) ->
                 Ok(()) => {}
                 // Senders waited at the limit, so the journal holds hardly more, unless rounds ended half-way: then
                 // it is better to start than to wait for space.
-                Err(FlushError::Space { .. }) if memtable / 2 <= inner.config.memory_bytes_max => {}
+                Err(FlushError::Space { .. } | FlushError::Refused(_))
+                    if memtable / 2 <= inner.config.memory_bytes_max => {}
                 Err(error) => return Err(failed(error.to_string())),
             }
         }

@@ -55,6 +55,7 @@ pub(super) fn open<D: Disk>(
 pub(super) fn not_migrated(data: &Path, error: FlushError) -> OpenError {
     match error {
         FlushError::Space { free, needed } => OpenError::Space { data: data.to_owned(), needed, free },
+        FlushError::Refused(why) => OpenError::Replay(why),
         FlushError::Failed(why) => OpenError::Replay(why.to_string()),
     }
 }
