@@ -23,6 +23,8 @@ pub(in crate::store) fn retire_gateway<D: Disk>(
     gateway: &GatewayId,
     retired: bool,
 ) -> Result<Option<bool>, StoreError> {
+    inner.healthy()?;
+    inner.apply_durable();
     let done = write_retired(inner, gateway, retired);
     done.map_err(|error| to_store_error(inner, error))
 }
