@@ -31,7 +31,7 @@ pub(super) async fn read(
     while let Some(range) = rest {
         let piece = Piece { group: Arc::clone(&group), range: range.clone() };
         let from_ms = read_span(query, &piece, answer).await?;
-        rest = (from_ms < range.to_ms).then(|| Range { from_ms, ..range });
+        rest = (from_ms < range.to_ms).then_some(Range { from_ms, ..range });
     }
     Ok(())
 }
