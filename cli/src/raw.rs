@@ -89,7 +89,7 @@ impl RawResult {
             match message.kind {
                 Some(Kind::Series(of)) => {
                     let readings = readings(&of);
-                    series.entry(of.labels.into_iter().collect()).or_default().extend(readings);
+                    series.entry(of.labels).or_default().extend(readings);
                 }
                 Some(Kind::Gateway(gateway)) => gateways.push(Gateway::of(gateway)),
                 None => {}

@@ -105,7 +105,11 @@ async fn ask(
         let message = match timeout(SILENCE_MAX, route.next()).await {
             Ok(Some(message)) => message,
             Ok(None) => {
-                return ended(answer, RawStatus::NotConnected, "the gateway's stream ended while it answered");
+                return ended(
+                    answer,
+                    RawStatus::NotConnected,
+                    "the gateway's stream ended while it answered",
+                );
             }
             Err(_) => return ended(answer, RawStatus::NotConnected, "the gateway did not answer in time"),
         };
@@ -145,7 +149,7 @@ fn readable(gateway: &GatewayId, series: wire::RawReadingsSeries) -> Option<wire
     if time_ns.len() != values.len() || states && !values.iter().all(is_text) {
         return None;
     }
-    let mut labels: std::collections::HashMap<String, String> =
+    let mut labels: BTreeMap<String, String> =
         key.labels.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     for (name, value) in [
         ("__name__", key.metric.to_string()),
