@@ -9,6 +9,7 @@ use catchment_proto::wire::{
 use tonic::{Request, Response, Status};
 
 use super::{
+    raw,
     runner::{ResponseStream, Runner},
     scan::{self, Present},
 };
@@ -36,8 +37,12 @@ impl Query for QueryService {
     }
 
     async fn raw(&self, request: Request<RawRequest>) -> Result<Response<Self::RawStream>, Status> {
-        access::operator(&request)?;
-        Err(Status::unimplemented("raw readings"))
+        let caller = access::operator(&request)?;
+        let request = request.into_inner();
+        tracing::info!(operator = %caller.operator, selector = %request.selector.escape_debug(), "raw readings");
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
+        let work = move |sink| async move { raw::execute(store, &streams, request, &sink).await };
+        self.runner.run(&caller, work).await
     }
 
     async fn aggregate(

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catchment_aggregator::store::MemoryTreeCopy;
-use catchment_gateway::{shard::ShardLimits, uplink::kept::KeepLimits};
+use catchment_gateway::{kept::KeepLimits, shard::ShardLimits};
 use catchment_journal::sim::SimCopy;
 
 use super::World;
@@ -40,6 +40,8 @@ impl Refill {
             Self::Never => limits,
             Self::Whole => ShardLimits {
                 outbox_bytes_max: 64 << 20,
+                // Journals that stay change nothing.
+                raw_keep: KeepLimits { time: Duration::from_secs(20), bytes: 64 << 10 },
                 outbox_keep: KeepLimits { time: Duration::from_secs(1 << 30), bytes: u64::MAX },
                 ..limits
             },
