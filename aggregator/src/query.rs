@@ -17,6 +17,7 @@
 //!   of them at once.
 //! * `result_queue`, `sink`: the messages in flight to the reader, and the work's interface to them.
 //! * `runner`: a query from its arrival to its reader's last message, under one deadline.
+//! * `raw`: raw readings, asked of the gateways.
 //! * `error`: why an answer is incomplete.
 //! * `service`: the gRPC method.
 
@@ -30,6 +31,7 @@ mod messages;
 mod pieces;
 mod plan;
 mod points;
+mod raw;
 mod read;
 mod result_queue;
 mod runner;

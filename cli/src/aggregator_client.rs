@@ -163,6 +163,16 @@ impl AggregatorClient {
         Ok(result)
     }
 
+    /// Fetches raw readings.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn raw(&mut self, request: wire::RawRequest) -> Result<Vec<wire::RawResponse>, ClientError> {
+        let response = self.query.raw(request).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
     /// Lists the devices that a selector matches; all if it is empty.
     ///
     /// # Errors

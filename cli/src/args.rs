@@ -45,6 +45,8 @@ pub enum Command {
     Query(QueryArgs),
     /// Repeat a query and show the latest result
     Watch(WatchArgs),
+    /// Fetch single readings that gateways still hold
+    Raw(RawArgs),
     /// List devices and when they were last seen
     Devices(ListArgs),
     /// List gateways, their connection state and their lag
@@ -126,6 +128,37 @@ pub struct WatchArgs {
     /// Pause between a result and the next query
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, default_value = "2s")]
     pub every: Duration,
+}
+
+/// Which raw readings to fetch.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  catchment raw 'temperature{device=\"press-17\"}' --from 2026-11-22T09:00:00Z --to 2026-11-22T10:00:00Z
+  catchment raw '{device=\"press-17\"}' --last 10m --format csv > press-17.csv
+
+A gateway keeps raw readings only with raw_keep in its configuration. What it no longer holds is reported on standard error.")]
+pub struct RawArgs {
+    /// PromQL vector selector, of at most 1,000 series
+    #[arg(value_name = "SELECTOR")]
+    pub selector: String,
+    /// The aggregator, and the identity to present.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Length of the range, which ends now [default: 15m]
+    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["from", "to"])]
+    pub last: Option<Duration>,
+    /// Start of the range: RFC 3339, Unix seconds, now, or now-1h
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<Moment>,
+    /// End of the range, exclusive [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
+    pub to: Option<Moment>,
+    /// Maximum readings
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub max: u64,
+    /// Output format
+    #[arg(long, value_enum, default_value_t = ResultFormat::Table)]
+    pub format: ResultFormat,
 }
 
 /// Which devices, gateways or series to list.

@@ -101,6 +101,14 @@ pub fn rfc3339(ms: i64) -> String {
     }
 }
 
+/// RFC 3339 in UTC, of Unix nanoseconds; the digits beyond milliseconds are shown only if they are not zero.
+pub fn rfc3339_nanos(ns: i64) -> String {
+    match ns.rem_euclid(1_000_000) {
+        0 => rfc3339(ns.div_euclid(1_000_000)),
+        _ => format!("{:.9}", Timestamp::from_nanosecond(ns.into()).unwrap_or_default()),
+    }
+}
+
 /// The current time, in Unix milliseconds.
 pub fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use catchment_journal::FullReason;
 use catchment_settings::{Conditions, KnownCondition, Severity};
 
-use crate::{shard::ShardLog, uplink::kept};
+use crate::{kept, shard::ShardLog};
 
 /// All slots for connections are in use.
 pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
@@ -108,7 +108,7 @@ pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
     loop {
         let looked = Arc::clone(&logs);
         let look = move || {
-            kept::give_way(looked.chunks(2).filter_map(|pair| pair.get(1)));
+            kept::give_way(looked.iter());
             let room = |log: Option<&ShardLog>| log.and_then(ShardLog::shortage);
             let (journals, outboxes) =
                 looked.chunks(2).map(|pair| (room(pair.first()), room(pair.get(1)))).unzip();

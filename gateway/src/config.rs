@@ -16,11 +16,12 @@ use crate::{
         line_protocol::Precision,
     },
     fold::MetricParts,
+    kept::KeepLimits,
     mqtt::topics::Topics,
-    uplink::kept::KeepLimits,
 };
 
 pub use self::{
+    error::ConfigError,
     metrics::MetricSetting,
     protocols::{LineProtocolSettings, MqttSettings},
 };
@@ -135,6 +136,15 @@ pub struct Settings {
     /// Maximum bytes of delivered batches that stay; new batches displace them [default: outbox_bytes_max]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_OUTBOX_KEEP_BYTES")]
     pub outbox_keep_bytes: Option<ByteSize>,
+    /// How long raw readings stay in the journals, for `catchment raw` [default: 0s: they do not]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_RAW_KEEP")]
+    pub raw_keep: Option<HumanDuration>,
+    /// Maximum bytes of raw readings that stay, in addition to journal_bytes_max [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_RAW_KEEP_BYTES")]
+    pub raw_keep_bytes: Option<ByteSize>,
+    /// Maximum bytes of raw readings sent per second, in all [default: 1MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_RAW_RATE")]
+    pub raw_rate: Option<ByteSize>,
     /// Maximum batches in flight per shard: sent to the aggregator, not acknowledged yet [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_UPLINK_IN_FLIGHT")]
     pub uplink_in_flight: Option<usize>,
@@ -201,6 +211,8 @@ pub struct Config {
     pub checkpoint_bytes: u64,
     pub outbox_bytes_max: u64,
     pub outbox_keep: KeepLimits,
+    pub raw_keep: KeepLimits,
+    pub raw_rate: u64,
     pub uplink_in_flight: usize,
     pub uplink_ack_timeout: Duration,
     pub stop_timeout: Duration,
@@ -220,31 +232,6 @@ pub struct Deadlines {
     pub message: Duration,
     /// From one message to the next.
     pub idle: Duration,
-}
-
-/// A missing or invalid setting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// A setting without a default.
-    #[error("no {0}: set --{0}, its environment variable, or its key in the --config file")]
-    Missing(&'static str),
-    /// A value out of its range.
-    #[error("{key}: {reason}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong, and what is allowed.
-        reason: String,
-    },
-}
-
-impl ConfigError {
-    /// The key that is wrong.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Missing(key) | Self::Value { key, .. } => key,
-        }
-    }
 }
 
 fn value(key: &'static str, reason: impl ToString) -> ConfigError {
@@ -320,6 +307,7 @@ impl Settings {
     pub fn check(self) -> Result<Config, ConfigError> {
         let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
         let ((devices_max, device_expiry), outbox) = (self.devices()?, self.outbox()?);
+        let (raw_keep, raw_rate) = self.raw()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
         // By then the kernel has given up a peer that is gone; one silent for longer rarely reports.
@@ -377,6 +365,8 @@ impl Settings {
             checkpoint_bytes: size("checkpoint_bytes", self.checkpoint_bytes, 64 << 20, 64 << 10, GIB)?,
             outbox_bytes_max: outbox.bytes_max,
             outbox_keep: outbox.keep,
+            raw_keep,
+            raw_rate,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             // Longer than a commit on a slow disk, and than a flush round of the aggregator.
             uplink_ack_timeout: time("uplink_ack_timeout", self.uplink_ack_timeout, seconds(30), 100, DAY)?,
@@ -392,8 +382,10 @@ impl Settings {
 
 mod connections;
 mod devices;
+mod error;
 mod metrics;
 mod outbox;
 mod protocols;
+mod raw;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catchment_gateway::{shard::ShardLimits, uplink::kept::KeepLimits};
+use catchment_gateway::{kept::KeepLimits, shard::ShardLimits};
 
 /// Small bounds, so that a short schedule reaches them all: segments, checkpoints, a full journal.
 pub fn limits() -> ShardLimits {

@@ -86,6 +86,8 @@ pub enum Admitted {
     },
     /// A message after a refused batch; the gateway resends it after that batch.
     Skipped,
+    /// Raw readings, or the end of them.
+    Raw(wire::RawReadings),
     /// A watermark that advanced without partials.
     Progress(ProgressReport),
 }
@@ -295,8 +297,7 @@ impl StreamAdmission {
         self.message_bytes = 0;
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
-            // Nobody asked.
-            Kind::Raw(_) => Ok(Admitted::Skipped),
+            Kind::Raw(readings) => Ok(Admitted::Raw(readings)),
             Kind::Progress(wire::Progress { shard, watermark_ms, number, history }) => {
                 let waits = self.shard(shard)?.refused.is_some();
                 if number > NUMBER_MAX {

@@ -9,16 +9,18 @@ use catchment_proto::wire::{
 use tonic::{Request, Response, Status};
 
 use super::{
+    raw,
     runner::{ResponseStream, Runner},
     scan,
 };
-use crate::{access, clock, metrics::Metrics, store::Store};
+use crate::{access, clock, ingest::StreamRegistry, metrics::Metrics, store::Store};
 
 /// The service `catchment.v1.Query`.
 pub(crate) struct QueryService {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) runner: Runner,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) streams: Arc<StreamRegistry>,
 }
 
 #[tonic::async_trait]
@@ -33,8 +35,12 @@ impl Query for QueryService {
     }
 
     async fn raw(&self, request: Request<RawRequest>) -> Result<Response<Self::RawStream>, Status> {
-        access::operator(&request)?;
-        Err(Status::unimplemented("raw readings"))
+        let caller = access::operator(&request)?;
+        let request = request.into_inner();
+        tracing::info!(operator = %caller.operator, selector = %request.selector.escape_debug(), "raw readings");
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
+        let work = move |sink| async move { raw::execute(store, &streams, request, &sink).await };
+        self.runner.run(&caller, work).await
     }
 
     async fn aggregate(

@@ -114,8 +114,12 @@ impl Services {
             bytes: ingest_bytes,
             stopping: stopping.clone(),
         }));
-        let query =
-            QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
+        let query = QueryService {
+            store: Arc::clone(store),
+            runner: runner.clone(),
+            metrics: Arc::clone(metrics),
+            streams: Arc::clone(streams),
+        };
         let fleet = FleetService {
             store: Arc::clone(store),
             streams: Arc::clone(streams),

@@ -3,7 +3,7 @@
 use catchment_settings::{ByteSize, HumanDuration};
 
 use super::{ConfigError, DAY, Settings, time, within};
-use crate::uplink::kept::KeepLimits;
+use crate::kept::KeepLimits;
 
 /// A gibibyte in bytes.
 pub(super) const GIB: u64 = 1 << 30;

@@ -1,4 +1,4 @@
-//! Delivered batches that stay in the outboxes.
+//! Records that stay in outboxes and journals.
 
 use std::{
     collections::BTreeMap,
@@ -18,6 +18,8 @@ use super::register::add;
 #[allow(missing_docs)] // each has its help text below
 pub struct KeptMetrics {
     pub bytes: Gauge,
+    pub raw_bytes: Gauge,
+    pub raw_sent: Counter,
     pub resent: Counter,
     seconds: Gauge,
     /// By shard.
@@ -28,6 +30,12 @@ impl KeptMetrics {
     pub(super) fn new(registry: &mut Registry) -> Self {
         Self {
             bytes: add(registry, "outbox_kept_bytes", "Bytes of delivered batches that stay in the outboxes"),
+            raw_bytes: add(
+                registry,
+                "raw_kept_bytes",
+                "Bytes of the journals that stay for raw readings alone",
+            ),
+            raw_sent: add(registry, "raw_readings_sent", "Raw readings sent to operators"),
             resent: add(
                 registry,
                 "batches_resent",

@@ -176,6 +176,7 @@ impl<D: Disk> Shard<D> {
         Observation {
             open_windows: self.state().open_count().0,
             journal_bytes: self.journal().bytes(),
+            raw_kept_bytes: self.journal().spare_bytes(),
             outbox_bytes: self.outbox().bytes().saturating_sub(self.outbox().spare_bytes()),
             outbox_kept_bytes: self.outbox().spare_bytes(),
             watermark_ms: self.state().watermark().map(|watermark| watermark.as_millis()),
@@ -252,8 +253,13 @@ impl<D: Disk> Shard<D> {
         self.journaled.checkpoints()
     }
 
-    /// A checkpoint at a position was written: the journal is released up to the checkpoint before it.
+    /// Removes raw readings that have become too old. Cheap.
+    pub fn expire_raw(&mut self) {
+        self.journaled.expire_raw(self.closer.mono());
+    }
+
+    /// A checkpoint at a position was written: the journal is spare up to the checkpoint before it.
     pub fn checkpointed(&mut self, position: Position) {
-        self.journaled.checkpointed(position);
+        self.journaled.checkpointed(position, self.closer.mono());
     }
 }

@@ -26,6 +26,8 @@ pub struct Observation {
     pub open_windows: usize,
     /// Bytes of the journal on disk.
     pub journal_bytes: u64,
+    /// Of these, bytes that stay for raw readings alone.
+    pub raw_kept_bytes: u64,
     /// Bytes of the outbox on disk that wait for the aggregator.
     pub outbox_bytes: u64,
     /// Bytes of the outbox on disk that hold nothing but delivered batches.

@@ -7,11 +7,13 @@ use std::{
 
 use catchment_certs::ClientTls;
 
-use super::{kept::KeepLimits, known_peer::KnownPeer};
+use super::known_peer::KnownPeer;
 use crate::{
     budget::Budget,
     clock::Clock,
+    kept::KeepLimits,
     lineage::{Lineage, Numbering},
+    raw::RawSettings,
 };
 
 /// What an uplink needs.
@@ -29,6 +31,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) in_flight: usize,
     /// How much of what was delivered stays in the outbox of each shard.
     pub(crate) keep: KeepLimits,
+    /// What is answered of raw readings.
+    pub(crate) raw: RawSettings,
     /// How long they may wait without a word on them.
     pub(crate) ack_timeout: Duration,
     /// How many series the folder may hold; the aggregator reports it.

@@ -13,13 +13,14 @@ use tokio::{
 use super::{
     ack_deadlines::SharedAckDeadlines,
     feedback::Feedback,
-    kept::{KeepLimits, KeptBatches, position_after},
     outbox_chunk::{OutboxChunk, read_chunk},
+    outbox_start::position_after,
     sender_core::{Effect, Inputs, Report, SenderCore},
     transcode::TranscodeError,
 };
 use crate::{
     conditions::AGGREGATOR_OUTDATED,
+    kept::{KeepLimits, KeptRecords},
     lineage::Numbering,
     metrics::Metrics,
     worker::{Progress, ShardLink},
@@ -53,7 +54,7 @@ pub(super) struct Peer<'a> {
 pub(super) struct OutboxSender {
     link: ShardLink,
     core: SenderCore,
-    kept: KeptBatches,
+    kept: KeptRecords,
     /// The present stream has been reported to refill an aggregator.
     refills: bool,
     ack_deadlines: SharedAckDeadlines,
@@ -70,8 +71,13 @@ impl OutboxSender {
         metrics: Arc<Metrics>,
     ) -> Self {
         let core = SenderCore::new(link.index, in_flight_max);
-        let (kept, start) = (KeptBatches::new(keep), Instant::now());
+        let (kept, start) = (KeptRecords::new(keep), Instant::now());
         Self { link, core, kept, refills: false, ack_deadlines, metrics, start }
+    }
+
+    /// Its shard.
+    pub(super) fn link(&self) -> &ShardLink {
+        &self.link
     }
 
     /// Highest own number that was sent since the start.

@@ -246,7 +246,7 @@ impl SenderCore {
 
     /// A stream begins, to an aggregator with these capabilities. It has every batch up to the number `delivered` of the
     /// present epoch; reading begins at or before the first batch above it
-    /// ([`super::kept::position_after`]).
+    /// ([`super::outbox_start::position_after`]).
     pub fn begin(&mut self, numbering: Numbering, delivered: u64, peer: Capabilities) {
         self.stream = Stream::new(InFlight::new(numbering, delivered), peer);
         if let Some(unreported) = self.stream.in_flight.unreported(self.shard) {

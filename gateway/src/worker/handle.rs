@@ -32,6 +32,8 @@ use crate::{
     shard::{Observation, Shard, ShardCell, ShardLog},
 };
 
+/// Most lookups of series that wait for a worker; further ones wait in their tasks.
+const LOOKUPS_MAX: usize = 4;
 /// Most connections on their way to a worker; the accept tasks of further ones wait.
 const ARRIVALS_MAX: usize = 256;
 
@@ -90,10 +92,13 @@ impl Worker {
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (stopped_tx, stopped) = watch::channel(false);
         let observation = Arc::new(Mutex::new(shard.observe()));
+        let (lookups, asked) = mpsc::channel(LOOKUPS_MAX);
         let (live, seen) = (Arc::new(LiveSlot::default()), Arc::clone(&observation));
         let link = ShardLink {
             index,
             outbox: shard.outbox().clone(),
+            journal: shard.journal().clone(),
+            lookups,
             progress: progress_seen,
             live: Arc::clone(&live),
             acknowledged: watch::Sender::new(Position::ZERO),
@@ -139,6 +144,7 @@ impl Worker {
             inner.supervise("receive", Rc::clone(&inner).receive(arriving));
             inner.supervise("begin commits", Rc::clone(&inner).group_commits(commit_requested));
             inner.supervise("follow commits", Rc::clone(&inner).follow_commits());
+            inner.supervise("lookups", Rc::clone(&inner).answer_lookups(asked));
             inner.supervise("tick", Rc::clone(&inner).tick(grace));
             inner.supervise("end sessions", Rc::clone(&inner).end_sessions());
             if let Some(every) = live_every {

@@ -4,12 +4,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
+    kept::{KeepLimits, KeptRecords},
     lineage::{DeliveryStatus, FolderPast, Lineage, Numbering},
     shard::{Backpressure, Shard},
     uplink::{
         feedback::Feedback,
-        kept::{KeepLimits, KeptBatches, position_after},
         outbox_chunk::read_chunk,
+        outbox_start::position_after,
         sender_core::{Effect, Inputs, Report, SenderCore},
     },
     worker::Progress,
@@ -28,7 +29,7 @@ const JITTER: f64 = 0.5;
 /// The gateway's side of the uplink: the product's decisions, carried out on the simulated disk and link.
 pub(super) struct OutboxSender {
     core: SenderCore,
-    kept: KeptBatches,
+    kept: KeptRecords,
     stream: Option<Stream>,
 }
 
@@ -46,7 +47,7 @@ struct Stream {
 
 impl OutboxSender {
     pub(super) fn new(keep: KeepLimits) -> Self {
-        Self { core: SenderCore::new(0, IN_FLIGHT_MAX), kept: KeptBatches::new(keep), stream: None }
+        Self { core: SenderCore::new(0, IN_FLIGHT_MAX), kept: KeptRecords::new(keep), stream: None }
     }
 
     /// Whether everything up to this progress is acknowledged on the present stream, and the aggregator knows.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use catchment_aggregator::store::MemoryTreeCopy;
-use catchment_gateway::{shard::ShardLimits, uplink::kept::KeepLimits};
+use catchment_gateway::{kept::KeepLimits, shard::ShardLimits};
 use catchment_journal::sim::SimCopy;
 
 use super::World;

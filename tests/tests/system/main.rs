@@ -23,6 +23,7 @@ mod mqtt_clients;
 mod mqtt_load;
 mod owner;
 mod programs;
+mod raw;
 mod refill;
 mod removed;
 mod restart;

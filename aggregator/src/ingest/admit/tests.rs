@@ -163,7 +163,7 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
                 assert_eq!(last, 7);
                 watermark
             }
-            Admitted::Skipped => panic!("nothing was refused"),
+            Admitted::Raw(_) | Admitted::Skipped => panic!("nothing was refused"),
         };
         (watermark.map(Timestamp::as_millis), admission.watermarks_refused(), admission.ahead_ms())
     };

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     fold::State,
+    kept::KeptRecords,
     shard::{
         Shard, ShardLog,
         checkpoint::{Checkpointer, Owner, delivered},
@@ -127,14 +128,25 @@ impl<D: Disk> Shard<D> {
         setup.metrics.series.inc_by(gauge(state.series_count()));
         setup.budget.set_used(state.series_slots(), state.device_count() as u64);
         let owner = Owner { epoch: setup.facts.epoch, shard: index };
+        let covered = checkpoint.0;
         let checkpointer = Checkpointer::new(owner, files.checkpoints, checkpoint, checkpoint_soon);
         let journal = share(files.journal, "journal")?.0;
         let outbox = share(files.outbox, "outbox")?.0;
         outbox.set_spare(delivered.min(outbox.durable()));
+        if !limits.raw_keep.time.is_zero() {
+            journal.set_spare(covered);
+        }
         Ok(Self {
             index,
             base,
-            journaled: JournaledState::new(index, journal, state, files.definitions_log, checkpointer),
+            journaled: JournaledState::new(
+                index,
+                journal,
+                state,
+                files.definitions_log,
+                checkpointer,
+                KeptRecords::new(limits.raw_keep),
+            ),
             closer,
             outbox: OutboxWriter::new(index, outbox, pending),
             live: LiveRounds::default(),

@@ -2,7 +2,7 @@
 
 use catchment_journal::{Disk, GroupLog, Position, ReadError};
 
-use crate::uplink::outbox_chunk::read_chunk;
+use super::outbox_chunk::read_chunk;
 
 /// A position from which reading meets every batch of the outbox with an own number above `delivered`, and less than a
 /// segment of others before. Reads one batch of some segments; blocks on the disk.

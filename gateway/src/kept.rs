@@ -1,27 +1,28 @@
-//! Delivered batches that stay in the outbox for a while, so that an aggregator that lost them is refilled.
+//! Records of a log that stay for a while although nothing needs them: delivered batches in the outbox, so that an
+//! aggregator that lost them is refilled, and in the journal what checkpoints cover, for raw readings.
 //!
-//! They are the beginning of the outbox. An aggregator that was restored from a backup, or is empty, has a lower number
+//! They are the beginning of the log. An aggregator that was restored from a backup, or is empty, has a lower number
 //! than what was delivered; the sender then continues after that number, as on any stream, and meets the kept batches.
 //! They never take space that new batches need: [`catchment_journal::GroupLog::set_spare`] lets the log remove them
 //! before an append is refused, and [`give_way`] before the file system is full.
 
 mod limits;
-mod start;
 
 use std::{collections::VecDeque, time::Duration};
 
 use catchment_journal::{Disk, GroupLog, Position, Segment};
 
-pub use self::{limits::KeepLimits, start::position_after};
+pub use self::limits::KeepLimits;
 
 /// Steps in which the time of the delivery is remembered: batches stay at most this share of the time longer.
 const STEPS: u32 = 64;
 /// Free space of the file system below which kept batches are removed, so that journals never wait for it.
 const FREE_MIN: u64 = 64 << 20;
 
-/// The delivered batches of one outbox. Pure, except for [`Self::delivered`].
+/// The kept records of one log. *Delivered* means, of a journal, covered by a checkpoint. Pure, except for
+/// [`Self::delivered`] and [`Self::expire`].
 #[derive(Debug)]
-pub struct KeptBatches {
+pub struct KeptRecords {
     limits: KeepLimits,
     /// Everything before a position was delivered at a time or earlier, by the monotonic clock; ascending. At most
     /// [`STEPS`] + 2. What was delivered before the start of the process counts as delivered with the first of them.
@@ -32,7 +33,7 @@ pub struct KeptBatches {
     present: Position,
 }
 
-impl KeptBatches {
+impl KeptRecords {
     /// Nothing is known to be delivered.
     pub fn new(limits: KeepLimits) -> Self {
         let (steps, step_began) = (VecDeque::new(), Duration::ZERO);
@@ -49,9 +50,14 @@ impl KeptBatches {
     pub fn delivered<D: Disk>(&mut self, outbox: &GroupLog<D>, position: Position, now: Duration) {
         self.note(position, now);
         outbox.set_spare(position);
-        let before = self.removable(outbox.spare(), &outbox.segments(), now);
-        if before > outbox.start_position() {
-            outbox.release(before);
+        self.expire(outbox, now);
+    }
+
+    /// Removes what has become too old.
+    pub fn expire<D: Disk>(&mut self, log: &GroupLog<D>, now: Duration) {
+        let before = self.removable(log.spare(), &log.segments(), now);
+        if before > log.start_position() {
+            log.release(before);
         }
     }
 
@@ -105,18 +111,18 @@ fn beyond(segments: &[Segment], spare: Position, bytes_max: u64) -> Position {
     before
 }
 
-/// Removes kept batches while the file system of the outboxes, which is one, has little free space. Queries it: not for
+/// Removes kept records while the file system of the logs, which is one, has little free space. Queries it: not for
 /// a thread that must not block.
-pub fn give_way<'a, D: Disk + 'a>(outboxes: impl Iterator<Item = &'a GroupLog<D>>) {
+pub fn give_way<'a, D: Disk + 'a>(logs: impl Iterator<Item = &'a GroupLog<D>>) {
     let mut short = None;
-    for outbox in outboxes {
+    for log in logs {
         // Without an answer nothing is removed: appends that find no space remove it.
         let missing =
-            short.get_or_insert_with(|| FREE_MIN.saturating_sub(outbox.free_bytes().unwrap_or(FREE_MIN)));
-        let kept = outbox.spare_bytes();
+            short.get_or_insert_with(|| FREE_MIN.saturating_sub(log.free_bytes().unwrap_or(FREE_MIN)));
+        let kept = log.spare_bytes();
         if *missing > 0 && kept > 0 {
-            let before = beyond(&outbox.segments(), outbox.spare(), kept.saturating_sub(*missing));
-            outbox.release(before);
+            let before = beyond(&log.segments(), log.spare(), kept.saturating_sub(*missing));
+            log.release(before);
             *missing = missing.saturating_sub(kept);
         }
     }

@@ -5,7 +5,10 @@ use catchment_proto::wire;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{batch_encoder, uplink::outbox_chunk::read_chunk};
+use crate::{
+    batch_encoder,
+    uplink::{outbox_chunk::read_chunk, outbox_start::position_after},
+};
 
 const fn at(position: u64) -> Position {
     Position::new(position)
@@ -22,7 +25,7 @@ fn segments(end: u64) -> Vec<Segment> {
 
 #[test]
 fn batches_stay_for_their_time_and_bytes_and_while_an_aggregator_lacks_them() {
-    let mut kept = KeptBatches::new(KeepLimits { time: seconds(640), bytes: 400 });
+    let mut kept = KeptRecords::new(KeepLimits { time: seconds(640), bytes: 400 });
     kept.note(at(150), seconds(1));
     kept.note(at(250), seconds(5));
     assert_eq!(kept.removable(at(250), &segments(1_000), seconds(640)), Position::ZERO);
@@ -43,7 +46,7 @@ fn batches_stay_for_their_time_and_bytes_and_while_an_aggregator_lacks_them() {
 
 #[test]
 fn without_a_time_nothing_stays() {
-    let mut kept = KeptBatches::new(KeepLimits::default());
+    let mut kept = KeptRecords::new(KeepLimits::default());
     for position in [100, 101, 250] {
         kept.note(at(position), seconds(1));
         assert_eq!(kept.removable(at(position), &segments(1_000), seconds(1)), at(position));
@@ -52,7 +55,7 @@ fn without_a_time_nothing_stays() {
 
 #[test]
 fn the_account_is_bounded() {
-    let mut kept = KeptBatches::new(KeepLimits { time: seconds(1_000), bytes: u64::MAX });
+    let mut kept = KeptRecords::new(KeepLimits { time: seconds(1_000), bytes: u64::MAX });
     for second in 0..100_000 {
         kept.note(at(second), seconds(second));
         let before = kept.removable(at(second), &segments(0), seconds(second));
@@ -98,7 +101,7 @@ proptest! {
     ) {
         let disk = Arc::new(SimDisk::new(seed));
         let (log, mut committer) = outbox(&disk);
-        let mut kept = KeptBatches::new(KeepLimits { time: seconds(keep), bytes });
+        let mut kept = KeptRecords::new(KeepLimits { time: seconds(keep), bytes });
         let (mut next, mut now, mut positions) = (1_u64, 0, Vec::new());
         for (batches, size, later, begins) in steps {
             if begins {
