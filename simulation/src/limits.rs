@@ -18,6 +18,7 @@ pub fn limits() -> ShardLimits {
         journal_bytes_max: 256 << 10,
         outbox_bytes_max: 96 << 10,
         outbox_keep: KeepLimits::default(),
+        raw_keep: KeepLimits::default(),
         segment_bytes: 16 << 10,
         entry_bytes_max: 8 << 10,
         record_bytes_max: 16 << 10,

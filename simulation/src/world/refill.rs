@@ -40,6 +40,8 @@ impl Refill {
             Self::Never => limits,
             Self::Whole => ShardLimits {
                 outbox_bytes_max: 64 << 20,
+                // Journals that stay change nothing.
+                raw_keep: KeepLimits { time: Duration::from_secs(20), bytes: 64 << 10 },
                 outbox_keep: KeepLimits { time: Duration::from_secs(1 << 30), bytes: u64::MAX },
                 ..limits
             },
