@@ -84,7 +84,11 @@ impl Segments {
     pub(crate) fn spare_bytes(&self) -> u64 {
         let (list, spare) = (self.list(), self.spare());
         let ends = list.iter().skip(1).map(|next| next.start);
-        list.iter().zip(ends).take_while(|(_, end)| *end <= spare).map(|(segment, _)| segment.file_bytes).sum()
+        list.iter()
+            .zip(ends)
+            .take_while(|(_, end)| *end <= spare)
+            .map(|(segment, _)| segment.file_bytes)
+            .sum()
     }
 
     pub(crate) fn start(&self) -> Position {
