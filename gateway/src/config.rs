@@ -308,6 +308,7 @@ impl Settings {
         let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
         let ((devices_max, device_expiry), outbox) = (self.devices()?, self.outbox()?);
         let (raw_keep, raw_rate) = self.raw()?;
+        let (open_windows_max, device_open_windows_max) = self.open_windows()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
         // By then the kernel has given up a peer that is gone; one silent for longer rarely reports.
@@ -348,19 +349,8 @@ impl Settings {
             // Ten years: a device may return with a long history, but a clock at 1970 is caught.
             past_max: time("past_max", self.past_max, days(3_650), 1_000, days(36_500))?,
             future_max: future_max(self.future_max)?,
-            open_windows_max: within(
-                "open_windows_max",
-                self.open_windows_max.unwrap_or(1_000_000),
-                1_000,
-                1 << 30,
-            )?,
-            // A day of late windows of a device with one reading a second; they close within seconds.
-            device_open_windows_max: within(
-                "device_open_windows_max",
-                self.device_open_windows_max.unwrap_or(100_000),
-                100,
-                1 << 30,
-            )?,
+            open_windows_max,
+            device_open_windows_max,
             journal_bytes_max: size("journal_bytes_max", self.journal_bytes_max, GIB, 64 << 20, 1 << 40)?,
             checkpoint_bytes: size("checkpoint_bytes", self.checkpoint_bytes, 64 << 20, 64 << 10, GIB)?,
             outbox_bytes_max: outbox.bytes_max,

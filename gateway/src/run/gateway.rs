@@ -76,12 +76,11 @@ impl Gateway {
         let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
-        let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let lineage = Arc::new(Mutex::new(lineage));
         let folder = Arc::new(FolderWatch::new(
             data,
             logs.clone(),
-            checkpoints,
+            shards.iter().map(Shard::checkpoints).collect(),
             Arc::clone(&lineage),
             Arc::clone(&metrics),
         ));
@@ -101,8 +100,8 @@ impl Gateway {
             budget: Arc::clone(budget.budget()),
             peer,
         };
-        let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
-        let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
+        let delivering = uplink::run(uplink, links, Arc::clone(&metrics));
+        let uplink = tokio::spawn(supervisor.task("uplink", |_| (), delivering));
         let places = Arc::clone(budget.budget());
         let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.save_changes()));
         let http = http.map(|http| {

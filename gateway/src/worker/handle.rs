@@ -22,6 +22,7 @@ use crate::{
     intake::StateSupport,
     metrics::Metrics,
     mqtt::connection::MqttOptions,
+    raw::SeriesLookup,
     session::{
         Context,
         commit_waiters::CommitWaiters,
@@ -94,15 +95,7 @@ impl Worker {
         let observation = Arc::new(Mutex::new(shard.observe()));
         let (lookups, asked) = mpsc::channel(LOOKUPS_MAX);
         let (live, seen) = (Arc::new(LiveSlot::default()), Arc::clone(&observation));
-        let link = ShardLink {
-            index,
-            outbox: shard.outbox().clone(),
-            journal: shard.journal().clone(),
-            lookups,
-            progress: progress_seen,
-            live: Arc::clone(&live),
-            acknowledged: watch::Sender::new(Position::ZERO),
-        };
+        let link = link(index, &shard, progress_seen, &live, lookups);
         let (limits, protocols, bounds) = of_sessions(config, shards);
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
@@ -185,6 +178,19 @@ impl Worker {
         self.arbiter.stop();
         let _ = self.arbiter.join();
     }
+}
+
+/// The shard as the uplink sees it.
+fn link(
+    index: u32,
+    shard: &Shard,
+    progress: watch::Receiver<Progress>,
+    live: &Arc<LiveSlot>,
+    lookups: mpsc::Sender<SeriesLookup>,
+) -> ShardLink {
+    let (outbox, journal) = (shard.outbox().clone(), shard.journal().clone());
+    let acknowledged = watch::Sender::new(Position::ZERO);
+    ShardLink { index, outbox, journal, lookups, progress, live: Arc::clone(live), acknowledged }
 }
 
 /// Limits of messages, protocol options, and the bounds of sessions of one of `shards` workers.
