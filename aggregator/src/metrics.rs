@@ -7,6 +7,7 @@ mod ingest;
 mod queries;
 mod retention;
 mod stats;
+mod watch;
 
 use std::{
     fmt,
@@ -28,7 +29,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::retention::RetentionMetrics;
+use self::{retention::RetentionMetrics, watch::WatchMetrics};
 use crate::{
     clock, conditions,
     config::QueryLimits,
@@ -76,6 +77,7 @@ pub(crate) struct Metrics {
     pub(crate) query_seconds: Histogram,
     pub(crate) query_points: Counter,
     pub(crate) retention: RetentionMetrics,
+    pub(crate) watch: WatchMetrics,
     panics: Counter,
     log_lines_suppressed: Counter,
 }
@@ -115,6 +117,7 @@ impl Metrics {
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
             retention: RetentionMetrics::default(),
+            watch: WatchMetrics::default(),
             panics: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };
@@ -176,6 +179,7 @@ impl Metrics {
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points in answers", self.query_points.clone());
         self.retention.register(r);
+        self.watch.register(r);
         r.register(
             "panics",
             "Panics in this process, each a defect: the log says where",

@@ -36,8 +36,8 @@ mod wal;
 pub use self::tree::memory::MemoryTree;
 pub use self::{
     boundary::{
-        Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
-        RowRequest, Selection, SeriesEntry, SeriesId, Store,
+        Change, ChangeListener, Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained,
+        RetentionRule, RowReader, RowRequest, Selection, SeriesEntry, SeriesId, Store,
     },
     catalog::{
         progress_report::ProgressReport,

@@ -20,7 +20,7 @@ pub(super) const GAPS_MAX: usize = 10_000;
 const GAPS_COMPARED: usize = 64;
 
 /// Series merged into one.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Group {
     /// Their common values of the group-by labels; labels that they lack are omitted.
     pub(super) labels: BTreeMap<String, String>,

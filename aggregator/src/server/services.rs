@@ -9,7 +9,7 @@ use catchment_proto::{
         query_server::QueryServer,
     },
 };
-use catchment_settings::supervise::Supervisor;
+use catchment_settings::{supervise::Supervisor, when_set};
 use tokio::sync::{Semaphore, watch};
 use tonic::{
     codec::CompressionEncoding::Zstd,
@@ -30,7 +30,7 @@ use crate::{
     fleet::FleetService,
     ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
-    query::{QueryService, Runner},
+    query::{QueryService, Runner, WatchHub},
     store::Store,
     usage::layer::TrackUsage,
 };
@@ -114,8 +114,14 @@ impl Services {
             bytes: ingest_bytes,
             stopping: stopping.clone(),
         }));
-        let query =
-            QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
+        let watches = WatchHub::start(store, &runner, metrics, config.watch, supervisor)?;
+        watches.stop_when(when_set(stopping.clone()));
+        let query = QueryService {
+            store: Arc::clone(store),
+            runner: runner.clone(),
+            metrics: Arc::clone(metrics),
+            watches,
+        };
         let fleet = FleetService {
             store: Arc::clone(store),
             streams: Arc::clone(streams),

@@ -1,5 +1,6 @@
 //! What ingest and query know of a store: the trait and the data that it takes and gives.
 
+mod changes;
 mod rows;
 pub(in crate::store) mod selection;
 
@@ -10,6 +11,7 @@ use catchment_proto::{Batch, GatewayId, SeriesKey, SharedSeries};
 use futures_util::future::BoxFuture;
 
 pub use self::{
+    changes::{Change, ChangeListener},
     rows::{Merged, RowReader, RowRequest},
     selection::Selection,
 };
@@ -199,6 +201,9 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Read`].
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError>;
+
+    /// Reports changes of rows to this listener from now on; a store has one. A store without changes to report ignores it.
+    fn listen(&self, _listener: Arc<dyn ChangeListener>) {}
 
     /// Removes what is older than the rules say, one bounded step after the other, and gives its space back. Series that
     /// no rule matches are kept. Blocks on the disk: call it on a thread that may block.

@@ -27,8 +27,8 @@ use tokio::sync::watch;
 use crate::{
     selector::Selector,
     store::{
-        Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule, RowReader,
-        RowRequest, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError,
+        ChangeListener, Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, Retained, RetentionRule,
+        RowReader, RowRequest, Selection, SeriesEntry, SeriesId, Shortage, Store, StoreError,
         catalog::index::{indexer, selection::IndexSelection},
         embedded::{
             background::{Background, guarded},
@@ -282,8 +282,8 @@ impl<D: Disk> Store for EmbeddedStore<D> {
         let state = &mut *write(&self.inner.state);
         state.catalog.end(epoch);
         let Some(number) = state.catalog.find_epoch(&epoch.gateway, epoch.id) else { return };
-        if let Some(known) = state.catalog.epoch(number) {
-            state.live.drop_epoch(known.gateway, number);
+        if let Some(gateway) = state.catalog.epoch(number).map(|known| known.gateway) {
+            state.drop_live(gateway, number);
         }
     }
 
@@ -328,6 +328,13 @@ impl<D: Disk> Store for EmbeddedStore<D> {
 
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
         Ok(Box::new(TableReader::new(&self.inner, request)?))
+    }
+
+    fn listen(&self, listener: Arc<dyn ChangeListener>) {
+        let state = &mut *write(&self.inner.state);
+        // It learns how far the numbers of series go.
+        listener.changed(&[], false, state.catalog.next_series);
+        state.listener = Some(listener);
     }
 
     fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {

@@ -343,7 +343,7 @@ pub(super) async fn run_query(
         match kind.unwrap() {
             aggregate_response::Kind::Header(header) => {
                 assert!(answer.is_none(), "one header, first");
-                let wire::Header { complete_until_ms, gaps, aggregates } = header;
+                let wire::Header { complete_until_ms, gaps, aggregates, .. } = header;
                 answer = Some(QueryResult { complete_until_ms, gaps, aggregates, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {

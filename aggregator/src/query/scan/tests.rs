@@ -85,6 +85,7 @@ fn request(step_ms: i64, by: &[&str]) -> AggregateRequest {
         aggregates: vec!["count".to_owned(), "sum".to_owned()],
         from_windows: false,
         columns: false,
+        ..AggregateRequest::default()
     }
 }
 

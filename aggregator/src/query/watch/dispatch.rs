@@ -1,0 +1,241 @@
+//! The hub's thread: changes to dirty points, new series to queries, and rounds that are due to the query threads.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, atomic::Ordering},
+    time::{Duration, Instant},
+};
+
+use super::{
+    changes::{LoggedChange, News},
+    error::WatchError,
+    hub::{Hub, State},
+    subscription::Subscription,
+    watched::{Phase, Watched},
+};
+use crate::{
+    metrics::Metrics,
+    query::error::QueryError,
+    store::{SeriesEntry, SeriesId},
+};
+
+/// Interval of the looks at all subscriptions: readers that do not read, heartbeats.
+const SWEEP: Duration = Duration::from_millis(250);
+/// The same while there are none.
+const IDLE: Duration = Duration::from_secs(10);
+/// Without changes, progress is reported this often: the time up to which answers are complete moves on.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// Longest time in a row for which new series are matched.
+const MATCHING: Duration = Duration::from_millis(2);
+
+/// Why everything is sent again.
+pub(super) const OVERRUN: &str = "more has changed than the change log (watch_changes) held";
+
+/// New series that are matched with the queries.
+struct Matching {
+    /// Series below were matched.
+    matched: u32,
+    /// The next ones.
+    entries: VecDeque<SeriesEntry>,
+}
+
+impl Hub {
+    /// Passes on changes until the server stops. Series with lower numbers than `next_series` are there already, so they
+    /// are selected when a subscription begins.
+    pub(super) fn run(self: &Arc<Self>, next_series: u32) {
+        let mut matching = Matching { matched: next_series, entries: VecDeque::new() };
+        let mut sweep_at = Instant::now();
+        while !self.is_stopping() {
+            let timeout = self.idle_time(&self.lock(), sweep_at);
+            let timeout = if matching.entries.is_empty() { timeout } else { Duration::ZERO };
+            let news = self.log.news(self.cursor.load(Ordering::Acquire), timeout);
+            self.dispatch(&news);
+            self.match_new(&mut matching, news.next_series);
+            self.start_due();
+            let leaving = std::mem::take(&mut self.lock().leaving);
+            leaving.iter().for_each(|subscription| self.remove(subscription));
+            if Instant::now() >= sweep_at {
+                self.sweep();
+                sweep_at = Instant::now() + SWEEP;
+            }
+        }
+        let all: Vec<_> = self.lock().subscriptions.values().cloned().collect();
+        all.iter().for_each(|subscription| self.fail(subscription, WatchError::Stopping));
+        // Queries and subscriptions refer to one another until then.
+        all.iter().for_each(|subscription| self.remove(subscription));
+    }
+
+    /// How long there is nothing to do unless something changes.
+    fn idle_time(&self, state: &State, sweep_at: Instant) -> Duration {
+        let due = state.due.first_key_value().map(|(tick, _)| self.time_of(*tick));
+        let nobody = state.subscriptions.is_empty() && state.ending.is_empty();
+        let sweep_at = if nobody { Instant::now() + IDLE } else { sweep_at };
+        due.map_or(sweep_at, |due| due.min(sweep_at)).saturating_duration_since(Instant::now())
+    }
+
+    /// Marks the points that have changed.
+    fn dispatch(self: &Arc<Self>, news: &News) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if news.overrun || news.live_overrun {
+            for subscription in state.subscriptions.values().cloned().collect::<Vec<_>>() {
+                if (news.overrun || subscription.open_windows) && subscription.reset_all(OVERRUN) {
+                    self.make_due(state, &subscription);
+                }
+            }
+        }
+        let changes = news.changes.iter().map(|change| (change, false));
+        for (change, live) in changes.chain(news.live.iter().map(|change| (change, true))) {
+            self.mark(state, change, live);
+        }
+        self.cursor.store(news.cursor, Ordering::Release);
+    }
+
+    fn mark(self: &Arc<Self>, state: &mut State, change: &LoggedChange, live: bool) {
+        // Taken out, because subscriptions become due.
+        let Some(queries) = state.by_series.get_mut(&change.series).map(std::mem::take) else { return };
+        for (watched, group) in &queries {
+            self.mark_group(state, watched, *group, (change.from_ms, change.to_ms), live);
+        }
+        state.by_series.insert(change.series, queries);
+    }
+
+    fn mark_group(
+        self: &Arc<Self>,
+        state: &mut State,
+        watched: &Watched,
+        group: u32,
+        (from_ms, to_ms): (i64, i64),
+        live: bool,
+    ) {
+        let points = watched.points(from_ms, to_ms);
+        let groups = watched.selected().groups.len();
+        for subscription in watched.subscribers().iter() {
+            if (!live || subscription.open_windows) && subscription.mark(group, points, groups) {
+                self.make_due(state, subscription);
+            }
+        }
+    }
+
+    fn make_due(&self, state: &mut State, subscription: &Arc<Subscription>) {
+        let not_before = subscription.pending().not_before;
+        let tick = self.tick(Instant::now(), not_before, subscription.id);
+        state.due.entry(tick).or_default().push(Arc::clone(subscription));
+    }
+
+    /// Passes rounds that are due to the query threads.
+    fn start_due(self: &Arc<Self>) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        {
+            let mut state = self.lock();
+            while let Some(first) = state.due.first_entry()
+                && self.time_of(*first.key()) <= now
+            {
+                due.extend(first.remove());
+            }
+        }
+        due.iter().for_each(|subscription| self.enqueue(subscription));
+    }
+
+    /// Matches new series with the queries, for a short while.
+    fn match_new(self: &Arc<Self>, matching: &mut Matching, next_series: u32) {
+        if matching.entries.is_empty() {
+            if matching.matched >= next_series {
+                return;
+            }
+            let page = self.store.series_from(SeriesId(matching.matched));
+            matching.matched = page.next.unwrap_or(next_series).max(matching.matched);
+            matching.entries = page.entries.into();
+        }
+        let watched: Vec<_> = self.lock().watched.values().cloned().collect();
+        let begun = Instant::now();
+        while begun.elapsed() < MATCHING
+            && let Some(entry) = matching.entries.pop_front()
+        {
+            for watched in watched.iter().filter(|watched| watched.matches(&entry)) {
+                self.add_series(watched, &entry);
+            }
+        }
+    }
+
+    /// Adds a new series to a query, with all of its windows.
+    fn add_series(self: &Arc<Self>, watched: &Arc<Watched>, entry: &SeriesEntry) {
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        let mut groups = watched.grouping();
+        groups.push(entry);
+        let Some(group) = groups.into_groups().next() else { return };
+        let added = {
+            let mut selected = watched.selected();
+            if selected.phase == Phase::New || state.belongs(entry.id, watched) {
+                // It will be selected, or was.
+                return;
+            }
+            selected.gateways.insert(entry.gateway.clone());
+            selected.add(group, self.limits.series_max)
+        };
+        match added {
+            Ok(number) => {
+                state.by_series.entry(entry.id.0).or_default().push((Arc::clone(watched), number));
+                let (first, last) = (entry.windows.0.as_millis(), entry.windows.1.as_millis());
+                self.mark_group(state, watched, number, (first, last.saturating_add(1)), false);
+            }
+            Err(_) => {
+                let subscribers = watched.subscribers().clone();
+                drop(guard);
+                let max = self.limits.series_max;
+                subscribers.iter().for_each(|of| self.fail(of, WatchError::Series { max }));
+            }
+        }
+    }
+
+    /// Begins again to work for operators whose work was refused, because they had too many queries waiting.
+    fn pump_again(self: &Arc<Self>) {
+        let mut idle = Vec::new();
+        for (name, operator) in &mut self.lock().operators {
+            if !operator.ready.is_empty() && !std::mem::replace(&mut operator.pumping, true) {
+                idle.push(name.clone());
+            }
+        }
+        idle.iter().for_each(|operator| self.pump(operator));
+    }
+
+    /// Looks at all subscriptions: ends those whose reader does not read, and reports progress.
+    fn sweep(self: &Arc<Self>) {
+        let now = Instant::now();
+        self.metrics.watch.memory.set(i64::try_from(self.memory.used()).unwrap_or(i64::MAX));
+        let (all, ending) = {
+            let mut state = self.lock();
+            (state.subscriptions.values().cloned().collect::<Vec<_>>(), std::mem::take(&mut state.ending))
+        };
+        let longest = self.queries.read_timeout;
+        let unread = |of: &Subscription| of.outbox.unread(now).is_some_and(|unread| unread >= longest);
+        for subscription in &all {
+            if unread(subscription) {
+                self.fail(subscription, QueryError::Unread(longest).into());
+                continue;
+            }
+            if subscription.wants_heartbeat(now, HEARTBEAT) {
+                self.schedule(subscription);
+            }
+        }
+        self.pump_again();
+        let mut left = Vec::new();
+        for subscription in ending {
+            if subscription.outbox.is_over() {
+                continue;
+            }
+            if unread(&subscription) {
+                // It does not even read the error, which keeps HTTP/2 buffers occupied.
+                let operator = &subscription.operator;
+                tracing::info!(%operator, "a connection was cut because it does not read its watch");
+                Metrics::count(&self.metrics.connections_cut, "answers_not_read");
+                subscription.disconnect.trigger();
+                continue;
+            }
+            left.push(subscription);
+        }
+        self.lock().ending.extend(left);
+    }
+}
