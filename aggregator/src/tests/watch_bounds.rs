@@ -52,10 +52,10 @@ async fn a_slow_reader_is_merged_then_told_and_ends_with_what_a_query_says() {
     spread(&mut delivery, 1, 1.0).await;
     let mut watch = reluctant(&world, &running).await;
     // Its first points do not fit into what it buffers.
-    running.until_metric("catchment_aggregator_watch_points_total 1").await;
-    spread(&mut delivery, 11, 2.0).await;
-    spread(&mut delivery, 21, 3.0).await;
-    deliver(&mut delivery, 27, "d2", &[(1_000, 1.0)]).await;
+    while running.page("/metrics").await.contains("watch_points_total 0") {}
+    spread(&mut delivery, 7, 2.0).await;
+    spread(&mut delivery, 13, 3.0).await;
+    deliver(&mut delivery, 19, "d2", &[(1_000, 1.0)]).await;
     watch.agrees(&world, &running, &watch_request()).await;
     assert!(watch.merged > 0);
     let slow = watch.resets.iter().filter(|reset| reset.reason.contains("slow"));

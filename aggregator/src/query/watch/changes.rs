@@ -144,7 +144,8 @@ impl ChangeLog {
     /// What has changed since a place; waits for that, for [`Self::wake`], or for the time to pass.
     pub(super) fn news(&self, cursor: u64, timeout: Duration) -> News {
         let mut log = self.lock();
-        let idle = |log: &mut Log| !log.woken && log.end() == cursor && log.live.is_empty();
+        let idle =
+            |log: &mut Log| !log.woken && log.end() == cursor && log.live.is_empty() && !log.live_overrun;
         if idle(&mut log) && !timeout.is_zero() {
             log.waiting = true;
             let waited = self.wake.wait_timeout_while(log, timeout, |log| idle(log));

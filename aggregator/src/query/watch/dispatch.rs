@@ -1,7 +1,7 @@
 //! The hub's thread: changes to dirty points, new series to queries, and rounds that are due to the query threads.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -33,24 +33,41 @@ pub(super) const OVERRUN: &str = "more has changed than the change log (watch_ch
 
 /// New series that are matched with the queries.
 struct Matching {
-    /// Series below were matched.
-    matched: u32,
+    /// Series below were matched, or are among the entries.
+    listed: u32,
     /// The next ones.
     entries: VecDeque<SeriesEntry>,
+    /// Closed windows of series that were not matched yet: from the first to the last, Unix milliseconds.
+    closed: HashMap<u32, (i64, i64)>,
+}
+
+impl Matching {
+    /// Whether a series was not matched yet.
+    fn is_new(&self, series: u32) -> bool {
+        series >= self.entries.front().map_or(self.listed, |entry| entry.id.0)
+    }
+
+    /// Notes a change of a series that was not matched yet.
+    fn note(&mut self, change: &LoggedChange) {
+        let closed = self.closed.entry(change.series).or_insert((change.from_ms, change.to_ms));
+        *closed = (closed.0.min(change.from_ms), closed.1.max(change.to_ms));
+    }
 }
 
 impl Hub {
     /// Passes on changes until the server stops. Series with lower numbers than `next_series` are there already, so they
     /// are selected when a subscription begins.
     pub(super) fn run(self: &Arc<Self>, next_series: u32) {
-        let mut matching = Matching { matched: next_series, entries: VecDeque::new() };
-        let mut sweep_at = Instant::now();
+        let mut matching = Matching { listed: next_series, entries: VecDeque::new(), closed: HashMap::new() };
+        let (mut sweep_at, mut next_series) = (Instant::now(), next_series);
         while !self.is_stopping() {
             let timeout = self.idle_time(&self.lock(), sweep_at);
-            let timeout = if matching.entries.is_empty() { timeout } else { Duration::ZERO };
+            let matched = matching.entries.is_empty() && matching.listed >= next_series;
+            let timeout = if matched { timeout } else { Duration::ZERO };
             let news = self.log.news(self.cursor.load(Ordering::Acquire), timeout);
-            self.dispatch(&news);
-            self.match_new(&mut matching, news.next_series);
+            self.dispatch(&news, &mut matching);
+            next_series = news.next_series;
+            self.match_new(&mut matching, next_series);
             self.start_due();
             let leaving = std::mem::take(&mut self.lock().leaving);
             leaving.iter().for_each(|subscription| self.remove(subscription));
@@ -74,7 +91,7 @@ impl Hub {
     }
 
     /// Marks the points that have changed.
-    fn dispatch(self: &Arc<Self>, news: &News) {
+    fn dispatch(self: &Arc<Self>, news: &News, matching: &mut Matching) {
         let mut guard = self.lock();
         let state = &mut *guard;
         if news.overrun || news.live_overrun {
@@ -84,10 +101,13 @@ impl Hub {
                 }
             }
         }
-        let changes = news.changes.iter().map(|change| (change, false));
-        for (change, live) in changes.chain(news.live.iter().map(|change| (change, true))) {
-            self.mark(state, change, live);
+        for change in &news.changes {
+            if matching.is_new(change.series) {
+                matching.note(change);
+            }
+            self.mark(state, change, false);
         }
+        news.live.iter().for_each(|change| self.mark(state, change, true));
         self.cursor.store(news.cursor, Ordering::Release);
     }
 
@@ -140,27 +160,34 @@ impl Hub {
 
     /// Matches new series with the queries, for a short while.
     fn match_new(self: &Arc<Self>, matching: &mut Matching, next_series: u32) {
-        if matching.entries.is_empty() {
-            if matching.matched >= next_series {
-                return;
-            }
-            let page = self.store.series_from(SeriesId(matching.matched));
-            matching.matched = page.next.unwrap_or(next_series).max(matching.matched);
-            matching.entries = page.entries.into();
+        if matching.entries.is_empty() && matching.listed < next_series {
+            let page = self.store.series_from(SeriesId(matching.listed));
+            matching.listed = page.next.unwrap_or(next_series).max(matching.listed);
+            // Those beyond are listed again.
+            let listed = matching.listed;
+            matching.entries = page.entries.into_iter().filter(|entry| entry.id.0 < listed).collect();
+        }
+        if matching.entries.is_empty() && matching.closed.is_empty() {
+            return;
         }
         let watched: Vec<_> = self.lock().watched.values().cloned().collect();
         let begun = Instant::now();
         while begun.elapsed() < MATCHING
             && let Some(entry) = matching.entries.pop_front()
         {
+            let closed = matching.closed.remove(&entry.id.0);
             for watched in watched.iter().filter(|watched| watched.matches(&entry)) {
-                self.add_series(watched, &entry);
+                self.add_series(watched, &entry, closed);
             }
+        }
+        if matching.entries.is_empty() {
+            let listed = matching.listed;
+            matching.closed.retain(|series, _| *series >= listed);
         }
     }
 
-    /// Adds a new series to a query, with all of its windows.
-    fn add_series(self: &Arc<Self>, watched: &Arc<Watched>, entry: &SeriesEntry) {
+    /// Adds a new series to a query, with its windows: closed ones if there are any.
+    fn add_series(self: &Arc<Self>, watched: &Arc<Watched>, entry: &SeriesEntry, closed: Option<(i64, i64)>) {
         let mut guard = self.lock();
         let state = &mut *guard;
         let mut groups = watched.grouping();
@@ -179,7 +206,10 @@ impl Hub {
             Ok(number) => {
                 state.by_series.entry(entry.id.0).or_default().push((Arc::clone(watched), number));
                 let (first, last) = (entry.windows.0.as_millis(), entry.windows.1.as_millis());
-                self.mark_group(state, watched, number, (first, last.saturating_add(1)), false);
+                self.mark_group(state, watched, number, (first, last.saturating_add(1)), true);
+                if let Some(closed) = closed {
+                    self.mark_group(state, watched, number, closed, false);
+                }
             }
             Err(_) => {
                 let subscribers = watched.subscribers().clone();

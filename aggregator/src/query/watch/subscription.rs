@@ -291,7 +291,8 @@ impl Outbox {
         }
         if !messages.over {
             messages.end.get_or_insert(status);
-            messages.unread_since.get_or_insert_with(Instant::now);
+            // The end has as long to be read as messages have.
+            messages.unread_since = Some(Instant::now());
         }
         wake(messages);
     }
