@@ -1,6 +1,6 @@
 //! What a watch has been sent: everything, for a table, or only what is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use catchment_proto::wire::{
     AggregateResponse, WatchReset, WatchResponse, aggregate_response, watch_response::Kind,
@@ -29,6 +29,8 @@ pub(super) struct Known {
     answer: QueryResult,
     series: BTreeMap<BTreeMap<String, String>, BTreeMap<i64, Values>>,
     points: usize,
+    /// Points of ranges that are sent again and have not come yet.
+    stale: BTreeSet<(BTreeMap<String, String>, i64)>,
     token: Vec<u8>,
     merged: u64,
     rounds: u64,
@@ -42,6 +44,7 @@ impl Known {
             answer: QueryResult::default(),
             series: BTreeMap::new(),
             points: 0,
+            stale: BTreeSet::new(),
             token: Vec::new(),
             merged: 0,
             rounds: 0,
@@ -58,6 +61,8 @@ impl Known {
         match message.kind? {
             Kind::Header(header) => {
                 let kind = Some(aggregate_response::Kind::Header(header));
+                // A watch that was cut within a reset continues before it.
+                self.stale.clear();
                 self.answer = QueryResult::default();
                 self.answer.push_message(AggregateResponse { kind });
                 None
@@ -69,10 +74,14 @@ impl Known {
                 None
             }
             Kind::Reset(reset) => {
-                self.retain(|start_ms| !(reset.from_ms..reset.to_ms).contains(&start_ms));
+                for (labels, points) in &self.series {
+                    let again = points.keys().filter(|start| (reset.from_ms..reset.to_ms).contains(*start));
+                    self.stale.extend(again.map(|start_ms| (labels.clone(), *start_ms)));
+                }
                 Some(Update::Reset(reset))
             }
             Kind::Progress(progress) => {
+                self.drop_stale();
                 self.token = progress.token;
                 self.answer.complete_until_ms = progress.complete_until_ms;
                 let merged = self.merged == 0 && progress.merged > 0;
@@ -84,8 +93,11 @@ impl Known {
     }
 
     fn add(&mut self, ResultSeries { labels, points }: ResultSeries) {
-        let known = self.series.entry(labels).or_default();
+        let known = self.series.entry(labels.clone()).or_default();
         for Point { start_ms, values } in points {
+            if !self.stale.is_empty() {
+                self.stale.remove(&(labels.clone(), start_ms));
+            }
             if known.insert(start_ms, values).is_none() {
                 self.points += 1;
             }
@@ -96,6 +108,18 @@ impl Known {
             let Some(first) = first.min() else { return };
             self.retain(|start_ms| start_ms > first);
         }
+    }
+
+    /// Drops points that were to be sent again and were not: they hold no readings any more.
+    fn drop_stale(&mut self) {
+        for (labels, start_ms) in std::mem::take(&mut self.stale) {
+            if let Some(points) = self.series.get_mut(&labels)
+                && points.remove(&start_ms).is_some()
+            {
+                self.points -= 1;
+            }
+        }
+        self.series.retain(|_, points| !points.is_empty());
     }
 
     fn retain(&mut self, keep: impl Fn(i64) -> bool) {
@@ -182,8 +206,16 @@ mod tests {
         assert_eq!(result.number(&result.series[1].points[0], "count"), Some(7.0));
         assert_eq!(result.complete_until_ms, Some(2));
         let reset = WatchReset { from_ms: 0, to_ms: 30, reason: "restart".to_owned() };
-        assert!(matches!(known.take(message(Kind::Reset(reset))), Some(Update::Reset(_))));
-        assert!(known.result(0).series.is_empty());
+        assert!(matches!(known.take(message(Kind::Reset(reset.clone()))), Some(Update::Reset(_))));
+        assert_eq!(starts(&known.result(0)), [vec![20], vec![20]], "until the range was sent");
+        // A cut within it takes nothing.
+        assert!(known.take(message(Kind::Header(Header::default()))).is_none());
+        known.take(progress(3));
+        assert_eq!(starts(&known.result(0)), [vec![20], vec![20]]);
+        known.take(message(Kind::Reset(reset)));
+        known.take(series("a", &[(20, 3.0)]));
+        known.take(progress(4));
+        assert_eq!(starts(&known.result(0)), [vec![20]]);
     }
 
     #[test]

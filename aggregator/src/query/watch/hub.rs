@@ -37,8 +37,8 @@ const COALESCE: Duration = Duration::from_millis(20);
 const SPREAD_MS: u64 = 20;
 /// Deadlines are kept in ticks of this many milliseconds.
 const TICK_MS: u64 = 5;
-/// Memory of a subscription without its series.
-const SUBSCRIPTION_BYTES: usize = 4 << 10;
+/// Memory of a subscription without its series, with its dirty ranges.
+const SUBSCRIPTION_BYTES: usize = 24 << 10;
 
 /// What all parts of watching share.
 pub(super) struct Hub {

@@ -75,6 +75,7 @@ pub(super) async fn work(
     if subscription.outbox.is_unread() && resume.is_none() {
         return Ok(());
     }
+    charge(hub, subscription)?;
     hub.watermarks.refresh(&*hub.store, &hub.log, task).await?;
     let Round { pieces, cursor } = begin(hub, subscription);
     let mut sent = false;
@@ -104,6 +105,16 @@ pub(super) async fn work(
         subscription.pending().round = Some(Round { pieces: rest, cursor });
     }
     Ok(())
+}
+
+/// Reserves memory for what the query has grown by.
+fn charge(hub: &Hub, subscription: &Subscription) -> Result<(), WatchError> {
+    let bytes = Hub::bytes(&subscription.watched);
+    let mut pending = subscription.pending();
+    match pending.held.as_mut().is_none_or(|held| held.set(bytes)) {
+        true => Ok(()),
+        false => Err(WatchError::Memory(hub.limits.memory_max)),
+    }
 }
 
 /// Continues the round in progress, or begins one with everything that has changed.

@@ -64,6 +64,12 @@ impl Held {
         fits
     }
 
+    /// Changes how much is reserved; false: the operator may not have that much now.
+    pub(super) fn set(&mut self, bytes: usize) -> bool {
+        self.shrink_to(bytes);
+        self.grow(bytes.saturating_sub(self.bytes))
+    }
+
     /// Releases all but so much.
     pub(super) fn shrink_to(&mut self, bytes: usize) {
         self.shrink_by(self.bytes.saturating_sub(bytes));
@@ -95,7 +101,7 @@ mod tests {
         let second = eve.reserve(25).unwrap();
         assert!(eve.reserve(1).is_none(), "half of the rest");
         first.shrink_to(10);
-        assert!(first.grow(10));
+        assert!(first.set(20) && !first.set(90));
         assert_eq!(memory.used(), 45);
         drop((first, second));
         assert_eq!(memory.used(), 0);

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// Most dirty ranges of a subscription, besides some for each group.
-const DIRTY_MAX: usize = 4_096;
+const DIRTY_MAX: usize = 512;
 const DIRTY_PER_GROUP: usize = 2;
 
 /// What a subscription was opened with, and where its messages go.
