@@ -169,7 +169,8 @@ async fn open_windows_are_pushed_on_request() {
     let open = WatchRequest { open_windows: true, ..watch_request() };
     let mut closed = Watcher::open(&world, &running, watch_request()).await.unwrap();
     let mut watch = Watcher::open(&world, &running, open.clone()).await.unwrap();
-    (watch.round().await, closed.round().await);
+    watch.round().await;
+    closed.round().await;
     // Number 0: a live batch.
     for (count, readings) in [(1.0, &[(1_000, 1.0)][..]), (2.0, &[(1_000, 1.0), (2_000, 1.0)])] {
         let mut live = batch(0, key("d1", "temperature", &[]), readings, 0);
@@ -209,7 +210,8 @@ async fn a_watch_that_is_cut_at_random_ends_with_what_a_query_says() {
     };
     for number in 1..=150 {
         if number == 100 {
-            (drop(delivery), drop(watch.stream));
+            drop(delivery);
+            drop(watch.stream);
             running.stop().await.unwrap();
             running = world.start().await;
             assert_eq!(watch.resets, [], "the log held everything until here");

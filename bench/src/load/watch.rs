@@ -195,5 +195,6 @@ fn batch(number: u64, window: i64, names: &[catchment_proto::wire::SeriesRef], b
         continues: false,
         names_epoch: 0,
         history: None,
+        ..Batch::default()
     }
 }

@@ -209,6 +209,8 @@ impl Hub {
         }
         self.metrics.watch.subscriptions.set(state_ref.subscriptions.len() as i64);
         drop(state);
+        // It may sleep for long while there are no subscriptions.
+        self.log.wake();
         self.enqueue(&subscription);
         Ok(subscription)
     }
