@@ -22,7 +22,8 @@
 //! * `result_queue`, `sink`: the messages in flight to the reader, and the work's interface to them.
 //! * `runner`: a query from its arrival to its reader's last message, under one deadline.
 //! * `error`: why an answer is incomplete.
-//! * `service`: the gRPC method.
+//! * `watch`: pushes the points of a query as they change.
+//! * `service`: the gRPC methods.
 
 mod aggregate;
 mod completeness;
@@ -47,6 +48,7 @@ mod service;
 mod sink;
 mod task;
 mod walk;
+mod watch;
 mod workers;
 
 pub use crate::selector::{Selector, SelectorError};
@@ -59,4 +61,5 @@ pub(crate) use runner::{ResponseStream, Runner};
 pub(crate) use service::QueryService;
 pub(crate) use sink::Sink;
 pub(crate) use walk::{each_gateway, each_series};
+pub(crate) use watch::WatchHub;
 pub(crate) use workers::QueryCounts;

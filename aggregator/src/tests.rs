@@ -9,3 +9,5 @@ mod rig;
 mod roles;
 mod sharing;
 mod silent;
+mod watch;
+mod watch_bounds;
