@@ -331,10 +331,7 @@ impl<D: Disk> Store for EmbeddedStore<D> {
     }
 
     fn listen(&self, listener: Arc<dyn ChangeListener>) {
-        let state = &mut *write(&self.inner.state);
-        // It learns how far the numbers of series go.
-        listener.changed(&[], false, state.catalog.next_series);
-        state.listener = Some(listener);
+        write(&self.inner.state).listen(listener);
     }
 
     fn retain(&self, rules: &[RetentionRule], now: Timestamp) -> Result<Retained, StoreError> {

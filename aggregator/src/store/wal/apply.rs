@@ -197,6 +197,13 @@ impl StoreState {
         changes.report(self.catalog.next_series);
     }
 
+    /// Reports changes of rows to a listener from now on.
+    pub(in crate::store) fn listen(&mut self, listener: Arc<dyn ChangeListener>) {
+        // It learns how far the numbers of series go.
+        listener.changed(&[], false, self.catalog.next_series);
+        self.listener = Some(listener);
+    }
+
     /// Drops the live state of an epoch of a gateway, both by number.
     pub(in crate::store) fn drop_live(&mut self, gateway: u32, epoch: u32) {
         let mut changes = BatchChanges::new(self.listener.as_ref(), true);
