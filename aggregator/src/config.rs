@@ -17,10 +17,12 @@ use crate::{
 
 mod options;
 mod retention;
+mod watch;
 
 pub use self::{
     options::Options,
     retention::{KeepFor, KeepForError, RetentionSetting},
+    watch::WatchLimits,
 };
 
 /// A complete configuration, each value within its range.
@@ -111,34 +113,6 @@ impl Default for QueryLimits {
             read_timeout: Duration::from_secs(10),
             // Some 20 MB on the wire: more is a bulk export, not a query.
             points_max: 1_000_000,
-        }
-    }
-}
-
-/// Bounds of watches.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WatchLimits {
-    /// Most watches at once, 1 to 100,000. One operator never has more than are still free.
-    pub watches_max: usize,
-    /// Most watches of one operator at once, 1 to 100,000.
-    pub per_operator_max: usize,
-    /// Most series of one watch, 1 to 10,000,000.
-    pub series_max: usize,
-    /// Memory of all watches, bytes, at least 4 MiB. One operator never has more than is still free.
-    pub memory_max: usize,
-    /// Memory of the changes that a watch can continue from after a cut, bytes, at least 1 MiB.
-    pub changes_bytes_max: usize,
-}
-
-impl Default for WatchLimits {
-    fn default() -> Self {
-        Self {
-            watches_max: 4_096,
-            per_operator_max: 1_024,
-            series_max: 100_000,
-            memory_max: 128 << 20,
-            // Two minutes of 10,000 series whose windows are a second wide.
-            changes_bytes_max: 32 << 20,
         }
     }
 }
@@ -293,25 +267,6 @@ fn queries(options: &Options) -> Result<QueryLimits, ConfigError> {
     })
 }
 
-fn watches(options: &Options) -> Result<WatchLimits, ConfigError> {
-    let default = WatchLimits::default();
-    let memory = |key, given, default: usize, mib_min| {
-        size(key, given, default as u64, mib_min).map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX))
-    };
-    Ok(WatchLimits {
-        watches_max: number("watches_max", options.watches_max, default.watches_max, 100_000)?,
-        per_operator_max: number(
-            "watches_per_operator_max",
-            options.watches_per_operator_max,
-            default.per_operator_max,
-            100_000,
-        )?,
-        series_max: number("watch_series_max", options.watch_series_max, default.series_max, 10_000_000)?,
-        memory_max: memory("watch_memory", options.watch_memory, default.memory_max, 4)?,
-        changes_bytes_max: memory("watch_changes", options.watch_changes, default.changes_bytes_max, 1)?,
-    })
-}
-
 /// A duration of at least 100 ms: anything shorter would time out always, or run constantly.
 fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result<Duration, ConfigError> {
     let value = given.unwrap_or(HumanDuration::secs(default));
@@ -390,7 +345,7 @@ impl TryFrom<Options> for Config {
             (None, Some(url)) => return Err(ConfigError::Database(scheme_only(url))),
             _ => {}
         }
-        let (query, watch) = (queries(&options)?, watches(&options)?);
+        let (query, watch) = (queries(&options)?, watch::limits(&options)?);
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
         let (ingest_bytes_max, ingest_bytes_per_gateway_max) = ingest_bytes(&options)?;

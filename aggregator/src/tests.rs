@@ -11,3 +11,4 @@ mod sharing;
 mod silent;
 mod watch;
 mod watch_bounds;
+mod watch_queries;

@@ -1,7 +1,7 @@
 //! Watching a query: new and corrected points are pushed as they come. In the order of the data:
 //!
 //! * `changes`: the change log, which the store tells what changed; bounded, in memory.
-//! * `hub`: who watches what; `dispatch`: its thread, from changes to dirty points and from those to rounds that are due.
+//! * `hub`: subscriptions come and go; `state`: who watches what; `dispatch`: its thread, from changes to dirty points and from those to rounds that are due.
 //! * `watched`: a query that is watched, and the series that it selects; subscriptions to the same query share it.
 //! * `subscription`: what a subscriber must still be sent, and what waits for it to be read; `dirty`: the points that have
 //!   changed since they were sent.
@@ -31,6 +31,7 @@ mod round;
 mod service;
 mod shares;
 mod start;
+mod state;
 mod subscription;
 mod token;
 mod watched;

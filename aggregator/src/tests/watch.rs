@@ -7,7 +7,7 @@ use catchment_proto::wire::{
 };
 use tonic::{Status, Streaming};
 
-use super::rig::{Delivery, QueryResult, Running, TIMEOUT, World, query_request, run_query};
+use super::rig::{Delivery, QueryResult, Running, TIMEOUT, World, query_request, run_query, series_name};
 use crate::testing::{batch, key};
 
 /// Labels, and start of a point.
@@ -60,12 +60,11 @@ impl Watcher {
         match message.and_then(|message| message.kind).expect("the watch continues") {
             Kind::Header(header) => self.header = Some(header),
             Kind::Series(series) => {
-                let labels: Vec<_> =
-                    series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let name = series_name(&series);
                 for point in series.points {
                     self.received += 1;
                     let values = point.values.into_iter().map(|value| value.number).collect();
-                    self.points.insert((labels.join(","), point.start_ms), values);
+                    self.points.insert((name.clone(), point.start_ms), values);
                 }
             }
             Kind::Reset(reset) => {

@@ -93,6 +93,10 @@ impl Known {
                 self.answer.complete_until_ms = progress.complete_until_ms;
                 let merged = self.merged == 0 && progress.merged > 0;
                 self.merged = progress.merged;
+                if self.rounds > 0 {
+                    // What the header says of gateways was known at the beginning.
+                    self.answer.completeness = None;
+                }
                 self.rounds += 1;
                 Some(Update::Round { first: self.rounds == 1, merged })
             }

@@ -193,7 +193,7 @@ async fn a_watch_with_a_step_is_pushed_what_changes_also_after_a_restart() {
         if said.len() == 1 && said[0].contains("retrying") { Ok(()) } else { Err(format!("{said:?}")) }
     })
     .await;
-    device.send(&Sample::one(from + 60_000, "temperature", 20.5)).await;
+    device.send(&Sample::one(from + 4, "temperature", 20.5)).await;
     device.settle().await;
     world.aggregator.start().await;
     knows(4).await;

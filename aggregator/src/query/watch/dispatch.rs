@@ -9,7 +9,8 @@ use std::{
 use super::{
     changes::{LoggedChange, News},
     error::WatchError,
-    hub::{Hub, Member, State},
+    hub::Hub,
+    state::{Member, State},
     subscription::Subscription,
     watched::{Phase, Watched},
 };

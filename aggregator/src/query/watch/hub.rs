@@ -1,7 +1,7 @@
 //! Who watches what: the subscriptions, which queries they share, and which queries each series belongs to.
 
 use std::{
-    collections::{BTreeMap, HashMap, VecDeque},
+    collections::{HashMap, VecDeque},
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io,
     sync::{
@@ -11,7 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use catchment_proto::OperatorId;
 use catchment_settings::supervise::Supervisor;
 use futures_util::FutureExt as _;
 
@@ -19,7 +18,8 @@ use super::{
     changes::ChangeLog,
     error::WatchError,
     request::Request,
-    shares::{Memory, Share},
+    shares::Memory,
+    state::{Member, Operator, State},
     subscription::{Opener, Subscription},
     watched::{Phase, Watched},
     watermarks::Watermarks,
@@ -66,42 +66,6 @@ pub(super) struct Hub {
     base: Instant,
     stopping: AtomicBool,
     state: Mutex<State>,
-}
-
-/// Changes whenever a subscription comes or goes. Locked before everything else.
-#[derive(Default)]
-pub(super) struct State {
-    pub(super) subscriptions: HashMap<u64, Arc<Subscription>>,
-    next_id: u64,
-    pub(super) operators: HashMap<OperatorId, Operator>,
-    /// The queries that are watched, by what was requested.
-    pub(super) watched: HashMap<Vec<u8>, Arc<Watched>>,
-    /// Where a series belongs.
-    pub(super) by_series: HashMap<SeriesId, Vec<Member>>,
-    /// Subscriptions whose rounds are due, by tick.
-    pub(super) due: BTreeMap<u64, Vec<Arc<Subscription>>>,
-    /// Those whose reader is gone.
-    pub(super) leaving: Vec<Arc<Subscription>>,
-    /// Those that ended with an error which their reader has not read yet.
-    pub(super) ending: Vec<Arc<Subscription>>,
-}
-
-/// A series among those of a query: its group, and the number of its gateway there.
-#[derive(Clone)]
-pub(super) struct Member {
-    pub(super) watched: Arc<Watched>,
-    pub(super) group: u32,
-    pub(super) gateway: u32,
-}
-
-/// An operator with subscriptions.
-pub(super) struct Operator {
-    subscriptions: usize,
-    share: Arc<Share>,
-    /// Its subscriptions whose rounds are to be worked on.
-    pub(super) ready: VecDeque<Arc<Subscription>>,
-    /// A query thread works on them, or will.
-    pub(super) pumping: bool,
 }
 
 /// Watching, from the start of the server to its stop.
@@ -385,33 +349,6 @@ impl Hub {
         drop(state);
         if idle {
             self.pump(&subscription.operator);
-        }
-    }
-}
-
-impl Operator {
-    /// Whether it has no subscriptions any more.
-    pub(super) fn is_gone(&self) -> bool {
-        self.subscriptions == 0
-    }
-}
-
-impl State {
-    /// Whether a series is among those of a query.
-    pub(super) fn belongs(&self, series: SeriesId, watched: &Arc<Watched>) -> bool {
-        let queries = self.by_series.get(&series);
-        queries.is_some_and(|queries| queries.iter().any(|known| Arc::ptr_eq(&known.watched, watched)))
-    }
-
-    /// Forgets a query that nobody watches any more.
-    fn forget(&mut self, watched: &Arc<Watched>) {
-        for series in watched.selected().groups.iter().flat_map(|group| &group.series) {
-            if let Some(queries) = self.by_series.get_mut(series) {
-                queries.retain(|known| !Arc::ptr_eq(&known.watched, watched));
-                if queries.is_empty() {
-                    self.by_series.remove(series);
-                }
-            }
         }
     }
 }

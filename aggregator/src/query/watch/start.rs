@@ -189,8 +189,15 @@ fn members(by_series: &[(SeriesId, u32)], series: SeriesId) -> impl Iterator<Ite
 /// The first message.
 fn header(hub: &Hub, subscription: &Subscription, cursor: u64) -> Header {
     let watched = &subscription.watched;
-    let progress = hub.watermarks.at(cursor);
+    let known = hub.watermarks.at(cursor);
+    let sent = known.is_some();
+    let progress = known.or_else(|| hub.watermarks.latest());
     let completeness =
         progress.map(|progress| progress.completeness(hub, watched, subscription.from_ms, clock::now_ms()));
-    scan::header(&watched.query.plan, completeness.unwrap_or_default())
+    let mut completeness = completeness.unwrap_or_default();
+    if !sent {
+        // What is known by now is not sent yet: the first progress says up to when.
+        completeness.until_ms = None;
+    }
+    scan::header(&watched.query.plan, completeness)
 }

@@ -100,6 +100,11 @@ impl Watermarks {
         Ok(())
     }
 
+    /// The latest state.
+    pub(super) fn latest(&self) -> Option<Arc<Progress>> {
+        self.lock().latest.clone()
+    }
+
     /// The latest state that a round which includes the changes before `cursor` may use.
     pub(super) fn at(&self, cursor: u64) -> Option<Arc<Progress>> {
         let state = self.lock();

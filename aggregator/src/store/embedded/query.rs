@@ -33,9 +33,7 @@ impl<D: Disk> QueryStore for EmbeddedStore<D> {
     }
 
     fn listen(&self, listener: Arc<dyn ChangeListener>) {
-        let state = &mut *write(&self.inner.state);
-        listener.changed(&[], false, SeriesId::new(state.catalog.next_series.into()));
-        state.listener = Some(listener);
+        write(&self.inner.state).listen(listener);
     }
 
     fn gateways_page(&self, from: Cursor) -> Page<GatewayEntry> {

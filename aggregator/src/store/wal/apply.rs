@@ -13,7 +13,7 @@ use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 
 use crate::store::{
-    ChangeListener, GatewayEpoch, RunDelivered, StoreError,
+    ChangeListener, GatewayEpoch, RunDelivered, SeriesId, StoreError,
     blocks::block::BODY_BYTES_MAX,
     catalog::{Catalog, hourly::LateAndRefused},
     memtable::{
@@ -202,6 +202,13 @@ impl StoreState {
         });
         self.counts.series_limit += dropped;
         changes.report(self.catalog.next_series);
+    }
+
+    /// Reports changes of rows to a listener from now on.
+    pub(in crate::store) fn listen(&mut self, listener: Arc<dyn ChangeListener>) {
+        // It learns how far the ids of series go.
+        listener.changed(&[], false, SeriesId::new(self.catalog.next_series.into()));
+        self.listener = Some(listener);
     }
 
     /// Drops the live state of an epoch of a gateway, both by number.
