@@ -17,10 +17,12 @@ use crate::{
 
 mod options;
 mod retention;
+mod watch;
 
 pub use self::{
     options::Options,
     retention::{KeepFor, KeepForError, RetentionSetting},
+    watch::WatchLimits,
 };
 
 /// A complete configuration, each value within its range.
@@ -59,6 +61,8 @@ pub struct Config {
     pub clock_tolerance: Duration,
     /// Bounds of queries.
     pub query: QueryLimits,
+    /// Bounds of watches.
+    pub watch: WatchLimits,
     /// Bounds of the embedded store.
     pub store: StoreConfig,
     /// How long partials are kept: the first rule whose selector matches a series counts, and the last one matches all.
@@ -341,7 +345,7 @@ impl TryFrom<Options> for Config {
             (None, Some(url)) => return Err(ConfigError::Database(scheme_only(url))),
             _ => {}
         }
-        let query = queries(&options)?;
+        let (query, watch) = (queries(&options)?, watch::limits(&options)?);
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
         let (ingest_bytes_max, ingest_bytes_per_gateway_max) = ingest_bytes(&options)?;
@@ -371,6 +375,7 @@ impl TryFrom<Options> for Config {
             backup_bytes_per_second: backup_rate(options.backup_bytes_per_second)?,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
             query,
+            watch,
             retention,
             retention_every: time("retention_every", options.retention_every, 3_600)?,
         })

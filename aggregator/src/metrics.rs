@@ -9,6 +9,7 @@ mod queries;
 mod reasons;
 mod retention;
 mod stats;
+mod watch;
 
 use std::{
     fmt,
@@ -30,7 +31,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::{backup::BackupMetrics, reasons::Families, retention::RetentionMetrics};
+use self::{backup::BackupMetrics, reasons::Families, retention::RetentionMetrics, watch::WatchMetrics};
 use crate::{
     clock, conditions,
     config::QueryLimits,
@@ -79,6 +80,7 @@ pub(crate) struct Metrics {
     pub(crate) query_points: Counter,
     pub(crate) retention: RetentionMetrics,
     pub(crate) backup: BackupMetrics,
+    pub(crate) watch: WatchMetrics,
     panics: Counter,
     log_lines_suppressed: Counter,
 }
@@ -128,6 +130,7 @@ impl Metrics {
             query_points: Counter::default(),
             retention: RetentionMetrics::default(),
             backup: BackupMetrics::default(),
+            watch: WatchMetrics::default(),
             panics: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };
@@ -190,6 +193,7 @@ impl Metrics {
         r.register("query_points", "Points in answers", self.query_points.clone());
         self.retention.register(r);
         self.backup.register(r);
+        self.watch.register(r);
         r.register(
             "panics",
             "Panics in this process, each a defect: the log says where",

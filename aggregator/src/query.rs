@@ -23,7 +23,8 @@
 //! * `runner`: a query from its arrival to its reader's last message, under one deadline.
 //! * `raw`: raw readings, asked of the gateways.
 //! * `error`: why an answer is incomplete.
-//! * `service`: the gRPC method.
+//! * `watch`: pushes the points of a query as they change.
+//! * `service`: the gRPC methods.
 
 mod aggregate;
 mod completeness;
@@ -49,6 +50,7 @@ mod service;
 mod sink;
 mod task;
 mod walk;
+mod watch;
 mod workers;
 
 pub use crate::selector::{Selector, SelectorError};
@@ -61,4 +63,5 @@ pub(crate) use runner::{ResponseStream, Runner};
 pub(crate) use service::QueryService;
 pub(crate) use sink::Sink;
 pub(crate) use walk::{each_gateway, each_series};
+pub(crate) use watch::WatchHub;
 pub(crate) use workers::QueryCounts;

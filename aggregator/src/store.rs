@@ -51,10 +51,10 @@ pub use self::{
         build::{FolderBuilder, RestoreError, Restored},
     },
     boundary::{
-        Cursor, Delivered, Gap, GatewayEntry, GatewayEpoch, IngestStore, MaintenanceStore, Merged, Page,
-        PreviousRuns, ProgressReport, QueryStore, Retained, RetentionRule, RowReader, RowRequest,
-        RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Steps, Store, StoreError, StoreFailure,
-        StoreHealth, previous_runs,
+        Change, ChangeListener, Cursor, Delivered, Gap, GatewayEntry, GatewayEpoch, IngestStore,
+        MaintenanceStore, Merged, Page, PreviousRuns, ProgressReport, QueryStore, Retained, RetentionRule,
+        RowReader, RowRequest, RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Steps, Store,
+        StoreError, StoreFailure, StoreHealth, previous_runs,
     },
     catalog::hourly::{HourlyCounts, LateAndRefused, hour_of},
     embedded::{

@@ -86,6 +86,12 @@ pub enum ClientError {
         /// The address as given.
         server: String,
     },
+    /// A watch ended without a status.
+    #[error("{server}: the watch was cut")]
+    Cut {
+        /// The address as given.
+        server: String,
+    },
     /// The result exceeds [`RESULT_POINTS_MAX`].
     #[error(
         "the result has more than {RESULT_POINTS_MAX} entries; narrow the selector or the range, or use a longer --step"
@@ -102,7 +108,13 @@ impl ClientError {
             Self::Connect { lasting, .. } => *lasting,
             // An aggregator of another version that does not know the request.
             Self::Status { code, .. } => *code == Code::Unimplemented,
+            Self::Cut { .. } => false,
         }
+    }
+
+    /// Whether the aggregator is of a version that does not know the request.
+    pub fn is_unimplemented(&self) -> bool {
+        matches!(self, Self::Status { code: Code::Unimplemented, .. })
     }
 }
 
@@ -112,6 +124,8 @@ pub struct AggregatorClient {
     server: String,
     who: Identity,
     query: QueryClient<Channel>,
+    /// Its messages are small and come alone: compressing them costs more than it saves.
+    watches: QueryClient<Channel>,
     fleet: FleetClient<Channel>,
 }
 
@@ -134,10 +148,11 @@ impl AggregatorClient {
         let query = QueryClient::new(channel.clone())
             .accept_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let watches = QueryClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let fleet = FleetClient::new(channel)
             .accept_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { server: aggregator.to_owned(), who, query, fleet })
+        Ok(Self { server: aggregator.to_owned(), who, query, watches, fleet })
     }
 
     /// Queries aggregates.
@@ -179,6 +194,23 @@ impl AggregatorClient {
         let response = self.query.raw(request).await;
         let stream = response.map_err(|status| self.refused(&status))?.into_inner();
         self.collect(stream).await
+    }
+
+    /// Watches a query from the start of its range on, or from where a token says.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn watch(
+        &mut self,
+        query: &QueryRequest,
+        resume: Vec<u8>,
+    ) -> Result<Streaming<wire::WatchResponse>, ClientError> {
+        // 0 would mean: from now on. The point that holds the next millisecond is the same one.
+        let from_ms = if query.from_ms == 0 { 1 } else { query.from_ms };
+        let query = wire::AggregateRequest { from_ms, ..query.to_wire() };
+        let request = wire::WatchRequest { query: Some(query), resume, open_windows: false };
+        let response = self.watches.watch(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner())
     }
 
     /// Lists the devices that a selector matches; all if it is empty.
@@ -274,7 +306,8 @@ impl AggregatorClient {
         Ok(list)
     }
 
-    fn refused(&self, status: &Status) -> ClientError {
+    /// The error that a status means.
+    pub(crate) fn refused(&self, status: &Status) -> ClientError {
         let server = self.server.clone();
         let message = one_line(status.message());
         match status.code() {

@@ -48,7 +48,7 @@ pub struct Cli {
 pub enum Command {
     /// Query aggregates
     Query(QueryArgs),
-    /// Repeat a query and show the latest result
+    /// Show the latest result of a query as it changes
     Watch(WatchArgs),
     /// Fetch single readings that gateways still hold
     Raw(RawArgs),
@@ -77,18 +77,25 @@ pub struct Connection {
     pub identity: PathBuf,
 }
 
-/// A repeated query.
+/// A query whose result is shown as it changes.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  catchment watch temperature --last 1m --by site --agg count,mean,p99 --every 2s
+  catchment watch temperature --last 1m --step 10s --by site --agg count,mean,p99
+  catchment watch temperature --last 10s --step 1s --by device --format json
+  catchment watch energy --last 7d --step 1d --tz Europe/Berlin --by site --agg sum
+  catchment watch temperature --last 1m --by site --top 10 --order p99 --every 2s
 
-While the aggregator does not answer, the query is retried after growing pauses. Ctrl-C, a refused identity and an
-invalid query end the command.")]
+With --step (and without --to) the aggregator pushes new and corrected points as they come: a table shows all of the
+range, json and csv print only those, a line of JSON each time. Otherwise, and with --top, --order or --fill, the query
+is repeated.
+
+While the aggregator does not answer, the command retries after growing pauses and then continues where it was. Ctrl-C,
+a refused identity and an invalid query end it.")]
 pub struct WatchArgs {
     /// The query.
     #[command(flatten)]
     pub query: QueryArgs,
-    /// Pause between a result and the next query
+    /// Pause between a result and the next query, where the query is repeated
     #[arg(long, value_name = "DURATION", value_parser = positive_duration, default_value = "2s")]
     pub every: Duration,
 }

@@ -1,9 +1,6 @@
-//! `query` and `watch`: from flags to a request, and from its result to text.
+//! `query`, once or repeatedly: from flags to a request, and from its result to text.
 
-use std::{
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::time::Duration;
 
 use catchment_aggregator::calendar::Zone;
 use catchment_proto::wire::Fill;
@@ -14,7 +11,7 @@ use crate::{
     args::{QueryArgs, WatchArgs},
     failure::Failure,
     length::Length,
-    print::{print, print_to_reader},
+    print::print,
     query_result::{QueryRequest, QueryResult},
     render::{self, ResultFormat},
     suggestions,
@@ -101,26 +98,12 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     print(&render::result_text(&result, &request.by, args.format))
 }
 
-/// Repeats the query until it is interrupted. On a terminal each result replaces the previous one. During an outage it
-/// retries after growing pauses and reports the outage once.
+/// Repeats the query: shows each result and reports each outage once, until an error is final or standard output has no
+/// reader.
 ///
 /// # Errors
 /// Wrong usage, a refused identity, or a request that cannot succeed.
-pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
-    let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
-    let show = |request: &QueryRequest, result: &QueryResult| {
-        print_to_reader(&format!("{clear}{}", render::result_text(result, &request.by, args.query.format)))
-    };
-    let watching =
-        poll_forever(args, show, |line| output::eprint_line(format_args!("catchment watch: {line}")));
-    tokio::select! {
-        result = watching => result,
-        _ = tokio::signal::ctrl_c() => Ok(()),
-    }
-}
-
-/// Shows each result and reports each outage once, until an error is final or standard output has no reader.
-async fn poll_forever(
+pub(crate) async fn poll_forever(
     args: &WatchArgs,
     show: impl Fn(&QueryRequest, &QueryResult) -> Result<bool, Failure>,
     report: impl Fn(String),
@@ -163,14 +146,14 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// An outage: requests fail, but not for good.
 #[derive(Debug, Default)]
-struct Outage {
+pub(crate) struct Outage {
     /// The last pause, if there is an outage.
     pause: Option<Duration>,
 }
 
 impl Outage {
     /// Records a failed attempt; returns the pause before the next.
-    fn record_failure(&mut self, error: &ClientError, report: impl Fn(String)) -> Duration {
+    pub(crate) fn record_failure(&mut self, error: &ClientError, report: impl Fn(String)) -> Duration {
         if self.pause.is_none() {
             report(format!("{error}; retrying until the aggregator answers, Ctrl-C to stop"));
         }
@@ -180,7 +163,7 @@ impl Outage {
     }
 
     /// Records a result; returns whether it ended an outage.
-    fn clear(&mut self) -> bool {
+    pub(crate) fn clear(&mut self) -> bool {
         self.pause.take().is_some()
     }
 }

@@ -92,6 +92,12 @@ fn escaped(character: char) -> String {
     }
 }
 
+/// The announcement that points of a range are sent again, as one line of JSON.
+pub fn reset_json(from_ms: i64, to_ms: i64, reason: &str) -> String {
+    let (from, to) = (rfc3339(from_ms), rfc3339(to_ms));
+    json_line(&serde_json::json!({ "reset": { "from": from, "to": to, "reason": reason } }))
+}
+
 struct ResultJson<'a>(&'a QueryResult);
 
 impl Serialize for ResultJson<'_> {

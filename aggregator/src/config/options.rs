@@ -98,6 +98,21 @@ pub struct Options {
     /// Maximum points of one result, over all its series [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_POINTS_MAX")]
     pub query_points_max: Option<u64>,
+    /// Maximum watches at once, one operator at most half; more are refused [default: 4096]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_WATCHES_MAX")]
+    pub watches_max: Option<usize>,
+    /// Maximum watches of one operator at once; more are refused [default: 1024]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_WATCHES_PER_OPERATOR_MAX")]
+    pub watches_per_operator_max: Option<usize>,
+    /// Maximum series of one watch; a watch that selects more ends [default: 100000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_WATCH_SERIES_MAX")]
+    pub watch_series_max: Option<usize>,
+    /// Maximum memory of all watches, one operator at most half; beyond, they wait or end [default: 128MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_WATCH_MEMORY")]
+    pub watch_memory: Option<ByteSize>,
+    /// Memory of the latest changes: a watch continues where it was cut as long as they hold what came since [default: 32MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_WATCH_CHANGES")]
+    pub watch_changes: Option<ByteSize>,
     /// Maximum memory for windows not flushed yet; when full, gateways wait [default: 256MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_MEMORY")]
     pub store_memory: Option<ByteSize>,

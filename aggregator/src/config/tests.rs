@@ -50,7 +50,7 @@ fn flags_override_the_file() {
 #[test]
 fn missing_and_out_of_range_settings_are_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 26] = [
+    let cases: [(Spoil, &str); 28] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),
@@ -65,6 +65,8 @@ fn missing_and_out_of_range_settings_are_named() {
         (|o| o.ingest_bytes_per_gateway_max = Some(ByteSize::mib(31)), "from 32MiB"),
         (|o| o.epochs_per_gateway_max = Some(0), "epochs_per_gateway_max is 0"),
         (|o| o.query_points_max = Some(0), "query_points_max is 0"),
+        (|o| o.watches_max = Some(0), "watches_max is 0"),
+        (|o| o.watch_memory = Some(ByteSize(1 << 20)), "watch_memory is 1MiB"),
         (|o| o.clock_tolerance = Some(HumanDuration::secs(90_000)), "clock_tolerance is 1day 1h"),
         (|o| o.query_points_max = Some(u64::MAX), "query_points_max is 18446744073709551615"),
         (|o| o.series_per_site_max = Some(0), "series_per_site_max is 0"),

@@ -55,15 +55,20 @@ impl Holders {
 
     /// Adds a selected series.
     pub(super) fn push(&mut self, entry: &SeriesEntry) {
-        let (first_ms, last_ms) = (entry.windows.0.as_millis(), entry.windows.1.as_millis());
+        let windows = (entry.windows.0.as_millis(), entry.windows.1.as_millis());
+        self.push_windows(&entry.gateway, windows);
+    }
+
+    /// Adds a selected series of a gateway, whose first and last window start at these times.
+    pub(super) fn push_windows(&mut self, gateway: &GatewayId, (first_ms, last_ms): (i64, i64)) {
         let future = last_ms > self.now_ms;
         let held = Held {
             in_range: first_ms < self.range.to_ms && last_ms >= self.range.from_ms,
             last_ms: if future { i64::MIN } else { last_ms },
             future,
         };
-        match self.gateways.get_mut(&entry.gateway) {
-            None => _ = self.gateways.insert(entry.gateway.clone(), held),
+        match self.gateways.get_mut(gateway) {
+            None => _ = self.gateways.insert(gateway.clone(), held),
             Some(known) => {
                 known.in_range |= held.in_range;
                 known.last_ms = known.last_ms.max(held.last_ms);
@@ -89,6 +94,12 @@ impl Held {
         let future_ms = if self.future { watermark_ms.unwrap_or(end_ms) } else { i64::MIN };
         self.last_ms.max(future_ms) >= end_ms.saturating_sub(EXPECTED_MS)
     }
+}
+
+/// A gateway that counts.
+pub(super) struct Counted {
+    /// It has delivered its windows up to here, if that is known and believed.
+    watermark_ms: Option<i64>,
 }
 
 /// How far an answer is complete.
@@ -124,26 +135,10 @@ impl Completeness {
         clock: ClockBound,
         connected: bool,
     ) {
-        let Some(held) = holders.gateways.remove(&entry.epoch.gateway) else { return };
-        let (range, now_ms) = (holders.range.clone(), holders.now_ms);
-        let watermark_ms = entry.watermark.map(Timestamp::as_millis);
-        let watermark_ms = watermark_ms.filter(|time| clock.too_far_ahead(*time).is_none());
-        let touching = || entry.gaps.iter().filter(|gap| touches(gap, &range));
-        let room = GAPS_MAX.saturating_sub(self.gaps.len());
-        self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.epoch.gateway, gap, now_ms)));
-        let end_ms = range.to_ms.min(now_ms);
-        let behind = watermark_ms.is_none_or(|time| time < end_ms);
-        let may_deliver = behind && held.may_continue(watermark_ms, end_ms);
-        if entry.retired || !(held.in_range || may_deliver || touching().next().is_some()) {
-            return;
-        }
-        let losses = touching().map(|gap| gap.from.map(Timestamp::as_millis));
-        for bound_ms in std::iter::once(watermark_ms).chain(losses) {
-            self.until_ms = self.until_ms.zip(bound_ms).map(|(until_ms, bound_ms)| until_ms.min(bound_ms));
-        }
+        let Some(Counted { watermark_ms }) = self.add_bounds(holders, entry, clock) else { return };
+        let (range, now_ms) = (&holders.range, holders.now_ms);
         let counts = entry.hours.within(range.from_ms, range.to_ms);
         self.counts.add(counts);
-        (self.expected, self.behind) = (self.expected + 1, self.behind + u32::from(behind));
         self.gateways.push(wire::GatewayProgress {
             site: entry.epoch.gateway.site.to_string(),
             gateway: entry.epoch.gateway.name.to_string(),
@@ -153,6 +148,34 @@ impl Completeness {
             late_corrections: counts.late,
             refused_readings: counts.refused,
         });
+    }
+
+    /// As [`Self::add`], without what is listed and counted for each gateway. `None`: it does not count.
+    pub(super) fn add_bounds(
+        &mut self,
+        holders: &mut Holders,
+        entry: &GatewayEntry,
+        clock: ClockBound,
+    ) -> Option<Counted> {
+        let held = holders.gateways.remove(&entry.epoch.gateway)?;
+        let (range, now_ms) = (&holders.range, holders.now_ms);
+        let watermark_ms = entry.watermark.map(Timestamp::as_millis);
+        let watermark_ms = watermark_ms.filter(|time| clock.too_far_ahead(*time).is_none());
+        let touching = || entry.gaps.iter().filter(|gap| touches(gap, range));
+        let room = GAPS_MAX.saturating_sub(self.gaps.len());
+        self.gaps.extend(touching().take(room).map(|gap| gap_message(&entry.epoch.gateway, gap, now_ms)));
+        let end_ms = range.to_ms.min(now_ms);
+        let behind = watermark_ms.is_none_or(|time| time < end_ms);
+        let may_deliver = behind && held.may_continue(watermark_ms, end_ms);
+        if entry.retired || !(held.in_range || may_deliver || touching().next().is_some()) {
+            return None;
+        }
+        let losses = touching().map(|gap| gap.from.map(Timestamp::as_millis));
+        for bound_ms in std::iter::once(watermark_ms).chain(losses) {
+            self.until_ms = self.until_ms.zip(bound_ms).map(|(until_ms, bound_ms)| until_ms.min(bound_ms));
+        }
+        (self.expected, self.behind) = (self.expected + 1, self.behind + u32::from(behind));
+        Some(Counted { watermark_ms })
     }
 
     /// Adds a span of time in which stored partials of a gateway's series are damaged.

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Series merged into one.
-#[derive(Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Group {
     /// Its number among the groups of the query, in the order of selectors and labels.
     pub(super) number: usize,

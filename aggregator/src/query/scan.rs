@@ -279,18 +279,7 @@ impl Answer<'_> {
     }
 
     async fn send_header(&mut self) -> Result<(), QueryError> {
-        let Completeness { until_ms, gaps, gateways, expected, behind, counts } = self.completeness.clone();
-        let header = Header {
-            complete_until_ms: until_ms,
-            aggregates: self.query.plan.aggregates.iter().map(|(name, _)| name.clone()).collect(),
-            gaps,
-            gateways,
-            gateways_expected: expected,
-            gateways_behind: behind,
-            late_corrections: counts.late,
-            refused_readings: counts.refused,
-            request_version: REQUEST_VERSION,
-        };
+        let header = header(&self.query.plan, self.completeness.clone());
         let bytes = HEADER_BYTES + header.gaps.len() * GAP_BYTES + header.gateways.len() * PROGRESS_BYTES;
         self.sink.send(AggregateResponse { kind: Some(Kind::Header(header)) }, bytes).await?;
         self.header = Sent::Yes;
@@ -300,6 +289,22 @@ impl Answer<'_> {
     /// The gateway of a series; `None`: it was removed meanwhile.
     fn gateway(&self, series: SeriesId) -> Option<GatewayId> {
         self.query.store.series(series).map(|entry| entry.gateway)
+    }
+}
+
+/// The header of an answer that is as complete as this.
+pub(super) fn header(plan: &Plan, completeness: Completeness) -> Header {
+    let Completeness { until_ms, gaps, gateways, expected, behind, counts } = completeness;
+    Header {
+        complete_until_ms: until_ms,
+        aggregates: plan.aggregates.iter().map(|(name, _)| name.clone()).collect(),
+        gaps,
+        gateways,
+        gateways_expected: expected,
+        gateways_behind: behind,
+        late_corrections: counts.late,
+        refused_readings: counts.refused,
+        request_version: REQUEST_VERSION,
     }
 }
 

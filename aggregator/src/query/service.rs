@@ -1,4 +1,4 @@
-//! The gRPC method of queries: authorizes the caller and runs the scan.
+//! The gRPC methods of queries: authorize the caller and run the work.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,6 +12,7 @@ use super::{
     raw,
     runner::{ResponseStream, Runner},
     scan::{self, Present},
+    watch::WatchHub,
 };
 use crate::{access, clock, ingest::StreamRegistry, metrics::Metrics, store::QueryStore};
 
@@ -23,6 +24,7 @@ pub(crate) struct QueryService {
     /// How far ahead of the clock a watermark is believed.
     pub(crate) clock_tolerance: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) watches: WatchHub,
 }
 
 #[tonic::async_trait]
@@ -32,8 +34,8 @@ impl Query for QueryService {
     type RawStream = ResponseStream<RawResponse>;
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        access::operator(&request)?;
-        Err(Status::unimplemented("watching"))
+        let caller = access::operator(&request)?;
+        self.watches.watch(&caller, request.into_inner())
     }
 
     async fn raw(&self, request: Request<RawRequest>) -> Result<Response<Self::RawStream>, Status> {

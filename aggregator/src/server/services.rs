@@ -9,7 +9,7 @@ use catchment_proto::{
         maintenance_server::MaintenanceServer, query_server::QueryServer,
     },
 };
-use catchment_settings::supervise::Supervisor;
+use catchment_settings::{supervise::Supervisor, when_set};
 use tokio::sync::{Semaphore, watch};
 use tonic::{
     codec::CompressionEncoding::Zstd,
@@ -31,7 +31,7 @@ use crate::{
     fleet::FleetService,
     ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
-    query::{QueryService, Runner},
+    query::{QueryService, Runner, WatchHub},
     store::{BackupSource, Store},
     usage::layer::TrackUsage,
 };
@@ -117,12 +117,22 @@ impl Services {
             bytes: ingest_bytes,
             stopping: stopping.clone(),
         }));
+        let watches = WatchHub::start(
+            Arc::clone(store) as Arc<_>,
+            &runner,
+            (streams, config.clock_tolerance),
+            metrics,
+            config.watch,
+            supervisor,
+        )?;
+        watches.stop_when(when_set(stopping.clone()));
         let query = QueryService {
             store: Arc::clone(store) as Arc<_>,
             runner: runner.clone(),
             streams: Arc::clone(streams),
             clock_tolerance: config.clock_tolerance,
             metrics: Arc::clone(metrics),
+            watches,
         };
         let fleet = FleetService {
             store: Arc::clone(store) as Arc<_>,

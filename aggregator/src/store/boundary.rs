@@ -12,6 +12,7 @@
 //! [`QueryStore::gateways_page`], answers from memory. What queries and maintenance call beyond that blocks, on threads
 //! that may (`docs/decisions/0025-blocking-readers.md`).
 
+mod changes;
 mod error;
 mod gateway;
 mod health;
@@ -25,6 +26,7 @@ mod series;
 mod steps;
 
 pub use self::{
+    changes::{Change, ChangeListener},
     error::StoreError,
     gateway::{
         Delivered, Gap, GatewayEntry, GatewayEpoch, PreviousRuns, ProgressReport, RunDelivered, previous_runs,

@@ -133,6 +133,7 @@ promises! {
     reading::a_reader_finds_nothing_where_nothing_is,
     reading::no_row_starts_before_the_listed_time,
     reading::a_selection_holds_what_its_selector_matches,
+    reading::pages_list_all_series_from_an_id_on,
     reading::watermarks_never_go_back,
     completeness::late_corrections_and_refused_readings_are_counted_once,
     completeness::a_retired_gateway_comes_back_with_its_next_stream,

@@ -338,12 +338,19 @@ pub(super) struct QueryResult {
     pub(super) gaps: Vec<wire::Gap>,
     pub(super) aggregates: Vec<String>,
     pub(super) header: wire::Header,
-    /// Labels as `name=value,…`, then points.
+    /// Labels as `name=value,…`, after the number of the selector unless it is 0; then points.
     pub(super) series: Vec<(String, Vec<Point>)>,
 }
 
 /// Start and values of a point.
 type Point = (i64, Vec<Option<f64>>);
+
+/// The name of a series in a [`QueryResult`].
+pub(super) fn series_name(series: &wire::SeriesPoints) -> String {
+    let labels: Vec<_> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let selector = if series.selector == 0 { String::new() } else { format!("{}:", series.selector) };
+    format!("{selector}{}", labels.join(","))
+}
 
 pub(super) async fn run_query(
     client: &mut QueryClient<Channel>,
@@ -360,12 +367,11 @@ pub(super) async fn run_query(
                     Some(QueryResult { complete_until_ms, gaps, aggregates, header, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {
-                let labels: Vec<_> =
-                    series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let name = series_name(&series);
                 let points = series.points.into_iter().map(|point| {
                     (point.start_ms, point.values.into_iter().map(|value| value.number).collect())
                 });
-                answer.as_mut().unwrap().series.push((labels.join(","), points.collect()));
+                answer.as_mut().unwrap().series.push((name, points.collect()));
             }
         }
     }

@@ -1,7 +1,10 @@
-//! What queries and lists need of a store.
+//! What queries, lists and watches need of a store.
+
+use std::sync::Arc;
 
 use super::{
-    Cursor, GatewayEntry, Page, RowReader, RowRequest, Selection, SeriesEntry, SeriesId, StoreError,
+    ChangeListener, Cursor, GatewayEntry, Page, RowReader, RowRequest, Selection, SeriesEntry, SeriesId,
+    StoreError,
 };
 use crate::selector::Selector;
 
@@ -13,6 +16,14 @@ pub trait QueryStore: Send + Sync + 'static {
 
     /// A series by its id; `None`: there is none, or no longer. May block like a step of a selection.
     fn series(&self, id: SeriesId) -> Option<SeriesEntry>;
+
+    /// A bounded page of all series, ordered by id, from an id on; its end is the id from which the next one begins.
+    /// Answers from memory.
+    fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId>;
+
+    /// Reports changes of rows to this listener from now on; a store has one. It learns at once how far the ids of series
+    /// go. A store without changes to report ignores it.
+    fn listen(&self, _listener: Arc<dyn ChangeListener>) {}
 
     /// A bounded page of the gateways that ever delivered or sent a Start since the store was opened, from
     /// [`Cursor::START`] or from the end of the page before. Answers from memory.

@@ -165,6 +165,27 @@ pub(super) async fn a_selection_holds_what_its_selector_matches(subject: &dyn Su
     }
 }
 
+pub(super) async fn pages_list_all_series_from_an_id_on(subject: &dyn Subject) {
+    let store = subject.store();
+    for gateway in ["g", "h"] {
+        let entries = (0..3).map(|series| entry(series, 1, 1, 1)).collect();
+        put(subject, &epoch(gateway, 1), batch(0, 1, entries)).await;
+    }
+    let all: Vec<_> = store.all_series().into_iter().map(|entry| entry.id).collect();
+    for (skipped, first) in all.iter().enumerate() {
+        let (mut listed, mut next) = (Vec::new(), Some(*first));
+        while let Some(from) = next {
+            let page = store.series_page(from);
+            assert!(page.next.is_none_or(|next| next > from), "{page:?}");
+            listed.extend(page.entries.into_iter().map(|entry| entry.id));
+            next = page.next;
+        }
+        assert_eq!(listed, all[skipped..]);
+    }
+    let after = SeriesId::new(all[5].number() + 1);
+    assert!(store.series_page(after).entries.is_empty());
+}
+
 pub(super) async fn watermarks_never_go_back(subject: &dyn Subject) {
     let (store, g) = (subject.store(), epoch("g", 1));
     put(subject, &g, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;

@@ -105,8 +105,8 @@ impl<D: Disk> IngestStore for EmbeddedStore<D> {
         let state = &mut *write(&self.inner.state);
         state.catalog.end(epoch);
         let Some(number) = state.catalog.find_epoch(&epoch.gateway, epoch.id) else { return };
-        if let Some(known) = state.catalog.epoch(number) {
-            state.live.drop_epoch(known.gateway, number);
+        if let Some(gateway) = state.catalog.epoch(number).map(|known| known.gateway) {
+            state.drop_live(gateway, number);
         }
     }
 

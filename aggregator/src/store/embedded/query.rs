@@ -1,14 +1,16 @@
 //! The embedded store as queries and lists see it.
 
+use std::sync::Arc;
+
 use catchment_journal::Disk;
 
 use crate::{
     selector::Selector,
     store::{
-        Cursor, EmbeddedStore, GatewayEntry, Page, QueryStore, RowReader, RowRequest, Selection, SeriesEntry,
-        SeriesId, StoreError,
+        ChangeListener, Cursor, EmbeddedStore, GatewayEntry, Page, QueryStore, RowReader, RowRequest,
+        Selection, SeriesEntry, SeriesId, StoreError,
         catalog::{index::selection::IndexSelection, listing::number_of},
-        embedded::locks::{lock, read},
+        embedded::locks::{lock, read, write},
         tables::reader::TableReader,
     },
 };
@@ -22,6 +24,16 @@ impl<D: Disk> QueryStore for EmbeddedStore<D> {
     fn series(&self, id: SeriesId) -> Option<SeriesEntry> {
         self.inner.apply_durable();
         read(&self.inner.state).catalog.entry_of(number_of(id))
+    }
+
+    fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId> {
+        self.inner.apply_durable();
+        let Page { entries, next } = read(&self.inner.state).catalog.entries_from(number_of(from));
+        Page { entries, next: next.map(|next| SeriesId::new(next.into())) }
+    }
+
+    fn listen(&self, listener: Arc<dyn ChangeListener>) {
+        write(&self.inner.state).listen(listener);
     }
 
     fn gateways_page(&self, from: Cursor) -> Page<GatewayEntry> {

@@ -44,6 +44,11 @@ impl QueryStore for MemoryStore {
         self.state.lock().unwrap().listed(usize::try_from(id.number()).ok()?)
     }
 
+    fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId> {
+        let Page { entries, next } = self.page(usize::try_from(from.number()).unwrap());
+        Page { entries, next: next.map(|next| SeriesId::new(next as u64)) }
+    }
+
     fn gateways_page(&self, from: Cursor) -> Page<GatewayEntry> {
         let state = self.state.lock().unwrap();
         let at = state.gateways.get(from.position() as usize).cloned();

@@ -122,6 +122,11 @@ impl QueryStore for FlatStore {
         self.entry(id.number() as usize)
     }
 
+    fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId> {
+        let numbers = from.number() as usize..self.rows.len();
+        Page { entries: numbers.filter_map(|number| self.entry(number)).collect(), next: None }
+    }
+
     fn gateways_page(&self, _: Cursor) -> Page<GatewayEntry> {
         let epoch = GatewayEpoch {
             gateway: gateway("berlin", "g1"),
