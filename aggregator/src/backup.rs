@@ -15,6 +15,7 @@ mod service;
 mod target;
 
 pub use self::command::{BackupOptions, RestoreOptions};
+pub(crate) use self::sender::END_REASONS;
 pub(crate) use self::service::MaintenanceService;
 #[cfg(test)]
 pub(crate) use self::{

@@ -129,8 +129,8 @@ impl Metrics {
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
             retention: RetentionMetrics::default(),
-            backup: BackupMetrics::default(),
-            watch: WatchMetrics::default(),
+            backup: BackupMetrics::new(),
+            watch: WatchMetrics::new(),
             panics: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };

@@ -63,5 +63,5 @@ pub(crate) use runner::{ResponseStream, Runner};
 pub(crate) use service::QueryService;
 pub(crate) use sink::Sink;
 pub(crate) use walk::{each_gateway, each_series};
-pub(crate) use watch::WatchHub;
+pub(crate) use watch::{WATCH_REASONS, WatchHub};
 pub(crate) use workers::QueryCounts;

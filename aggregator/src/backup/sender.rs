@@ -153,6 +153,10 @@ impl Sender {
     }
 }
 
+/// Why backups end early: all labels for metrics.
+pub(crate) const END_REASONS: [&str; 9] =
+    ["busy", "closed", "damaged", "disk", "no_space", "not_read", "panicked", "stopping", "store_failed"];
+
 fn stopped() -> End {
     End::Told(
         "stopping",

@@ -7,7 +7,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Reason;
+use super::{Reason, reasons::family};
+use crate::backup::END_REASONS;
 
 /// Backups since the start, and the last of them.
 #[derive(Debug, Default)]
@@ -24,6 +25,11 @@ impl BackupMetrics {
         self.sent.inc();
         self.bytes.inc_by(bytes);
         self.time_seconds.set(taken_ms as f64 / 1_000.0);
+    }
+
+    /// With each known reason at 0.
+    pub(super) fn new() -> Self {
+        Self { failed: family(END_REASONS), ..Self::default() }
     }
 
     pub(super) fn register(&self, r: &mut Registry) {

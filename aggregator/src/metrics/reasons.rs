@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A family with these reasons.
-fn family(reasons: impl IntoIterator<Item = &'static str>) -> Family<Reason, Counter> {
+pub(super) fn family(reasons: impl IntoIterator<Item = &'static str>) -> Family<Reason, Counter> {
     let family = Family::default();
     for reason in reasons {
         drop(family.get_or_create(&Reason { reason }));
@@ -65,6 +65,8 @@ mod tests {
             r#"connections_cut_total{reason="answers_not_read"} 0"#,
             r#"http_connections_closed_total{reason="idle"} 0"#,
             r#"queries_refused_total{reason="deadline"} 0"#,
+            r#"watches_refused_total{reason="too_many"} 0"#,
+            r#"watches_ended_total{reason="stopping"} 0"#,
         ] {
             assert!(page.contains(line), "{line} is not in {page}");
         }

@@ -5,7 +5,8 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::Reason;
+use super::{Reason, reasons::family};
+use crate::query::{REFUSED_REASONS, WATCH_REASONS};
 
 /// What watches have done since the start, and what they hold.
 #[derive(Debug, Default)]
@@ -26,6 +27,12 @@ impl WatchMetrics {
     /// Sets the bound of the memory, bytes.
     pub(crate) fn set_memory_max(&self, bytes: usize) {
         self.memory_max.set(i64::try_from(bytes).unwrap_or(i64::MAX));
+    }
+
+    /// With each known reason at 0.
+    pub(super) fn new() -> Self {
+        let reasons = || family(REFUSED_REASONS.into_iter().chain(WATCH_REASONS));
+        Self { refused: reasons(), ended: reasons(), ..Self::default() }
     }
 
     pub(super) fn register(&self, r: &mut Registry) {

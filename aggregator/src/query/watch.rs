@@ -37,4 +37,5 @@ mod token;
 mod watched;
 mod watermarks;
 
+pub(crate) use error::WATCH_REASONS;
 pub(crate) use hub::WatchHub;

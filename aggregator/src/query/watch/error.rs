@@ -36,8 +36,11 @@ pub(crate) enum WatchError {
     Stopping,
 }
 
+/// Labels of the metrics, beside those of queries.
+pub(crate) const WATCH_REASONS: [&str; 4] = ["token", "too_many", "too_many_series", "stopping"];
+
 impl WatchError {
-    /// Label of the metric.
+    /// Label of the metric; one of [`WATCH_REASONS`] or of those of queries.
     pub(super) fn reason(&self) -> &'static str {
         match self {
             Self::Query(error) => error.reason(),

@@ -35,7 +35,9 @@ impl Gateways {
     /// Adds a series of a gateway, whose first and last window start at these times; returns the gateway's number.
     pub(super) fn add(&mut self, gateway: &GatewayId, (first, last): (i64, i64), now_ms: i64) -> u32 {
         if let Some(number) = self.numbers.get(gateway).copied() {
-            self.extend(number, (first, last), now_ms);
+            if let Some((_, held)) = self.held.get_mut(number as usize) {
+                held.extend((first, last), now_ms);
+            }
             return number;
         }
         let number = self.held.len() as u32;
