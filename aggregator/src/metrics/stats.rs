@@ -10,6 +10,7 @@ use prometheus_client::{
 };
 
 use super::StatsSource;
+use crate::store::StoreStats;
 
 /// The conditions, each known one from the start.
 #[derive(Debug)]
@@ -84,30 +85,7 @@ impl Collector for StoreCollector {
             let gauge = ConstGauge::new(value as f64);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        let counters = [
-            ("store_pack_rounds", "Flush rounds", stats.flush_rounds),
-            ("store_packed_partials", "Partials flushed", stats.flushed_partials),
-            (
-                "store_damaged_reads",
-                "Reads of stored rows that failed because they are damaged",
-                stats.damaged_reads,
-            ),
-            ("store_forgotten_partials", "Partials forgotten because of their age", stats.forgotten_partials),
-            (
-                "late_corrections",
-                "Windows corrected after their gateway had delivered them",
-                stats.late_and_refused.late,
-            ),
-            (
-                "gateway_refused_readings",
-                "Refused readings that gateways reported",
-                stats.late_and_refused.refused,
-            ),
-        ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
-        }
+        encode_counters(&stats, &mut encoder)?;
         let kind = ConstCounter::new(0_u64).metric_type();
         let mut dropped =
             encoder.encode_descriptor("store_dropped_partials", "Partials dropped, by reason", None, kind)?;
@@ -116,4 +94,32 @@ impl Collector for StoreCollector {
         }
         Ok(())
     }
+}
+
+fn encode_counters(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let counters = [
+        ("store_pack_rounds", "Flush rounds", stats.flush_rounds),
+        ("store_packed_partials", "Partials flushed", stats.flushed_partials),
+        (
+            "store_damaged_reads",
+            "Reads of stored rows that failed because they are damaged",
+            stats.damaged_reads,
+        ),
+        ("store_forgotten_partials", "Partials forgotten because of their age", stats.forgotten_partials),
+        (
+            "late_corrections",
+            "Windows corrected after their gateway had delivered them",
+            stats.late_and_refused.late,
+        ),
+        (
+            "gateway_refused_readings",
+            "Refused readings that gateways reported",
+            stats.late_and_refused.refused,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+    }
+    Ok(())
 }

@@ -101,22 +101,7 @@ impl Services {
     ) -> io::Result<Self> {
         let runner = Runner::new(config.query, Arc::clone(metrics), supervisor)?;
         metrics.watch_queries(config.query, Box::new(runner.counts()));
-        let ingest_bytes = IngestBytes::new(ByteBounds {
-            max: config.ingest_bytes_max,
-            per_gateway_max: config.ingest_bytes_per_gateway_max,
-            message: MESSAGE_BYTES,
-            stream: STREAM_BYTES,
-        });
-        metrics.watch_ingest(Arc::clone(&ingest_bytes));
-        let ingest = IngestService(Arc::new(Shared {
-            store: Arc::clone(store) as Arc<_>,
-            streams: Arc::clone(streams),
-            metrics: Arc::clone(metrics),
-            clock_tolerance: config.clock_tolerance,
-            in_flight_max: config.ingest_in_flight,
-            bytes: ingest_bytes,
-            stopping: stopping.clone(),
-        }));
+        let ingest = ingest(config, store, streams, metrics, stopping);
         let watches = WatchHub::start(
             Arc::clone(store) as Arc<_>,
             &runner,
@@ -175,6 +160,31 @@ impl Services {
             .add_routes(with_reflection(routes));
         Ok(Self { router, health: Health(health), runner })
     }
+}
+
+fn ingest(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    streams: &Arc<StreamRegistry>,
+    metrics: &Arc<Metrics>,
+    stopping: &watch::Receiver<bool>,
+) -> IngestService {
+    let bytes = IngestBytes::new(ByteBounds {
+        max: config.ingest_bytes_max,
+        per_gateway_max: config.ingest_bytes_per_gateway_max,
+        message: MESSAGE_BYTES,
+        stream: STREAM_BYTES,
+    });
+    metrics.watch_ingest(Arc::clone(&bytes));
+    IngestService(Arc::new(Shared {
+        store: Arc::clone(store) as Arc<_>,
+        streams: Arc::clone(streams),
+        metrics: Arc::clone(metrics),
+        clock_tolerance: config.clock_tolerance,
+        in_flight_max: config.ingest_in_flight,
+        bytes,
+        stopping: stopping.clone(),
+    }))
 }
 
 /// Adds server reflection, in the version that today's tools use and in the previous one.

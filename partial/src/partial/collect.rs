@@ -14,6 +14,7 @@ const SPARES_MAX: usize = 8;
 
 /// Memory of partials that are no longer used, for further ones.
 #[derive(Debug, Default)]
+#[expect(clippy::vec_box, reason = "a partial takes the box as it is")]
 pub struct Spares(Vec<Box<Many>>);
 
 impl Spares {

@@ -168,7 +168,7 @@ async fn a_killed_backup_or_restore_is_repeated() {
     let mut device = world.device(0, "press-1", Protocol::Json);
     let first = send(&mut device, 120).await;
     let all = QueryRequest::new("temperature", first, first + 3_600_000).aggregates(&["count", "sum"]);
-    world.agrees(&[all.clone()]).await;
+    world.agrees(std::slice::from_ref(&all)).await;
     for ms in [5, 15, 25, 35, 50, 80] {
         kill_after(backup_flags(&world, &backup), ms).await;
     }

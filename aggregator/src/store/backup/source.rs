@@ -21,7 +21,7 @@ pub struct BackupFile {
 pub struct Contents {
     /// Identifies the store; not 0.
     pub store: u64,
-    /// Format of the files: [`super::FORMAT`].
+    /// Format of the files: see `FORMAT`.
     pub format: u32,
     /// Everything acknowledged before is in it: Unix milliseconds, by the aggregator's clock.
     pub taken_ms: i64,

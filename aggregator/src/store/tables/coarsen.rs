@@ -18,11 +18,11 @@ pub(in crate::store) type Emit<'a, E> = &'a mut dyn FnMut(Resolution, Window, &[
 /// from one series to the next.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Coarsener {
-    minutes: Open<Box<Minute>>,
+    minutes: Open<Minute>,
     hours: Open<Partial>,
     days: Open<Partial>,
     /// Minutes that are not in use.
-    free: Vec<Box<Minute>>,
+    free: Vec<Minute>,
     spares: Spares,
     body: Vec<u8>,
 }
@@ -70,17 +70,18 @@ impl Coarsener {
         let Self { minutes, free, spares, .. } = self;
         let minute = match minutes.binary_search_by_key(&interval, |(interval, _)| *interval) {
             Err(place) => {
-                let mut minute = free.pop().unwrap_or_else(|| Box::new(Minute::new()));
+                let mut minute = free.pop().unwrap_or_else(Minute::new);
                 if interval == (start, width) {
                     minute.only.extend_from_slice(body);
                 } else {
                     minute.windows.push(body, start, spares)?;
                 }
-                return Ok(minutes.insert(place, (interval, minute)));
+                minutes.insert(place, (interval, minute));
+                return Ok(());
             }
             Ok(place) => minutes.get_mut(place).map(|(_, minute)| minute),
         };
-        let Some(Minute { windows, only }) = minute.map(|minute| &mut **minute) else { return Ok(()) };
+        let Some(Minute { windows, only }) = minute else { return Ok(()) };
         if !only.is_empty() {
             windows.push(only, interval.0, spares)?;
             only.clear();
