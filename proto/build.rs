@@ -2,11 +2,12 @@
 
 use std::{env, error::Error, fs, path::PathBuf};
 
-const FILES: [&str; 4] = [
+const FILES: [&str; 5] = [
     "catchment/v1/device.proto",
     "catchment/v1/ingest.proto",
     "catchment/v1/query.proto",
     "catchment/v1/fleet.proto",
+    "catchment/v1/maintenance.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -19,7 +20,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = prost_build::Config::new();
     // Used as a map key; prost derives these traits only for messages without repeated fields.
     config.type_attribute(".catchment.v1.SeriesRef", "#[derive(Eq, Hash)]");
-    config.bytes([".catchment.v1.Batch.bodies"]).btree_map(["."]);
+    config.bytes([".catchment.v1.Batch.bodies", ".catchment.v1.BackupChunk.content"]).btree_map(["."]);
     tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

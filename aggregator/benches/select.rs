@@ -9,7 +9,7 @@ use std::{path::Path, sync::Arc};
 
 use catchment_aggregator::{
     query::Selector,
-    store::{EmbeddedStore, GatewayEpoch, MemoryTree, Store, StoreConfig},
+    store::{EmbeddedStore, GatewayEpoch, IngestStore as _, MemoryTree, QueryStore, StoreConfig},
 };
 use catchment_journal::{Committer, sim::SimDisk};
 use catchment_proto::{Batch, GatewayId, Labels, MetricName, Name, SeriesKey};
@@ -56,7 +56,7 @@ fn fill((store, committer): &mut Opened) {
     }
 }
 
-fn count(store: &dyn Store, selector: &Selector) -> usize {
+fn count(store: &dyn QueryStore, selector: &Selector) -> usize {
     let mut selection = store.select(selector);
     std::iter::from_fn(|| selection.next_page()).map(|page| page.len()).sum()
 }

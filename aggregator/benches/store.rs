@@ -7,7 +7,9 @@ mod sample;
 
 use std::{path::Path, sync::Arc};
 
-use catchment_aggregator::store::{EmbeddedStore, GatewayEpoch, MemoryTree, Store, StoreConfig};
+use catchment_aggregator::store::{
+    EmbeddedStore, GatewayEpoch, IngestStore as _, MemoryTree, ReadAll as _, StoreConfig,
+};
 use catchment_journal::{Committer, sim::SimDisk};
 use catchment_partial::Partial;
 use catchment_proto::{Batch, GatewayId, Name};
@@ -61,7 +63,7 @@ fn stores(c: &mut Criterion) {
     group.bench_function("flush", |b| b.iter_batched(|| put(open()), flushed, BatchSize::PerIteration));
     let flushed = put(open());
     flushed.flush_now().unwrap();
-    let all: Vec<_> = flushed.series(&|_, _| true).iter().map(|series| series.id).collect();
+    let all: Vec<_> = flushed.all_series().iter().map(|series| series.id).collect();
     let (from, to) = (catchment_partial::Timestamp::MIN, catchment_partial::Timestamp::MAX);
     group.bench_function("scan blocks, series by series", |b| {
         b.iter(|| {

@@ -6,6 +6,10 @@
 
 use std::time::Duration;
 
+use catchment_partial::Timestamp;
+
+const HOUR_MS: i64 = 3_600_000;
+
 /// The aggregator's clock at one moment, and the tolerance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockBound {
@@ -20,6 +24,18 @@ impl ClockBound {
     /// Bound at the time `now_ms`, Unix milliseconds.
     pub fn new(now_ms: i64, tolerance: Duration) -> Self {
         Self { now_ms, tolerance_ms: i64::try_from(tolerance.as_millis()).unwrap_or(i64::MAX) }
+    }
+
+    /// The clock, Unix milliseconds.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The latest time of which windows may be lost now, an hour beyond the tolerance, because this clock may be wrong
+    /// too; `None`: every time.
+    pub fn latest_window(&self) -> Option<Timestamp> {
+        let tolerance_ms = self.tolerance_ms.saturating_add(HOUR_MS);
+        Timestamp::from_millis(self.now_ms.saturating_add(tolerance_ms))
     }
 
     /// How many milliseconds a time (Unix milliseconds) is ahead of the clock, if that exceeds the tolerance.

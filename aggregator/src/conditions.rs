@@ -5,10 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use catchment_journal::FullReason;
 use catchment_settings::{Conditions, KnownCondition, Severity};
 
-use crate::store::{Shortage, Store};
+use crate::store::{MaintenanceStore, Shortage};
 
 /// All connection slots are taken.
 pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
@@ -44,21 +43,30 @@ pub(crate) const KNOWN: [KnownCondition; 9] = [
 const CHECK_EVERY: Duration = Duration::from_secs(1);
 
 /// Raises and clears the conditions about room.
-fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
-    let bound = |why: &FullReason| matches!(why, FullReason::LogBound { .. });
-    let disk =
-        shortage.journal.as_ref().filter(|why| !bound(why)).map(|why| {
-            format!("{why}: make room on the data folder's file system; gateways wait until then")
-        });
+fn report(shortages: &[Shortage], queries_full: bool, conditions: &Conditions) {
+    let (mut disk, mut journal, mut memory) = (None, None, None);
+    for shortage in shortages {
+        match shortage {
+            Shortage::Space(why) => {
+                disk = Some(format!(
+                    "{why}: make room on the data folder's file system; gateways wait until then"
+                ));
+            }
+            Shortage::Backlog(why) => {
+                journal = Some(format!(
+                    "the store's journal: {why} (store_journal): wait for a flush, or raise it; gateways wait until then"
+                ));
+            }
+            Shortage::Memory => {
+                memory = Some(
+                    "store_memory is used up: gateways wait until windows are flushed; raise it if this happens often"
+                        .to_owned(),
+                );
+            }
+        }
+    }
     conditions.report(DISK_FULL, disk);
-    let journal = shortage.journal.as_ref().filter(|why| bound(why)).map(|why| {
-        format!("the store's journal: {why} (store_journal): wait for a flush, or raise it; gateways wait until then")
-    });
     conditions.report(JOURNAL_FULL, journal);
-    let memory = shortage.memory.then(|| {
-        "store_memory is used up: gateways wait until windows are flushed; raise it if this happens often"
-            .to_owned()
-    });
     conditions.report(MEMORY_FULL, memory);
     let queries =
         queries_full.then(|| "queries wait: queries_per_operator_max or queries_max is reached".to_owned());
@@ -67,12 +75,16 @@ fn report(shortage: &Shortage, queries_full: bool, conditions: &Conditions) {
 
 /// Repeatedly checks whether the store has room, on threads that may block on the disk, so that a shortage is known
 /// before a gateway is refused.
-pub(crate) async fn watch(store: &Arc<dyn Store>, queries_full: impl Fn() -> bool, conditions: &Conditions) {
+pub(crate) async fn watch(
+    store: &Arc<dyn MaintenanceStore>,
+    queries_full: impl Fn() -> bool,
+    conditions: &Conditions,
+) {
     loop {
         let store = Arc::clone(store);
         // Fails only if the check panics, which it does not.
-        if let Ok(shortage) = tokio::task::spawn_blocking(move || store.shortage()).await {
-            report(&shortage, queries_full(), conditions);
+        if let Ok(health) = tokio::task::spawn_blocking(move || store.health()).await {
+            report(&health.shortages, queries_full(), conditions);
         }
         tokio::time::sleep(CHECK_EVERY).await;
     }
@@ -85,19 +97,21 @@ mod tests {
     #[test]
     fn a_shortage_is_named_until_it_ends() {
         let conditions = Conditions::of(&KNOWN);
-        let held = |journal, memory, queries| {
-            report(&Shortage { journal, memory }, queries, &conditions);
+        let held = |room: &[Shortage], queries| {
+            report(room, queries, &conditions);
             conditions.list().into_iter().map(|(name, _)| name).collect::<Vec<_>>()
         };
-        assert_eq!(held(None, false, false), [""; 0]);
-        assert_eq!(held(Some(FullReason::DiskFree { free: 5 }), false, false), ["disk_full"]);
+        assert_eq!(held(&[], false), [""; 0]);
+        assert_eq!(
+            held(&[Shortage::Space("the file system has only 5 bytes free".to_owned())], false),
+            ["disk_full"]
+        );
         let text = conditions.ready().unwrap_err();
         assert!(text.starts_with("disk_full: the file system has only 5 bytes free"), "{text}");
-        assert_eq!(held(Some(FullReason::Disk("quota".into())), false, false), ["disk_full"]);
-        assert_eq!(held(Some(FullReason::LogBound { bytes_max: 7 }), false, false), ["journal_full"]);
+        assert_eq!(held(&[Shortage::Backlog("7 bytes".to_owned())], false), ["journal_full"]);
         assert!(conditions.ready().unwrap_err().contains("store_journal"));
-        assert_eq!(held(None, true, true), ["memory_full", "queries_full"]);
+        assert_eq!(held(&[Shortage::Memory], true), ["memory_full", "queries_full"]);
         assert_eq!(conditions.ready(), Ok(()), "these pass by themselves");
-        assert_eq!(held(None, false, false), [""; 0]);
+        assert_eq!(held(&[], false), [""; 0]);
     }
 }

@@ -7,6 +7,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use catchment_certs::AcceptConfig;
+use catchment_journal::LogConfig;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
 use crate::{
@@ -16,10 +17,12 @@ use crate::{
 
 mod options;
 mod retention;
+mod watch;
 
 pub use self::{
     options::Options,
     retention::{KeepFor, KeepForError, RetentionSetting},
+    watch::WatchLimits,
 };
 
 /// A complete configuration, each value within its range.
@@ -58,12 +61,16 @@ pub struct Config {
     pub clock_tolerance: Duration,
     /// Bounds of queries.
     pub query: QueryLimits,
+    /// Bounds of watches.
+    pub watch: WatchLimits,
     /// Bounds of the embedded store.
     pub store: StoreConfig,
     /// How long partials are kept: the first rule whose selector matches a series counts, and the last one matches all.
     pub retention: Vec<RetentionRule>,
     /// Interval at which outdated partials are removed, 100 ms to a day.
     pub retention_every: Duration,
+    /// Most bytes that backups read a second; 0: any number. Default 32 MiB.
+    pub backup_bytes_per_second: u64,
 }
 
 /// Bounds of queries.
@@ -214,7 +221,13 @@ fn store(options: &Options) -> Result<StoreConfig, ConfigError> {
         set_blocks_aside: options.store_set_packs_aside.unwrap_or(default.set_blocks_aside),
         ..default
     };
-    store.journal.bytes_max = size("store_journal", options.store_journal, store.journal.bytes_max, 16)?;
+    // What the journal refuses when it is opened.
+    let least = LogConfig::bytes_max_least(store.journal.record_bytes_max).div_ceil(1 << 20);
+    store.journal.bytes_max = size("store_journal", options.store_journal, store.journal.bytes_max, least)?;
+    if options.store_pack_journal.is_none() {
+        // A small journal would be full, and gateways would wait, before a flush begins.
+        store.flush_journal_bytes = store.flush_journal_bytes.min(store.journal.bytes_max / 2);
+    }
     Ok(store)
 }
 
@@ -296,6 +309,14 @@ fn ingest_bytes(options: &Options) -> Result<(usize, usize), ConfigError> {
     Ok((max, share.min(max)))
 }
 
+/// The rate of backups: a gigabyte in half a minute, which leaves a slow disk and two processors to ingest.
+fn backup_rate(given: Option<ByteSize>) -> Result<u64, ConfigError> {
+    match given {
+        Some(ByteSize(0)) => Ok(0),
+        given => size("backup_bytes_per_second", given, 32 << 20, 1),
+    }
+}
+
 fn http_bounds(options: &Options) -> Result<Bounds, ConfigError> {
     let default = Bounds::default();
     Ok(Bounds {
@@ -324,7 +345,7 @@ impl TryFrom<Options> for Config {
             (None, Some(url)) => return Err(ConfigError::Database(scheme_only(url))),
             _ => {}
         }
-        let query = queries(&options)?;
+        let (query, watch) = (queries(&options)?, watch::limits(&options)?);
         let clock_tolerance = time("clock_tolerance", options.clock_tolerance, 600)?;
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
         let (ingest_bytes_max, ingest_bytes_per_gateway_max) = ingest_bytes(&options)?;
@@ -351,8 +372,10 @@ impl TryFrom<Options> for Config {
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
             ingest_bytes_max,
             ingest_bytes_per_gateway_max,
+            backup_bytes_per_second: backup_rate(options.backup_bytes_per_second)?,
             ingest_in_flight: number("ingest_in_flight", options.ingest_in_flight, 64, 1_024)?,
             query,
+            watch,
             retention,
             retention_every: time("retention_every", options.retention_every, 3_600)?,
         })

@@ -5,11 +5,12 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::Duration,
 };
 
 use catchment_partial::Timestamp;
 use catchment_proto::{
-    GatewayId, Labels, MetricName, Name, SeriesKey,
+    GatewayId, Labels, MetricName, Name,
     wire::{self, FleetRequest, fleet_server::Fleet},
 };
 use futures_util::StreamExt as _;
@@ -19,9 +20,10 @@ use tonic::{Request, Response, Status};
 use crate::{
     access::{self, CallingOperator},
     clock,
+    clock_bound::ClockBound,
     ingest::StreamRegistry,
     query::{QueryError, ResponseStream, Runner, Selector, Sink, each_gateway, each_series},
-    store::{Gap, GatewayEntry, SeriesEntry, Store, StoreError},
+    store::{Gap, GatewayEntry, MaintenanceStore, QueryStore, SeriesEntry, StoreError},
 };
 
 /// Approximate memory of a device, a gateway and a series while their list is sorted; the names are shared with the
@@ -34,9 +36,13 @@ const MESSAGE_BYTES: usize = 512;
 
 /// The service `catchment.v1.Fleet`.
 pub(crate) struct FleetService {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn QueryStore>,
+    /// Forgets series.
+    pub(crate) maintenance: Arc<dyn MaintenanceStore>,
     pub(crate) streams: Arc<StreamRegistry>,
     pub(crate) runner: Runner,
+    /// How far ahead of the clock a watermark is believed.
+    pub(crate) clock_tolerance: Duration,
     /// One request at a time forgets series.
     pub(crate) forgetting: Arc<Semaphore>,
 }
@@ -78,7 +84,8 @@ impl Fleet for FleetService {
     ) -> Result<Response<Self::ListGatewaysStream>, Status> {
         let (caller, text) = authorized(request)?;
         let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
-        let work = move |sink| async move { gateways(&*store, &streams, &text, &sink).await };
+        let clock = ClockBound::new(clock::now_ms(), self.clock_tolerance);
+        let work = move |sink| async move { gateways(&*store, (&streams, clock), &text, &sink).await };
         self.runner.run(&caller, work).await
     }
 
@@ -92,14 +99,45 @@ impl Fleet for FleetService {
         self.runner.run(&caller, work).await
     }
 
+    async fn retire_gateway(
+        &self,
+        request: Request<wire::RetireGatewayRequest>,
+    ) -> Result<Response<wire::RetireGatewayResponse>, Status> {
+        let caller = access::operator(&request)?;
+        let wire::RetireGatewayRequest { site, gateway, undo } = request.into_inner();
+        let name = |what, name: &str| {
+            Name::new(name).map_err(|error| Status::invalid_argument(format!("{what}: {error}")))
+        };
+        let gateway = GatewayId { site: name("site", &site)?, name: name("gateway", &gateway)? };
+        if !undo && self.streams.version(&gateway).is_some() {
+            let text =
+                format!("gateway {gateway} is connected, so it is not gone: stop it before you retire it");
+            return Err(Status::failed_precondition(text));
+        }
+        let (store, of) = (Arc::clone(&self.maintenance), gateway.clone());
+        let retiring = tokio::task::spawn_blocking(move || store.retire_gateway(&of, !undo));
+        let before = retiring.await.unwrap_or_else(|error| {
+            tracing::error!(%error, "retiring a gateway failed");
+            Err(StoreError::Read("retiring the gateway failed; see the aggregator's log".to_owned()))
+        });
+        let Some(before) = before.map_err(status)? else {
+            return Err(Status::not_found(format!(
+                "no gateway {gateway} has delivered to this aggregator: `catchment gateways` lists those that are known"
+            )));
+        };
+        let unchanged = before != undo;
+        tracing::warn!(who = %caller.operator, %gateway, retired = !undo, unchanged, "a gateway was retired or taken back");
+        Ok(Response::new(wire::RetireGatewayResponse { unchanged }))
+    }
+
     async fn forget_series(
         &self,
         request: Request<wire::ForgetSeriesRequest>,
     ) -> Result<Response<wire::ForgetSeriesResponse>, Status> {
         let caller = access::operator(&request)?;
         let wire::ForgetSeriesRequest { selector, dry_run } = request.into_inner();
-        let store = Arc::clone(&self.store);
         if dry_run {
+            let store = Arc::clone(&self.store);
             let work = move |sink| async move { count(&*store, &selector, &sink).await };
             let counted = self.runner.run(&caller, work).await?.into_inner().next().await;
             let series = counted.unwrap_or_else(|| Err(Status::internal("the count is missing")))?;
@@ -113,27 +151,33 @@ impl Fleet for FleetService {
                 "another request is forgetting series: try again when it has ended",
             ));
         };
+        let maintenance = Arc::clone(&self.maintenance);
         let forgetting = tokio::task::spawn_blocking(move || {
             let _alone = alone;
-            store.forget_series(&|gateway: &GatewayId, key: &SeriesKey| parsed.matches(gateway, key))
+            maintenance.forget_series(&parsed)
         });
         // Continues if the caller hangs up: half done is worse than done.
         let done = forgetting.await.unwrap_or_else(|error| {
             tracing::error!(%error, "forgetting series failed");
             Err(StoreError::Read("forgetting series failed; see the aggregator's log".to_owned()))
         });
-        let series = done.map_err(|error| match error {
-            StoreError::Full(reason) => Status::resource_exhausted(reason),
-            StoreError::Poisoned(_) => Status::unavailable(error.to_string()),
-            _ => Status::internal(error.to_string()),
-        })?;
+        let series = done.map_err(status)?;
         tracing::warn!(who = %caller.operator, selector, series, "series were forgotten");
         Ok(Response::new(wire::ForgetSeriesResponse { series }))
     }
 }
 
+/// What an error of the store means to the caller of a change.
+fn status(error: StoreError) -> Status {
+    match error {
+        StoreError::Full(reason) => Status::resource_exhausted(reason),
+        StoreError::Failed(_) => Status::unavailable(error.to_string()),
+        _ => Status::internal(error.to_string()),
+    }
+}
+
 /// Counts series.
-async fn count(store: &dyn Store, text: &str, sink: &Sink<u64>) -> Result<(), QueryError> {
+async fn count(store: &dyn QueryStore, text: &str, sink: &Sink<u64>) -> Result<(), QueryError> {
     let selector = Selector::parse(text)?;
     let mut count = 0;
     each_series(store, &selector, sink, |_| {
@@ -145,7 +189,7 @@ async fn count(store: &dyn Store, text: &str, sink: &Sink<u64>) -> Result<(), Qu
 }
 
 /// Series by device, in order of site, gateway and name.
-async fn devices(store: &dyn Store, text: &str, sink: &Sink<wire::Device>) -> Result<(), QueryError> {
+async fn devices(store: &dyn QueryStore, text: &str, sink: &Sink<wire::Device>) -> Result<(), QueryError> {
     let selector = selector(text, &["site", "gateway", "device"])?;
     let mut devices: BTreeMap<(GatewayId, Name), (u32, Timestamp)> = BTreeMap::new();
     each_series(store, &selector, sink, |entry| {
@@ -178,8 +222,8 @@ struct Listed {
 
 /// Gateways in order of site and name.
 async fn gateways(
-    store: &dyn Store,
-    streams: &StreamRegistry,
+    store: &dyn QueryStore,
+    (streams, clock): (&StreamRegistry, ClockBound),
     text: &str,
     sink: &Sink<wire::Gateway>,
 ) -> Result<(), QueryError> {
@@ -210,26 +254,26 @@ async fn gateways(
         listed + devices * DEVICE_BYTES
     })
     .await?;
-    let now_ms = clock::now_ms();
     while let Some((_, listed)) = gateways.pop_first() {
         sink.yield_point().await?;
-        sink.send(gateway_message(listed, streams, now_ms), MESSAGE_BYTES).await?;
+        sink.send(gateway_message(listed, streams, clock), MESSAGE_BYTES).await?;
     }
     Ok(())
 }
 
-/// Lag is as of one moment, `now_ms`.
-fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wire::Gateway {
+/// Lag is as of one moment, that of the clock.
+fn gateway_message(listed: Listed, streams: &StreamRegistry, clock: ClockBound) -> wire::Gateway {
     let Listed { entry, devices, series } = listed;
     let version = streams.version(&entry.epoch.gateway);
     let watermark_ms = entry.watermark.map(Timestamp::as_millis);
+    let watermark_ms = watermark_ms.filter(|watermark| clock.too_far_ahead(*watermark).is_none());
     wire::Gateway {
         site: entry.epoch.gateway.site.to_string(),
         gateway: entry.epoch.gateway.name.to_string(),
         connected: version.is_some(),
         watermark_ms,
         // A clock slightly ahead gives no negative lag.
-        lag_ms: watermark_ms.map(|watermark| now_ms.saturating_sub(watermark).max(0)),
+        lag_ms: watermark_ms.map(|watermark| clock.now_ms().saturating_sub(watermark).max(0)),
         epoch: entry.epoch.id,
         devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
         series,
@@ -239,11 +283,12 @@ fn gateway_message(listed: Listed, streams: &StreamRegistry, now_ms: i64) -> wir
         clock_ahead_ms: streams.ahead_ms(&entry.epoch.gateway),
         series_max: entry.series_max,
         waits_for: streams.waiting.of(&entry.epoch.gateway).unwrap_or_default(),
+        retired: entry.retired,
     }
 }
 
 /// Series in order of metric, gateway, device and labels.
-async fn series(store: &dyn Store, text: &str, sink: &Sink<wire::Series>) -> Result<(), QueryError> {
+async fn series(store: &dyn QueryStore, text: &str, sink: &Sink<wire::Series>) -> Result<(), QueryError> {
     let selector = selector(text, &[])?;
     let mut series: BTreeMap<SeriesOrder, (Timestamp, Timestamp)> = BTreeMap::new();
     each_series(store, &selector, sink, |entry| {

@@ -6,12 +6,14 @@
 //! * `admit`: the rules of a stream, pure.
 //! * `budget`: the series budget that a stream sends to its gateway.
 //! * `bytes`: memory of everything that waits, with a share for each gateway.
+//! * `raw_routes`: queries for raw readings, and the readings back.
 //! * `stream_registry`: one current stream per data folder of a gateway; `waiting`: gateways whose batches wait for
 //!   room.
 
 pub mod admit;
 mod budget;
 mod bytes;
+mod raw_routes;
 mod service;
 mod shared;
 mod stream;
@@ -19,6 +21,9 @@ mod stream_registry;
 mod waiting;
 
 pub(crate) use bytes::{BYTES_LEAST, ByteBounds, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES};
+pub(crate) use raw_routes::CREDIT;
 pub(crate) use service::IngestService;
 pub(crate) use shared::Shared;
+pub(crate) use stream::END_REASONS;
 pub(crate) use stream_registry::StreamRegistry;
+pub(crate) use waiting::REFUSAL_REASONS;

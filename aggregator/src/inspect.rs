@@ -28,7 +28,12 @@ pub fn verify_text(report: &VerifyReport) -> String {
         let _ = writeln!(text, "{files} files were left by interrupted work: the next start removes them");
     }
     list("damaged", &report.findings, report.findings_unlisted, &mut text);
-    text.push_str(if report.is_clean() { "nothing is damaged\n" } else { "the store is damaged\n" });
+    list("could not be opened", &report.unopened, 0, &mut text);
+    text.push_str(match (report.is_clean(), report.is_complete()) {
+        (true, true) => "nothing is damaged\n",
+        (true, false) => "nothing that could be read is damaged; run it again with more descriptors (`ulimit -n`) or rights\n",
+        (false, _) => "the store is damaged\n",
+    });
     text
 }
 
@@ -104,8 +109,15 @@ mod tests {
 
     #[test]
     fn a_report_lists_the_damage() {
-        let mut report = VerifyReport { blocks: 3, entries: 7, ..VerifyReport::default() };
+        let mut report = VerifyReport::default();
+        (report.blocks, report.entries) = (3, 7);
         assert!(verify_text(&report).ends_with("nothing is damaged\n"));
+        report.unopened.push("cannot read t: too many open files".to_owned());
+        let text = verify_text(&report);
+        assert!(
+            text.contains("could not be opened: cannot read t") && text.contains("nothing that could be"),
+            "{text}"
+        );
         report.findings.push("block 4: checksum".to_owned());
         report.findings_unlisted = 2;
         let text = verify_text(&report);

@@ -5,6 +5,8 @@
 //! [`store`]. `server` composes them: [`bind`], then [`Aggregator::run`], then a graceful shutdown.
 
 mod access;
+pub mod backup;
+pub mod calendar;
 mod clock;
 pub mod clock_bound;
 mod conditions;

@@ -7,13 +7,15 @@ use std::{
 
 use anyhow::Context as _;
 use catchment_aggregator::{
-    Config, Options, StartError, bind, check,
+    Config, Options, StartError,
+    backup::{BackupOptions, RestoreOptions},
+    bind, check,
     inspect::{adopt_text, repair_text, verify_text},
     store,
 };
 use catchment_settings::{
     Sources, descriptors, exit, layered, logging,
-    offline::{CheckCommand, DataFolder},
+    offline::{CheckCommand, DataFolder, Verdict},
     output, parse, shutdown_signal,
 };
 use clap::{Parser, Subcommand};
@@ -38,18 +40,29 @@ const EXAMPLES: &str = "\
 Examples:
   catchment-aggregator --identity PKI/aggregator/centre --listen 0.0.0.0:7700 --data /var/lib/catchment
   catchment-aggregator --config /etc/catchment/aggregator.toml --check-config
+  catchment-aggregator store backup --to /backup/catchment --aggregator https://centre.example:7700 --identity PKI/operator/ada
   catchment-aggregator store verify --data /var/lib/catchment
   catchment-aggregator store repair --data /var/lib/catchment
   catchment-aggregator folder adopt --data /var/lib/catchment --identity PKI/aggregator/centre-2";
 
 #[derive(Subcommand)]
 enum Command {
-    /// Check or repair the embedded store (aggregator stopped)
+    /// Back up, restore, check or repair the embedded store
     #[command(subcommand)]
-    Store(CheckCommand),
+    Store(StoreCommand),
     /// Change the owner of a data folder (aggregator stopped)
     #[command(subcommand)]
     Folder(FolderCommand),
+}
+
+#[derive(Subcommand)]
+enum StoreCommand {
+    /// Copy the store of a running aggregator, or of a stopped one, into a folder; repeated, it copies what is new
+    Backup(BackupOptions),
+    /// Make a new data folder of a backup
+    Restore(RestoreOptions),
+    #[command(flatten)]
+    Check(CheckCommand),
 }
 
 #[derive(Subcommand)]
@@ -74,7 +87,7 @@ fn main() -> ExitCode {
 
 fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     match cli.command {
-        Some(Command::Store(command)) => check_store(&command),
+        Some(Command::Store(command)) => look_after_store(&command),
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
             adopt(&data.path, &identity, force)
         }
@@ -126,10 +139,24 @@ fn serve(cli: &Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
     result
 }
 
-fn check_store(command: &CheckCommand) -> anyhow::Result<ExitCode> {
+fn look_after_store(command: &StoreCommand) -> anyhow::Result<ExitCode> {
     logging::init(None, logging::LogFormat::Text)?;
-    let verify = |data: &Path| store::verify(data).map(|report| (verify_text(&report), report.is_clean()));
+    let command = match command {
+        StoreCommand::Backup(options) => return options.run(),
+        StoreCommand::Restore(options) => return options.run(),
+        StoreCommand::Check(command) => command,
+    };
+    // A table takes a descriptor while it is read, and days are compared with all their minutes at once.
+    descriptors::raise_limit();
+    let verify = |data: &Path| store::verify(data).map(|report| (verify_text(&report), verdict(&report)));
     command.run(verify, |data| store::repair(data).map(|report| repair_text(&report)))
+}
+
+fn verdict(report: &store::VerifyReport) -> Verdict {
+    if report.is_clean() && !report.is_complete() {
+        return Verdict::Incomplete;
+    }
+    report.is_clean().into()
 }
 
 fn adopt(data: &Path, identity: &Path, force: bool) -> anyhow::Result<ExitCode> {

@@ -3,10 +3,13 @@
 //! Labels are reasons and gateways only, both bounded; never devices or series. The store's own counters are read at
 //! each scrape.
 
+mod backup;
 mod ingest;
 mod queries;
+mod reasons;
 mod retention;
 mod stats;
+mod watch;
 
 use std::{
     fmt,
@@ -28,13 +31,13 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::retention::RetentionMetrics;
+use self::{backup::BackupMetrics, reasons::Families, retention::RetentionMetrics, watch::WatchMetrics};
 use crate::{
     clock, conditions,
     config::QueryLimits,
     ingest::{IngestBytes, StreamRegistry},
     query::QueryCounts,
-    store::{Store, StoreStats},
+    store::{Cursor, MaintenanceStore, QueryStore, Store, StoreStats},
 };
 
 /// Most gateways that have a time series of their own at `/metrics`.
@@ -76,6 +79,8 @@ pub(crate) struct Metrics {
     pub(crate) query_seconds: Histogram,
     pub(crate) query_points: Counter,
     pub(crate) retention: RetentionMetrics,
+    pub(crate) backup: BackupMetrics,
+    pub(crate) watch: WatchMetrics,
     panics: Counter,
     log_lines_suppressed: Counter,
 }
@@ -89,15 +94,24 @@ impl fmt::Debug for Metrics {
 impl Metrics {
     /// All at zero.
     pub(crate) fn new() -> Arc<Self> {
+        let Families {
+            connections_refused,
+            connections_ended,
+            connections_cut,
+            http_closed,
+            ingest_ended,
+            ingest_refused,
+            queries_refused,
+        } = Families::new();
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
             conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
             connections: Gauge::default(),
-            connections_refused: Family::default(),
-            connections_ended: Family::default(),
+            connections_refused,
+            connections_ended,
             handshakes: Gauge::default(),
-            http_closed: Family::default(),
-            connections_cut: Family::default(),
+            http_closed,
+            connections_cut,
             accept_errors: Counter::default(),
             batches: Counter::default(),
             live_batches: Counter::default(),
@@ -106,15 +120,17 @@ impl Metrics {
             gaps: Counter::default(),
             watermarks_refused: Counter::default(),
             contended: Counter::default(),
-            ingest_ended: Family::default(),
-            ingest_refused: Family::default(),
+            ingest_ended,
+            ingest_refused,
             live_dropped: Counter::default(),
             queries: Counter::default(),
-            queries_refused: Family::default(),
+            queries_refused,
             // 1 ms to about 65 s.
             query_seconds: Histogram::new(exponential_buckets(0.001, 4.0, 9)),
             query_points: Counter::default(),
             retention: RetentionMetrics::default(),
+            backup: BackupMetrics::new(),
+            watch: WatchMetrics::new(),
             panics: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };
@@ -176,6 +192,8 @@ impl Metrics {
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points in answers", self.query_points.clone());
         self.retention.register(r);
+        self.backup.register(r);
+        self.watch.register(r);
         r.register(
             "panics",
             "Panics in this process, each a defect: the log says where",
@@ -189,9 +207,14 @@ impl Metrics {
     }
 
     /// Adds the gateways' metrics, read from the store at each scrape.
-    pub(crate) fn watch(&self, store: Arc<dyn Store>, streams: Arc<StreamRegistry>) {
+    pub(crate) fn watch(&self, store: &Arc<dyn Store>, streams: Arc<StreamRegistry>) {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
-        registry.register_collector(Box::new(Gateways { store, streams }));
+        let gateways = Arc::clone(store) as Arc<_>;
+        registry.register_collector(Box::new(Gateways {
+            gateways,
+            store: Arc::clone(store) as Arc<_>,
+            streams,
+        }));
     }
 
     /// Adds the use of ingest memory, read at each scrape.
@@ -229,7 +252,9 @@ impl Metrics {
 
     /// Increments one counter of a family.
     pub(crate) fn count(family: &Family<Reason, Counter>, reason: &'static str) {
-        family.get_or_create(&Reason { reason }).inc();
+        let label = Reason { reason };
+        debug_assert!(family.get(&label).is_some(), "{reason} is not in the list of reasons");
+        family.get_or_create(&label).inc();
     }
 }
 
@@ -264,7 +289,8 @@ impl AcceptEvents for Metrics {
 
 /// The state of each gateway, read at each scrape.
 struct Gateways {
-    store: Arc<dyn Store>,
+    gateways: Arc<dyn QueryStore>,
+    store: Arc<dyn MaintenanceStore>,
     streams: Arc<StreamRegistry>,
 }
 
@@ -278,9 +304,9 @@ impl Collector for Gateways {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         // Keeps the first gateways by name, page by page: never holds more than these and one page.
         let mut gateways = Vec::new();
-        let mut next = Some(0);
+        let mut next = Some(Cursor::START);
         while let Some(from) = next {
-            let page = self.store.gateways_from(from);
+            let page = self.gateways.gateways_page(from);
             gateways.extend(page.entries);
             gateways.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
             gateways.truncate(GATEWAYS_MAX);
@@ -314,7 +340,7 @@ impl Collector for Gateways {
             .iter()
             .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
         gauge("gateway_series_max", "Most series that a gateway may have here", budgets.collect())?;
-        let poisoned = f64::from(u8::from(self.store.poisoned().is_some()));
+        let failed = f64::from(u8::from(self.store.failure().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
         let family = encoder.encode_descriptor(
             "store_failed",
@@ -322,6 +348,6 @@ impl Collector for Gateways {
             None,
             kind,
         )?;
-        ConstGauge::new(poisoned).encode(family)
+        ConstGauge::new(failed).encode(family)
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     clock, conditions,
     config::{Config, KeepFor},
     metrics::Metrics,
-    store::{Retained, RetentionRule, Store, StoreError},
+    store::{Cursor, MaintenanceStore, QueryStore, Retained, RetentionRule, Store, StoreError},
 };
 
 /// Longest time from the start to the first round: an operator who notices a mistake in the rules can still stop it.
@@ -37,7 +37,9 @@ const ADVANCE_MAX: u32 = 4;
 
 /// Removes what the rules allow, round after round.
 pub(crate) struct Retention {
-    store: Arc<dyn Store>,
+    store: Arc<dyn MaintenanceStore>,
+    /// Lists the gateways' watermarks.
+    gateways: Arc<dyn QueryStore>,
     metrics: Arc<Metrics>,
     rules: Vec<RetentionRule>,
     every: Duration,
@@ -55,7 +57,8 @@ struct Round {
 impl Retention {
     pub(crate) fn new(config: &Config, store: &Arc<dyn Store>, metrics: &Arc<Metrics>) -> Self {
         Self {
-            store: Arc::clone(store),
+            store: Arc::clone(store) as Arc<_>,
+            gateways: Arc::clone(store) as Arc<_>,
             metrics: Arc::clone(metrics),
             rules: config.retention.clone(),
             every: config.retention_every,
@@ -110,7 +113,7 @@ impl Retention {
     fn round(&self, clock: Timestamp, since: Duration) -> Result<Option<Round>, StoreError> {
         let previous = last_round::read(&self.folder);
         let step = since.saturating_mul(ADVANCE_MAX);
-        let Some(time) = round_time(clock, newest_watermark(&*self.store), previous, step) else {
+        let Some(time) = round_time(clock, newest_watermark(&*self.gateways), previous, step) else {
             return Ok(None);
         };
         // On a full disk this fails, and the round is what makes room.
@@ -165,11 +168,11 @@ fn now() -> Timestamp {
 }
 
 /// The newest watermark of any gateway; none of them is believed far ahead of this machine's clock.
-fn newest_watermark(store: &dyn Store) -> Option<Timestamp> {
+fn newest_watermark(store: &dyn QueryStore) -> Option<Timestamp> {
     let mut newest = None;
-    let mut next = Some(0);
+    let mut next = Some(Cursor::START);
     while let Some(from) = next {
-        let page = store.gateways_from(from);
+        let page = store.gateways_page(from);
         newest = page.entries.iter().filter_map(|entry| entry.watermark).max().max(newest);
         next = page.next;
     }

@@ -1,10 +1,10 @@
-//! Storage of partials: the trait that ingest and query use, and its implementations.
+//! Storage of partials: the boundary that ingest, queries and the server use, and the store behind it.
 //!
 //! A partial has a name (gateway, epoch, shard, series, window, part) and a revision. A store keeps the highest
 //! revision under each name, so delivering anything twice, late or in another order changes nothing.
 //!
 //! [`EmbeddedStore`] is one state machine. Its folders, in the order in which a batch passes them:
-//! - `boundary`: the trait [`Store`] and its data;
+//! - `boundary`: what every store promises: the traits of ingest, queries and maintenance, and their data;
 //! - `embedded`: the store as a whole: its state, configuration, threads;
 //! - `wal`: the write-ahead log: which batches enter, what an entry is, the state as the fold of the entries, recovery;
 //! - `memtable`: windows in memory, final ones and open ones;
@@ -13,17 +13,20 @@
 //! - `tree`: the ordered map of keys and values below: sled, or memory for tests and simulation;
 //! - `catalog`: series, gateways, their epochs, quotas and losses;
 //! - `removal`: forgetting windows and series;
+//! - `backup`: a state of the store as files that can be copied, and a folder made of such files;
 //! - `salvage`: checking, verifying, repairing, copying a folder.
 
+mod backup;
 mod blocks;
 mod boundary;
 mod catalog;
 #[cfg(test)]
 mod conformance;
 mod embedded;
-mod error;
 mod flush;
 mod memtable;
+#[cfg(any(test, feature = "sim"))]
+mod read_all;
 mod removal;
 mod salvage;
 mod tables;
@@ -32,22 +35,32 @@ mod testing;
 mod tree;
 mod wal;
 
+pub(crate) use self::backup::{
+    CATALOG, FORMAT as BACKUP_FORMAT, TABLES,
+    build::{Step, io_error},
+};
+#[cfg(test)]
+pub(crate) use self::boundary::selection::Walk;
 #[cfg(any(test, feature = "sim"))]
-pub use self::tree::memory::MemoryTree;
+pub use self::read_all::ReadAll;
+#[cfg(any(test, feature = "sim"))]
+pub use self::tree::memory::{MemoryTree, MemoryTreeCopy};
 pub use self::{
+    backup::{
+        BackupError, BackupFile, BackupSource, Contents, Snapshot,
+        build::{FolderBuilder, RestoreError, Restored},
+    },
     boundary::{
-        Delivered, Gap, GatewayEntry, GatewayEpoch, Merged, Page, Retained, RetentionRule, RowReader,
-        RowRequest, Selection, SeriesEntry, SeriesId, Store,
+        Change, ChangeListener, Cursor, Delivered, Gap, GatewayEntry, GatewayEpoch, IngestStore,
+        MaintenanceStore, Merged, Page, PreviousRuns, ProgressReport, QueryStore, Retained, RetentionRule,
+        RowReader, RowRequest, RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Steps, Store,
+        StoreError, StoreFailure, StoreHealth, previous_runs,
     },
-    catalog::{
-        progress_report::ProgressReport,
-        run_history::{PreviousRuns, RunDelivered, previous_runs},
-    },
+    catalog::hourly::{HourlyCounts, LateAndRefused, hour_of},
     embedded::{
         EmbeddedStore,
-        config::{OpenReport, Shortage, StoreConfig, StoreStats},
+        config::{OpenReport, StoreConfig, StoreStats},
     },
-    error::StoreError,
     salvage::{
         repair::{RepairReport, repair},
         verify::{VerifyReport, verify},

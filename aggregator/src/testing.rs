@@ -92,6 +92,7 @@ fn batch_of<T>(
         live: number == 0,
         names_epoch: 0,
         history: History::default(),
+        refused: Vec::new(),
         width,
         series: if entries.is_empty() { Vec::new() } else { vec![series.into()] },
         entries,

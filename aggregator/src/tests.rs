@@ -9,3 +9,6 @@ mod rig;
 mod roles;
 mod sharing;
 mod silent;
+mod watch;
+mod watch_bounds;
+mod watch_queries;

@@ -29,6 +29,9 @@ use crate::{
     usage::Usage,
 };
 
+/// Why connections are closed: all labels for metrics.
+pub(crate) const CLOSED_REASONS: [&str; 3] = ["gave_way", "idle_timeout", "first_request_timeout"];
+
 /// Counts the connections of each identity.
 #[derive(Debug)]
 pub(crate) struct PeerLimit {
@@ -159,6 +162,7 @@ impl Connection {
         Poll::Pending
     }
 
+    /// `reason`: one of [`CLOSED_REASONS`].
     fn close(&self, reason: &'static str) -> Poll<io::Result<()>> {
         Metrics::count(&self.metrics.connections_ended, reason);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))

@@ -16,6 +16,7 @@ mod run;
 mod sharing;
 mod throughput;
 mod uplink;
+mod watch;
 
 pub(crate) use self::{
     bench::Bench,

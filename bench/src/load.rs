@@ -24,6 +24,7 @@ mod target;
 mod ticks;
 mod unique;
 pub(crate) mod walk;
+pub(crate) mod watch;
 
 pub(crate) use self::{
     run::{event_loop, run, threads},

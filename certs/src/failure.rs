@@ -30,6 +30,13 @@ pub enum HandshakeFailure {
 }
 
 impl HandshakeFailure {
+    /// All labels, so that counters begin at 0.
+    pub fn reasons() -> impl Iterator<Item = &'static str> {
+        ["timeout", "identity", "gave_way", "too_many_of_address", "no_place"]
+            .into_iter()
+            .chain(TlsFailure::REASONS)
+    }
+
     /// A label for counters: lower case, one of a fixed set.
     pub fn reason(&self) -> &'static str {
         match self {
@@ -88,6 +95,23 @@ pub enum TlsFailure {
 }
 
 impl TlsFailure {
+    /// All labels.
+    pub const REASONS: [&str; 13] = [
+        "no_certificate",
+        "revoked",
+        "expired",
+        "not_yet_valid",
+        "unknown_issuer",
+        "unknown_revocation_status",
+        "purpose",
+        "host_name",
+        "bad_certificate",
+        "protocol",
+        "refused",
+        "closed",
+        "tls",
+    ];
+
     /// A label for counters: lower case, one of a fixed set.
     pub fn reason(&self) -> &'static str {
         match self {

@@ -14,22 +14,11 @@ impl AggregateList {
     /// Never.
     pub fn parse(text: &str) -> Result<Self, Infallible> {
         let mut names = vec![String::new()];
-        let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
-        for character in text.chars() {
-            match character {
-                _ if escaped => escaped = false,
-                '\\' if quoted => escaped = true,
-                '"' => quoted = !quoted,
-                '(' if !quoted => depth += 1,
-                ')' if !quoted => depth = depth.saturating_sub(1),
-                ',' if !quoted && depth == 0 => {
-                    names.push(String::new());
-                    continue;
-                }
-                _ => {}
-            }
-            if let Some(name) = names.last_mut() {
-                name.push(character);
+        for (character, outside) in characters(text) {
+            match (names.last_mut(), character) {
+                (_, ',') if outside => names.push(String::new()),
+                (Some(name), character) => name.push(character),
+                (None, _) => {}
             }
         }
         let names = names.iter().map(|name| name.trim().to_owned());
@@ -37,9 +26,41 @@ impl AggregateList {
     }
 }
 
+/// Whether an aggregate is computed of two others.
+pub fn is_arithmetic(aggregate: &str) -> bool {
+    characters(aggregate).any(|(character, outside)| outside && matches!(character, '+' | '-' | '*' | '/'))
+}
+
+/// The characters of a text, and of each whether it is outside of parentheses and quotation marks.
+fn characters(text: &str) -> impl Iterator<Item = (char, bool)> + '_ {
+    let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
+    text.chars().map(move |character| {
+        let outside = !quoted && depth == 0;
+        match character {
+            _ if escaped => escaped = false,
+            '\\' if quoted => escaped = true,
+            '"' => quoted = !quoted,
+            '(' if !quoted => depth += 1,
+            ')' if !quoted => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        (character, outside)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn operators_outside_of_arguments_are_arithmetic() {
+        for text in ["sum/count", "p99 - p50", "below(-5)*count", "mean+time_in(\"a)\")"] {
+            assert!(is_arithmetic(text), "{text}");
+        }
+        for text in ["sum", "below(-5)", "time_in(\"a)/b\")", "p99.9"] {
+            assert!(!is_arithmetic(text), "{text}");
+        }
+    }
 
     #[test]
     fn commas_in_arguments_do_not_split() {

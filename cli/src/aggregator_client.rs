@@ -9,7 +9,9 @@ use catchment_certs::{
     ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError,
     TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
 };
-use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
+use catchment_proto::wire::{
+    self, aggregate_response::Kind, fleet_client::FleetClient, query_client::QueryClient,
+};
 use catchment_settings::text::one_line;
 use tonic::{
     Code, Status, Streaming,
@@ -76,6 +78,20 @@ pub enum ClientError {
         /// The aggregator's message.
         message: String,
     },
+    /// The aggregator ignores what the request asks for.
+    #[error(
+        "--aggregator {server}: it is older than this tool and does not know several selectors, --without, --top, --order, --fill and calendar steps: upgrade it, or write a step in hours"
+    )]
+    Old {
+        /// The address as given.
+        server: String,
+    },
+    /// A watch ended without a status.
+    #[error("{server}: the watch was cut")]
+    Cut {
+        /// The address as given.
+        server: String,
+    },
     /// The result exceeds [`RESULT_POINTS_MAX`].
     #[error(
         "the result has more than {RESULT_POINTS_MAX} entries; narrow the selector or the range, or use a longer --step"
@@ -88,11 +104,17 @@ impl ClientError {
     pub fn is_final(&self) -> bool {
         match self {
             Self::Url(_) | Self::Identity(_) | Self::Tls(_) | Self::Role { .. } => true,
-            Self::Request(_) | Self::TooMuch => true,
+            Self::Request(_) | Self::TooMuch | Self::Old { .. } => true,
             Self::Connect { lasting, .. } => *lasting,
             // An aggregator of another version that does not know the request.
             Self::Status { code, .. } => *code == Code::Unimplemented,
+            Self::Cut { .. } => false,
         }
+    }
+
+    /// Whether the aggregator is of a version that does not know the request.
+    pub fn is_unimplemented(&self) -> bool {
+        matches!(self, Self::Status { code: Code::Unimplemented, .. })
     }
 }
 
@@ -102,6 +124,8 @@ pub struct AggregatorClient {
     server: String,
     who: Identity,
     query: QueryClient<Channel>,
+    /// Its messages are small and come alone: compressing them costs more than it saves.
+    watches: QueryClient<Channel>,
     fleet: FleetClient<Channel>,
 }
 
@@ -124,10 +148,11 @@ impl AggregatorClient {
         let query = QueryClient::new(channel.clone())
             .accept_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let watches = QueryClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let fleet = FleetClient::new(channel)
             .accept_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { server: aggregator.to_owned(), who, query, fleet })
+        Ok(Self { server: aggregator.to_owned(), who, query, watches, fleet })
     }
 
     /// Queries aggregates.
@@ -135,22 +160,21 @@ impl AggregatorClient {
     /// # Errors
     /// The aggregator refuses the request, the role lacks the right, or the connection fails.
     pub async fn aggregate(&mut self, query: &QueryRequest) -> Result<QueryResult, ClientError> {
-        let request = wire::AggregateRequest {
-            selector: query.selector.clone(),
-            from_ms: query.from_ms,
-            to_ms: query.to_ms,
-            step_ms: query.step_ms.unwrap_or(0),
-            by: query.by.clone(),
-            aggregates: query.aggregates.clone(),
-            from_windows: query.from_windows,
-            columns: true,
-        };
-        let response = self.query.aggregate(request).await;
+        let response = self.query.aggregate(query.to_wire()).await;
         let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
         let mut result = QueryResult::default();
+        if !query.more_selectors.is_empty() {
+            result.selectors = query.selectors().cloned().collect();
+        }
         let mut points = 0_usize;
         while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
-            if let Some(wire::aggregate_response::Kind::Series(series)) = &message.kind {
+            if let Some(Kind::Header(header)) = &message.kind
+                && header.request_version < 1
+                && query.needs_version_1()
+            {
+                return Err(ClientError::Old { server: self.server.clone() });
+            }
+            if let Some(Kind::Series(series)) = &message.kind {
                 let columns = series.columns.as_ref().map_or(0, |columns| columns.start_ms.len());
                 points = points.saturating_add(series.points.len().max(columns)).saturating_add(1);
             }
@@ -160,6 +184,33 @@ impl AggregatorClient {
             result.push_message(message);
         }
         Ok(result)
+    }
+
+    /// Fetches raw readings.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn raw(&mut self, request: wire::RawRequest) -> Result<Vec<wire::RawResponse>, ClientError> {
+        let response = self.query.raw(request).await;
+        let stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        self.collect(stream).await
+    }
+
+    /// Watches a query from the start of its range on, or from where a token says.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub async fn watch(
+        &mut self,
+        query: &QueryRequest,
+        resume: Vec<u8>,
+    ) -> Result<Streaming<wire::WatchResponse>, ClientError> {
+        // 0 would mean: from now on. The point that holds the next millisecond is the same one.
+        let from_ms = if query.from_ms == 0 { 1 } else { query.from_ms };
+        let query = wire::AggregateRequest { from_ms, ..query.to_wire() };
+        let request = wire::WatchRequest { query: Some(query), resume, open_windows: false };
+        let response = self.watches.watch(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner())
     }
 
     /// Lists the devices that a selector matches; all if it is empty.
@@ -202,6 +253,21 @@ impl AggregatorClient {
         Ok(response.map_err(|status| self.refused(&status))?.into_inner().series)
     }
 
+    /// Retires a gateway, or takes it back with `undo`. Returns whether nothing had to change.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`]; no such gateway, or it is connected.
+    pub async fn retire_gateway(
+        &mut self,
+        site: &str,
+        gateway: &str,
+        undo: bool,
+    ) -> Result<bool, ClientError> {
+        let request = wire::RetireGatewayRequest { site: site.to_owned(), gateway: gateway.to_owned(), undo };
+        let response = self.fleet.retire_gateway(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner().unchanged)
+    }
+
     /// Metric names that this operator may see, for suggestions: those of the first 100,000 series.
     ///
     /// # Errors
@@ -240,7 +306,8 @@ impl AggregatorClient {
         Ok(list)
     }
 
-    fn refused(&self, status: &Status) -> ClientError {
+    /// The error that a status means.
+    pub(crate) fn refused(&self, status: &Status) -> ClientError {
         let server = self.server.clone();
         let message = one_line(status.message());
         match status.code() {

@@ -1,13 +1,18 @@
 //! The command line of `catchment` and its help texts. No logic beyond checks of single values.
 
+mod gateways;
+mod query;
+
 use std::{path::PathBuf, time::Duration};
 
 use catchment_settings::logging::LogFormat;
 use clap::{Args, Parser, Subcommand};
 
+pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
+pub use self::query::{Fill, QueryArgs};
 use crate::{
-    aggregate_list::AggregateList,
     device::{GatewayAddress, Protocol},
+    length::Length,
     render::{ListFormat, ResultFormat},
     time::Moment,
 };
@@ -43,12 +48,14 @@ pub struct Cli {
 pub enum Command {
     /// Query aggregates
     Query(QueryArgs),
-    /// Repeat a query and show the latest result
+    /// Show the latest result of a query as it changes
     Watch(WatchArgs),
+    /// Fetch single readings that gateways still hold
+    Raw(RawArgs),
     /// List devices and when they were last seen
     Devices(ListArgs),
-    /// List gateways, their connection state and their lag
-    Gateways(ListArgs),
+    /// List gateways, their connection state and their lag, or retire one
+    Gateways(GatewaysArgs),
     /// List series and their labels, or forget series
     Series(SeriesArgs),
     /// Send JSON lines as a device, resending each until it is acknowledged
@@ -70,62 +77,58 @@ pub struct Connection {
     pub identity: PathBuf,
 }
 
-/// A query.
+/// A query whose result is shown as it changes.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
-  catchment query 'temperature{site=\"berlin\"}' --last 15m --step 1m --agg count,mean,p99 --by device
-  catchment query '{device=~\"press-.*\"}' --by __name__,device --from 2026-11-22T10:00:00Z --to now --format json
-  catchment query temperature --from now-1d --step 1h --by site --format csv > temperature.csv
-  catchment query mode --last 1d --by device --agg 'state_times,share_of(auto),histogram(10,20,30)'
+  catchment watch temperature --last 1m --step 10s --by site --agg count,mean,p99
+  catchment watch temperature --last 10s --step 1s --by device --format json
+  catchment watch energy --last 7d --step 1d --tz Europe/Berlin --by site --agg sum
+  catchment watch temperature --last 1m --by site --top 10 --order p99 --every 2s
 
-A range covers the windows that start in [from, to). Without --step there is one point for the whole range.")]
-pub struct QueryArgs {
-    /// PromQL vector selector, for example temperature{site="berlin",device=~"press-.*"}
+With --step (and without --to) the aggregator pushes new and corrected points as they come: a table shows all of the
+range, json and csv print only those, a line of JSON each time. Otherwise, and with --top, --order or --fill, the query
+is repeated.
+
+While the aggregator does not answer, the command retries after growing pauses and then continues where it was. Ctrl-C,
+a refused identity and an invalid query end it.")]
+pub struct WatchArgs {
+    /// The query.
+    #[command(flatten)]
+    pub query: QueryArgs,
+    /// Pause between a result and the next query, where the query is repeated
+    #[arg(long, value_name = "DURATION", value_parser = positive_duration, default_value = "2s")]
+    pub every: Duration,
+}
+
+/// Which raw readings to fetch.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  catchment raw 'temperature{device=\"press-17\"}' --from 2026-11-22T09:00:00Z --to 2026-11-22T10:00:00Z
+  catchment raw '{device=\"press-17\"}' --last 10m --format csv > press-17.csv
+
+A gateway keeps raw readings only with raw_keep in its configuration. What it no longer holds is reported on standard error.")]
+pub struct RawArgs {
+    /// PromQL vector selector, of at most 1,000 series
     #[arg(value_name = "SELECTOR")]
     pub selector: String,
     /// The aggregator, and the identity to present.
     #[command(flatten)]
     pub connection: Connection,
     /// Length of the range, which ends now [default: 15m]
-    #[arg(long, value_name = "DURATION", value_parser = duration, conflicts_with_all = ["from", "to"])]
-    pub last: Option<Duration>,
-    /// Start of the range: RFC 3339, Unix seconds, now, or now-1h
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["from", "to"])]
+    pub last: Option<Length>,
+    /// Start of the range: RFC 3339, a date (UTC), Unix seconds, now, or now-1h
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub from: Option<Moment>,
     /// End of the range, exclusive [default: now]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
     pub to: Option<Moment>,
-    /// Width of each point: a multiple of the gateways' window
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration)]
-    pub step: Option<Duration>,
-    /// Aggregates, in column order: count, mean, p99, rate, 'below(20)', 'time_in(auto)' … [default: the aggregator's]
-    #[arg(long, value_name = "NAME,…", value_parser = AggregateList::parse, num_args = 1)]
-    pub agg: Vec<AggregateList>,
-    /// Labels to group by; without it, all selected series are merged into one
-    #[arg(long, value_name = "LABEL,…", value_delimiter = ',', num_args = 1)]
-    pub by: Vec<String>,
-    /// Compute from the stored windows instead of merged minutes, hours and days: a check, with the same result
-    #[arg(long)]
-    pub from_windows: bool,
+    /// Maximum readings
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
+    pub max: u64,
     /// Output format
     #[arg(long, value_enum, default_value_t = ResultFormat::Table)]
     pub format: ResultFormat,
-}
-
-/// A repeated query.
-#[derive(Clone, Debug, Args)]
-#[command(after_help = "Examples:
-  catchment watch temperature --last 1m --by site --agg count,mean,p99 --every 2s
-
-While the aggregator does not answer, the query is retried after growing pauses. Ctrl-C, a refused identity and an
-invalid query end the command.")]
-pub struct WatchArgs {
-    /// The query.
-    #[command(flatten)]
-    pub query: QueryArgs,
-    /// Pause between a result and the next query
-    #[arg(long, value_name = "DURATION", value_parser = positive_duration, default_value = "2s")]
-    pub every: Duration,
 }
 
 /// Which devices, gateways or series to list.
@@ -322,23 +325,8 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_query_is_understood() {
-        let line = "catchment query temperature --last 15m --step 1m --agg count,mean,p99 --by device --format json \
-                    --aggregator https://centre:7700 --identity ada";
-        let Command::Query(query) = Cli::try_parse_from(line.split_whitespace()).unwrap().command else {
-            panic!("not a query");
-        };
-        assert_eq!(query.agg, [AggregateList(["count", "mean", "p99"].map(str::to_owned).to_vec())]);
-        assert_eq!((query.last, query.step), (Some(Duration::from_secs(900)), Some(Duration::from_secs(60))));
-        assert_eq!((query.by, query.format), (vec!["device".to_owned()], ResultFormat::Json));
-    }
-
-    #[test]
     fn wrong_usage_is_refused() {
         for line in [
-            "catchment query x --aggregator https://c:1 --identity i --last 1m --from now-1h",
-            "catchment query x --aggregator https://c:1 --identity i --to now",
-            "catchment query x --aggregator https://c:1 --identity i --step 0s",
             "catchment send --gateway host --identity i",
             "catchment send --gateway ::1:7600 --identity i",
             "catchment load --gateway h:1 --identities i --devices 0 --rate 1 --duration 1s",

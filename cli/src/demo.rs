@@ -132,10 +132,9 @@ async fn show(
             selector: EVERYTHING.to_owned(),
             from_ms,
             to_ms: now.saturating_add(1),
-            step_ms: None,
-            from_windows: false,
             by: screen::BY.map(str::to_owned).into(),
             aggregates: screen::AGGREGATES.map(str::to_owned).into(),
+            ..QueryRequest::default()
         };
         let result = client.aggregate(&request).await?;
         let series = client.series("").await?;

@@ -1,6 +1,6 @@
 //! Catchment's operator tool, as a library: the program's `main` only parses and calls [`run`].
 //!
-//! * queries: `query` and `watch`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`]
+//! * queries: `query`, [`watch`](mod@watch), `raw`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`]
 //!   holds results, [`render`] prints them;
 //! * sending: `send` and `load`, over [`device`]; `lines` parses text into messages;
 //! * `demo`: the whole system on one machine.
@@ -13,16 +13,19 @@ pub mod args;
 pub mod demo;
 pub mod device;
 pub mod failure;
+pub mod length;
 pub mod lines;
 pub mod list;
 pub mod load;
 mod print;
 pub mod query;
 pub mod query_result;
+pub mod raw;
 pub mod render;
 pub mod send;
 mod suggestions;
 pub mod time;
+pub mod watch;
 
 use catchment_settings::logging;
 
@@ -51,7 +54,8 @@ pub fn run(cli: &Cli) -> Result<(), Failure> {
 async fn command(command: &Command) -> Result<(), Failure> {
     match command {
         Command::Query(args) => query::query(args).await,
-        Command::Watch(args) => query::watch(args).await,
+        Command::Watch(args) => watch::watch(args).await,
+        Command::Raw(args) => raw::raw(args).await,
         Command::Devices(args) => list::devices(args).await,
         Command::Gateways(args) => list::gateways(args).await,
         Command::Series(args) => list::series(args).await,

@@ -2,18 +2,21 @@
 //!
 //! Times are RFC 3339 in UTC; a time that does not exist yet is `null` (`-` in a table).
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use catchment_proto::wire;
 use serde::Serialize;
 
 use crate::{
     aggregator_client::AggregatorClient,
-    args::{ForgetArgs, ListArgs, SeriesArgs, SeriesCommand},
+    args::{
+        ForgetArgs, GatewayName, GatewaysArgs, GatewaysCommand, ListArgs, RetireArgs, SeriesArgs,
+        SeriesCommand,
+    },
     failure::Failure,
     print::print,
     render::{ListFormat, json_line, table},
-    time::rfc3339,
+    time::{rfc3339, span_text},
 };
 
 /// Lists devices.
@@ -26,11 +29,37 @@ pub async fn devices(args: &ListArgs) -> Result<(), Failure> {
     print(&show_devices(&client.devices(&args.selector).await?, args.format))
 }
 
-/// Lists gateways.
+/// Lists gateways, or retires one.
 ///
 /// # Errors
 /// The request fails.
-pub async fn gateways(args: &ListArgs) -> Result<(), Failure> {
+pub async fn gateways(args: &GatewaysArgs) -> Result<(), Failure> {
+    match (&args.command, args.list()) {
+        (Some(GatewaysCommand::Retire(args)), _) => retire(args).await,
+        (None, Some(args)) => list_gateways(&args).await,
+        // The parser has already required the address.
+        (None, None) => Err(Failure::usage("give --aggregator https://HOST:PORT and --identity DIR")),
+    }
+}
+
+async fn retire(args: &RetireArgs) -> Result<(), Failure> {
+    let mut client =
+        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    let GatewayName { site, gateway } = &args.gateway;
+    let unchanged = client.retire_gateway(site, gateway, args.undo).await?;
+    print(&show_retired(&args.gateway, args.undo, unchanged))
+}
+
+fn show_retired(GatewayName { site, gateway }: &GatewayName, undo: bool, unchanged: bool) -> String {
+    match (undo, unchanged) {
+        (false, false) => format!("{site}/{gateway} is retired: it does not count in completeness\n"),
+        (false, true) => format!("{site}/{gateway} was retired before\n"),
+        (true, false) => format!("{site}/{gateway} counts in completeness again\n"),
+        (true, true) => format!("{site}/{gateway} was not retired\n"),
+    }
+}
+
+async fn list_gateways(args: &ListArgs) -> Result<(), Failure> {
     let mut client =
         AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
     print(&show_gateways(&client.gateways(&args.selector).await?, args.format))
@@ -116,6 +145,9 @@ struct GatewayJson<'a> {
     /// Two copies of its data folder have delivered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     contended: bool,
+    /// It does not count in completeness.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    retired: bool,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -138,6 +170,7 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         lost_batches: gateway.lost_batches,
         clock_ahead_ms: gateway.clock_ahead_ms,
         contended: gateway.contended,
+        retired: gateway.retired,
     });
     if format == ListFormat::Json {
         return json_line(&entries.collect::<Vec<_>>());
@@ -146,20 +179,22 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     let lost = list.iter().any(|gateway| gateway.lost_batches > 0);
     let ahead = list.iter().any(|gateway| gateway.clock_ahead_ms.is_some());
     let waits = list.iter().any(|gateway| !gateway.waits_for.is_empty());
+    let retired = list.iter().any(|gateway| gateway.retired);
     let rows = entries.map(|e| {
         let connected = match (e.connected, e.contended) {
             (_, true) => "twice",
             (true, false) => "yes",
             (false, false) => "no",
         };
-        let lag = e.lag_ms.map_or_else(dash, span);
+        let lag = e.lag_ms.map_or_else(dash, span_text);
         let text = [e.site, e.gateway, e.version, connected].map(str::to_owned);
         let of = e.series_max.map_or_else(dash, |max| max.to_string());
         let rest = [e.watermark.unwrap_or_else(dash), lag, e.devices.to_string(), e.series.to_string(), of];
         let lost = lost.then(|| e.lost_batches.to_string());
-        let ahead = ahead.then(|| e.clock_ahead_ms.map_or_else(dash, span));
+        let ahead = ahead.then(|| e.clock_ahead_ms.map_or_else(dash, span_text));
         let waits = waits.then(|| e.waits_for.map_or_else(dash, str::to_owned));
-        text.into_iter().chain(rest).chain(lost).chain(ahead).chain(waits).collect()
+        let retired = retired.then(|| if e.retired { "yes".to_owned() } else { dash() });
+        text.into_iter().chain(rest).chain(lost).chain(ahead).chain(waits).chain(retired).collect()
     });
     let mut header = vec![
         "site",
@@ -175,11 +210,8 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     header.extend(lost.then_some("lost batches"));
     header.extend(ahead.then_some("clock ahead by"));
     header.extend(waits.then_some("waits for"));
+    header.extend(retired.then_some("retired"));
     list_table(&header, 6, rows, "no gateways")
-}
-
-fn span(ms: i64) -> String {
-    humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).to_string()
 }
 
 #[derive(Serialize)]
@@ -261,8 +293,38 @@ mod tests {
         assert!(text.contains("lost batches") && text.contains("1h"), "{text}");
         let twice = wire::Gateway { contended: true, ..gateway() };
         assert!(show_gateways(&[twice], ListFormat::Table).contains("twice"));
+        assert!(!text.contains("retired"), "{text}");
+        let retired = wire::Gateway { retired: true, ..gateway() };
+        let json = show_gateways(std::slice::from_ref(&retired), ListFormat::Json);
+        assert!(json.contains(r#""retired":true}"#), "{json}");
+        assert!(show_gateways(&[retired], ListFormat::Table).contains("retired"));
         let never = wire::Gateway { watermark_ms: None, lag_ms: None, ..gateway() };
         assert!(show_gateways(&[never], ListFormat::Json).contains(r#""watermark":null,"lag_ms":null"#));
+    }
+
+    #[test]
+    fn gateways_are_listed_or_retired() {
+        use clap::Parser as _;
+
+        use crate::args::{Cli, Command};
+
+        let parse = |args: &[&str]| match Cli::try_parse_from(["catchment", "gateways"].iter().chain(args)) {
+            Ok(Cli { command: Command::Gateways(args), .. }) => Ok(args),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => Err(error.to_string()),
+        };
+        let there = ["--aggregator", "https://a:1", "--identity", "d"];
+        let listed = parse(&[&["{site=\"berlin\"}"], &there[..]].concat()).unwrap();
+        assert_eq!(listed.list().map(|list| list.selector).as_deref(), Some("{site=\"berlin\"}"));
+        assert!(parse(&[]).is_err(), "the aggregator is required");
+        let retired = parse(&[&["retire", "berlin/gw", "--undo"], &there[..]].concat()).unwrap();
+        let Some(GatewaysCommand::Retire(args)) = retired.command else { panic!("{retired:?}") };
+        assert_eq!((&*args.gateway.site, &*args.gateway.gateway, args.undo), ("berlin", "gw", true));
+        let wrong = parse(&[&["retire", "gw"], &there[..]].concat()).unwrap_err();
+        assert!(wrong.contains("SITE/GATEWAY"), "{wrong}");
+        let text = |undo, unchanged| show_retired(&args.gateway, undo, unchanged);
+        assert_eq!(text(false, false), "berlin/gw is retired: it does not count in completeness\n");
+        assert_eq!(text(true, true), "berlin/gw was not retired\n");
     }
 
     #[test]

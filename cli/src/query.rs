@@ -1,17 +1,17 @@
-//! `query` and `watch`: from flags to a request, and from its result to text.
+//! `query`, once or repeatedly: from flags to a request, and from its result to text.
 
-use std::{
-    io::{self, IsTerminal as _},
-    time::Duration,
-};
+use std::time::Duration;
 
+use catchment_aggregator::calendar::Zone;
+use catchment_proto::wire::Fill;
 use catchment_settings::output;
 
 use crate::{
     aggregator_client::{AggregatorClient, ClientError},
     args::{QueryArgs, WatchArgs},
     failure::Failure,
-    print::{print, print_to_reader},
+    length::Length,
+    print::print,
     query_result::{QueryRequest, QueryResult},
     render::{self, ResultFormat},
     suggestions,
@@ -21,23 +21,54 @@ use crate::{
 /// The request that the flags describe, if the current time is `now_ms`.
 ///
 /// # Errors
-/// A range that ends before it begins.
+/// A range that ends before it begins, a time zone that is not known, or an order without series to sort.
 pub fn request(args: &QueryArgs, now_ms: i64) -> Result<QueryRequest, Failure> {
+    let time_zone = args.tz.clone().unwrap_or_default();
+    let zone = Zone::named(&time_zone).map_err(|error| Failure::usage(format!("--tz: {error}")))?;
+    if args.ascending && args.order.is_none() && args.top.is_none() {
+        return Err(Failure::usage("--ascending sorts by --order or with --top: add one of them"));
+    }
     let span = match (args.last, args.from) {
         (Some(last), _) => Span::Last(last),
-        (None, Some(from)) => Span::Between(from, args.to.unwrap_or(Moment::FromNow(0))),
+        (None, Some(from)) => Span::Between(from, args.to.unwrap_or(Moment::Now)),
         (None, None) => Span::DEFAULT,
     };
-    let (from_ms, to_ms) = span.resolve(now_ms).map_err(Failure::usage)?;
+    let (from_ms, to_ms) = span.resolve(now_ms, &zone).map_err(Failure::usage)?;
+    let mut selectors = args.selectors.iter().cloned();
+    let aggregates: Vec<String> = args.agg.iter().flat_map(|list| list.0.iter().cloned()).collect();
+    let (step_ms, calendar_step) = match args.step {
+        None => (None, None),
+        Some(Length::Fixed(step)) => (Some(whole_millis(step)), None),
+        Some(Length::Calendar(step)) => (None, Some(step)),
+    };
     Ok(QueryRequest {
-        selector: args.selector.clone(),
+        selector: selectors.next().unwrap_or_default(),
+        more_selectors: selectors.collect(),
         from_ms,
         to_ms,
-        step_ms: args.step.map(whole_millis),
+        step_ms,
+        calendar_step,
+        time_zone,
         by: trimmed_names(&args.by),
-        aggregates: args.agg.iter().flat_map(|list| list.0.iter().cloned()).collect(),
+        without: trimmed_names(&args.without),
+        top: args.top.unwrap_or(0),
+        order: order(args, &aggregates),
+        ascending: args.ascending,
+        fill: args.fill.map_or(Fill::None, Fill::from),
+        aggregates,
         from_windows: args.from_windows,
     })
+}
+
+/// What series are sorted by: with `--top`, the first aggregate unless another is given; empty: their labels.
+fn order(args: &QueryArgs, aggregates: &[String]) -> String {
+    match (&args.order, args.top, aggregates.first()) {
+        (Some(order), ..) => order.trim().to_owned(),
+        (None, None, _) => String::new(),
+        (None, Some(_), Some(first)) => first.clone(),
+        // The first of those that an aggregator computes by default.
+        (None, Some(_), None) => "count".to_owned(),
+    }
 }
 
 /// The names of a list, trimmed, without empty ones.
@@ -62,31 +93,17 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     }
     if args.format == ResultFormat::Csv {
         // On standard error: the CSV stays a plain table.
-        render::gaps_text(&result).lines().for_each(output::eprint_line);
+        render::completeness_text(&result).lines().for_each(output::eprint_line);
     }
     print(&render::result_text(&result, &request.by, args.format))
 }
 
-/// Repeats the query until it is interrupted. On a terminal each result replaces the previous one. During an outage it
-/// retries after growing pauses and reports the outage once.
+/// Repeats the query: shows each result and reports each outage once, until an error is final or standard output has no
+/// reader.
 ///
 /// # Errors
 /// Wrong usage, a refused identity, or a request that cannot succeed.
-pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
-    let clear = if io::stdout().is_terminal() { "\u{1b}[H\u{1b}[2J" } else { "" };
-    let show = |request: &QueryRequest, result: &QueryResult| {
-        print_to_reader(&format!("{clear}{}", render::result_text(result, &request.by, args.query.format)))
-    };
-    let watching =
-        poll_forever(args, show, |line| output::eprint_line(format_args!("catchment watch: {line}")));
-    tokio::select! {
-        result = watching => result,
-        _ = tokio::signal::ctrl_c() => Ok(()),
-    }
-}
-
-/// Shows each result and reports each outage once, until an error is final or standard output has no reader.
-async fn poll_forever(
+pub(crate) async fn poll_forever(
     args: &WatchArgs,
     show: impl Fn(&QueryRequest, &QueryResult) -> Result<bool, Failure>,
     report: impl Fn(String),
@@ -129,14 +146,14 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// An outage: requests fail, but not for good.
 #[derive(Debug, Default)]
-struct Outage {
+pub(crate) struct Outage {
     /// The last pause, if there is an outage.
     pause: Option<Duration>,
 }
 
 impl Outage {
     /// Records a failed attempt; returns the pause before the next.
-    fn record_failure(&mut self, error: &ClientError, report: impl Fn(String)) -> Duration {
+    pub(crate) fn record_failure(&mut self, error: &ClientError, report: impl Fn(String)) -> Duration {
         if self.pause.is_none() {
             report(format!("{error}; retrying until the aggregator answers, Ctrl-C to stop"));
         }
@@ -146,7 +163,7 @@ impl Outage {
     }
 
     /// Records a result; returns whether it ended an outage.
-    fn clear(&mut self) -> bool {
+    pub(crate) fn clear(&mut self) -> bool {
         self.pause.take().is_some()
     }
 }
@@ -205,6 +222,33 @@ mod tests {
         assert_eq!((request.from_ms, request.to_ms, request.step_ms), (990_000, 1_000_000, Some(1000)));
         assert_eq!(request.aggregates, ["p99", "between(1,2)", "count"]);
         assert_eq!(request.by, ["site", "device"]);
+    }
+
+    #[test]
+    fn calendar_steps_keep_their_zone_and_several_selectors_their_order() {
+        let request =
+            request_of("y z --last 1d --step 1w --tz Europe/Berlin --fill previous --without site,").unwrap();
+        assert_eq!((request.selector.as_str(), request.more_selectors.len()), ("x", 2));
+        assert_eq!(request.step_ms, None);
+        assert_eq!(request.calendar_step.map(|step| step.count()), Some(1));
+        assert_eq!((request.time_zone.as_str(), request.fill), ("Europe/Berlin", Fill::Previous));
+        assert_eq!(request.without, ["site"]);
+        let error = request_of("--tz Europe/Berln").unwrap_err();
+        assert!(
+            error.exit_status() == 2 && error.to_string().contains("did you mean Europe/Berlin?"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_top_is_that_of_the_first_aggregate() {
+        let order =
+            |flags: &str| request_of(flags).map(|request| (request.top, request.order, request.ascending));
+        assert_eq!(order("--top 3 --agg p99,count").unwrap(), (3, "p99".to_owned(), false));
+        assert_eq!(order("--top 3 --ascending").unwrap(), (3, "count".to_owned(), true));
+        assert_eq!(order("--order sum/count").unwrap(), (0, "sum/count".to_owned(), false));
+        assert_eq!(order("").unwrap(), (0, String::new(), false));
+        assert_eq!(order("--ascending").unwrap_err().exit_status(), 2);
     }
 
     #[test]

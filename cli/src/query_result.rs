@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use catchment_aggregator::calendar::{CalendarStep, Unit};
 use catchment_proto::wire;
 
 /// A query: docs/queries.md describes selectors, aggregates and labels.
@@ -11,18 +12,84 @@ use catchment_proto::wire;
 pub struct QueryRequest {
     /// PromQL vector selector.
     pub selector: String,
+    /// Further selectors: the series of each stay apart.
+    pub more_selectors: Vec<String>,
     /// Start of the range, Unix milliseconds: windows that start at or after it.
     pub from_ms: i64,
     /// End of the range, Unix milliseconds: windows that start before it.
     pub to_ms: i64,
-    /// Width of a point in milliseconds; `None`: one point for the range.
+    /// Width of a point in milliseconds; `None`: one point for the range, or a calendar step.
     pub step_ms: Option<i64>,
+    /// Width of a point in days, weeks, months or years.
+    pub calendar_step: Option<CalendarStep>,
+    /// IANA name of the zone of calendar steps; empty: UTC.
+    pub time_zone: String,
     /// Group-by labels.
     pub by: Vec<String>,
+    /// Labels to merge over, instead of those to group by.
+    pub without: Vec<String>,
+    /// Most series; 0: all.
+    pub top: u32,
+    /// Aggregate over the whole range by which series are sorted; empty: by labels.
+    pub order: String,
+    /// The least first.
+    pub ascending: bool,
+    /// What stands for points without readings.
+    pub fill: wire::Fill,
     /// Names of aggregates; empty: the aggregator's default.
     pub aggregates: Vec<String>,
     /// Computes from the windows as long as they are stored: a check, with the same result.
     pub from_windows: bool,
+}
+
+impl QueryRequest {
+    /// Whether it asks for what only aggregators know that say so in the header.
+    pub(crate) fn needs_version_1(&self) -> bool {
+        let Self { more_selectors, calendar_step, without, top, order, fill, .. } = self;
+        !more_selectors.is_empty()
+            || calendar_step.is_some()
+            || !without.is_empty()
+            || *top > 0
+            || !order.is_empty()
+            || *fill != wire::Fill::None
+    }
+
+    /// As a message.
+    pub(crate) fn to_wire(&self) -> wire::AggregateRequest {
+        use wire::calendar_step::Unit as WireUnit;
+        let calendar_step = self.calendar_step.map(|step| {
+            let unit = match step.unit() {
+                Unit::Day => WireUnit::Day,
+                Unit::Week => WireUnit::Week,
+                Unit::Month => WireUnit::Month,
+                Unit::Year => WireUnit::Year,
+            };
+            wire::CalendarStep { unit: unit.into(), count: step.count() }
+        });
+        wire::AggregateRequest {
+            selector: self.selector.clone(),
+            from_ms: self.from_ms,
+            to_ms: self.to_ms,
+            step_ms: self.step_ms.unwrap_or(0),
+            by: self.by.clone(),
+            aggregates: self.aggregates.clone(),
+            from_windows: self.from_windows,
+            columns: true,
+            without: self.without.clone(),
+            calendar_step,
+            time_zone: self.time_zone.clone(),
+            top: self.top,
+            order: self.order.clone(),
+            ascending: self.ascending,
+            fill: self.fill.into(),
+            more_selectors: self.more_selectors.clone(),
+        }
+    }
+
+    /// All selectors, in order.
+    pub(crate) fn selectors(&self) -> impl Iterator<Item = &String> {
+        std::iter::once(&self.selector).chain(&self.more_selectors)
+    }
 }
 
 /// The result of a query.
@@ -30,14 +97,52 @@ pub struct QueryRequest {
 pub struct QueryResult {
     /// The time up to which it is complete, Unix milliseconds; `None` if a gateway has never delivered.
     pub complete_until_ms: Option<i64>,
+    /// Which gateways count in that; `None`: from an older aggregator, or nothing is selected.
+    pub completeness: Option<Completeness>,
     /// Known losses within the range.
     pub gaps: Vec<Gap>,
     /// Names of the aggregates, in the order of each point's values.
     pub aggregates: Vec<String>,
-    /// Sorted by their labels.
+    /// In the requested order; sorted by their labels unless another was.
     pub series: Vec<ResultSeries>,
+    /// The selectors, if there are several.
+    pub selectors: Vec<String>,
     /// A message that no series is selected, with similar names; `None` if some are.
     pub nothing_selected: Option<String>,
+}
+
+/// The gateways that count in how far a result is complete.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Completeness {
+    /// Their number.
+    pub expected: u32,
+    /// How many of them have not delivered all windows of the range up to now.
+    pub behind: u32,
+    /// Windows of the range that they corrected after they had delivered them.
+    pub late_corrections: u64,
+    /// Readings that they refused in the range, as far as reported.
+    pub refused_readings: u64,
+    /// The gateways, at most 1,000.
+    pub gateways: Vec<GatewayProgress>,
+}
+
+/// How far a gateway has delivered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GatewayProgress {
+    /// Its site.
+    pub site: String,
+    /// Its name.
+    pub gateway: String,
+    /// It has delivered its windows up to here, Unix milliseconds; `None`: not known.
+    pub complete_until_ms: Option<i64>,
+    /// How far that is behind the aggregator's clock, milliseconds.
+    pub lag_ms: Option<i64>,
+    /// It is connected.
+    pub connected: bool,
+    /// As in [`Completeness`], of this gateway.
+    pub late_corrections: u64,
+    /// As in [`Completeness`], of this gateway.
+    pub refused_readings: u64,
 }
 
 /// A time range in which some or all windows of a gateway are lost.
@@ -58,6 +163,8 @@ pub struct Gap {
 /// One merged series.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ResultSeries {
+    /// Which of the selectors it belongs to.
+    pub selector: usize,
     /// The values of the group-by labels.
     pub labels: BTreeMap<String, String>,
     /// In order of time.
@@ -90,6 +197,7 @@ impl QueryResult {
         use wire::aggregate_response::Kind;
         match message.kind {
             Some(Kind::Header(header)) => {
+                self.completeness = completeness_of(&header);
                 self.complete_until_ms = header.complete_until_ms;
                 self.gaps = header.gaps.into_iter().map(Gap::from).collect();
                 self.aggregates = header.aggregates;
@@ -99,10 +207,12 @@ impl QueryResult {
                     Some(columns) => points_of(columns),
                     None => part.points.into_iter().map(Point::from).collect(),
                 };
-                match self.series.last_mut().filter(|last| last.labels == part.labels) {
+                let selector = part.selector as usize;
+                let last = self.series.last_mut();
+                match last.filter(|last| last.labels == part.labels && last.selector == selector) {
                     // A long series spans several messages.
                     Some(last) => last.points.extend(points),
-                    None => self.series.push(ResultSeries { labels: part.labels, points }),
+                    None => self.series.push(ResultSeries { selector, labels: part.labels, points }),
                 }
             }
             // A kind that only a newer aggregator knows.
@@ -144,6 +254,27 @@ fn points_of(columns: wire::PointColumns) -> Vec<Point> {
         }
     }
     points
+}
+
+/// What a header says of gateways; an older aggregator says nothing.
+fn completeness_of(header: &wire::Header) -> Option<Completeness> {
+    let gateway = |of: &wire::GatewayProgress| GatewayProgress {
+        site: of.site.clone(),
+        gateway: of.gateway.clone(),
+        complete_until_ms: of.complete_until_ms,
+        lag_ms: of.lag_ms,
+        connected: of.connected,
+        late_corrections: of.late_corrections,
+        refused_readings: of.refused_readings,
+    };
+    let said = header.gateways_expected > 0 || header.request_version > 0;
+    said.then(|| Completeness {
+        expected: header.gateways_expected,
+        behind: header.gateways_behind,
+        late_corrections: header.late_corrections,
+        refused_readings: header.refused_readings,
+        gateways: header.gateways.iter().map(gateway).collect(),
+    })
 }
 
 impl From<wire::Gap> for Gap {
@@ -215,10 +346,26 @@ mod tests {
         assert_eq!(points_of(columns), expected.map(|(start_ms, values)| Point { start_ms, values }));
     }
 
+    #[test]
+    fn what_only_newer_aggregators_know_is_known_of_a_request() {
+        let old = QueryRequest { step_ms: Some(1), by: vec!["a".to_owned()], ..QueryRequest::default() };
+        assert!(!old.needs_version_1());
+        for new in [
+            QueryRequest { calendar_step: CalendarStep::new(1, Unit::Day), ..old.clone() },
+            QueryRequest { more_selectors: vec!["m".to_owned()], ..old.clone() },
+            QueryRequest { without: vec!["a".to_owned()], ..old.clone() },
+            QueryRequest { top: 1, ..old.clone() },
+            QueryRequest { order: "count".to_owned(), ..old.clone() },
+            QueryRequest { fill: wire::Fill::Zero, ..old },
+        ] {
+            assert!(new.needs_version_1(), "{new:?}");
+        }
+    }
+
     fn part(device: &str, start_ms: i64) -> wire::AggregateResponse {
         let labels = [("device".to_owned(), device.to_owned())].into();
         let points = vec![wire::Point { start_ms, values: vec![number(2.0)] }];
-        let series = wire::SeriesPoints { labels, points, columns: None };
+        let series = wire::SeriesPoints { labels, points, ..Default::default() };
         wire::AggregateResponse { kind: Some(wire::aggregate_response::Kind::Series(series)) }
     }
 
@@ -228,6 +375,7 @@ mod tests {
             complete_until_ms: Some(7),
             aggregates: vec!["count".to_owned()],
             gaps: vec![wire::Gap { gateway: "gw".to_owned(), to_ms: 5, ..wire::Gap::default() }],
+            ..Default::default()
         };
         let mut result = QueryResult::default();
         result.push_message(wire::AggregateResponse {

@@ -3,6 +3,8 @@
 //! Pure: from a [`QueryResult`] to a `String`. Labels and aggregates keep the requested order. In JSON and CSV, numbers
 //! are the shortest that read back as the same double; tables round them. Counts are whole numbers.
 
+mod completeness;
+
 use std::io;
 
 use catchment_settings::text::{is_unprintable, printable};
@@ -12,7 +14,9 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 
+use self::completeness::CompletenessJson;
 use crate::{
+    aggregate_list::is_arithmetic,
     query_result::{Gap, Point, QueryResult, ResultSeries, Value},
     time::rfc3339,
 };
@@ -46,7 +50,7 @@ const COUNTS: [&str; 9] =
 
 /// Whether an aggregate is a count, whose values are whole numbers.
 fn counts(aggregate: &str) -> bool {
-    COUNTS.contains(&aggregate.split('(').next().unwrap_or_default())
+    COUNTS.contains(&aggregate.split('(').next().unwrap_or_default()) && !is_arithmetic(aggregate)
 }
 
 /// A count as a whole number, if it is one.
@@ -88,6 +92,12 @@ fn escaped(character: char) -> String {
     }
 }
 
+/// The announcement that points of a range are sent again, as one line of JSON.
+pub fn reset_json(from_ms: i64, to_ms: i64, reason: &str) -> String {
+    let (from, to) = (rfc3339(from_ms), rfc3339(to_ms));
+    json_line(&serde_json::json!({ "reset": { "from": from, "to": to, "reason": reason } }))
+}
+
 struct ResultJson<'a>(&'a QueryResult);
 
 impl Serialize for ResultJson<'_> {
@@ -95,6 +105,9 @@ impl Serialize for ResultJson<'_> {
         let gaps: Vec<GapJson<'_>> = self.0.gaps.iter().map(GapJson).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("complete_until", &self.0.complete_until_ms.map(rfc3339))?;
+        if let Some(completeness) = &self.0.completeness {
+            map.serialize_entry("completeness", &CompletenessJson::new(completeness))?;
+        }
         if !gaps.is_empty() {
             map.serialize_entry("gaps", &gaps)?;
         }
@@ -118,8 +131,20 @@ impl Serialize for GapJson<'_> {
     }
 }
 
+/// What a table prints below: who is behind, what was corrected late or refused, and one line for each gap; empty if there
+/// is nothing to say.
+pub fn completeness_text(result: &QueryResult) -> String {
+    let line = result.completeness.as_ref().map(completeness::completeness_text).unwrap_or_default();
+    line + &gaps_text(result)
+}
+
+/// The name of a gateway, fit for a terminal.
+fn printable_name(site: &str, gateway: &str) -> String {
+    crate::failure::one_line(&format!("{site}/{gateway}"))
+}
+
 /// One line for each gap; empty without gaps.
-pub fn gaps_text(result: &QueryResult) -> String {
+fn gaps_text(result: &QueryResult) -> String {
     let line = |gap: &Gap| {
         let from = gap.from_ms.map_or_else(|| "the beginning".to_owned(), rfc3339);
         let batches = match gap.batches {
@@ -127,7 +152,7 @@ pub fn gaps_text(result: &QueryResult) -> String {
             1 => "1 batch".to_owned(),
             many => format!("{many} batches"),
         };
-        let name = crate::failure::one_line(&format!("{}/{}", gap.site, gap.gateway));
+        let name = printable_name(&gap.site, &gap.gateway);
         format!("incomplete: {name} lost windows from {from} to {}, {batches}\n", rfc3339(gap.to_ms))
     };
     result.gaps.iter().map(line).collect()
@@ -150,7 +175,10 @@ struct OneSeriesJson<'a>(&'a QueryResult, &'a ResultSeries);
 impl Serialize for OneSeriesJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let points: Vec<PointJson<'_>> = self.1.points.iter().map(|point| PointJson(self.0, point)).collect();
-        let mut map = serializer.serialize_map(Some(2))?;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(selector) = self.0.selectors.get(self.1.selector) {
+            map.serialize_entry("selector", selector)?;
+        }
         map.serialize_entry("labels", &self.1.labels)?;
         map.serialize_entry("points", &points)?;
         map.end()
@@ -223,7 +251,7 @@ pub fn rounded(aggregate: &str, value: Option<f64>) -> String {
     if let Some(count) = whole(aggregate, value) {
         return count.to_string();
     }
-    if aggregate.ends_with("_time") {
+    if aggregate.ends_with("_time") && !is_arithmetic(aggregate) {
         // Unix seconds.
         return rfc3339((value * 1000.0).round() as i64);
     }
@@ -256,13 +284,17 @@ fn grid(result: &QueryResult, by: &[String], show: fn(&str, Option<f64>) -> Stri
     let labels = label_columns(result, by);
     let mut rows = vec![labels.clone()];
     for header in &mut rows {
+        if !result.selectors.is_empty() {
+            header.insert(0, "selector".to_owned());
+        }
         header.push("t".to_owned());
         header.extend(result.aggregates.iter().cloned());
     }
     for series in &result.series {
         for point in &series.points {
             let label = |name: &String| series.labels.get(name).cloned().unwrap_or_default();
-            let mut row: Vec<String> = labels.iter().map(label).collect();
+            let selector = result.selectors.get(series.selector).cloned();
+            let mut row: Vec<String> = selector.into_iter().chain(labels.iter().map(label)).collect();
             row.push(rfc3339(point.start_ms));
             let values = result.aggregates.iter().enumerate();
             row.extend(
@@ -303,20 +335,22 @@ fn result_csv(result: &QueryResult, by: &[String]) -> String {
 
 fn result_table(result: &QueryResult, by: &[String]) -> String {
     let rows = grid(result, by, rounded);
-    let numbers_from = label_columns(result, by).len() + 1;
+    let numbers_from = label_columns(result, by).len() + 1 + usize::from(!result.selectors.is_empty());
     if let Some(reason) = &result.nothing_selected {
         return format!("no readings\n{}\n", crate::failure::one_line(reason));
     }
     let complete = result.complete_until_ms.map_or_else(
         || match result.gaps.iter().any(|gap| gap.from_ms.is_none()) {
             true => "not known: windows of the range are lost".to_owned(),
-            false => "not known: a gateway that holds selected series has not delivered a closed window yet"
-                .to_owned(),
+            false => {
+                "not known: of a gateway that holds selected series it is not known how far it has delivered"
+                    .to_owned()
+            }
         },
         rfc3339,
     );
     let body = if rows.len() > 1 { table(&rows, numbers_from) } else { "no readings\n".to_owned() };
-    format!("{body}complete until {complete}\n{}", gaps_text(result))
+    format!("{body}complete until {complete}\n{}", completeness_text(result))
 }
 
 /// A table whose first row is the header; columns from `numbers_from` on are right-aligned.

@@ -23,9 +23,16 @@ pub(crate) async fn explain_empty(
     request: &QueryRequest,
     result: &mut QueryResult,
 ) {
-    let known = !result.series.is_empty() || result.complete_until_ms.is_some() || !result.gaps.is_empty();
+    let expected = result.completeness.as_ref().is_some_and(|completeness| completeness.expected > 0);
+    let complete = result.complete_until_ms.is_some() || expected;
+    let known = !result.series.is_empty() || complete || !result.gaps.is_empty();
     if known || !matches!(client.selects(&request.selector).await, Ok(false)) {
         return;
+    }
+    for selector in request.selectors() {
+        if !matches!(client.selects(selector).await, Ok(false)) {
+            return;
+        }
     }
     let names = client.metrics().await.unwrap_or_default();
     result.nothing_selected = Some(advice(&request.selector, &names));

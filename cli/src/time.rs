@@ -1,37 +1,60 @@
 //! Times and durations as people write them and as results show them.
 //!
-//! Everything is Unix milliseconds, UTC. The current time is an argument, so that `now-1h` can be tested.
+//! Everything is Unix milliseconds, UTC; a date is one of a time zone. The current time is an argument, so that `now-1h` can be tested.
 
 use std::{str::FromStr, time::Duration};
 
-use jiff::Timestamp;
+use catchment_aggregator::calendar::Zone;
+use jiff::{
+    Timestamp,
+    civil::{Date, DateTime},
+};
+
+use crate::length::{Length, LengthError};
 
 /// A point in time as given on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Moment {
     /// Unix milliseconds.
     Absolute(i64),
-    /// Milliseconds after (or before, if negative) the current time.
-    FromNow(i64),
+    /// The current time.
+    Now,
+    /// So long before the current time.
+    Before(Length),
+    /// So long after the current time.
+    After(Length),
+    /// The beginning of a date of the time zone.
+    Date(Date),
+    /// What clocks of the time zone show.
+    Local(DateTime),
 }
 
 /// Why a text is not a [`Moment`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MomentError {
     /// None of the forms.
-    #[error("{0:?} is not a time: use RFC 3339 (2026-11-22T10:00:00Z), Unix seconds, now, or now-1h")]
+    #[error(
+        "{0:?} is not a time: use RFC 3339 (2026-11-22T10:00:00Z), a date (2026-11-22), Unix seconds, now, or now-1h"
+    )]
     Form(String),
     /// The text after `now-` is not a duration.
-    #[error("{0:?} is not a duration: use for example 90s, 15m, 1h30m or 7d")]
-    Duration(String),
+    #[error(transparent)]
+    Duration(#[from] LengthError),
 }
 
 impl Moment {
     /// The point in time, in Unix milliseconds, if the current time is `now_ms`.
-    pub fn at(self, now_ms: i64) -> i64 {
+    pub fn at(self, now_ms: i64, zone: &Zone) -> i64 {
         match self {
             Self::Absolute(ms) => ms,
-            Self::FromNow(offset) => now_ms.saturating_add(offset),
+            Self::Now => now_ms,
+            Self::Before(length) => length.shift(now_ms, false, zone),
+            Self::After(length) => length.shift(now_ms, true, zone),
+            // A date so far away is refused as such.
+            Self::Date(date) => zone.day_start(date).unwrap_or(i64::MIN),
+            Self::Local(time) => {
+                zone.time_zone().to_timestamp(time).map_or(i64::MIN, |time| time.as_millisecond())
+            }
         }
     }
 }
@@ -47,9 +70,15 @@ impl FromStr for Moment {
         if let Some(ms) = unix_seconds(text) {
             return Ok(Self::Absolute(ms));
         }
-        match text.parse::<Timestamp>() {
-            Ok(timestamp) => Ok(Self::Absolute(timestamp.as_millisecond())),
-            Err(_) => Err(MomentError::Form(text.to_owned())),
+        if let Ok(timestamp) = text.parse::<Timestamp>() {
+            return Ok(Self::Absolute(timestamp.as_millisecond()));
+        }
+        // A zone in brackets belongs into --tz.
+        let local = if text.contains('[') { None } else { text.parse::<DateTime>().ok() };
+        match local {
+            Some(time) if text.contains(':') => Ok(Self::Local(time)),
+            Some(time) => Ok(Self::Date(time.date())),
+            None => Err(MomentError::Form(text.to_owned())),
         }
     }
 }
@@ -58,18 +87,15 @@ impl FromStr for Moment {
 fn relative(offset: &str) -> Option<Result<Moment, MomentError>> {
     let offset = offset.trim();
     if offset.is_empty() {
-        return Some(Ok(Moment::FromNow(0)));
+        return Some(Ok(Moment::Now));
     }
-    let (sign, text) = match (offset.strip_prefix('-'), offset.strip_prefix('+')) {
-        (Some(text), _) => (-1, text),
-        (_, Some(text)) => (1, text),
-        _ => return None,
-    };
-    let duration = humantime::parse_duration(text.trim());
-    Some(match duration {
-        Ok(duration) => Ok(Moment::FromNow(whole_millis(duration).saturating_mul(sign))),
-        Err(_) => Err(MomentError::Duration(text.to_owned())),
-    })
+    let (moment, text): (fn(Length) -> Moment, &str) =
+        match (offset.strip_prefix('-'), offset.strip_prefix('+')) {
+            (Some(text), _) => (Moment::Before, text),
+            (_, Some(text)) => (Moment::After, text),
+            _ => return None,
+        };
+    Some(text.parse().map(moment).map_err(MomentError::Duration))
 }
 
 /// `1700000000` or `1700000000.25`, within the range of [`Timestamp`].
@@ -101,6 +127,19 @@ pub fn rfc3339(ms: i64) -> String {
     }
 }
 
+/// A length of time for people, such as `3m 2s`; a negative one is 0.
+pub fn span_text(ms: i64) -> String {
+    humantime::format_duration(Duration::from_millis(u64::try_from(ms).unwrap_or(0))).to_string()
+}
+
+/// RFC 3339 in UTC, of Unix nanoseconds; the digits beyond milliseconds are shown only if they are not zero.
+pub fn rfc3339_nanos(ns: i64) -> String {
+    match ns.rem_euclid(1_000_000) {
+        0 => rfc3339(ns.div_euclid(1_000_000)),
+        _ => format!("{:.9}", Timestamp::from_nanosecond(ns.into()).unwrap_or_default()),
+    }
+}
+
 /// The current time, in Unix milliseconds.
 pub fn now_ms() -> i64 {
     Timestamp::now().as_millisecond()
@@ -109,8 +148,8 @@ pub fn now_ms() -> i64 {
 /// The time range of a query as given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// A duration up to the current time.
-    Last(Duration),
+    /// So long up to the current time.
+    Last(Length),
     /// Between two moments; the second is excluded.
     Between(Moment, Moment),
 }
@@ -127,16 +166,16 @@ pub struct EmptyRange {
 
 impl Span {
     /// The range without flags: the last 15 minutes.
-    pub const DEFAULT: Self = Self::Last(Duration::from_secs(15 * 60));
+    pub const DEFAULT: Self = Self::Last(Length::Fixed(Duration::from_secs(15 * 60)));
 
     /// Beginning and end in Unix milliseconds, if the current time is `now_ms`.
     ///
     /// # Errors
     /// A range that does not begin before it ends.
-    pub fn resolve(self, now_ms: i64) -> Result<(i64, i64), EmptyRange> {
+    pub fn resolve(self, now_ms: i64, zone: &Zone) -> Result<(i64, i64), EmptyRange> {
         let (from_ms, to_ms) = match self {
-            Self::Last(duration) => (now_ms.saturating_sub(whole_millis(duration)), now_ms),
-            Self::Between(from, to) => (from.at(now_ms), to.at(now_ms)),
+            Self::Last(length) => (length.shift(now_ms, false, zone), now_ms),
+            Self::Between(from, to) => (from.at(now_ms, zone), to.at(now_ms, zone)),
         };
         if from_ms < to_ms { Ok((from_ms, to_ms)) } else { Err(EmptyRange { from_ms, to_ms }) }
     }

@@ -7,7 +7,7 @@ use catchment_partial::{Timestamp, Width, Window};
 use catchment_proto::{
     ColumnEncoder, SeriesKey, Span,
     batch::window_indices,
-    wire::{self, SeriesRef},
+    wire::{self, RefusedReadings, SeriesRef},
 };
 use hashbrown::HashMap;
 use prost::Message;
@@ -27,6 +27,8 @@ pub fn encode_batch(shard: u32, state: &State, emission: &Emission) -> wire::Bat
     batch.width_ms = emission.width.as_millis();
     batch.watermark_ms = emission.watermark.map_or(0, watermark_ms);
     batch.history = emission.history.wire(emission.width);
+    let refused = emission.refused.iter();
+    batch.refused = refused.map(|of| RefusedReadings { hour: of.hour, readings: of.readings }).collect();
     batch
 }
 

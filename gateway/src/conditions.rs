@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use catchment_journal::FullReason;
 use catchment_settings::{Conditions, KnownCondition, Severity};
 
-use crate::shard::ShardLog;
+use crate::{kept, shard::ShardLog};
 
 /// All slots for connections are in use.
 pub(crate) const CONNECTIONS_FULL: &str = "connections_full";
@@ -102,12 +102,13 @@ impl UplinkWatch {
 }
 
 /// Checks forever whether the logs, a journal and an outbox per shard, have room: before a device is refused, and off
-/// the threads that must not wait for a disk.
+/// the threads that must not wait for a disk. Before they have none, kept batches give way.
 pub(crate) async fn watch_room(logs: &[ShardLog], conditions: &Conditions) {
     let logs: Arc<[ShardLog]> = logs.into();
     loop {
         let looked = Arc::clone(&logs);
         let look = move || {
+            kept::give_way(looked.iter());
             let room = |log: Option<&ShardLog>| log.and_then(ShardLog::shortage);
             let (journals, outboxes) =
                 looked.chunks(2).map(|pair| (room(pair.first()), room(pair.get(1)))).unzip();

@@ -16,14 +16,16 @@ use crate::{
         line_protocol::Precision,
     },
     fold::MetricParts,
+    kept::KeepLimits,
     mqtt::topics::Topics,
 };
 
-use self::metrics::metric_parts;
 pub use self::{
+    error::ConfigError,
     metrics::MetricSetting,
     protocols::{LineProtocolSettings, MqttSettings},
 };
+use self::{metrics::metric_parts, outbox::GIB};
 
 /// Settings as given. Every flag has its key in the file and its variable `CATCHMENT_GATEWAY_…`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -128,6 +130,21 @@ pub struct Settings {
     /// Maximum bytes of partials that wait for the aggregator; beyond it, devices wait [default: 8GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_OUTBOX_BYTES_MAX")]
     pub outbox_bytes_max: Option<ByteSize>,
+    /// How long delivered batches stay in the outbox, to refill an aggregator that lost them; 0s: not [default: 1d]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_OUTBOX_KEEP")]
+    pub outbox_keep: Option<HumanDuration>,
+    /// Maximum bytes of delivered batches that stay; new batches displace them [default: outbox_bytes_max]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_OUTBOX_KEEP_BYTES")]
+    pub outbox_keep_bytes: Option<ByteSize>,
+    /// How long raw readings stay in the journals, for `catchment raw` [default: 0s: they do not]
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_RAW_KEEP")]
+    pub raw_keep: Option<HumanDuration>,
+    /// Maximum bytes of raw readings that stay, in addition to journal_bytes_max [default: 1GiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_RAW_KEEP_BYTES")]
+    pub raw_keep_bytes: Option<ByteSize>,
+    /// Maximum bytes of raw readings sent per second, in all [default: 1MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_RAW_RATE")]
+    pub raw_rate: Option<ByteSize>,
     /// Maximum batches in flight per shard: sent to the aggregator, not acknowledged yet [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_UPLINK_IN_FLIGHT")]
     pub uplink_in_flight: Option<usize>,
@@ -193,6 +210,9 @@ pub struct Config {
     pub journal_bytes_max: u64,
     pub checkpoint_bytes: u64,
     pub outbox_bytes_max: u64,
+    pub outbox_keep: KeepLimits,
+    pub raw_keep: KeepLimits,
+    pub raw_rate: u64,
     pub uplink_in_flight: usize,
     pub uplink_ack_timeout: Duration,
     pub stop_timeout: Duration,
@@ -212,31 +232,6 @@ pub struct Deadlines {
     pub message: Duration,
     /// From one message to the next.
     pub idle: Duration,
-}
-
-/// A missing or invalid setting.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConfigError {
-    /// A setting without a default.
-    #[error("no {0}: set --{0}, its environment variable, or its key in the --config file")]
-    Missing(&'static str),
-    /// A value out of its range.
-    #[error("{key}: {reason}")]
-    Value {
-        /// The key.
-        key: &'static str,
-        /// What is wrong, and what is allowed.
-        reason: String,
-    },
-}
-
-impl ConfigError {
-    /// The key that is wrong.
-    pub fn key(&self) -> &'static str {
-        match self {
-            Self::Missing(key) | Self::Value { key, .. } => key,
-        }
-    }
 }
 
 fn value(key: &'static str, reason: impl ToString) -> ConfigError {
@@ -301,8 +296,6 @@ fn json_key(key: &str) -> &'static str {
     }
 }
 
-/// A gibibyte in bytes.
-const GIB: u64 = 1 << 30;
 /// The upper bound of most durations.
 const DAY: HumanDuration = HumanDuration::secs(86_400);
 
@@ -313,7 +306,9 @@ impl Settings {
     /// The first setting that is missing or out of range.
     pub fn check(self) -> Result<Config, ConfigError> {
         let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
-        let (devices_max, device_expiry) = self.devices()?;
+        let ((devices_max, device_expiry), outbox) = (self.devices()?, self.outbox()?);
+        let (raw_keep, raw_rate) = self.raw()?;
+        let (open_windows_max, device_open_windows_max) = self.open_windows()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
         // By then the kernel has given up a peer that is gone; one silent for longer rarely reports.
@@ -354,22 +349,14 @@ impl Settings {
             // Ten years: a device may return with a long history, but a clock at 1970 is caught.
             past_max: time("past_max", self.past_max, days(3_650), 1_000, days(36_500))?,
             future_max: future_max(self.future_max)?,
-            open_windows_max: within(
-                "open_windows_max",
-                self.open_windows_max.unwrap_or(1_000_000),
-                1_000,
-                1 << 30,
-            )?,
-            // A day of late windows of a device with one reading a second; they close within seconds.
-            device_open_windows_max: within(
-                "device_open_windows_max",
-                self.device_open_windows_max.unwrap_or(100_000),
-                100,
-                1 << 30,
-            )?,
+            open_windows_max,
+            device_open_windows_max,
             journal_bytes_max: size("journal_bytes_max", self.journal_bytes_max, GIB, 64 << 20, 1 << 40)?,
             checkpoint_bytes: size("checkpoint_bytes", self.checkpoint_bytes, 64 << 20, 64 << 10, GIB)?,
-            outbox_bytes_max: size("outbox_bytes_max", self.outbox_bytes_max, 8 * GIB, 16 << 20, 1 << 44)?,
+            outbox_bytes_max: outbox.bytes_max,
+            outbox_keep: outbox.keep,
+            raw_keep,
+            raw_rate,
             uplink_in_flight: within("uplink_in_flight", self.uplink_in_flight.unwrap_or(64), 1, 10_000)?,
             // Longer than a commit on a slow disk, and than a flush round of the aggregator.
             uplink_ack_timeout: time("uplink_ack_timeout", self.uplink_ack_timeout, seconds(30), 100, DAY)?,
@@ -385,7 +372,10 @@ impl Settings {
 
 mod connections;
 mod devices;
+mod error;
 mod metrics;
+mod outbox;
 mod protocols;
+mod raw;
 #[cfg(test)]
 pub(crate) mod tests;

@@ -38,7 +38,7 @@ pub use client::CLIENTS_MAX;
 pub use device::DEVICE_EPOCHS_MAX;
 pub use entry::{
     ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, EntryError, ForgetEntry, IntakeEntry,
-    LastClosed, MetricEntry, NumbersEntry, ProgressSnapshotEntry, SeriesEntry,
+    LastClosed, MetricEntry, NumbersEntry, ProgressSnapshotEntry, RefusedEntry, SeriesEntry,
 };
 pub use forget::Search;
 pub use lookup::OpenWindowCursor;

@@ -9,7 +9,8 @@ use std::{
 
 use catchment_certs::{FolderError, IdentityFolder, Role};
 use catchment_journal::{
-    AtomicFileError, Checkpoints, DataDir, DataDirError, FolderFacts, OpenError, RealDisk, quarantine, verify,
+    AtomicFileError, Checkpoints, DataDir, DataDirError, FolderFacts, Log, LogConfig, OpenError, Position,
+    RealDisk, VerifyReport, quarantine, verify,
 };
 
 use crate::{
@@ -127,10 +128,11 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> Resul
         // Writing to a String does not fail.
         let _ = writeln!(
             text,
-            "{}: {} segments, {} records whole, {torn} bytes at the end were never acknowledged",
+            "{}: {} segments, {} records whole, {torn} bytes at the end were never acknowledged{}",
             log.display(),
             report.segments.len(),
-            report.records()
+            report.records(),
+            kept_text(folder, &log, &report)?
         );
         for segment in &report.segments {
             for damage in &segment.damage {
@@ -156,6 +158,17 @@ fn verify_shard(folder: &Path, identity: (u64, u32), text: &mut String) -> Resul
         }
     }
     Ok(if clean { Found::Whole } else { Found::Damaged })
+}
+
+/// Of an outbox, how many of its segments only stay to refill an aggregator.
+fn kept_text(shard: &Path, log: &Path, report: &VerifyReport) -> Result<String, InspectError> {
+    if log.file_name().is_none_or(|name| name != "outbox") {
+        return Ok(String::new());
+    }
+    let delivered = shard::delivered(shard)?;
+    let ends = report.segments.iter().skip(1).map(|next| next.start);
+    let kept = ends.take_while(|end| *end <= delivered).count();
+    Ok(if kept > 0 { format!("; {kept} segments are delivered and kept") } else { String::new() })
 }
 
 /// Copies damaged parts aside so that the logs read clean, and gives up shards that are gone. Returns what was done.
@@ -194,7 +207,8 @@ pub fn repair_text(data: &Path) -> Result<String, InspectError> {
 }
 
 /// Gives a data folder to the gateway of another identity. Returns what was done. Everything in the outbox is then
-/// delivered as the new owner's, even what was already delivered as the old owner's; so a folder that holds anything
+/// delivered as the new owner's, even what was already delivered as the old owner's (batches that stay to refill an
+/// aggregator are dropped before, as far as they fill whole segments); so a folder that holds anything
 /// changes its owner only with `force`.
 ///
 /// # Errors
@@ -205,7 +219,7 @@ pub fn adopt_text(data: &Path, identity: &Path, force: bool) -> Result<String, I
     folder.change_owner(&owner, |before| {
         let (entries, batches) = held(&shards)?;
         if force || (entries == 0 && batches == 0) {
-            return Ok(());
+            return drop_kept(&shards);
         }
         let (data, before, owner) = (data.to_owned(), before.to_owned(), owner.clone());
         Err(InspectError::NotEmpty { data, entries, batches, before, owner })
@@ -224,4 +238,18 @@ fn held(shards: &[(u32, PathBuf)]) -> Result<(u64, u64), InspectError> {
         batches += records(&shard.join("outbox"))?;
     }
     Ok((entries, batches))
+}
+
+/// Removes the segments of the outboxes that hold nothing but delivered batches, which the new owner would deliver
+/// again.
+fn drop_kept(shards: &[(u32, PathBuf)]) -> Result<(), InspectError> {
+    for (_, shard) in shards {
+        let delivered = shard::delivered(shard)?;
+        let outbox = shard.join("outbox");
+        if delivered > Position::ZERO && outbox.is_dir() {
+            let (mut log, _) = Log::open(Arc::new(RealDisk), &outbox, LogConfig::default())?;
+            log.release(delivered).map_err(|error| io::Error::other(error.to_string()))?;
+        }
+    }
+    Ok(())
 }

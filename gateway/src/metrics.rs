@@ -20,11 +20,12 @@ use prometheus_client::{
 };
 
 pub use self::register::{ProtocolLabel, ReasonLabel};
-use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, register::add};
+use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add};
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
 mod connections;
 mod forgotten;
+mod kept;
 mod register;
 
 /// The gateway's counters and gauges. Cheap to share.
@@ -57,6 +58,7 @@ pub struct Metrics {
     pub uplink_ack_timeouts: Counter,
     pub uplink_parts_left_out: Counter,
     pub outbox_bytes: Gauge,
+    pub kept: KeptMetrics,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub damage: Counter,
@@ -168,6 +170,7 @@ impl Metrics {
             uplink_ack_timeouts,
             uplink_parts_left_out,
             outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
+            kept: KeptMetrics::new(r),
             journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(
                 r,
@@ -340,6 +343,12 @@ mod tests {
         let metrics = Metrics::new();
         for known in conditions::KNOWN {
             let line = format!("catchment_gateway_condition{{name=\"{}\"}} 0\n", known.name);
+            assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
+        }
+        for reason in
+            ["handshakes_failed_total{reason=\"revoked\"}", "http_connections_closed_total{reason=\"idle\"}"]
+        {
+            let line = format!("catchment_gateway_{reason} 0\n");
             assert!(metrics.text().contains(&line), "{line}{}", metrics.text());
         }
         metrics.at_capacity(5);

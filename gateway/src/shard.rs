@@ -10,6 +10,7 @@
 //!   devices to forget (`expiry`);
 //! - `outbox`: batches on their way to the outbox, and whether it has room;
 //! - `live`: rounds over the open windows, for `--live`;
+//! - `refused`: readings that were refused, for the next batch;
 //! - `logs`: journal and outbox on disk; `limits`: the shard's share of the gateway's bounds; `backpressure`: why an
 //!   entry is refused for now.
 //!
@@ -35,6 +36,7 @@ mod position_history;
 mod progress;
 mod progress_tracker;
 mod recover;
+mod refused;
 mod seal;
 mod shard_facts;
 #[cfg(test)]
@@ -51,6 +53,7 @@ pub use introduce::SeriesFull;
 pub use limits::ShardLimits;
 pub use logs::ShardLog;
 pub use progress::{Observation, Progress};
+pub(crate) use recover::delivered;
 pub(crate) use recover::{CHECKPOINTS, check_checkpoints};
 pub use recover::{LostBatches, RecoveryError, RecoveryReport, Setup, examine};
 pub use shard_facts::ShardFacts;

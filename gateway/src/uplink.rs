@@ -11,7 +11,7 @@
 //! ```
 //!
 //! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too. `outbox_chunk` reads the
-//! outbox, `transcode` rewrites batches for an aggregator of an earlier version, `known_peer` keeps what it can read, `feedback` holds what the aggregator said
+//! outbox, `outbox_start` finds where to begin, `transcode` rewrites batches for an aggregator of an earlier version, `known_peer` keeps what it can read, `feedback` holds what the aggregator said
 //! about a shard, `backoff` makes the pauses between streams, `stream_error` says why a stream ended.
 
 mod ack_deadlines;
@@ -21,6 +21,7 @@ pub mod feedback;
 pub mod in_flight;
 mod known_peer;
 pub mod outbox_chunk;
+pub mod outbox_start;
 mod refusal_backoff;
 mod responses;
 mod sender;

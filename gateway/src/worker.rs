@@ -10,6 +10,7 @@
 
 mod handle;
 mod link;
+mod lookups;
 mod maintenance;
 mod placement;
 mod thread;

@@ -47,6 +47,11 @@ impl Default for LogConfig {
 }
 
 impl LogConfig {
+    /// The least `bytes_max` of a log with records of up to this many bytes: two segments that each hold one.
+    pub fn bytes_max_least(record_bytes_max: u32) -> u64 {
+        2 * segment_least(u64::from(record_bytes_max))
+    }
+
     /// The bounds that the log uses, made consistent with one another.
     pub(crate) fn checked(mut self) -> Result<Self, OpenError> {
         let record = u64::from(self.record_bytes_max);
@@ -55,12 +60,12 @@ impl LogConfig {
                 "record_bytes_max is {record}: it must be 1 to {RECORD_LENGTH_MAX}"
             )));
         }
-        let least = round_up_to_page(SEGMENT_HEADER + record + OVERHEAD);
-        if self.bytes_max < 2 * least {
+        let least = segment_least(record);
+        let bytes_least = Self::bytes_max_least(self.record_bytes_max);
+        if self.bytes_max < bytes_least {
             return Err(OpenError::Config(format!(
-                "bytes_max is {}: with records of up to {record} bytes it must be at least {}",
-                self.bytes_max,
-                2 * least
+                "bytes_max is {}: with records of up to {record} bytes it must be at least {bytes_least}",
+                self.bytes_max
             )));
         }
         self.segment_bytes = round_up_to_page(
@@ -70,6 +75,11 @@ impl LogConfig {
         self.reserve_bytes = round_up_to_page(self.reserve_bytes.clamp(PAGE, self.segment_bytes));
         Ok(self)
     }
+}
+
+/// The least size of a segment with records of up to this many bytes.
+fn segment_least(record: u64) -> u64 {
+    round_up_to_page(SEGMENT_HEADER + record + OVERHEAD)
 }
 
 /// `bytes` rounded up to whole pages.

@@ -26,6 +26,7 @@ use crate::pending::Refusal;
 use crate::position::Position;
 use crate::presence::PresenceError;
 use crate::reader::Reader;
+use crate::segments::Segment;
 
 mod committer;
 mod inner;
@@ -181,6 +182,36 @@ impl<D: Disk> GroupLog<D> {
     /// Bytes on disk, reserved space included.
     pub fn bytes(&self) -> u64 {
         self.inner.segments.bytes()
+    }
+
+    /// All segments, oldest first; the last is being written.
+    pub fn segments(&self) -> Vec<Segment> {
+        self.inner.segments.all()
+    }
+
+    /// Everything before this position is spare: kept while there is space, and removed, oldest segments first, as
+    /// soon as an append would be refused as full otherwise. It never goes back. Unlike a release it removes nothing
+    /// by itself.
+    pub fn set_spare(&self, before: Position) {
+        self.inner.segments.raise_spare(before);
+    }
+
+    /// See [`GroupLog::set_spare`].
+    pub fn spare(&self) -> Position {
+        self.inner.segments.spare()
+    }
+
+    /// Bytes of the segments that hold nothing but spare records.
+    pub fn spare_bytes(&self) -> u64 {
+        self.inner.segments.spare_bytes()
+    }
+
+    /// Free bytes on the log's file system. Queries it: do not call this on a thread that must not block.
+    ///
+    /// # Errors
+    /// The system cannot say.
+    pub fn free_bytes(&self) -> std::io::Result<u64> {
+        self.inner.disk.free_bytes(self.inner.segments.dir())
     }
 
     /// Why the log cannot grow; `None` if it can. Either the last record was refused, or the file system has less free

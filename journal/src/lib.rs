@@ -63,5 +63,6 @@ pub use presence::{PresenceError, check_exists, check_in_place};
 pub use quarantine::{Quarantined, quarantine};
 pub use read_only::ReadOnlyLog;
 pub use reader::{ReadEvent, Reader};
+pub use segments::Segment;
 pub use verify::{SegmentReport, VerifyReport, verify};
 pub use watchdog::Watchdog;

@@ -12,10 +12,11 @@ use crate::presence::{PresenceError, check_path};
 
 /// One segment file.
 #[derive(Copy, Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    pub(crate) start: Position,
+pub struct Segment {
+    /// Position of its first byte.
+    pub start: Position,
     /// Bytes of the file, reserved space included.
-    pub(crate) file_bytes: u64,
+    pub file_bytes: u64,
 }
 
 /// Never empty: the last entry is the segment being appended to.
@@ -25,6 +26,10 @@ pub(crate) struct Segments {
     list: Mutex<Vec<Segment>>,
     newest: Mutex<Option<Newest>>,
     durable: AtomicU64,
+    /// Segments that lie entirely below may be removed when space is short.
+    spare: AtomicU64,
+    /// Held while a segment is removed, so that each removal is durable before the next.
+    removing: Mutex<()>,
 }
 
 /// Identity of the file being appended to.
@@ -36,8 +41,9 @@ struct Newest {
 
 impl Segments {
     pub(crate) fn new(dir: &Path, salt: u64, list: Vec<Segment>, durable: Position) -> Self {
-        let (list, newest) = (Mutex::new(list), Mutex::new(None));
-        Self { dir: dir.to_owned(), salt, list, newest, durable: AtomicU64::new(durable.get()) }
+        let (list, newest, removing) = (Mutex::new(list), Mutex::new(None), Mutex::new(()));
+        let (durable, spare) = (AtomicU64::new(durable.get()), AtomicU64::new(0));
+        Self { dir: dir.to_owned(), salt, list, newest, durable, spare, removing }
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Segment>> {
@@ -58,6 +64,31 @@ impl Segments {
 
     pub(crate) fn set_durable(&self, durable: Position) {
         self.durable.store(durable.get(), Ordering::Release);
+    }
+
+    pub(crate) fn spare(&self) -> Position {
+        Position::new(self.spare.load(Ordering::Acquire))
+    }
+
+    /// Raises [`Self::spare`]; it never falls.
+    pub(crate) fn raise_spare(&self, before: Position) {
+        self.spare.fetch_max(before.get(), Ordering::AcqRel);
+    }
+
+    /// All segments, oldest first.
+    pub(crate) fn all(&self) -> Vec<Segment> {
+        self.list().clone()
+    }
+
+    /// Bytes of the segments that lie entirely below [`Self::spare`].
+    pub(crate) fn spare_bytes(&self) -> u64 {
+        let (list, spare) = (self.list(), self.spare());
+        let ends = list.iter().skip(1).map(|next| next.start);
+        list.iter()
+            .zip(ends)
+            .take_while(|(_, end)| *end <= spare)
+            .map(|(segment, _)| segment.file_bytes)
+            .sum()
     }
 
     pub(crate) fn start(&self) -> Position {
@@ -102,7 +133,7 @@ impl Segments {
             let next = next.next();
             let id = newest.filter(|newest| newest.start == segment.start).map(|newest| newest.id);
             let checked = check_path(disk, &self.path(segment.start), id, segment.file_bytes);
-            if checked.is_err() && next.is_none_or(|next| next.start > released()) {
+            if checked.is_err() && next.is_none_or(|next| next.start > released().max(self.spare())) {
                 return checked;
             }
         }
@@ -110,7 +141,7 @@ impl Segments {
     }
 
     /// The oldest segment, if it lies entirely below `before` and is not the last.
-    pub(crate) fn releasable(&self, before: Position) -> Option<Segment> {
+    fn releasable(&self, before: Position) -> Option<Segment> {
         match self.list().as_slice() {
             [oldest, next, ..] if next.start <= before => Some(*oldest),
             _ => None,
@@ -118,7 +149,7 @@ impl Segments {
     }
 
     /// Forgets a segment, so that no reader opens it again.
-    pub(crate) fn forget(&self, start: Position) {
+    fn forget(&self, start: Position) {
         self.list().retain(|segment| segment.start != start);
     }
 
@@ -141,16 +172,29 @@ pub(crate) fn remove_released<D: Disk>(
     segments: &Segments,
     before: Position,
 ) -> Result<(), Arc<str>> {
+    while remove_oldest(disk, segments, before)? {}
+    Ok(())
+}
+
+/// Removes the oldest segment, durably, if it lies entirely below `before`. Returns whether it did.
+///
+/// # Errors
+/// As [`remove_released`].
+pub(crate) fn remove_oldest<D: Disk>(
+    disk: &D,
+    segments: &Segments,
+    before: Position,
+) -> Result<bool, Arc<str>> {
     let unremovable = |error: io::Error| -> Arc<str> {
         format!("{}: remove released segments: {error}", segments.dir().display()).into()
     };
-    while let Some(segment) = segments.releasable(before) {
-        match disk.remove(&segments.path(segment.start)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unremovable(error)),
-            _ => {}
-        }
-        segments.forget(segment.start);
-        disk.sync_dir(segments.dir()).map_err(unremovable)?;
+    let _removing = segments.removing.lock().unwrap_or_else(PoisonError::into_inner);
+    let Some(segment) = segments.releasable(before) else { return Ok(false) };
+    match disk.remove(&segments.path(segment.start)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(unremovable(error)),
+        _ => {}
     }
-    Ok(())
+    segments.forget(segment.start);
+    disk.sync_dir(segments.dir()).map_err(unremovable)?;
+    Ok(true)
 }

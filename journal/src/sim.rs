@@ -25,8 +25,8 @@ pub struct SimDisk {
     machine: Machine,
 }
 
-/// A copy of the files of a [`SimDisk`].
-#[derive(Clone)]
+/// A copy of the files of a [`SimDisk`]; the default is an empty disk.
+#[derive(Clone, Default)]
 pub struct SimCopy(BTreeMap<PathBuf, Vec<u8>>);
 
 impl SimDisk {

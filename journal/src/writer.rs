@@ -18,7 +18,7 @@ use crate::pending::Block;
 use crate::position::Position;
 use crate::presence::{PresenceError, check_open};
 use crate::scan::offset;
-use crate::segments::{Segment, Segments};
+use crate::segments::{Segment, Segments, remove_oldest};
 
 /// A segment with less than 1/16 of its size left is closed at the next commit.
 const NEARLY_FULL: u64 = 16;
@@ -152,6 +152,11 @@ impl<D: Disk> Writer<D> {
 
     fn failed(&self, what: &str, error: &io::Error) -> WriteError {
         WriteError::Failed(format!("{}: {what}: {error}", self.segments.path(self.start).display()).into())
+    }
+
+    /// Removes the oldest spare segment ([`crate::GroupLog::set_spare`]). Returns whether there was one.
+    pub(crate) fn remove_spare(&self) -> Result<bool, Arc<str>> {
+        remove_oldest(&*self.disk, &self.segments, self.segments.spare())
     }
 
     /// Reserves space for `need` bytes at `base`, and more ahead if available. `None`: done, see [`Self::reserved`].

@@ -15,6 +15,7 @@
 
 mod bins;
 mod codec;
+mod collect;
 mod counter;
 mod distinct;
 mod encoded_many;
@@ -51,6 +52,7 @@ use timed::Timed;
 
 pub use bins::MAX_BINS;
 pub use codec::DecodeError;
+pub use collect::{Collector, Spares};
 pub use encoding::ENCODING_VERSION;
 pub use exact::EXACT_MAX;
 pub use extent::Point;

@@ -29,6 +29,9 @@ pub const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Maximum number of shards of a gateway.
 pub const SHARDS_MAX: u32 = 256;
 
+/// Maximum number of hours of refused readings in a batch.
+pub const REFUSED_HOURS_MAX: usize = 64;
+
 /// Partials of one shard of a gateway.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Batch {
@@ -48,8 +51,19 @@ pub struct Batch {
     pub names_epoch: u64,
     /// Times that the earlier batches cover, as far as the gateway reports them.
     pub history: History,
+    /// Readings that the shard refused and had not reported before; at most [`REFUSED_HOURS_MAX`] entries.
+    pub refused: Vec<RefusedReadings>,
     /// The partials.
     pub entries: Vec<Entry>,
+}
+
+/// Readings refused in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RefusedReadings {
+    /// Hour of the gateway's clock in which they came, in hours since the Unix epoch.
+    pub hour: i64,
+    /// How many.
+    pub readings: u64,
 }
 
 /// One partial of a batch.
@@ -80,6 +94,7 @@ impl Batch {
             + self.entries.len() * entry
             + self.series.len() * size_of::<SharedSeries>()
             + self.history.memory()
+            + self.refused.len() * size_of::<RefusedReadings>()
     }
 }
 

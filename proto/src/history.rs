@@ -76,6 +76,14 @@ impl History {
         }
     }
 
+    /// Ends spans that begin before `latest` there: batches with windows of a time that has not come, by a wrong clock,
+    /// do not cover all the time until then.
+    pub fn cap(&mut self, latest: Timestamp) {
+        for Range { span, .. } in self.ranges.iter_mut().filter(|range| range.span.from < latest) {
+            span.to = span.to.min(latest);
+        }
+    }
+
     /// Call it when batches follow of which nothing is known: then nothing is known of the earlier ones either.
     pub fn forget(&mut self) {
         self.ranges.clear();

@@ -13,7 +13,7 @@ pub mod series;
 pub mod series_dictionary;
 pub mod wire;
 
-pub use batch::{Batch, BatchError, ColumnEncoder, Entry};
+pub use batch::{Batch, BatchError, ColumnEncoder, Entry, RefusedReadings};
 pub use capabilities::Capabilities;
 pub use history::{History, HistoryError, Span};
 pub use id::{AggregatorId, DeviceId, GatewayId, Name, NameError, OperatorId};

@@ -3,7 +3,8 @@
 //! One rule for all programs: the status is 2 if the input must change before another attempt can succeed: flags,
 //! variables, the configuration file, the identity that they name, a data folder that belongs to another owner or
 //! cannot be created. The status is 1 for everything else, which may pass by itself or be fixed elsewhere: a port or
-//! folder in use, a disk, the network, a refusal by the peer.
+//! folder in use, a disk, the network, a refusal by the peer. A check that could not read everything, and found no damage
+//! in the rest, ends with 3.
 
 use std::{fmt::Write as _, process::ExitCode};
 

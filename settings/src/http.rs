@@ -11,6 +11,7 @@ use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 use axum::{Router, http::StatusCode, http::header, routing::get};
 use tokio::net::TcpListener;
 
+pub use self::connection::CLOSED_REASONS;
 use self::connection::{Connection, CountClosed};
 use crate::connection_slots::ConnectionSlots;
 

@@ -1,5 +1,5 @@
 //! Infrastructure shared by both servers: layered settings, environment variables, conditions, logging and its limits,
-//! output, signals, exit status, supervision of tasks, connection slots, descriptors, and the plain HTTP endpoint for probes and
+//! output, signals, exit status, priority of threads, supervision of tasks, connection slots, descriptors, and the plain HTTP endpoint for probes and
 //! metrics.
 //!
 //! Nothing here depends on what a gateway or an aggregator does.
@@ -16,6 +16,7 @@ pub mod logging;
 pub mod offline;
 mod outage_log;
 pub mod output;
+pub mod priority;
 mod signal;
 pub mod supervise;
 pub mod text;

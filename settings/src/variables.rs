@@ -154,9 +154,25 @@ fn usage_line(error: &clap::Error) -> String {
             () => ", ",
         };
         said.push_str(join);
-        said.push_str(line.strip_prefix("error: ").unwrap_or(line));
+        match is_about_a_negative_value(line) {
+            true => said.push_str(NEGATIVE_VALUE),
+            false => said.push_str(line.strip_prefix("error: ").unwrap_or(line)),
+        }
+    }
+    if matches!(error.get(ContextKind::InvalidValue), Some(ContextValue::String(value)) if value == "--") {
+        said.push_str("; ");
+        said.push_str(NEGATIVE_VALUE);
     }
     format!("{}; see --help", in_words(said))
+}
+
+const NEGATIVE_VALUE: &str =
+    "tip: a value that begins with `-` follows its flag after `=`, as in --flag=-5, not after `--`";
+
+/// Whether clap advises to put a number behind `--`, where no flag takes it.
+fn is_about_a_negative_value(line: &str) -> bool {
+    let value = line.strip_prefix("tip: to pass '-").filter(|_| line.contains("as a value, use '-- "));
+    value.is_some_and(|value| value.starts_with(|c: char| c.is_ascii_digit() || c == '.'))
 }
 
 /// Replaces the standard library's messages about invalid values with messages for users.

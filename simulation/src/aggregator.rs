@@ -13,8 +13,8 @@ use catchment_aggregator::{
     clock_bound::ClockBound,
     ingest::admit::{self, Admitted, StreamAdmission},
     store::{
-        Delivered, EmbeddedStore, Gap, GatewayEntry, GatewayEpoch, MemoryTree, ProgressReport, SeriesEntry,
-        Store, StoreConfig, StoreError,
+        Delivered, EmbeddedStore, Gap, GatewayEntry, GatewayEpoch, IngestStore as _, MaintenanceStore as _,
+        MemoryTree, ProgressReport, ReadAll as _, SeriesEntry, SeriesId, StoreConfig, StoreError,
     },
 };
 use catchment_journal::{Committer, LogConfig, sim::SimDisk};
@@ -133,7 +133,7 @@ impl Aggregator {
 
     /// One round of the journal's commits; false when the store has failed.
     pub fn commit(&mut self) -> bool {
-        self.journal.step().is_ok() && self.store.poisoned().is_none()
+        self.journal.step().is_ok() && self.store.failure().is_none()
     }
 
     /// A flush; false when the store has failed.
@@ -180,7 +180,7 @@ impl Aggregator {
         server.queued.push_back(
             match admission.admit(message, ClockBound::UNBOUNDED).map_err(|e| e.to_string())? {
                 Admitted::Progress(report) => QueuedDelivery::Progress(report),
-                Admitted::Skipped => return self.poll_store(server, down),
+                Admitted::Raw(_) | Admitted::Skipped => return self.poll_store(server, down),
                 Admitted::Batch { batch, stream_start, attempt, .. } => {
                     let (store, epoch) = (Arc::clone(&self.store), Arc::clone(epoch));
                     let batch_ref =
@@ -308,14 +308,14 @@ impl Aggregator {
     /// # Errors
     /// The store cannot be read.
     pub fn answer(&self) -> Result<BTreeMap<Key, Aggregates>, String> {
-        let series: BTreeMap<u32, SeriesEntry> =
-            self.store.series(&|_, _| true).into_iter().map(|entry| (entry.id.0, entry)).collect();
+        let series: BTreeMap<SeriesId, SeriesEntry> =
+            self.store.all_series().into_iter().map(|entry| (entry.id, entry)).collect();
         let ids: Vec<_> = series.values().map(|entry| entry.id).collect();
         let mut windows: BTreeMap<Key, Partial> = BTreeMap::new();
         let (from, to) = (Timestamp::from_nanos(i64::MIN), Timestamp::from_nanos(i64::MAX));
         self.store
             .scan(&ids, from, to, &mut |id, window, partial| {
-                if let Some(entry) = series.get(&id.0) {
+                if let Some(entry) = series.get(&id) {
                     let key = (entry.gateway.to_string(), entry.key.to_string(), window.start().as_nanos());
                     windows.entry(key).or_insert_with(Partial::empty).merge(partial);
                 }

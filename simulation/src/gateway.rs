@@ -9,7 +9,7 @@ use catchment_gateway::{
     fold::MetricParts,
     lineage::Lineage,
     metrics::Metrics,
-    shard::{Backpressure, Capture, Setup, Shard, ShardFacts},
+    shard::{Backpressure, Capture, Setup, Shard, ShardFacts, ShardLimits},
 };
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::Width;
@@ -56,18 +56,18 @@ impl Gateway {
     /// A message about a defect: damage is reported although nothing was damaged.
     pub fn start(
         disk: &SimDisk,
-        (window, metric_parts): (Width, MetricParts),
+        ((window, metric_parts), limits): ((Width, MetricParts), ShardLimits),
         clock: &Arc<ManualClock>,
         identity: (u64, i64),
     ) -> Result<Option<Self>, String> {
-        let metrics = Metrics::new();
+        let (metrics, keep) = (Metrics::new(), limits.outbox_keep);
         let setup = Setup {
             folder: Path::new("/gateway"),
             index: 0,
             facts: ShardFacts::default(),
             window,
             metric_parts: Arc::new(metric_parts),
-            limits: limits(),
+            limits,
             clock: Arc::clone(clock) as Arc<dyn Clock>,
             metrics: Arc::clone(&metrics),
             budget: Arc::default(),
@@ -94,7 +94,7 @@ impl Gateway {
             heard: BTreeMap::new(),
             checkpoint: None,
             live: None,
-            sender: OutboxSender::new(),
+            sender: OutboxSender::new(keep),
         }))
     }
 

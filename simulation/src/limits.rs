@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use catchment_gateway::shard::ShardLimits;
+use catchment_gateway::{kept::KeepLimits, shard::ShardLimits};
 
 /// Small bounds, so that a short schedule reaches them all: segments, checkpoints, a full journal.
 pub fn limits() -> ShardLimits {
@@ -17,6 +17,8 @@ pub fn limits() -> ShardLimits {
         checkpoint_bytes: 700,
         journal_bytes_max: 256 << 10,
         outbox_bytes_max: 96 << 10,
+        outbox_keep: KeepLimits::default(),
+        raw_keep: KeepLimits::default(),
         segment_bytes: 16 << 10,
         entry_bytes_max: 8 << 10,
         record_bytes_max: 16 << 10,

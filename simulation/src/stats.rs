@@ -17,6 +17,8 @@ pub struct RunStats {
     pub cuts: u64,
     /// Disks of gateways restored to an earlier state.
     pub restores: u64,
+    /// Aggregators restored to an earlier state, or emptied.
+    pub store_restores: u64,
     /// New epochs that gateways started because of that.
     pub epochs: u64,
     /// Batches refused because of their series.
@@ -38,6 +40,7 @@ impl RunStats {
         self.full_disks += other.full_disks;
         self.cuts += other.cuts;
         self.restores += other.restores;
+        self.store_restores += other.store_restores;
         self.epochs += other.epochs;
         self.refusals += other.refusals;
         self.forgotten += other.forgotten;
@@ -59,12 +62,13 @@ impl fmt::Display for RunStats {
             readings,
             maintenance,
             restores,
+            store_restores,
             epochs,
         } = self;
         write!(
             f,
             "{kills} kills, {power_losses} power losses, {disk_failures} disk failures, {full_disks} full disks, \
-             {restores} disks restored, {epochs} epochs started, {cuts} cuts, {refusals} refusals, \
+             {restores} disks and {store_restores} aggregators restored, {epochs} epochs started, {cuts} cuts, {refusals} refusals, \
              {forgotten} devices forgotten, {maintenance} checkpoints and flushes, {readings} readings"
         )
     }

@@ -180,6 +180,23 @@ impl Truth {
         })
     }
 
+    /// A difference of a result from the truth, other than that it lacks readings where `is_missing` (gateway, start
+    /// and end of a window) says so.
+    pub fn unreported(
+        &self,
+        answer: &BTreeMap<Key, Aggregates>,
+        is_missing: impl Fn(&str, i64, i64) -> bool,
+    ) -> Option<String> {
+        if let Some(excess) = self.excess(answer) {
+            return Some(excess);
+        }
+        self.cells.iter().find_map(|(key, cell)| {
+            let found = answer.get(key);
+            let wrong = !cell.allows(found) && !is_missing(&key.0, key.2, key.2 + self.width);
+            wrong.then(|| format!("{key:?}: {cell:?}, the result is {found:?}, and no gap is reported"))
+        })
+    }
+
     /// A difference of a complete result from the truth.
     pub fn difference(&self, answer: &BTreeMap<Key, Aggregates>) -> Option<String> {
         if let Some(excess) = self.excess(answer) {

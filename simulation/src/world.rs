@@ -20,8 +20,10 @@ use crate::{
 };
 
 mod aggregator;
+mod refill;
 mod site;
 
+pub use refill::{Refill, StoreCopy};
 pub use site::Site;
 
 /// Width of all windows.
@@ -74,6 +76,9 @@ pub struct World {
     /// From now on the aggregator is of this version.
     upgraded: bool,
     streams: Vec<Stream>,
+    /// Whether it may lose what it acknowledged.
+    pub refill: Refill,
+    store_copy: Option<StoreCopy>,
 }
 
 impl World {
@@ -101,6 +106,8 @@ impl World {
             aggregator_starts: (now / 1_000_000).unsigned_abs(),
             upgraded: false,
             streams: Vec::new(),
+            refill: Refill::of(seed),
+            store_copy: None,
             sites,
             random,
         }
@@ -245,7 +252,8 @@ impl World {
         let site = &mut self.sites[site];
         if site.process.is_none() {
             let windows = site.windows()?;
-            site.process = Gateway::start(&site.disk, windows, &site.clock, (1, START_MS))?;
+            let limits = self.refill.limits();
+            site.process = Gateway::start(&site.disk, (windows, limits), &site.clock, (1, START_MS))?;
             if site.process.is_none() && !site.disturbed {
                 return Err("a gateway does not start".to_owned());
             }
@@ -322,7 +330,7 @@ impl World {
                 gateway.refused(refusal.number);
                 self.stats.refusals += 1;
             }
-            None => {}
+            Some(deliver_response::Kind::Raw(_)) | None => {}
         }
         Ok(())
     }

@@ -53,8 +53,7 @@ pub async fn aggregate(channel: Channel, query: &QueryRequest) -> Result<QueryRe
         step_ms: query.step_ms.unwrap_or(0),
         by: query.by.clone(),
         aggregates: query.aggregates.clone(),
-        from_windows: false,
-        columns: false,
+        ..AggregateRequest::default()
     };
     let mut stream = QueryClient::new(channel).aggregate(request).await?.into_inner();
     let (mut answer, mut names) = (QueryResult::default(), Vec::new());

@@ -98,6 +98,21 @@ pub struct Options {
     /// Maximum points of one result, over all its series [default: 1000000]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_QUERY_POINTS_MAX")]
     pub query_points_max: Option<u64>,
+    /// Maximum watches at once, one operator at most half; more are refused [default: 4096]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_WATCHES_MAX")]
+    pub watches_max: Option<usize>,
+    /// Maximum watches of one operator at once; more are refused [default: 1024]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_WATCHES_PER_OPERATOR_MAX")]
+    pub watches_per_operator_max: Option<usize>,
+    /// Maximum series of one watch; a watch that selects more ends [default: 100000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_WATCH_SERIES_MAX")]
+    pub watch_series_max: Option<usize>,
+    /// Maximum memory of all watches, one operator at most half; beyond, they wait or end [default: 128MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_WATCH_MEMORY")]
+    pub watch_memory: Option<ByteSize>,
+    /// Memory of the latest changes: a watch continues where it was cut as long as they hold what came since [default: 32MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_WATCH_CHANGES")]
+    pub watch_changes: Option<ByteSize>,
     /// Maximum memory for windows not flushed yet; when full, gateways wait [default: 256MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_MEMORY")]
     pub store_memory: Option<ByteSize>,
@@ -128,10 +143,10 @@ pub struct Options {
     /// Maximum time between flushes [default: 5m]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_STORE_PACK_EVERY")]
     pub store_pack_every: Option<HumanDuration>,
-    /// Journal growth that triggers a flush; a start replays about this much [default: 64MiB]
+    /// Journal growth that triggers a flush; a start replays it [default: 64MiB, or half of store_journal if less]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_PACK_JOURNAL")]
     pub store_pack_journal: Option<ByteSize>,
-    /// Maximum bytes of the journal; when full, gateways are refused until a flush frees some [default: 1GiB]
+    /// Maximum bytes of the journal, at least 17MiB; when full, gateways wait until a flush frees some [default: 1GiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_JOURNAL")]
     pub store_journal: Option<ByteSize>,
     /// Set flushed windows aside if they cannot be opened, and start with the journal's content [default: false]
@@ -158,6 +173,9 @@ pub struct Options {
     /// Interval at which outdated rows are removed; the first time after at most 10 minutes [default: 1h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_RETENTION_EVERY")]
     pub retention_every: Option<HumanDuration>,
+    /// Maximum bytes per second of a backup; 0: no bound [default: 32MiB]
+    #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_BACKUP_BYTES_PER_SECOND")]
+    pub backup_bytes_per_second: Option<ByteSize>,
     /// Log filter, in the syntax of `tracing`, for example warn,catchment_aggregator=debug [default: info]
     #[arg(long, value_name = "FILTER", env = "CATCHMENT_LOG")]
     pub log: Option<String>,

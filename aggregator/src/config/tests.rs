@@ -50,7 +50,7 @@ fn flags_override_the_file() {
 #[test]
 fn missing_and_out_of_range_settings_are_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 26] = [
+    let cases: [(Spoil, &str); 28] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),
@@ -65,6 +65,8 @@ fn missing_and_out_of_range_settings_are_named() {
         (|o| o.ingest_bytes_per_gateway_max = Some(ByteSize::mib(31)), "from 32MiB"),
         (|o| o.epochs_per_gateway_max = Some(0), "epochs_per_gateway_max is 0"),
         (|o| o.query_points_max = Some(0), "query_points_max is 0"),
+        (|o| o.watches_max = Some(0), "watches_max is 0"),
+        (|o| o.watch_memory = Some(ByteSize(1 << 20)), "watch_memory is 1MiB"),
         (|o| o.clock_tolerance = Some(HumanDuration::secs(90_000)), "clock_tolerance is 1day 1h"),
         (|o| o.query_points_max = Some(u64::MAX), "query_points_max is 18446744073709551615"),
         (|o| o.series_per_site_max = Some(0), "series_per_site_max is 0"),
@@ -91,4 +93,35 @@ fn a_database_is_refused_without_printing_its_password() {
     let options = Options { data: None, store: Some("postgres://u:secret@db/x".into()), ..minimal() };
     let error = Config::try_from(options).unwrap_err().to_string();
     assert!(error.contains("not available in this version") && !error.contains("secret"), "{error}");
+}
+
+#[test]
+fn what_is_accepted_can_be_opened() {
+    let least = Options {
+        store_journal: Some(ByteSize::mib(17)),
+        store_memory: Some(ByteSize::mib(1)),
+        store_live_memory: Some(ByteSize::mib(1)),
+        store_cache: Some(ByteSize::mib(1)),
+        store_series_max: Some(1),
+        epochs_max: Some(1),
+        ..minimal()
+    };
+    let most = Options {
+        store_journal: Some(ByteSize(1 << 44)),
+        store_memory: Some(ByteSize(1 << 44)),
+        store_live_memory: Some(ByteSize(1 << 44)),
+        store_cache: Some(ByteSize(1 << 44)),
+        ..minimal()
+    };
+    for options in [least, most] {
+        let data = tempfile::tempdir().unwrap();
+        let config = Config::try_from(options).unwrap();
+        assert!(config.store.flush_journal_bytes <= config.store.journal.bytes_max / 2);
+        crate::store::EmbeddedStore::open(data.path(), config.store).unwrap();
+    }
+    for mib in [2, 16] {
+        let options = Options { store_journal: Some(ByteSize::mib(mib)), ..minimal() };
+        let error = Config::try_from(options).unwrap_err();
+        assert_eq!(error.to_string(), format!("store_journal is {mib}MiB, it must be from 17MiB to 16TiB"));
+    }
 }

@@ -86,6 +86,8 @@ pub enum Admitted {
     },
     /// A message after a refused batch; the gateway resends it after that batch.
     Skipped,
+    /// Raw readings, or the end of them.
+    Raw(wire::RawReadings),
     /// A watermark that advanced without partials.
     Progress(ProgressReport),
 }
@@ -282,7 +284,7 @@ impl StreamAdmission {
         self.shards.iter().filter_map(|shard| shard.ahead_ms).max()
     }
 
-    /// Judges a message after the Start. Batches go to [`crate::store::Store::put`] in this order, each with its
+    /// Judges a message after the Start. Batches go to [`crate::store::IngestStore::put`] in this order, each with its
     /// `stream_start`.
     ///
     /// # Errors
@@ -295,6 +297,7 @@ impl StreamAdmission {
         self.message_bytes = 0;
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
+            Kind::Raw(readings) => Ok(Admitted::Raw(readings)),
             Kind::Progress(wire::Progress { shard, watermark_ms, number, history }) => {
                 let waits = self.shard(shard)?.refused.is_some();
                 if number > NUMBER_MAX {
@@ -302,7 +305,8 @@ impl StreamAdmission {
                 }
                 let watermark =
                     Timestamp::from_millis(watermark_ms).ok_or(Refusal::Watermark(watermark_ms))?;
-                let history = History::read(history.as_ref()).map_err(BatchError::from)?;
+                let mut history = History::read(history.as_ref()).map_err(BatchError::from)?;
+                clock_bound.latest_window().into_iter().for_each(|latest| history.cap(latest));
                 let watermark = self.accepted_watermark(shard, watermark, clock_bound);
                 // While a batch waits, nothing later is complete.
                 let report = ProgressReport { shard, watermark, last: number, history };
@@ -369,6 +373,7 @@ impl StreamAdmission {
             false if got <= shard.delivered => Order::Duplicate,
             false => Order::Next,
         };
+        clock_bound.latest_window().into_iter().for_each(|latest| batch.history.cap(latest));
         batch.watermark = batch
             .watermark
             .and_then(|watermark| self.accepted_watermark(batch.shard, watermark, clock_bound));

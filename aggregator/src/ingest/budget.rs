@@ -8,7 +8,7 @@ use std::time::Duration;
 use catchment_proto::wire::SeriesBudget;
 use tokio::time::Instant;
 
-use crate::store::{GatewayEpoch, Store};
+use crate::store::{GatewayEpoch, IngestStore};
 
 /// Shortest time between two computations of the budget.
 const COMPUTE_EVERY: Duration = Duration::from_millis(100);
@@ -24,13 +24,13 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Computes the first budget, for the answer to the Start.
-    pub(super) fn begin(store: &dyn Store, epoch: &GatewayEpoch) -> (Self, Option<SeriesBudget>) {
+    pub(super) fn begin(store: &dyn IngestStore, epoch: &GatewayEpoch) -> (Self, Option<SeriesBudget>) {
         let sent = store.series_budget(epoch);
         (Self { sent, computed_at: Instant::now() }, sent.map(|series_max| SeriesBudget { series_max }))
     }
 
     /// The budget, if it has changed.
-    pub(super) fn changed(&mut self, store: &dyn Store, epoch: &GatewayEpoch) -> Option<SeriesBudget> {
+    pub(super) fn changed(&mut self, store: &dyn IngestStore, epoch: &GatewayEpoch) -> Option<SeriesBudget> {
         let now = Instant::now();
         if now.saturating_duration_since(self.computed_at) < COMPUTE_EVERY {
             return None;

@@ -9,12 +9,12 @@ use super::{
     stream_registry::StreamRegistry,
     waiting::{TOO_MANY_EPOCHS, TOO_MANY_SERIES},
 };
-use crate::{clock, clock_bound::ClockBound, metrics::Metrics, store::Store};
+use crate::{clock, clock_bound::ClockBound, metrics::Metrics, store::IngestStore};
 
 /// State shared by all streams.
 #[derive(Clone)]
 pub(crate) struct Shared {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn IngestStore>,
     pub(crate) streams: Arc<StreamRegistry>,
     pub(crate) metrics: Arc<Metrics>,
     /// How far ahead of the aggregator's clock a gateway is believed.

@@ -19,6 +19,7 @@ mod results;
 mod run;
 mod task;
 
+pub(crate) use self::end::END_REASONS;
 pub(super) use self::{end::End, run::run};
 
 #[cfg(test)]

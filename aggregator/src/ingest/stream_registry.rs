@@ -14,7 +14,10 @@ use catchment_proto::GatewayId;
 use hashbrown::HashMap;
 use tokio::sync::oneshot;
 
-use super::waiting::WaitingBatches;
+use super::{
+    raw_routes::{Asking, RawRoutes},
+    waiting::WaitingBatches,
+};
 use crate::store::GatewayEpoch;
 
 /// Most epochs of one gateway that deliver at once; beyond, the stream that began first ends.
@@ -29,6 +32,8 @@ pub(crate) struct StreamRegistry {
     current: Mutex<Current>,
     /// Gateways whose batches wait for room.
     pub(crate) waiting: WaitingBatches,
+    /// Queries for raw readings.
+    pub(crate) raw_routes: Arc<RawRoutes>,
 }
 
 #[derive(Debug, Default)]
@@ -52,6 +57,8 @@ struct Gateway {
 struct StreamEntry {
     number: u64,
     version: Arc<str>,
+    /// Where questions for raw readings go; `None`: the gateway does not know them.
+    raw: Option<Asking>,
     /// How far its watermark is ahead of the aggregator's clock, milliseconds, if beyond the tolerance.
     ahead_ms: Option<i64>,
     /// Dropped to end the stream.
@@ -72,6 +79,7 @@ impl StreamRegistry {
         self: &Arc<Self>,
         epoch: &GatewayEpoch,
         version: &str,
+        raw: Option<Asking>,
     ) -> (RegisteredStream, oneshot::Receiver<()>) {
         let (end, superseded) = oneshot::channel();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,7 +91,7 @@ impl StreamRegistry {
             idle.and_then(|gateway| current.by_gateway.remove(&gateway));
         }
         let gateway = current.by_gateway.entry(epoch.gateway.clone()).or_default();
-        let entry = StreamEntry { number, version: version.into(), ahead_ms: None, _end: end };
+        let entry = StreamEntry { number, version: version.into(), raw, ahead_ms: None, _end: end };
         gateway.streams.insert(epoch.id, entry);
         if gateway.streams.len() > EPOCHS_MAX {
             let oldest = gateway.streams.iter().min_by_key(|(_, entry)| entry.number);
@@ -98,6 +106,14 @@ impl StreamRegistry {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         let newest = current.by_gateway.get(gateway)?.streams.values().max_by_key(|entry| entry.number)?;
         Some(Arc::clone(&newest.version))
+    }
+
+    /// Where questions for raw readings to a gateway go: its newest stream. `None`: it has none; `Some(None)`: it does
+    /// not know raw readings.
+    pub(crate) fn raw(&self, gateway: &GatewayId) -> Option<Option<Asking>> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest = current.by_gateway.get(gateway)?.streams.values().max_by_key(|entry| entry.number)?;
+        Some(newest.raw.clone())
     }
 
     /// Whether two copies of a gateway's folder were seen delivering since the process started.
@@ -181,13 +197,13 @@ mod tests {
     fn a_newer_stream_replaces_the_older() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
-        let (first, mut superseded) = registry.register(&epoch(1, 0), "1");
+        let (first, mut superseded) = registry.register(&epoch(1, 0), "1", None);
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-        let (second, _second_superseded) = registry.register(&epoch(1, 0), "2");
+        let (second, _second_superseded) = registry.register(&epoch(1, 0), "2", None);
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         assert!(!first.leave(), "the same folder still delivers");
         assert_eq!(registry.version(&gateway).as_deref(), Some("2"));
-        let (third, _third_superseded) = registry.register(&epoch(9, 0), "3");
+        let (third, _third_superseded) = registry.register(&epoch(9, 0), "3", None);
         assert!(second.leave(), "another folder knows nothing of these windows");
         assert!(third.leave());
         assert_eq!(registry.version(&gateway), None);
@@ -196,7 +212,7 @@ mod tests {
     #[test]
     fn epochs_deliver_concurrently_up_to_a_bound() {
         let registry = Arc::new(StreamRegistry::default());
-        let mut streams: Vec<_> = (0..6).map(|id| registry.register(&epoch(id, 0), "1")).collect();
+        let mut streams: Vec<_> = (0..6).map(|id| registry.register(&epoch(id, 0), "1", None)).collect();
         let ended = streams
             .iter_mut()
             .map(|(_, end)| end.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
@@ -207,7 +223,7 @@ mod tests {
     fn a_gateway_running_twice_is_reported_once() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
-        let register = |id, run| registry.register(&epoch(id, run), "1");
+        let register = |id, run| registry.register(&epoch(id, run), "1", None);
         let (a, _a) = register(1, 5);
         assert!(!a.note_delivery() && !a.note_delivery());
         let (b, _b) = register(1, 6);
@@ -223,9 +239,9 @@ mod tests {
     fn an_epoch_that_continues_beside_a_later_one_is_reported() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
-        let (old, _old) = registry.register(&epoch(1, 5), "1");
+        let (old, _old) = registry.register(&epoch(1, 5), "1", None);
         assert!(!old.note_delivery());
-        let (new, _new) = registry.register(&epoch(2, 5), "1");
+        let (new, _new) = registry.register(&epoch(2, 5), "1", None);
         assert!(!new.note_delivery(), "a gateway that began a new epoch; its old stream may be half open");
         assert!(!registry.is_contended(&gateway));
         assert!(old.note_delivery());

@@ -13,6 +13,8 @@ const NAMED_MAX: usize = 8;
 /// Stable codes of refused batches, also the reasons in the metrics.
 pub(super) const TOO_MANY_SERIES: &str = "too_many_series";
 pub(super) const TOO_MANY_EPOCHS: &str = "too_many_epochs";
+/// All of them, as labels for metrics.
+pub(crate) const REFUSAL_REASONS: [&str; 2] = [TOO_MANY_SERIES, TOO_MANY_EPOCHS];
 
 /// Code and message of a refusal.
 type RefusalReason = (&'static str, String);

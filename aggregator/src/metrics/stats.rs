@@ -10,6 +10,7 @@ use prometheus_client::{
 };
 
 use super::StatsSource;
+use crate::store::StoreStats;
 
 /// The conditions, each known one from the start.
 #[derive(Debug)]
@@ -62,8 +63,13 @@ impl Collector for StoreCollector {
             ("store_journal_bytes", "Journal bytes that are not flushed yet", stats.journal_bytes),
             (
                 "store_journal_damage",
-                "Damaged places in the journal, found at the start",
+                "Damaged places in journal and catalog, found at the start",
                 stats.journal_damage,
+            ),
+            (
+                "store_damaged_tables",
+                "Tables missing, or of another length, at the start",
+                stats.damaged_tables,
             ),
             (
                 "store_lost_batches",
@@ -72,21 +78,14 @@ impl Collector for StoreCollector {
             ),
             ("store_damaged_series", "Series with damaged or missing blocks", stats.damaged_series),
             ("store_index_bytes", "Memory of the label index", stats.index_bytes as u64),
+            ("retired_gateways", "Gateways that do not count in completeness", stats.retired_gateways),
         ];
         for (name, help, value) in gauges {
             // Beyond 2^53 a double rounds, which does not matter for a gauge of bytes.
             let gauge = ConstGauge::new(value as f64);
             gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
         }
-        let counters = [
-            ("store_pack_rounds", "Flush rounds", stats.flush_rounds),
-            ("store_packed_partials", "Partials flushed", stats.flushed_partials),
-            ("store_forgotten_partials", "Partials forgotten because of their age", stats.forgotten_partials),
-        ];
-        for (name, help, value) in counters {
-            let counter = ConstCounter::new(value);
-            counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
-        }
+        encode_counters(&stats, &mut encoder)?;
         let kind = ConstCounter::new(0_u64).metric_type();
         let mut dropped =
             encoder.encode_descriptor("store_dropped_partials", "Partials dropped, by reason", None, kind)?;
@@ -95,4 +94,32 @@ impl Collector for StoreCollector {
         }
         Ok(())
     }
+}
+
+fn encode_counters(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let counters = [
+        ("store_pack_rounds", "Flush rounds", stats.flush_rounds),
+        ("store_packed_partials", "Partials flushed", stats.flushed_partials),
+        (
+            "store_damaged_reads",
+            "Reads of stored rows that failed because they are damaged",
+            stats.damaged_reads,
+        ),
+        ("store_forgotten_partials", "Partials forgotten because of their age", stats.forgotten_partials),
+        (
+            "late_corrections",
+            "Windows corrected after their gateway had delivered them",
+            stats.late_and_refused.late,
+        ),
+        (
+            "gateway_refused_readings",
+            "Refused readings that gateways reported",
+            stats.late_and_refused.refused,
+        ),
+    ];
+    for (name, help, value) in counters {
+        let counter = ConstCounter::new(value);
+        counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+    }
+    Ok(())
 }

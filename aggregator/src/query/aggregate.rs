@@ -5,8 +5,10 @@
 //! * `values`: of the readings in any order, from one merged partial.
 //! * `order`: counters and time-weighted figures, from the order of each series' readings.
 //! * `states`: readings that are texts.
+//! * `arithmetic`: of two of these.
 
 mod arguments;
+mod arithmetic;
 mod names;
 mod order;
 mod states;
@@ -15,6 +17,7 @@ mod values;
 use catchment_partial::{OrderFigures, Partial, Parts};
 
 pub use arguments::ArgumentError;
+pub use arithmetic::Arithmetic;
 pub use names::AggregateError;
 pub use order::OrderAggregate;
 pub use states::StateAggregate;
@@ -29,6 +32,8 @@ pub enum Aggregate {
     Order(OrderAggregate),
     /// Of the states.
     State(StateAggregate),
+    /// Computed of two others.
+    Arithmetic(Box<Arithmetic>),
 }
 
 /// What the readings of a point are merged into.
@@ -60,12 +65,18 @@ impl Figures {
 }
 
 impl Aggregate {
+    /// The number of readings.
+    pub const COUNT: Self = Self::Value(ValueAggregate::Count);
+
     /// The optional parts that [`Figures::partial`] must keep for it.
     #[must_use]
     pub fn parts(&self) -> Parts {
         match self {
             Self::Value(ValueAggregate::Skewness | ValueAggregate::Kurtosis) => Parts::MOMENTS,
             Self::Value(ValueAggregate::Distinct) => Parts::DISTINCT,
+            Self::Arithmetic(of) => {
+                of.sides().into_iter().fold(Parts::NONE, |all, side| all.with(side.parts()))
+            }
             _ => Parts::NONE,
         }
     }
@@ -74,7 +85,10 @@ impl Aggregate {
     /// merged, or on parts that windows of few readings do not carry.
     #[must_use]
     pub fn needs_windows(&self) -> bool {
-        self.needs_order() || matches!(self, Self::State(_)) || self.parts() != Parts::NONE
+        match self {
+            Self::Arithmetic(of) => of.sides().into_iter().any(Self::needs_windows),
+            _ => self.needs_order() || matches!(self, Self::State(_)) || self.parts() != Parts::NONE,
+        }
     }
 
     /// Whether its values are numbers; otherwise they are texts or states.
@@ -91,16 +105,22 @@ impl Aggregate {
             Self::Value(_) => false,
             Self::Order(_) => true,
             Self::State(state) => state.needs_order(),
+            Self::Arithmetic(of) => of.sides().into_iter().any(Self::needs_order),
         }
     }
 
-    /// The bound for which [`Figures::order`] must know the times above and below.
-    #[must_use]
-    pub fn time_bound(&self) -> Option<f64> {
-        match self {
+    /// The bounds, at most two, for which [`Figures::order`] must know the times above and below.
+    pub fn time_bounds(&self) -> impl Iterator<Item = f64> {
+        let bound = |of: &Self| match of {
             Self::Order(OrderAggregate::TimeAbove(bound) | OrderAggregate::TimeBelow(bound)) => Some(*bound),
             _ => None,
-        }
+        };
+        // Arithmetic is between aggregates that are not arithmetic.
+        let bounds = match self {
+            Self::Arithmetic(of) => of.sides().map(bound),
+            plain => [bound(plain), None],
+        };
+        bounds.into_iter().flatten()
     }
 
     /// Its value; `None` if it is undefined (no readings, or beyond the range of a double) or not known.
@@ -111,6 +131,7 @@ impl Aggregate {
             Self::Value(aggregate) => number(aggregate.evaluate(&figures.partial)),
             Self::Order(aggregate) => number(figures.order.as_ref().and_then(|of| aggregate.evaluate(of))),
             Self::State(aggregate) => aggregate.evaluate(figures),
+            Self::Arithmetic(of) => number(of.evaluate(figures)),
         }
     }
 }

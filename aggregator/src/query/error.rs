@@ -50,6 +50,21 @@ pub(crate) enum QueryError {
     Panicked,
 }
 
+/// Why queries are refused: all labels for metrics.
+pub(crate) const REFUSED_REASONS: [&str; 11] = [
+    "malformed",
+    "step",
+    "too_many_points",
+    "deadline",
+    "unread",
+    "too_many_waiting",
+    "busy",
+    "memory",
+    "caller_gone",
+    "store",
+    "failed",
+];
+
 impl QueryError {
     /// Label of the metric.
     pub(super) fn reason(&self) -> &'static str {
@@ -82,7 +97,7 @@ impl From<QueryError> for Status {
                 Self::resource_exhausted(message)
             }
             QueryError::Gone => Self::cancelled(message),
-            QueryError::Store(StoreError::Poisoned(_)) => Self::unavailable(message),
+            QueryError::Store(StoreError::Failed(_)) => Self::unavailable(message),
             QueryError::Store(_) | QueryError::Panicked => Self::internal(message),
         }
     }

@@ -2,7 +2,7 @@
 
 use catchment_partial::{OrderFigures, Partial, SeriesOrder, Timestamp, Width, Window};
 
-use super::plan::Range;
+use super::range::Range;
 
 /// The order-dependent figures of the present series in its present point.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use super::{
     error::QueryError,
     messages::Messages,
     pieces::SERIES_A_TASK,
-    plan::Range,
     points::{Collect as _, Points},
+    range::Range,
     read::{self, Damaged, Piece, Query, ReadSeries},
     scan::Answer,
 };
@@ -26,9 +26,10 @@ pub(super) async fn read(
     piece: Piece,
     answer: &mut Answer<'_>,
 ) -> Result<(), QueryError> {
-    let mut rest = Some(piece.range);
+    let Piece { group, range } = piece;
+    let mut rest = Some(range);
     while let Some(range) = rest {
-        let piece = Piece { range, ..piece.clone() };
+        let piece = Piece { group: Arc::clone(&group), range: range.clone() };
         let from_ms = read_span(query, &piece, answer).await?;
         rest = (from_ms < range.to_ms).then_some(Range { from_ms, ..range });
     }
@@ -40,7 +41,8 @@ async fn read_span(query: &Arc<Query>, piece: &Piece, answer: &mut Answer<'_>) -
     let (sink, group) = (answer.sink, &piece.group);
     let memory = sink.task.memory();
     let mut damaged = Vec::new();
-    let mut merged = Points::new(query.plan.range, read::end(&piece.range), &query.needs, query.slice_points);
+    let mut merged =
+        Points::new(query.plan.range.clone(), read::end(&piece.range), &query.needs, query.slice_points);
     let mut ahead = VecDeque::new();
     let mut chunks = chunks(group.series.len());
     loop {
@@ -73,9 +75,9 @@ async fn read_span(query: &Arc<Query>, piece: &Piece, answer: &mut Answer<'_>) -
     let mut messages = Messages::new(&query.plan);
     for (start_ms, figures) in merged.into_points() {
         sink.yield_point().await?;
-        messages.push(&group.labels, start_ms, &figures);
+        messages.push(group, start_ms, &figures);
     }
-    messages.end_group(&group.labels);
+    messages.end_group(group);
     memory.set(messages.bytes())?;
     answer.send(messages.take(), &damaged).await?;
     Ok(to_ms)

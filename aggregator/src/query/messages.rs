@@ -1,16 +1,17 @@
 //! The messages of an answer: points of one group each.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use catchment_proto::wire::{Point, PointColumns, SeriesPoints, StateValue, Value, ValueColumn};
 
 use super::{
     aggregate::{Aggregate, AggregateValue, Figures},
+    groups::Group,
     plan::Plan,
 };
 
 /// Most values of one message as points, and as columns: about 100 KiB in memory, so that several are in flight.
-const MESSAGE_VALUES: usize = 1_024;
+pub(super) const MESSAGE_VALUES: usize = 1_024;
 const MESSAGE_VALUES_COLUMNS: usize = 8_192;
 /// Bytes at which a message is full before: texts and states take many. A point adds a few ten kilobytes at most.
 pub(super) const MESSAGE_BYTES: usize = 512 << 10;
@@ -18,6 +19,8 @@ pub(super) const MESSAGE_BYTES: usize = 512 << 10;
 /// A message that is ready to be sent.
 pub(super) struct Message {
     pub(super) series: SeriesPoints,
+    /// Number of the group of its points.
+    pub(super) group: usize,
     /// Number of its points.
     pub(super) points: usize,
     /// Approximate memory.
@@ -99,7 +102,7 @@ impl Messages {
 
     /// Adds a point of a group.
     #[inline]
-    pub(super) fn push(&mut self, labels: &BTreeMap<String, String>, start_ms: i64, figures: &Figures) {
+    pub(super) fn push(&mut self, group: &Group, start_ms: i64, figures: &Figures) {
         self.bytes += self.rows.push(start_ms, figures, &self.aggregates);
         self.points += 1;
         let most = match self.rows {
@@ -107,29 +110,28 @@ impl Messages {
             Rows::Columns { .. } => MESSAGE_VALUES_COLUMNS,
         };
         if self.points * self.aggregates.len() >= most || self.bytes >= MESSAGE_BYTES {
-            self.end_group(labels);
+            self.end_group(group);
         }
     }
 
     /// Ends a group, or a message of it.
-    pub(super) fn end_group(&mut self, labels: &BTreeMap<String, String>) {
+    pub(super) fn end_group(&mut self, group: &Group) {
         let points = std::mem::take(&mut self.points);
         if points == 0 {
             return;
         }
         self.full_points += points;
-        let label_bytes: usize = labels.iter().map(|(name, value)| name.len() + value.len() + 48).sum();
-        let bytes = std::mem::take(&mut self.bytes) + label_bytes;
+        let bytes = std::mem::take(&mut self.bytes) + group.label_bytes();
         self.full_bytes += bytes;
-        let labels = labels.clone();
+        let (labels, selector) = (group.labels.clone(), group.selector);
         let as_columns = matches!(self.rows, Rows::Columns { .. });
         let series = match std::mem::replace(&mut self.rows, Rows::new(as_columns)) {
-            Rows::Points(points) => SeriesPoints { labels, points, columns: None },
+            Rows::Points(points) => SeriesPoints { labels, points, columns: None, selector },
             Rows::Columns { points, .. } => {
-                SeriesPoints { labels, points: Vec::new(), columns: Some(points) }
+                SeriesPoints { labels, points: Vec::new(), columns: Some(points), selector }
             }
         };
-        self.full.push(Message { series, points, bytes });
+        self.full.push(Message { series, group: group.number, points, bytes });
     }
 
     /// Number of points so far.
@@ -164,7 +166,7 @@ fn value(aggregate: &Aggregate, figures: &Figures) -> Value {
 }
 
 /// Approximate memory of a value.
-fn value_bytes(value: &Value) -> usize {
+pub(super) fn value_bytes(value: &Value) -> usize {
     let states = value.states.iter().map(|of| size_of::<StateValue>() + of.state.len());
     size_of::<Value>() + value.text.as_ref().map_or(0, String::len) + states.sum::<usize>()
 }

@@ -4,8 +4,8 @@
 use std::{collections::VecDeque, iter::Peekable, sync::Arc};
 
 use super::{
-    merge::{Group, Groups},
-    plan::Range,
+    groups::Group,
+    range::Range,
     read::{Piece, Query},
 };
 
@@ -28,6 +28,9 @@ pub(super) enum Work {
     Nothing,
 }
 
+/// Groups in the order of the answer.
+pub(super) type GroupsLeft = Box<dyn Iterator<Item = Arc<Group>> + Send>;
+
 /// Groups that are still to be read.
 pub(super) struct Pieces {
     range: Range,
@@ -35,7 +38,7 @@ pub(super) struct Pieces {
     slice_points: u64,
     /// Whether partials may be merged in any order.
     any_order: bool,
-    groups: Peekable<Box<dyn Iterator<Item = Group> + Send>>,
+    groups: Peekable<GroupsLeft>,
     /// The rest of the group that is being split by time.
     rest: Option<Piece>,
     /// Possible points of the next span of time.
@@ -44,11 +47,10 @@ pub(super) struct Pieces {
 
 impl Pieces {
     /// All points of a query.
-    pub(super) fn new(query: &Query, groups: Groups) -> Self {
+    pub(super) fn new(query: &Query, groups: GroupsLeft) -> Self {
         let slice_points = query.slice_points as u64;
-        let groups: Box<dyn Iterator<Item = Group> + Send> = Box::new(groups.into_groups());
         Self {
-            range: query.plan.range,
+            range: query.plan.range.clone(),
             slice_points,
             any_order: query.needs.order_bounds.is_none(),
             groups: groups.peekable(),
@@ -73,14 +75,14 @@ impl Pieces {
             }
             let Some(group) = self.groups.peek() else { break };
             let (count, range) = (group.series.len(), group.overlap(&self.range));
-            let possible = range.map_or(0, |range| range.points());
+            let possible = range.as_ref().map_or(0, Range::points);
             let alone = possible > self.slice_points || (count > SERIES_A_TASK && self.any_order);
             let full = series + count > SERIES_A_TASK || points.saturating_add(possible) > self.slice_points;
             if !pieces.is_empty() && (alone || full) {
                 break;
             }
             let (Some(group), Some(range)) = (self.groups.next(), range) else { continue };
-            let piece = Piece { group: Arc::new(group), range };
+            let piece = Piece { group, range };
             if count > SERIES_A_TASK && self.any_order {
                 return Some(Work::Large(piece));
             }

@@ -8,22 +8,37 @@ use catchment_partial::{DecodeError, OrderFigures, Parts, Timestamp, Width, Wind
 use super::{
     aggregate::Figures,
     follow::{Followed, Follower},
-    plan::{Needs, Range},
+    plan::Needs,
+    range::Range,
 };
+use crate::store::Steps;
 
 /// Approximate memory of a point, without its partial.
 const POINT_BYTES: usize = 64;
 
 /// A stored window that does not fit into the points.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "step of {step_ms} ms is not a multiple of the stored window width: selected windows are {width_ms} ms wide; use a multiple of {width_ms} ms, or no step"
-)]
-pub(crate) struct WidthMismatch {
-    /// The requested step.
-    pub(crate) step_ms: i64,
-    /// The stored width.
-    pub(crate) width_ms: u32,
+pub(crate) enum WidthMismatch {
+    /// The step is not a multiple of the width.
+    #[error(
+        "step of {step_ms} ms is not a multiple of the stored window width: selected windows are {width_ms} ms wide; use a multiple of {width_ms} ms, or no step"
+    )]
+    Step {
+        /// The requested step.
+        step_ms: i64,
+        /// The stored width.
+        width_ms: u32,
+    },
+    /// A calendar step begins within a window.
+    #[error(
+        "a calendar step begins {within_ms} ms after the start of a stored window of {width_ms} ms, which belongs to no single step: use a step that is a multiple of {width_ms} ms, or a time zone whose days begin with a window"
+    )]
+    Calendar {
+        /// The stored width.
+        width_ms: u32,
+        /// How far within the window the step begins.
+        within_ms: i64,
+    },
 }
 
 /// Why a row was not merged.
@@ -52,7 +67,7 @@ pub(super) trait Collect {
     fn bytes(&self) -> usize;
 }
 
-/// The point that rows are merged into now: those of windows of this width that start in this span.
+/// The point that rows are merged into now: those of windows of this width that start in this span and end in the point.
 #[derive(Clone, Copy, Debug)]
 struct Current {
     start_ms: i64,
@@ -63,18 +78,25 @@ struct Current {
 
 impl Current {
     fn of(range: &Range, window: Window) -> Result<Self, WidthMismatch> {
-        let width_ms = window.width().as_millis();
-        let start_ms = range.point(window.start().as_millis());
-        let Some(step_ms) = range.step_ms else {
-            let (from, to) = (Timestamp::MIN, Timestamp::MAX);
-            return Ok(Self { start_ms, from, to, width: window.width() });
+        let (width, window_ms) = (window.width(), window.start().as_millis());
+        let (width_ms, start_ms) = (width.as_millis(), range.point(window_ms));
+        let (from, to) = match &range.steps {
+            Steps::Whole => (Timestamp::MIN, Timestamp::MAX),
+            Steps::Every(step_ms) if step_ms % i64::from(width_ms) != 0 => {
+                return Err(WidthMismatch::Step { step_ms: *step_ms, width_ms });
+            }
+            steps => {
+                let end = steps.end_of(window_ms).and_then(Timestamp::from_millis).unwrap_or(Timestamp::MAX);
+                if window.end() > end {
+                    let within_ms = end.as_millis().saturating_sub(window_ms);
+                    return Err(WidthMismatch::Calendar { width_ms, within_ms });
+                }
+                // Later windows do not fit.
+                let to = end.saturating_sub_nanos(width.as_nanos() - 1);
+                (Timestamp::from_millis(start_ms).unwrap_or(Timestamp::MIN), to)
+            }
         };
-        if step_ms % i64::from(width_ms) != 0 {
-            return Err(WidthMismatch { step_ms, width_ms });
-        }
-        let from = Timestamp::from_millis(start_ms).unwrap_or(Timestamp::MIN);
-        let to = Timestamp::from_millis(start_ms.saturating_add(step_ms)).unwrap_or(Timestamp::MAX);
-        Ok(Self { start_ms, from, to, width: window.width() })
+        Ok(Self { start_ms, from, to, width })
     }
 
     #[inline]
@@ -116,7 +138,7 @@ pub(super) struct Points {
 impl Points {
     /// No points yet, of rows before `to`, of a query over this range; at most twice `most` points.
     pub(super) fn new(range: Range, to: Timestamp, needs: &Needs, most: usize) -> Self {
-        let follower = needs.order_bounds.clone().map(|bounds| Follower::new(range, bounds));
+        let follower = needs.order_bounds.clone().map(|bounds| Follower::new(range.clone(), bounds));
         Self {
             range,
             parts: needs.parts,

@@ -5,14 +5,16 @@ use std::{collections::VecDeque, ops, sync::Arc};
 use catchment_partial::{Timestamp, Window};
 
 use super::{
+    completeness::GAPS_MAX,
     error::QueryError,
-    merge::{GAPS_MAX, Group},
+    groups::Group,
     messages::{MESSAGE_BYTES, Message, Messages},
-    plan::{Needs, Plan, Range},
+    plan::{Needs, Plan},
     points::{Collect, OneSeries, Points, RowError},
+    range::Range,
     task::{Memory, Task},
 };
-use crate::store::{RowRequest, SeriesId, Store};
+use crate::store::{QueryStore, RowRequest, SeriesId};
 
 /// Values that are read at once, about, and the least and most points: their memory is some ten kilobytes a point at worst.
 const SLICE_VALUES: usize = 16_384;
@@ -20,7 +22,7 @@ const SLICE_POINTS: (usize, usize) = (256, 4_096);
 
 /// What the tasks of a query share.
 pub(super) struct Query {
-    pub(super) store: Arc<dyn Store>,
+    pub(super) store: Arc<dyn QueryStore>,
     pub(super) plan: Plan,
     /// Of the plan's aggregates.
     pub(super) needs: Needs,
@@ -30,7 +32,7 @@ pub(super) struct Query {
 
 impl Query {
     /// A valid plan over a store.
-    pub(super) fn new(store: Arc<dyn Store>, plan: Plan) -> Self {
+    pub(super) fn new(store: Arc<dyn QueryStore>, plan: Plan) -> Self {
         let slice_points =
             (SLICE_VALUES / plan.aggregates.len().max(1)).clamp(SLICE_POINTS.0, SLICE_POINTS.1);
         Self { store, needs: plan.needs(), plan, slice_points }
@@ -88,11 +90,12 @@ pub(super) async fn read_pieces(
     {
         let read = Reading { query: &query, task: &task, memory: &memory, held: messages.bytes() };
         let to = read.piece(&piece, &mut messages, &mut damaged).await?;
-        messages.end_group(&piece.group.labels);
+        messages.end_group(&piece.group);
         memory.set(messages.bytes())?;
-        let range = Range { from_ms: to.as_millis(), ..piece.range };
+        let Piece { group, range } = piece;
+        let range = Range { from_ms: to.as_millis(), ..range };
         if range.from_ms < range.to_ms {
-            rest.push_front(Piece { range, ..piece });
+            rest.push_front(Piece { group, range });
         }
     }
     let points = messages.points();
@@ -111,7 +114,8 @@ pub(super) async fn read_series(
 ) -> Result<ReadSeries, QueryError> {
     let memory = task.memory();
     let mut damaged = Vec::new();
-    let mut points = Points::new(query.plan.range, end(&piece.range), &query.needs, query.slice_points);
+    let mut points =
+        Points::new(query.plan.range.clone(), end(&piece.range), &query.needs, query.slice_points);
     let series = piece.group.series.get(series).unwrap_or_default();
     let read = Reading { query: &query, task: &task, memory: &memory, held: 0 };
     read.series(series, piece.range.from_ms, &mut points, &mut damaged).await?;
@@ -153,20 +157,20 @@ impl Reading<'_> {
         let (Piece { group, range }, to) = (piece, end(&piece.range));
         if group.series.len() == 1 && needs.order_bounds.is_none() {
             let emit = |start_ms, figures: &_| {
-                messages.push(&group.labels, start_ms, figures);
+                messages.push(group, start_ms, figures);
                 has_room(self.query, messages)
             };
-            let mut points = OneSeries::new(plan.range, to, needs, emit);
+            let mut points = OneSeries::new(plan.range.clone(), to, needs, emit);
             self.series(&group.series, range.from_ms, &mut points, damaged).await?;
             return Ok(points.to());
         }
-        let mut points = Points::new(plan.range, to, needs, self.query.slice_points);
+        let mut points = Points::new(plan.range.clone(), to, needs, self.query.slice_points);
         self.series(&group.series, range.from_ms, &mut points, damaged).await?;
         let (to, mut bytes) = (points.to(), points.bytes());
         for (start_ms, figures) in points.into_points() {
             self.task.yield_point().await?;
             bytes = bytes.saturating_sub(figures.partial.memory());
-            messages.push(&group.labels, start_ms, &figures);
+            messages.push(group, start_ms, &figures);
             self.memory.set(bytes + messages.bytes())?;
         }
         Ok(to)
@@ -188,7 +192,7 @@ impl Reading<'_> {
                 series: id,
                 from: time(from_ms),
                 to: points.to(),
-                step_ms: plan.range.step_ms,
+                steps: plan.range.steps.clone(),
                 resolution: plan.resolution,
             };
             let mut rows = store.rows(&request)?;

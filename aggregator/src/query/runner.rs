@@ -77,6 +77,11 @@ impl Runner {
         self.threads.0.counts().waiting > 0
     }
 
+    /// The query threads, for work that is no single query.
+    pub(super) fn workers(&self) -> Arc<Workers> {
+        Arc::clone(&self.threads.0)
+    }
+
     /// Limits of queries.
     pub(crate) fn limits(&self) -> QueryLimits {
         self.limits

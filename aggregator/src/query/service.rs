@@ -1,26 +1,51 @@
-//! The gRPC method of queries: authorizes the caller and runs the scan.
+//! The gRPC methods of queries: authorize the caller and run the work.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use catchment_proto::wire::{AggregateRequest, AggregateResponse, query_server::Query};
+use catchment_proto::wire::{
+    AggregateRequest, AggregateResponse, RawRequest, RawResponse, WatchRequest, WatchResponse,
+    query_server::Query,
+};
 use tonic::{Request, Response, Status};
 
 use super::{
+    raw,
     runner::{ResponseStream, Runner},
-    scan,
+    scan::{self, Present},
+    watch::WatchHub,
 };
-use crate::{access, clock, metrics::Metrics, store::Store};
+use crate::{access, clock, ingest::StreamRegistry, metrics::Metrics, store::QueryStore};
 
 /// The service `catchment.v1.Query`.
 pub(crate) struct QueryService {
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<dyn QueryStore>,
     pub(crate) runner: Runner,
+    pub(crate) streams: Arc<StreamRegistry>,
+    /// How far ahead of the clock a watermark is believed.
+    pub(crate) clock_tolerance: Duration,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) watches: WatchHub,
 }
 
 #[tonic::async_trait]
 impl Query for QueryService {
     type AggregateStream = ResponseStream<AggregateResponse>;
+    type WatchStream = ResponseStream<WatchResponse>;
+    type RawStream = ResponseStream<RawResponse>;
+
+    async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
+        let caller = access::operator(&request)?;
+        self.watches.watch(&caller, request.into_inner())
+    }
+
+    async fn raw(&self, request: Request<RawRequest>) -> Result<Response<Self::RawStream>, Status> {
+        let caller = access::operator(&request)?;
+        let request = request.into_inner();
+        tracing::info!(operator = %caller.operator, selector = %request.selector.escape_debug(), "raw readings");
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
+        let work = move |sink| async move { raw::execute(store, &streams, request, &sink).await };
+        self.runner.run(&caller, work).await
+    }
 
     async fn aggregate(
         &self,
@@ -30,10 +55,15 @@ impl Query for QueryService {
         let request = request.into_inner();
         tracing::debug!(operator = %caller.operator, selector = %request.selector.escape_debug(), "query");
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        let present = Present {
+            now_ms: clock::now_ms(),
+            clock_tolerance: self.clock_tolerance,
+            streams: Arc::clone(&self.streams),
+        };
         let points_max = self.runner.limits().points_max;
         self.runner
             .run(&caller, move |sink| async move {
-                let points = scan::execute(store, request, points_max, clock::now_ms(), &sink).await?;
+                let points = scan::execute(store, request, points_max, &present, &sink).await?;
                 metrics.query_points.inc_by(points);
                 Ok(())
             })

@@ -28,6 +28,7 @@ const MEMORY_PIECE: usize = 64 << 10;
 const PART_BYTES: usize = 32 << 20;
 
 /// The work of a query, or a part of it.
+#[derive(Clone)]
 pub(crate) struct Task {
     pub(super) workers: Arc<Workers>,
     pub(super) slice: Arc<TimeSlice>,

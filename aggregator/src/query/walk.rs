@@ -4,7 +4,7 @@
 use super::{error::QueryError, sink::Sink};
 use crate::{
     selector::Selector,
-    store::{GatewayEntry, SeriesEntry, Store},
+    store::{Cursor, GatewayEntry, QueryStore, SeriesEntry},
 };
 
 /// Entries between two yield points, where an entry is cheap.
@@ -15,7 +15,7 @@ const CHECK_EVERY: usize = 16;
 /// # Errors
 /// The error that ends the query.
 pub(crate) async fn each_series<T>(
-    store: &dyn Store,
+    store: &dyn QueryStore,
     selector: &Selector,
     sink: &Sink<T>,
     mut visit: impl FnMut(SeriesEntry) -> usize,
@@ -43,14 +43,14 @@ pub(crate) async fn each_series<T>(
 /// # Errors
 /// The error that ends the query.
 pub(crate) async fn each_gateway<T>(
-    store: &dyn Store,
+    store: &dyn QueryStore,
     sink: &Sink<T>,
     mut visit: impl FnMut(GatewayEntry) -> usize,
 ) -> Result<(), QueryError> {
-    let mut next = Some(0);
+    let mut next = Some(Cursor::START);
     while let Some(from) = next {
         sink.yield_point().await?;
-        let page = store.gateways_from(from);
+        let page = store.gateways_page(from);
         for (number, entry) in page.entries.into_iter().enumerate() {
             if number.is_multiple_of(CHECK_EVERY) {
                 sink.yield_point().await?;

@@ -196,7 +196,7 @@ impl Workers {
     /// Submits a query; its work is created once its number is known.
     ///
     /// # Errors
-    /// The operator has too many queries waiting.
+    /// The operator has too many queries waiting, or the threads have stopped.
     pub(super) fn submit(
         &self,
         operator: &OperatorId,
@@ -205,6 +205,9 @@ impl Workers {
     ) -> Result<QueryId, QueryError> {
         let slice = TimeSlice::new();
         let mut state = self.lock();
+        if state.stopped {
+            return Err(QueryError::Gone);
+        }
         let id = match state.scheduler.submit(operator) {
             Arrival::Started(id) | Arrival::Waiting(id) => id,
             Arrival::Refused(waiting) => return Err(QueryError::TooManyWaiting { waiting }),

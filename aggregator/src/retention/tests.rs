@@ -5,7 +5,7 @@ use super::*;
 use crate::{
     config::Options,
     selector::Selector,
-    store::{GatewayEpoch, PreviousRuns},
+    store::{GatewayEpoch, IngestStore as _, PreviousRuns},
     testing::{Fault, MemoryStore, batch, gateway, key},
 };
 
@@ -44,7 +44,8 @@ impl Rig {
         let folder = TempDir::new().unwrap();
         let store = Arc::new(MemoryStore::default());
         let retention = Retention {
-            store: Arc::clone(&store) as Arc<dyn Store>,
+            store: Arc::clone(&store) as Arc<_>,
+            gateways: Arc::clone(&store) as Arc<_>,
             metrics: Metrics::new(),
             rules,
             every: Duration::from_secs(3_600),

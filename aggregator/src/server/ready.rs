@@ -6,7 +6,7 @@ use catchment_settings::{http::Endpoints, supervise::Supervisor};
 use tokio::sync::watch;
 
 use super::services::Health;
-use crate::{conditions, metrics::Metrics, store::Store};
+use crate::{conditions, metrics::Metrics, store::MaintenanceStore};
 
 /// Condition: the data folder is gone or was replaced.
 const FOLDER_GONE: &str = "folder_gone";
@@ -17,7 +17,7 @@ const FOLLOW_EVERY: Duration = Duration::from_secs(1);
 #[derive(Clone)]
 pub(super) struct State {
     metrics: Arc<Metrics>,
-    store: Arc<dyn Store>,
+    store: Arc<dyn MaintenanceStore>,
     supervisor: Arc<Supervisor>,
     stopping: watch::Receiver<bool>,
 }
@@ -25,7 +25,7 @@ pub(super) struct State {
 impl State {
     pub(super) fn new(
         metrics: &Arc<Metrics>,
-        store: &Arc<dyn Store>,
+        store: &Arc<dyn MaintenanceStore>,
         supervisor: &Arc<Supervisor>,
         stopping: watch::Receiver<bool>,
     ) -> Self {
@@ -35,11 +35,12 @@ impl State {
 
     /// Fails when the store has failed, or a task that the aggregator cannot run without.
     fn healthy(&self) -> Result<(), String> {
-        if let Some(gone) = self.store.folder_gone() {
+        let failure = self.store.failure();
+        if let Some(gone) = failure.as_ref().and_then(|failure| failure.data_gone.as_ref()) {
             self.metrics.conditions.set(FOLDER_GONE, Some(gone.to_string()));
         }
-        match (self.store.poisoned(), self.supervisor.failure()) {
-            (Some(reason), _) => Err(format!("the store has failed: {reason}")),
+        match (failure, self.supervisor.failure()) {
+            (Some(failure), _) => Err(format!("the store has failed: {}", failure.reason)),
             (None, Some(reason)) => Err(reason.to_string()),
             (None, None) => Ok(()),
         }

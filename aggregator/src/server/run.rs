@@ -18,14 +18,14 @@ use crate::{
     ingest::StreamRegistry,
     metrics::Metrics,
     retention::Retention,
-    store::Store,
+    store::{BackupSource, MaintenanceStore, Store},
     transport::{Deadlines, PeerLimit},
 };
 
 /// Accepted connections that wait for tonic.
 const CONNECTIONS_WAITING: usize = 16;
 /// Interval of checks whether the store has failed.
-const POISON_EVERY: Duration = Duration::from_millis(500);
+const FAILURE_EVERY: Duration = Duration::from_millis(500);
 
 /// A bound aggregator that is not serving yet.
 pub struct Aggregator {
@@ -36,6 +36,8 @@ pub struct Aggregator {
     pub(super) http: Option<(HttpServer, SocketAddr)>,
     pub(super) store: Arc<dyn Store>,
     pub(super) metrics: Arc<Metrics>,
+    /// The store, if it can be backed up here.
+    pub(super) backups: Option<Arc<dyn BackupSource>>,
 }
 
 impl Aggregator {
@@ -54,13 +56,14 @@ impl Aggregator {
     /// # Errors
     /// Something other than `shutdown` ended it, or the store could not be closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, tls, listener, addr: _, http, store, metrics } = self;
+        let Self { config, tls, listener, addr: _, http, store, metrics, backups } = self;
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
         let streams = Arc::new(StreamRegistry::default());
-        metrics.watch(Arc::clone(&store), Arc::clone(&streams));
-        let services = Services::new(&config, &store, &streams, &metrics, (&supervisor, &stopping))
+        let maintenance: Arc<dyn MaintenanceStore> = Arc::clone(&store) as Arc<_>;
+        metrics.watch(&store, Arc::clone(&streams));
+        let services = Services::new(&config, &store, &streams, &metrics, backups, (&supervisor, &stopping))
             .await
             .map_err(|error| RunError::Thread(error.to_string()))?;
 
@@ -87,7 +90,7 @@ impl Aggregator {
             ReceiverStream::new(incoming).map(Ok::<_, io::Error>),
             when_set(stopping.clone()),
         ));
-        let state = ready::State::new(&metrics, &store, &supervisor, stopping);
+        let state = ready::State::new(&metrics, &maintenance, &supervisor, stopping);
         // The HTTP endpoint ends last: until then it reports the reason.
         let (close, closing) = watch::channel(false);
         let http = http.map(|(server, _)| {
@@ -99,7 +102,7 @@ impl Aggregator {
         let mut watching = pin!(supervisor.task("watch conditions", |_| (), watching));
         let ended = tokio::select! {
             () = shutdown => Ok(()),
-            reason = poisoned(&store) => Err(RunError::Poisoned(reason)),
+            reason = failed(&*maintenance) => Err(RunError::Poisoned(reason)),
             why = supervisor.failed() => Err(RunError::Defect(why)),
             // The supervisor records the failure before the task completes.
             () = &mut watching => Err(RunError::Defect(supervisor.failed().await)),
@@ -109,11 +112,11 @@ impl Aggregator {
         if let Err(error) = &ended {
             tracing::error!(%error, "stopping");
             // The failure may be that the folder is gone: report that too.
-            let _ = check_store_folder(&store).await;
+            let _ = check_store_data(&maintenance).await;
         }
         stop.send_replace(true);
         services.health.stop().await;
-        let closed = finish(&config, serving, (accepting, retention), &cut, &store).await;
+        let closed = finish(&config, serving, (accepting, retention), &cut, &maintenance).await;
         close.send_replace(true);
         if let Some(http) = http {
             // The server holds nothing whose loss matters.
@@ -129,7 +132,7 @@ async fn finish<T>(
     mut serving: JoinHandle<T>,
     (accepting, retention): (JoinHandle<()>, JoinHandle<()>),
     cut: &watch::Sender<bool>,
-    store: &Arc<dyn Store>,
+    store: &Arc<dyn MaintenanceStore>,
 ) -> Result<(), RunError> {
     let start = Instant::now();
     let deadline = start + config.stop_timeout;
@@ -146,7 +149,7 @@ async fn finish<T>(
     tracing::info!(elapsed = ?closing.elapsed(), total = ?start.elapsed(), "store closed");
     // A round ends early once the store is closed; until then it holds the store's folder.
     let _ = timeout_at(deadline, retention).await;
-    check_store_folder(store).await.map_err(RunError::Poisoned)?;
+    check_store_data(store).await.map_err(RunError::Poisoned)?;
     match closed {
         Ok(result) => result.map_err(RunError::Close),
         Err(_) => {
@@ -156,22 +159,24 @@ async fn finish<T>(
     }
 }
 
-/// Checks the store's folder, on a thread that may block on the disk.
+/// Checks that the store's data is still in its place, on a thread that may block on the disk.
 ///
 /// # Errors
 /// What is gone.
-async fn check_store_folder(store: &Arc<dyn Store>) -> Result<(), Arc<str>> {
+async fn check_store_data(store: &Arc<dyn MaintenanceStore>) -> Result<(), Arc<str>> {
     let store = Arc::clone(store);
-    let looked = tokio::task::spawn_blocking(move || store.check_folder()).await;
-    looked.unwrap_or_else(|error| Err(error.to_string().into()))
+    match tokio::task::spawn_blocking(move || store.health()).await {
+        Ok(health) => health.failure.and_then(|failure| failure.data_gone).map_or(Ok(()), Err),
+        Err(error) => Err(error.to_string().into()),
+    }
 }
 
 /// Resolves when the store has failed.
-async fn poisoned(store: &Arc<dyn Store>) -> Arc<str> {
+async fn failed(store: &dyn MaintenanceStore) -> Arc<str> {
     loop {
-        if let Some(reason) = store.poisoned() {
-            return reason;
+        if let Some(failure) = store.failure() {
+            return failure.reason;
         }
-        tokio::time::sleep(POISON_EVERY).await;
+        tokio::time::sleep(FAILURE_EVERY).await;
     }
 }

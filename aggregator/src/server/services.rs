@@ -6,10 +6,10 @@ use catchment_proto::{
     batch::BATCH_BYTES_MAX,
     wire::{
         FILE_DESCRIPTOR_SET, fleet_server::FleetServer, ingest_server::IngestServer,
-        query_server::QueryServer,
+        maintenance_server::MaintenanceServer, query_server::QueryServer,
     },
 };
-use catchment_settings::supervise::Supervisor;
+use catchment_settings::{supervise::Supervisor, when_set};
 use tokio::sync::{Semaphore, watch};
 use tonic::{
     codec::CompressionEncoding::Zstd,
@@ -26,12 +26,13 @@ use tonic_health::{
 use tower::layer::util::{Identity, Stack};
 
 use crate::{
+    backup::{self, MaintenanceService},
     config::Config,
     fleet::FleetService,
     ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
-    query::{QueryService, Runner},
-    store::Store,
+    query::{QueryService, Runner, WatchHub},
+    store::{BackupSource, Store},
     usage::layer::TrackUsage,
 };
 
@@ -61,11 +62,12 @@ pub(super) struct Services {
 pub(super) struct Health(HealthReporter);
 
 /// Services with a health status; the empty name is the whole server.
-const NAMES: [&str; 4] = [
+const NAMES: [&str; 5] = [
     "",
     IngestServer::<IngestService>::NAME,
     QueryServer::<QueryService>::NAME,
     FleetServer::<FleetService>::NAME,
+    MaintenanceServer::<MaintenanceService>::NAME,
 ];
 
 impl Health {
@@ -94,34 +96,38 @@ impl Services {
         store: &Arc<dyn Store>,
         streams: &Arc<StreamRegistry>,
         metrics: &Arc<Metrics>,
+        backups: Option<Arc<dyn BackupSource>>,
         (supervisor, stopping): (&Arc<Supervisor>, &watch::Receiver<bool>),
     ) -> io::Result<Self> {
         let runner = Runner::new(config.query, Arc::clone(metrics), supervisor)?;
         metrics.watch_queries(config.query, Box::new(runner.counts()));
-        let ingest_bytes = IngestBytes::new(ByteBounds {
-            max: config.ingest_bytes_max,
-            per_gateway_max: config.ingest_bytes_per_gateway_max,
-            message: MESSAGE_BYTES,
-            stream: STREAM_BYTES,
-        });
-        metrics.watch_ingest(Arc::clone(&ingest_bytes));
-        let ingest = IngestService(Arc::new(Shared {
-            store: Arc::clone(store),
+        let ingest = ingest(config, store, streams, metrics, stopping);
+        let watches = WatchHub::start(
+            Arc::clone(store) as Arc<_>,
+            &runner,
+            (streams, config.clock_tolerance),
+            metrics,
+            config.watch,
+            supervisor,
+        )?;
+        watches.stop_when(when_set(stopping.clone()));
+        let query = QueryService {
+            store: Arc::clone(store) as Arc<_>,
+            runner: runner.clone(),
             streams: Arc::clone(streams),
-            metrics: Arc::clone(metrics),
             clock_tolerance: config.clock_tolerance,
-            in_flight_max: config.ingest_in_flight,
-            bytes: ingest_bytes,
-            stopping: stopping.clone(),
-        }));
-        let query =
-            QueryService { store: Arc::clone(store), runner: runner.clone(), metrics: Arc::clone(metrics) };
+            metrics: Arc::clone(metrics),
+            watches,
+        };
         let fleet = FleetService {
-            store: Arc::clone(store),
+            store: Arc::clone(store) as Arc<_>,
+            maintenance: Arc::clone(store) as Arc<_>,
             streams: Arc::clone(streams),
             runner: runner.clone(),
+            clock_tolerance: config.clock_tolerance,
             forgetting: Arc::new(Semaphore::new(1)),
         };
+        let maintenance = MaintenanceService::new(backups, metrics, config.backup_bytes_per_second, stopping);
         let health = HealthReporter::new();
         for name in NAMES {
             health.set_service_status(name, ServingStatus::Serving).await;
@@ -140,6 +146,8 @@ impl Services {
         .add_service(
             FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
+        // Tables are compressed already.
+        .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(backup::REQUEST_BYTES_MAX))
         .add_service(health_service);
         let router = Server::builder()
             .layer(TrackUsage)
@@ -152,6 +160,31 @@ impl Services {
             .add_routes(with_reflection(routes));
         Ok(Self { router, health: Health(health), runner })
     }
+}
+
+fn ingest(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    streams: &Arc<StreamRegistry>,
+    metrics: &Arc<Metrics>,
+    stopping: &watch::Receiver<bool>,
+) -> IngestService {
+    let bytes = IngestBytes::new(ByteBounds {
+        max: config.ingest_bytes_max,
+        per_gateway_max: config.ingest_bytes_per_gateway_max,
+        message: MESSAGE_BYTES,
+        stream: STREAM_BYTES,
+    });
+    metrics.watch_ingest(Arc::clone(&bytes));
+    IngestService(Arc::new(Shared {
+        store: Arc::clone(store) as Arc<_>,
+        streams: Arc::clone(streams),
+        metrics: Arc::clone(metrics),
+        clock_tolerance: config.clock_tolerance,
+        in_flight_max: config.ingest_in_flight,
+        bytes,
+        stopping: stopping.clone(),
+    }))
 }
 
 /// Adds server reflection, in the version that today's tools use and in the previous one.

@@ -11,7 +11,7 @@ use super::{failure::StartError, run::Aggregator};
 use crate::{
     config::Config,
     metrics::Metrics,
-    store::{EmbeddedStore, KIND, OpenError, Store},
+    store::{BackupSource, EmbeddedStore, KIND, OpenError, OpenReport, Store},
 };
 
 /// Pause before a start that found no disk space tries again.
@@ -49,7 +49,9 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     let store = open(&config).await?;
     let counted = Arc::clone(&store);
     metrics.watch_store(Box::new(move || counted.stats()));
-    bind_with(config, tls, store, metrics).await
+    let backups = Arc::clone(&store) as Arc<dyn BackupSource>;
+    let aggregator = bind_with(config, tls, store, metrics).await?;
+    Ok(Aggregator { backups: Some(backups), ..aggregator })
 }
 
 /// Opens the store as soon as there is space, and logs the outcome.
@@ -80,8 +82,12 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
         tracing::warn!(aside = %aside.display(), "flushed windows could not be opened and were set aside");
     }
     if report.damage > 0 || report.lost_batches > 0 {
-        let (damage, lost_batches) = (report.damage, report.lost_batches);
-        tracing::error!(damage, lost_batches, lost = ?report.lost, "the journal is damaged");
+        let OpenReport { damage, damaged_tables, lost_batches, .. } = report;
+        tracing::error!(
+            damage, damaged_tables, lost_batches, lost = ?report.lost,
+            "the store is damaged, see the lines before: stop the aggregator; `store verify` lists everything, \
+             `store repair` keeps what can be read"
+        );
     }
     Ok(store)
 }
@@ -105,5 +111,5 @@ pub(crate) async fn bind_with(
         }
         None => None,
     };
-    Ok(Aggregator { config, tls, listener, addr, http, store, metrics })
+    Ok(Aggregator { config, tls, listener, addr, http, store, metrics, backups: None })
 }

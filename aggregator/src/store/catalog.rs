@@ -6,10 +6,10 @@
 
 pub(in crate::store) mod epochs;
 pub(in crate::store) mod gaps;
+pub(in crate::store) mod hourly;
 pub(in crate::store) mod index;
 pub(in crate::store) mod listing;
 pub(in crate::store) mod loss;
-pub(in crate::store) mod progress_report;
 pub(in crate::store) mod quota;
 pub(in crate::store) mod run_history;
 
@@ -27,9 +27,13 @@ use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS
 use crate::store::{
     GatewayEpoch, ProgressReport,
     blocks::groups::{AllSeries, group_of},
-    catalog::{gaps::gaps_max, index::LabelIndex},
+    catalog::{
+        gaps::{ShardGap, gaps_max},
+        index::LabelIndex,
+    },
 };
 
+mod completeness;
 mod entries;
 mod forget;
 mod provisional;
@@ -47,6 +51,8 @@ pub(in crate::store) struct Dirty {
     pub(in crate::store) epochs: BTreeSet<u32>,
     /// Delivered numbers and watermarks of epochs.
     pub(in crate::store) shards: BTreeSet<u32>,
+    /// Late corrections and refused readings of gateways.
+    pub(in crate::store) hours: BTreeSet<u32>,
     /// Groups of series: those with their `dirty` flag set.
     pub(in crate::store) groups: BTreeSet<u32>,
     /// Groups whose record must be removed.
@@ -76,13 +82,15 @@ pub(in crate::store) struct Catalog {
     pub(in crate::store) lost_batches: u64,
     /// Epochs that have gaps, by gateway.
     pub(in crate::store) gapped: BTreeMap<u32, BTreeSet<u32>>,
-    /// Gateways with damaged or missing flushed windows, and their watermarks when that was found. Not stored: each
-    /// start finds it again.
-    pub(in crate::store) damaged: BTreeMap<u32, Option<Timestamp>>,
+    /// When windows of gateways are damaged or missing, at most [`listing::GAPS_MAX`] of each. Not stored: each start
+    /// finds it again.
+    pub(in crate::store) damaged: BTreeMap<u32, Vec<ShardGap>>,
     /// Finds series by their labels.
     pub(in crate::store) index: Arc<LabelIndex>,
     /// Records were lost: rows of series that are not known may be theirs, and stay for a repair.
     pub(in crate::store) incomplete: bool,
+    /// Number of retired gateways.
+    retired: u64,
     token: Token,
     /// Series of each gateway, by its number.
     series_counts: HashMap<u32, u64>,
@@ -107,6 +115,7 @@ impl Catalog {
         let mut catalog = Self { next_series: next_series.max(after_last), ..Self::default() };
         catalog.gateway_numbers =
             gateways.iter().zip(0..).map(|(g, number)| (g.id.clone(), number)).collect();
+        catalog.retired = gateways.iter().filter(|gateway| gateway.retired).count() as u64;
         catalog.epoch_numbers =
             epochs.iter().zip(0..).map(|(o, number)| ((o.gateway, o.epoch.id), number)).collect();
         catalog.series_numbers =
@@ -145,7 +154,7 @@ impl Catalog {
             Some(number) => *number,
             None => {
                 let number = self.gateways.len() as u32;
-                self.gateways.push(Gateway { id: epoch.gateway.clone(), watermark: None, present: None });
+                self.gateways.push(Gateway::new(epoch.gateway.clone()));
                 self.gateway_numbers.insert(epoch.gateway.clone(), number);
                 self.dirty.gateways.insert(number);
                 number
@@ -213,6 +222,12 @@ impl Catalog {
     /// Highest applied batch number of a shard; 0: none.
     pub(in crate::store) fn delivered(&self, number: u32, shard: u32) -> u64 {
         self.epoch(number).and_then(|o| o.shards.get(shard as usize)).map_or(0, |shard| shard.number)
+    }
+
+    /// Highest applied batch number of a shard, and the time up to which it has delivered.
+    pub(in crate::store) fn delivered_to(&self, number: u32, shard: u32) -> (u64, Option<Timestamp>) {
+        let shard = self.epoch(number).and_then(|epoch| epoch.shards.get(shard as usize));
+        shard.map_or((0, None), |shard| (shard.number, shard.watermark))
     }
 
     /// Records an applied batch of a shard; its history describes the batches before it.

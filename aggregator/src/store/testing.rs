@@ -13,8 +13,8 @@ use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name
 use proptest::prelude::*;
 
 use crate::store::{
-    EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, RowRequest, Store, StoreConfig,
-    embedded::locks::lock,
+    EmbeddedStore, GatewayEpoch, Merged, OpenReport, ProgressReport, QueryStore, ReadAll as _, RowRequest,
+    Steps, StoreConfig, embedded::locks::lock,
 };
 
 pub(in crate::store) const WIDTH_MS: u32 = 10_000;
@@ -69,6 +69,7 @@ pub(in crate::store) fn batch(shard: u32, number: u64, mut entries: Vec<Entry>) 
         live: number == 0,
         names_epoch: 0,
         history: History::default(),
+        refused: Vec::new(),
         width: Width::from_millis(WIDTH_MS).unwrap(),
         series: used.iter().map(|series| key(["a", "b", "c"][*series as usize]).into()).collect(),
         entries,
@@ -114,13 +115,13 @@ impl Model {
 }
 
 /// Everything that queries of a store see; checks that windows are in order.
-pub(in crate::store) fn content(store: &dyn Store) -> Content {
+pub(in crate::store) fn content(store: &dyn QueryStore) -> Content {
     content_of(store, Timestamp::MIN, Timestamp::MAX)
 }
 
-pub(in crate::store) fn content_of(store: &dyn Store, from: Timestamp, to: Timestamp) -> Content {
+pub(in crate::store) fn content_of(store: &dyn QueryStore, from: Timestamp, to: Timestamp) -> Content {
     let mut content = Content::new();
-    for series in store.series(&|_, _| true) {
+    for series in store.all_series() {
         let mut last = Timestamp::MIN;
         let mut visit = |id, window: Window, partial: &Partial| {
             assert_eq!(id, series.id);
@@ -138,14 +139,14 @@ pub(in crate::store) fn content_of(store: &dyn Store, from: Timestamp, to: Times
 }
 
 /// The points of a series in a range, and how they are read.
-fn points(store: &dyn Store, request: RowRequest) -> BTreeMap<i64, Partial> {
+fn points(store: &dyn QueryStore, request: RowRequest) -> BTreeMap<i64, Partial> {
     let mut points: BTreeMap<i64, Partial> = BTreeMap::new();
     let mut reader = store.rows(&request).unwrap();
     let mut last = Timestamp::MIN;
     let mut visit = |window: Window, body: &[u8]| {
         assert!(window.start() >= last, "rows in order of their start");
         last = window.start();
-        let point = request.step_ms.map_or(0, |step| window.start().as_millis().div_euclid(step));
+        let point = request.steps.start_of(window.start().as_millis()).unwrap_or(0);
         points.entry(point).or_default().merge_encoded_across_series(body, window.start()).unwrap();
     };
     while reader.advance(&mut visit).unwrap() {}
@@ -154,21 +155,29 @@ fn points(store: &dyn Store, request: RowRequest) -> BTreeMap<i64, Partial> {
 }
 
 /// Checks that answers from merged rows are those from windows, bit for bit, whatever the step and the range.
-pub(in crate::store) fn assert_merged_alike(store: &dyn Store) {
-    for series in store.series(&|_, _| true) {
+pub(in crate::store) fn assert_merged_alike(store: &dyn QueryStore) {
+    for series in store.all_series() {
         let (_, last) = series.windows;
         let ragged = |time: Timestamp| time.saturating_add_nanos(7_000_000_000);
         for (from, to) in [
             (Timestamp::MIN, Timestamp::MAX),
             (ragged(last.saturating_sub_nanos(2 * 3_600_000_000_000)), Timestamp::MAX),
         ] {
-            for step_ms in [None, Some(60_000), Some(90_000), Some(7_200_000)] {
-                let request = |resolution| RowRequest { series: series.id, from, to, step_ms, resolution };
+            let last_ms = last.as_millis();
+            for steps in [
+                Steps::Whole,
+                Steps::Every(60_000),
+                Steps::Every(90_000),
+                Steps::Every(7_200_000),
+                Steps::At((0..40).map(|n| last_ms - (40 - n) * 5_430_000).collect()),
+            ] {
+                let request =
+                    |resolution| RowRequest { series: series.id, from, to, steps: steps.clone(), resolution };
                 let windows = points(store, request(Merged::OnlyWithoutWindows));
                 assert_eq!(
                     points(store, request(Merged::Allowed)),
                     windows,
-                    "{series:?} {from:?} {to:?} {step_ms:?}"
+                    "{series:?} {from:?} {to:?} {steps:?}"
                 );
             }
         }
@@ -176,9 +185,9 @@ pub(in crate::store) fn assert_merged_alike(store: &dyn Store) {
 }
 
 /// Like [`content`], without the series that cannot be read; true if there are any.
-pub(in crate::store) fn content_as_far(store: &dyn Store) -> (Content, bool) {
+pub(in crate::store) fn content_as_far(store: &dyn QueryStore) -> (Content, bool) {
     let (mut content, mut unread) = (Content::new(), false);
-    for series in store.series(&|_, _| true) {
+    for series in store.all_series() {
         let mut visit = |_, window: Window, partial: &Partial| {
             let mut body = Vec::new();
             partial.encode(window.start(), &mut body);

@@ -192,8 +192,12 @@ async fn late_and_early_windows_of_lost_batches_are_not_claimed() {
         let answer = query_range(&running, &world, from_ms, to_ms).await;
         let claimed = number < 2;
         assert_eq!(answer.gaps.is_empty(), claimed, "{from_ms}: {answer:?}");
-        let until_ms = if claimed { 70_000 } else { 0 };
-        assert_eq!(answer.complete_until_ms, Some(until_ms), "{from_ms}: {answer:?}");
+        match number {
+            // The gateway holds nothing there, and has delivered beyond it.
+            0 => assert!(answer.complete_until_ms > Some(1_000_000_000_000), "{answer:?}"),
+            1 => assert_eq!(answer.complete_until_ms, Some(70_000), "{answer:?}"),
+            _ => assert_eq!(answer.complete_until_ms, Some(0), "{from_ms}: {answer:?}"),
+        }
     }
     // A gateway of an earlier version does not report what is missing: it may be anything.
     let older = batch(9, key("d1", "m", &[]), &[(90_000, 1.0)], 100_000);
@@ -310,5 +314,66 @@ async fn a_clock_slightly_ahead_is_believed_but_no_answer_is_complete_beyond_now
         !running.page("/metrics").await.contains("gateway_lag_seconds{site=\"berlin\",gateway=\"g1\"} -")
     );
     drop(delivery);
+    running.stop().await.unwrap();
+}
+
+/// Asks to retire a gateway of site `site`; returns whether nothing had to change.
+async fn retire(running: &Running, world: &World, site: &str, undo: bool) -> Result<bool, tonic::Status> {
+    let request = wire::RetireGatewayRequest { site: site.to_owned(), gateway: "g1".to_owned(), undo };
+    let response = world.fleet(running.addr).retire_gateway(request).await?;
+    Ok(response.into_inner().unchanged)
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_gone_is_retired_and_comes_back_by_itself() {
+    let world = World::new();
+    let running = world.start().await;
+    drop(deliver(&running, &world, 1..=4).await);
+    let channel = world.channel(running.addr, &site_gateway("munich"));
+    let start = wire::Start { epoch: 9, epoch_created_ms: 1, shards: 1, ..wire::Start::default() };
+    let mut munich = Delivery::begin(channel, start.clone()).await.unwrap();
+    let mut first = batch(1, key("d1", "m", &[]), &[(20_000, 5.0)], 30_000);
+    first.refused = vec![catchment_proto::RefusedReadings { hour: 0, readings: 4 }];
+    munich.send(&first).await;
+    munich.send(&batch(2, key("d1", "m", &[]), &[(20_001, 5.0)], 30_000)).await;
+    munich.until(2).await.unwrap();
+    until_complete(&running, &world, (0, 1_000_000), Some(30_000)).await;
+    let refused = retire(&running, &world, "munich", false).await.unwrap_err();
+    assert_eq!(refused.code(), tonic::Code::FailedPrecondition, "{refused}");
+    let unknown = retire(&running, &world, "rome", false).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound, "{unknown}");
+    assert!(unknown.message().contains("catchment gateways"), "{unknown}");
+
+    drop(munich);
+    let retired = async {
+        while let Err(status) = retire(&running, &world, "munich", false).await {
+            assert_eq!(status.code(), tonic::Code::FailedPrecondition, "{status}");
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(super::rig::TIMEOUT, retired).await.expect("its stream ends");
+    assert!(retire(&running, &world, "munich", false).await.unwrap(), "it is retired");
+    let answer = until_complete(&running, &world, (0, 1_000_000), Some(50_000)).await;
+    assert_eq!(answer.header.gateways_expected, 1, "{:?}", answer.header);
+    running.until_metric("catchment_aggregator_retired_gateways 1").await;
+    running.stop().await.unwrap();
+
+    let running = world.start().await;
+    until_complete(&running, &world, (0, 1_000_000), Some(50_000)).await;
+    let channel = world.channel(running.addr, &site_gateway("munich"));
+    let munich = Delivery::begin(channel, start).await.unwrap();
+    let answer = until_complete(&running, &world, (0, 1_000_000), Some(30_000)).await;
+    let header = &answer.header;
+    assert_eq!((header.gateways_expected, header.gateways_behind), (2, 2));
+    assert_eq!(
+        (header.late_corrections, header.refused_readings),
+        (1, 4),
+        "they are as durable as the batches"
+    );
+    let [berlin, listed] = &header.gateways[..] else { panic!("{header:?}") };
+    assert_eq!((&*berlin.site, berlin.connected, berlin.complete_until_ms), ("berlin", false, Some(50_000)));
+    assert_eq!((&*listed.site, listed.connected, listed.refused_readings), ("munich", true, 4));
+    assert!(listed.lag_ms > Some(1_000_000_000_000));
+    drop(munich);
     running.stop().await.unwrap();
 }

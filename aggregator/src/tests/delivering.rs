@@ -121,7 +121,7 @@ async fn a_failed_store_is_reported_and_ends_the_process() {
     assert_eq!(watch.message().await.unwrap().unwrap().status, 1);
     let mut delivery =
         Delivery::start(world.channel(running.addr, &site_gateway("berlin")), 1).await.unwrap();
-    store.fail(Fault::Poisoned);
+    store.fail(Fault::Fails);
     delivery.send(&batch(1, key("d1", "m", &[]), &[(1_000, 1.0)], 20_000)).await;
     let status = delivery.until(1).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable, "{status}");

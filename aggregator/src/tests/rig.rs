@@ -202,6 +202,17 @@ impl Running {
         tokio::time::timeout(TIMEOUT, shown).await.unwrap_or_else(|_| panic!("no {text}"));
     }
 
+    /// Waits until a counter that begins at 0 has counted something.
+    pub(super) async fn until_counted(&self, name: &str) {
+        let zero = format!("{name} 0\n");
+        let counted = async {
+            while !self.page("/metrics").await.contains(name) || self.page("/metrics").await.contains(&zero) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(TIMEOUT, counted).await.unwrap_or_else(|_| panic!("no {name}"));
+    }
+
     /// A page of the plain HTTP endpoint.
     pub(super) async fn page(&self, path: &str) -> String {
         use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -326,12 +337,20 @@ pub(super) struct QueryResult {
     pub(super) complete_until_ms: Option<i64>,
     pub(super) gaps: Vec<wire::Gap>,
     pub(super) aggregates: Vec<String>,
-    /// Labels as `name=value,…`, then points.
+    pub(super) header: wire::Header,
+    /// Labels as `name=value,…`, after the number of the selector unless it is 0; then points.
     pub(super) series: Vec<(String, Vec<Point>)>,
 }
 
 /// Start and values of a point.
 type Point = (i64, Vec<Option<f64>>);
+
+/// The name of a series in a [`QueryResult`].
+pub(super) fn series_name(series: &wire::SeriesPoints) -> String {
+    let labels: Vec<_> = series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let selector = if series.selector == 0 { String::new() } else { format!("{}:", series.selector) };
+    format!("{selector}{}", labels.join(","))
+}
 
 pub(super) async fn run_query(
     client: &mut QueryClient<Channel>,
@@ -343,16 +362,16 @@ pub(super) async fn run_query(
         match kind.unwrap() {
             aggregate_response::Kind::Header(header) => {
                 assert!(answer.is_none(), "one header, first");
-                let wire::Header { complete_until_ms, gaps, aggregates } = header;
-                answer = Some(QueryResult { complete_until_ms, gaps, aggregates, series: Vec::new() });
+                let wire::Header { complete_until_ms, gaps, aggregates, .. } = header.clone();
+                answer =
+                    Some(QueryResult { complete_until_ms, gaps, aggregates, header, series: Vec::new() });
             }
             aggregate_response::Kind::Series(series) => {
-                let labels: Vec<_> =
-                    series.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                let name = series_name(&series);
                 let points = series.points.into_iter().map(|point| {
                     (point.start_ms, point.values.into_iter().map(|value| value.number).collect())
                 });
-                answer.as_mut().unwrap().series.push((labels.join(","), points.collect()));
+                answer.as_mut().unwrap().series.push((name, points.collect()));
             }
         }
     }

@@ -6,11 +6,12 @@ use clap::builder::PossibleValuesParser;
 
 use super::{
     Bench, aggregator, crowd, fairness, growth, idle, latency, partials, query, sharing, throughput, uplink,
+    watch,
 };
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 19] = [
+pub(crate) const NAMES: [&str; 20] = [
     "frames",
     "json",
     "line-protocol",
@@ -24,6 +25,7 @@ pub(crate) const NAMES: [&str; 19] = [
     "fair",
     "crowd",
     "sharing",
+    "watch",
     "partials",
     "query-month",
     "query-sites",
@@ -63,6 +65,7 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.measurements.push(crowd::gateways(bench)?);
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
+        "watch" => report.measurements.extend(watch::run(bench)?),
         "query-month" => query::of_a_month(bench, report)?,
         "query-sites" => query::of_sites(bench, report)?,
         "query-names" => query::by_names(bench, report)?,

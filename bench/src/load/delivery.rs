@@ -130,6 +130,7 @@ impl Shard {
             continues: false,
             names_epoch: 0,
             history: None,
+            refused: Vec::new(),
         };
         self.position += 40 * i64::try_from(count).unwrap_or(0);
         self.chunk += 1;

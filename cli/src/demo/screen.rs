@@ -149,7 +149,11 @@ mod tests {
         };
         let result = QueryResult {
             aggregates: AGGREGATES.map(str::to_owned).into(),
-            series: vec![ResultSeries { labels: labels.into(), points: vec![point] }],
+            series: vec![ResultSeries {
+                labels: labels.into(),
+                points: vec![point],
+                ..ResultSeries::default()
+            }],
             ..QueryResult::default()
         };
         let known = [series("temperature", "a"), series("temperature", "b"), series("humidity", "a")];

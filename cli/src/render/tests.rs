@@ -5,15 +5,18 @@ use super::*;
 fn result_of_one_point() -> QueryResult {
     QueryResult {
         complete_until_ms: Some(1_795_342_500_000),
+        completeness: None,
         gaps: Vec::new(),
         aggregates: ["count", "mean", "p99"].map(str::to_owned).into(),
         series: vec![ResultSeries {
+            selector: 0,
             labels: [("device".to_owned(), "press-17".to_owned())].into(),
             points: vec![Point {
                 start_ms: 1_795_341_600_000,
                 values: numbers(&[Some(60.0), Some(21.4), Some(22.0)]),
             }],
         }],
+        selectors: Vec::new(),
         nothing_selected: None,
     }
 }
@@ -35,6 +38,27 @@ fn json_is_the_documented_example() {
         "\n",
     );
     assert_eq!(result_json(&result_of_one_point()), expected);
+}
+
+#[test]
+fn series_of_several_selectors_name_theirs() {
+    let mut result = result_of_one_point();
+    result.selectors = ["temperature", "{site=\"b\"}"].map(str::to_owned).into();
+    result.series[0].selector = 1;
+    let json = result_json(&result);
+    assert!(json.contains(r#"[{"selector":"{site=\"b\"}","labels":{"device":"press-17"},"#), "{json}");
+    let csv = result_csv(&result, &by_device());
+    assert!(csv.starts_with("selector,device,t,count"), "{csv}");
+    assert!(csv.lines().nth(1).unwrap().starts_with("\"{site=\"\"b\"\"}\",press-17,2026"), "{csv}");
+    assert!(result_table(&result, &by_device()).trim_start().starts_with("selector"));
+}
+
+#[test]
+fn arithmetic_is_a_plain_number() {
+    assert_eq!(rounded("below(20)/count", Some(1.0)), "1");
+    assert_eq!(rounded("last_time-first_time", Some(60.0)), "60");
+    assert_eq!(exact("count/below(20)", Some(2.0)), "2");
+    assert_eq!(whole("below(20)/count", 1.0), None);
 }
 
 #[test]

@@ -34,6 +34,14 @@ impl Settings {
         }
         Ok((devices_max, expiry))
     }
+
+    /// Open windows of all series, and of one device.
+    pub(super) fn open_windows(&self) -> Result<(usize, usize), ConfigError> {
+        let all = within("open_windows_max", self.open_windows_max.unwrap_or(1_000_000), 1_000, 1 << 30)?;
+        // A day of late windows of a device with one reading a second; they close within seconds.
+        let device = self.device_open_windows_max.unwrap_or(100_000);
+        Ok((all, within("device_open_windows_max", device, 100, 1 << 30)?))
+    }
 }
 
 impl Config {

@@ -234,7 +234,7 @@ impl ForgetEntry {
 }
 
 /// Closes the windows that are due, in order, up to a bound, as one batch.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+#[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct CloseEntry {
     /// Number of the batch, if there is anything to close.
     #[prost(uint64, tag = "1")]
@@ -261,6 +261,20 @@ pub struct CloseEntry {
     /// delivered.
     #[prost(message, optional, tag = "7")]
     pub last: Option<LastClosed>,
+    /// Refused readings that the batch reports; with them, there is a batch even without windows.
+    #[prost(message, repeated, tag = "8")]
+    pub refused: Vec<RefusedEntry>,
+}
+
+/// Readings refused in one hour.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct RefusedEntry {
+    /// Hour of the gateway's clock, in hours since the Unix epoch.
+    #[prost(sint64, tag = "1")]
+    pub hour: i64,
+    /// How many.
+    #[prost(uint64, tag = "2")]
+    pub readings: u64,
 }
 
 /// Rank of the last window of a close.

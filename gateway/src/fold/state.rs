@@ -17,7 +17,7 @@ use hashbrown::HashMap;
 use super::{
     device::{Device, Devices},
     due::{Due, Rank, WindowKey},
-    entry::{ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, SeriesEntry},
+    entry::{ClientEntry, CloseEntry, ConfigureEntry, DeviceEntry, Entry, RefusedEntry, SeriesEntry},
     forgotten_series::ForgottenSeries,
     metric_parts::MetricParts,
     snapshot::Snapshot,
@@ -51,8 +51,10 @@ pub struct Emission {
     pub width: Width,
     /// Which times the earlier batches cover.
     pub history: Arc<History>,
-    /// The windows.
+    /// The windows; none if the batch only reports refused readings.
     pub closed: Vec<Emitted>,
+    /// Refused readings that the batch reports.
+    pub refused: Vec<RefusedEntry>,
 }
 
 /// An entry that does not fit the state: the journal lost an entry that it depends on.
@@ -255,9 +257,16 @@ impl State {
         if done && target > Timestamp::MIN && self.watermark.is_none_or(|now| now < target) {
             self.watermark = Some(target);
         }
-        let width = closed.first()?.window.width();
-        let history = self.numbered(entry.number, 1, Span::over(closed.iter().map(|emitted| emitted.window)));
-        Some(Emission { number: entry.number, watermark: self.watermark, width, history, closed })
+        let covered = Span::over(closed.iter().map(|emitted| emitted.window));
+        let (width, span) = match closed.first() {
+            Some(first) => (first.window.width(), covered),
+            None if entry.refused.is_empty() => return None,
+            // Lost, such a batch leaves no window out.
+            None => (self.width?, self.watermark.map(|now| Span { from: now, to: now })),
+        };
+        let history = self.numbered(entry.number, 1, span);
+        let (number, refused) = (entry.number, entry.refused.clone());
+        Some(Emission { number, watermark: self.watermark, width, history, closed, refused })
     }
 
     fn take(&mut self, (device, series, window): WindowKey) -> Option<Emitted> {

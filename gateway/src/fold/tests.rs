@@ -365,7 +365,7 @@ fn a_close_takes_no_other_windows_where_readings_are_lost() {
     let places = |emission: Option<Emission>| -> Vec<_> {
         emission.unwrap().closed.iter().map(|emitted| (emitted.device, emitted.series)).collect()
     };
-    assert_eq!(places(state.apply(at + 3, &Entry::Close(entry)).unwrap()), [(0, 0), (0, 1)]);
+    assert_eq!(places(state.apply(at + 3, &Entry::Close(entry.clone())).unwrap()), [(0, 0), (0, 1)]);
     // The window of the other device went into the next batch.
     assert_eq!(places(damaged.apply(at + 3, &Entry::Close(entry)).unwrap()), [(0, 1)]);
     assert_eq!(damaged.open_count(), state.open_count());

@@ -1,5 +1,7 @@
 //! Connections: their bounds, and why they ended.
 
+use catchment_certs::HandshakeFailure;
+use catchment_settings::http::CLOSED_REASONS;
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge},
     registry::Registry,
@@ -30,9 +32,18 @@ impl ConnectionMetrics {
         for end in CloseReason::ALL {
             let _ = sessions_ended.get_or_create(&ReasonLabel { reason: end.reason() });
         }
+        let handshakes_failed: Family<ReasonLabel, Counter> =
+            add(r, "handshakes_failed", "Connections refused, by reason");
+        for reason in HandshakeFailure::reasons() {
+            let _ = handshakes_failed.get_or_create(&ReasonLabel { reason });
+        }
         let displaced_alive =
             "Connections displaced by a newer one of their device although their program is alive";
-        let http_closed = "Connections of the plain HTTP endpoint that the gateway closed, by reason";
+        let closed = "Connections of the plain HTTP endpoint that the gateway closed, by reason";
+        let http_closed: Family<ReasonLabel, Counter> = add(r, "http_connections_closed", closed);
+        for reason in CLOSED_REASONS {
+            let _ = http_closed.get_or_create(&ReasonLabel { reason });
+        }
         Self {
             unfinished_bytes_max: add(r, "unfinished_bytes_max", "Maximum of unfinished_bytes"),
             connections_max: add(r, "connections_max", "Maximum of connections"),
@@ -40,10 +51,10 @@ impl ConnectionMetrics {
             handshakes_max: add(r, "handshakes_max", "Maximum of handshakes"),
             accept_errors: add(r, "accept_errors", "Errors while accepting TCP connections"),
             at_capacity: add(r, "at_capacity", "Times that no slot was free for a handshake or a connection"),
-            handshakes_failed: add(r, "handshakes_failed", "Connections refused, by reason"),
+            handshakes_failed,
             sessions_ended,
             displaced_alive: add(r, "sessions_displaced_alive", displaced_alive),
-            http_closed: add(r, "http_connections_closed", http_closed),
+            http_closed,
         }
     }
 }

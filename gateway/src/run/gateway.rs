@@ -27,7 +27,8 @@ use crate::{
     lineage::Lineage,
     listener,
     metrics::Metrics,
-    shard::{Shard, ShardLog},
+    raw::RawSettings,
+    shard::{Shard, ShardLimits, ShardLog},
     uplink::{self, KnownPeer, UplinkConfig},
     worker::{ShardLink, Shared, Worker},
 };
@@ -75,12 +76,11 @@ impl Gateway {
         let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
             shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
-        let checkpoints = shards.iter().map(Shard::checkpoints).collect();
         let lineage = Arc::new(Mutex::new(lineage));
         let folder = Arc::new(FolderWatch::new(
             data,
             logs.clone(),
-            checkpoints,
+            shards.iter().map(Shard::checkpoints).collect(),
             Arc::clone(&lineage),
             Arc::clone(&metrics),
         ));
@@ -94,12 +94,14 @@ impl Gateway {
             lineage,
             clock: Arc::clone(&clock),
             in_flight: config.uplink_in_flight,
+            raw: RawSettings::of(&config),
+            keep: ShardLimits::of(&config, u32::try_from(links.len()).unwrap_or(u32::MAX)).outbox_keep,
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),
             peer,
         };
-        let uplink = uplink::run(uplink, links, Arc::clone(&metrics));
-        let uplink = tokio::spawn(supervisor.task("uplink", |_| (), uplink));
+        let delivering = uplink::run(uplink, links, Arc::clone(&metrics));
+        let uplink = tokio::spawn(supervisor.task("uplink", |_| (), delivering));
         let places = Arc::clone(budget.budget());
         let keeping = tokio::spawn(supervisor.task("series budget", |_| (), budget.save_changes()));
         let http = http.map(|http| {

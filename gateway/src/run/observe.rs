@@ -47,6 +47,8 @@ async fn show(workers: &[Worker], metrics: &Metrics, budget: &Budget, clock: &dy
         metrics.open_windows.set(bounded(seen.iter().map(|o| o.open_windows as u64).sum()));
         metrics.journal_bytes.set(bounded(seen.iter().map(|o| o.journal_bytes).sum()));
         metrics.outbox_bytes.set(bounded(seen.iter().map(|o| o.outbox_bytes).sum()));
+        metrics.kept.raw_bytes.set(bounded(seen.iter().map(|o| o.raw_kept_bytes).sum()));
+        metrics.kept.bytes.set(bounded(seen.iter().map(|o| o.outbox_kept_bytes).sum()));
         if let Some(watermark) = seen.iter().filter_map(|o| o.watermark_ms).min() {
             let lag = clock.wall().as_millis().saturating_sub(watermark);
             metrics.watermark_lag_seconds.set(lag as f64 / 1e3);

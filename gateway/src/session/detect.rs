@@ -52,6 +52,7 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
             if begun {
                 // What has come may have lost its end.
                 context.metrics.refuse(Reason::Malformed, 1);
+                context.shard.borrow_mut().note_refused(1);
             }
             return Err(CloseReason::Peer);
         };

@@ -29,6 +29,9 @@ pub trait Environment {
     /// What is counted.
     fn metrics(&self) -> &Metrics;
 
+    /// Counts readings that were refused, for the aggregator.
+    fn note_refused(&mut self, readings: u64);
+
     /// The session takes a place among the connections of its device. One that is displaced is ended here.
     fn admit(&mut self, identity: SessionIdentity<'_>) -> Admission;
 

@@ -364,9 +364,14 @@ fn admit(identity: SessionIdentity<'_>, environment: &mut impl Environment) -> R
     }
 }
 
-fn count(refusals: &[Refusal], environment: &impl Environment) {
+fn count(refusals: &[Refusal], environment: &mut impl Environment) {
+    let mut readings = 0_u64;
     for refusal in refusals {
         environment.metrics().refuse(refusal.reason, refusal.count.into());
+        readings = readings.saturating_add(refusal.count.into());
+    }
+    if readings > 0 {
+        environment.note_refused(readings);
     }
 }
 

@@ -44,6 +44,10 @@ impl Environment for WorkerEnvironment<'_> {
         &self.context.metrics
     }
 
+    fn note_refused(&mut self, readings: u64) {
+        self.context.shard.borrow_mut().note_refused(readings);
+    }
+
     fn admit(&mut self, identity: SessionIdentity<'_>) -> Admission {
         let (session_table, now) = (&self.context.session_table, Instant::now());
         let silence = |other| session_table.silence(other, now);

@@ -47,10 +47,24 @@ pub(super) struct Owner {
     pub(super) shard: u32,
 }
 
+/// How far the outbox was delivered, in the same message too; 0: not known.
+#[derive(Clone, Copy, PartialEq, Message)]
+struct DeliveredTo {
+    #[prost(uint64, tag = "16")]
+    position: u64,
+}
+
 /// Whether a checkpoint belongs to another shard or data folder.
 pub(super) fn is_foreign(bytes: &[u8], epoch: u64, shard: u32) -> bool {
     let owner = parse(bytes).and_then(|stored| Owner::decode(stored.state).ok()).unwrap_or_default();
     owner.epoch != 0 && epoch != 0 && owner != Owner { epoch, shard }
+}
+
+/// Everything in the outbox before this was delivered when the checkpoint was taken.
+pub(super) fn delivered(bytes: &[u8]) -> Position {
+    let delivered =
+        parse(bytes).and_then(|stored| DeliveredTo::decode(stored.state).ok()).unwrap_or_default();
+    Position::new(delivered.position)
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Option<Stored<'_>> {
@@ -69,8 +83,8 @@ pub(super) struct Checkpointer<D: Disk> {
     checkpoints: Arc<Checkpoints<D>>,
     /// A checkpoint is due although the journal has hardly grown, so that the next start does not meet the same damage.
     soon: bool,
-    /// Ends of journal and outbox when the capture under way began.
-    capturing: Option<(Position, Position)>,
+    /// When the capture under way began: the ends of journal and outbox, and how far the latter was delivered.
+    capturing: Option<(Position, Position, Position)>,
     /// Size of the newest checkpoint.
     state_bytes: u64,
     /// Position of the newest checkpoint.
@@ -105,8 +119,8 @@ impl<D: Disk> Checkpointer<D> {
         end > self.newest || self.checkpoints.is_missing()
     }
 
-    pub(super) fn begin_capture(&mut self, end: Position, outbox_end: Position) {
-        self.capturing = Some((end, outbox_end));
+    pub(super) fn begin_capture(&mut self, end: Position, outbox_end: Position, delivered: Position) {
+        self.capturing = Some((end, outbox_end, delivered));
     }
 
     pub(super) fn is_capturing(&self) -> bool {
@@ -115,12 +129,13 @@ impl<D: Disk> Checkpointer<D> {
 
     /// The encoded state completes the capture under way.
     pub(super) fn complete(&mut self, state: &[u8]) -> Option<Capture> {
-        let (position, outbox_end) = self.capturing.take()?;
+        let (position, outbox_end, delivered) = self.capturing.take()?;
         let mut bytes = Vec::with_capacity(HEADER + state.len());
         bytes.extend_from_slice(&position.get().to_le_bytes());
         bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
         bytes.extend_from_slice(state);
         self.owner.encode_raw(&mut bytes);
+        DeliveredTo { position: delivered.get() }.encode_raw(&mut bytes);
         self.state_bytes = bytes.len() as u64;
         Some(Capture { position, outbox_end, bytes })
     }

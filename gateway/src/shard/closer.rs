@@ -34,6 +34,8 @@ const SHED_SHARE: usize = 16;
 pub(super) struct DueBounds {
     /// On-time windows that end at or before this are due.
     target: Timestamp,
+    /// The clock, less the grace: the target lies at or before it.
+    until: Timestamp,
     /// Late windows opened before this position are due.
     late_before: u64,
     /// On-time windows opened before this position have been open for too long.
@@ -62,6 +64,8 @@ pub(super) struct Closer {
     stale_positions: PositionHistory,
     /// Position of the last close: the watermark is durable once the journal is synced beyond it.
     closed_at: Position,
+    /// What was due when the clock was read last.
+    looked: Option<DueBounds>,
     progress_tracker: ProgressTracker,
     expiry: Expiry,
 }
@@ -86,6 +90,7 @@ impl Closer {
             late_positions: PositionHistory::new(limits.grace.max(LATE_GATHER_MIN)),
             stale_positions: PositionHistory::new(limits.open_max),
             closed_at: Position::ZERO,
+            looked: None,
             progress_tracker: ProgressTracker::new(advanced, end, now),
             expiry: Expiry::new(limits, now, state.running()),
         }
@@ -96,25 +101,53 @@ impl Closer {
         self.clock.mono()
     }
 
+    /// The wall clock and the monotonic one.
+    pub(super) fn now(&self) -> (Timestamp, Duration) {
+        (self.clock.wall(), self.clock.mono())
+    }
+
+    /// A close of nothing, which makes a batch if it reports refused readings; `None` before the first close.
+    pub(super) fn close_nothing(&self, state: &State) -> Option<CloseEntry> {
+        let watermark = state.watermark().filter(|_| state.width().is_some())?;
+        Some(CloseEntry { take: 0, ..close_entry(state, watermark, 0) })
+    }
+
     /// Reads the clock: what is due now. `end` is the journal's end.
     pub(super) fn look(&mut self, state: &State, end: Position) -> DueBounds {
         let (now, end) = (self.clock.mono(), end.get());
-        DueBounds {
+        let (until, target) = self.target(state);
+        let due = DueBounds {
             late_before: self.late_positions.position_at_age(now, end),
             opened_before: self.stale_positions.position_at_age(now, end),
-            target: self.target(state),
-        }
+            target,
+            until,
+        };
+        self.looked = Some(due);
+        due
     }
 
-    /// The end of the last window whose grace has passed.
-    fn target(&mut self, state: &State) -> Timestamp {
+    /// Whether the watermark is ahead of the clock, which was put back.
+    pub(super) fn is_ahead(&self, state: &State) -> bool {
+        self.looked.is_some_and(|looked| state.watermark().is_some_and(|watermark| looked.until < watermark))
+    }
+
+    /// The watermark as an aggregator gets it. If it is ahead of the clock, which was put back, all readings are late: then
+    /// the time up to which they have gathered and are closed, by the clock of now; `None` while a close of them is due.
+    pub(super) fn reported_watermark(&self, state: &State) -> Option<Timestamp> {
+        let watermark = state.watermark()?;
+        let Some(looked) = self.looked.filter(|_| self.is_ahead(state)) else { return Some(watermark) };
+        let gathered = looked.until.saturating_sub_nanos(nanos(self.grace.max(LATE_GATHER_MIN)));
+        let waits = state.first_late().is_some_and(|part| part < looked.late_before);
+        let window = |width| Window::containing(gathered, width).start();
+        (!waits).then(|| state.width().map_or(gathered, window))
+    }
+
+    /// The clock less the grace, and the end of the last window that ended before.
+    fn target(&mut self, state: &State) -> (Timestamp, Timestamp) {
         let grace = nanos(self.grace);
         let now = self.clock_guard.observe(self.clock.wall(), self.clock.mono()).time;
         let until = Timestamp::from_nanos(now.as_nanos().saturating_sub(grace));
-        match state.width() {
-            Some(width) => Window::containing(until, width).start(),
-            None => until,
-        }
+        (until, state.width().map_or(until, |width| Window::containing(until, width).start()))
     }
 
     /// The next close that is due, if any: one batch.

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 
 use super::{
     Backpressure, Capture, Observation, Progress, ShardLimits, ShardLog, closer::Closer,
-    journaled_state::JournaledState, live::LiveRounds, outbox::OutboxWriter,
+    journaled_state::JournaledState, live::LiveRounds, outbox::OutboxWriter, refused::RefusedCounts,
 };
 use crate::{
     budget::Budget,
@@ -25,6 +25,7 @@ pub struct Shard<D: Disk = RealDisk> {
     pub(super) closer: Closer,
     pub(super) outbox: OutboxWriter<D>,
     pub(super) live: LiveRounds,
+    pub(super) refused: RefusedCounts,
     pub(super) limits: ShardLimits,
     pub(super) metrics: Arc<Metrics>,
     pub(super) budget: Arc<Budget>,
@@ -69,6 +70,12 @@ impl<D: Disk> Shard<D> {
         Ok(())
     }
 
+    /// Counts readings that were refused, for the next batch.
+    pub fn note_refused(&mut self, readings: u64) {
+        let (wall, mono) = self.closer.now();
+        self.refused.add(readings, wall, mono);
+    }
+
     /// Begins or ends what is kept of a client's session.
     ///
     /// # Errors
@@ -88,7 +95,9 @@ impl<D: Disk> Shard<D> {
 
     /// Whether journal or outbox are near their bound: devices are slowed before they have to wait.
     pub fn is_near_full(&self) -> bool {
-        let near = |log: &ShardLog<D>, bound: u64| log.bytes() > bound / 10 * 9;
+        // Delivered batches give way to new ones.
+        let near =
+            |log: &ShardLog<D>, bound: u64| log.bytes().saturating_sub(log.spare_bytes()) > bound / 10 * 9;
         near(self.journal(), self.limits.journal_bytes_max)
             || near(self.outbox(), self.limits.outbox_bytes_max)
     }
@@ -162,7 +171,7 @@ impl<D: Disk> Shard<D> {
     pub fn progress(&self) -> Option<Progress> {
         let complete = self.outbox.is_complete() && self.closer.closed_at() < self.journal().durable();
         complete.then(|| Progress {
-            watermark: self.state().watermark(),
+            watermark: self.closer.reported_watermark(self.state()),
             outbox_end: self.outbox().end(),
             number: self.state().next_batch().saturating_sub(1),
             history: Arc::clone(self.state().history()),
@@ -174,7 +183,9 @@ impl<D: Disk> Shard<D> {
         Observation {
             open_windows: self.state().open_count().0,
             journal_bytes: self.journal().bytes(),
-            outbox_bytes: self.outbox().bytes(),
+            raw_kept_bytes: self.journal().spare_bytes(),
+            outbox_bytes: self.outbox().bytes().saturating_sub(self.outbox().spare_bytes()),
+            outbox_kept_bytes: self.outbox().spare_bytes(),
             watermark_ms: self.state().watermark().map(|watermark| watermark.as_millis()),
         }
     }
@@ -213,7 +224,8 @@ impl<D: Disk> Shard<D> {
     pub fn begin_capture(&mut self) -> bool {
         let complete = self.outbox.is_complete();
         if complete {
-            self.journaled.begin_capture(self.outbox.log().end());
+            let outbox = self.outbox.log();
+            self.journaled.begin_capture(outbox.end(), outbox.spare());
         }
         complete
     }
@@ -248,8 +260,13 @@ impl<D: Disk> Shard<D> {
         self.journaled.checkpoints()
     }
 
-    /// A checkpoint at a position was written: the journal is released up to the checkpoint before it.
+    /// Removes raw readings that have become too old. Cheap.
+    pub fn expire_raw(&mut self) {
+        self.journaled.expire_raw(self.closer.mono());
+    }
+
+    /// A checkpoint at a position was written: the journal is spare up to the checkpoint before it.
     pub fn checkpointed(&mut self, position: Position) {
-        self.journaled.checkpointed(position);
+        self.journaled.checkpointed(position, self.closer.mono());
     }
 }

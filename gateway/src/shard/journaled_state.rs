@@ -2,7 +2,7 @@
 //!
 //! Invariant: the state is the fold of the journal. Only an entry that was appended changes it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use catchment_journal::{Checkpoints, Disk, Position};
 use tokio::sync::Notify;
@@ -11,7 +11,10 @@ use super::{
     Backpressure, Capture, ShardLog, checkpoint::Checkpointer, definitions::DefinitionsLog,
     poison_guard::PoisonGuard,
 };
-use crate::fold::{Emission, Entry, IntakeEntry, State};
+use crate::{
+    fold::{Emission, Entry, IntakeEntry, State},
+    kept::KeptRecords,
+};
 
 /// Open windows and series that are captured in one step, some 0.2 ms: devices are served between the steps.
 const CAPTURE_SLICE: usize = 512;
@@ -23,6 +26,8 @@ pub(super) struct JournaledState<D: Disk> {
     state: State,
     definitions_log: DefinitionsLog<D>,
     checkpointer: Checkpointer<D>,
+    /// What stays of the journal for raw readings.
+    kept: KeptRecords,
     /// The bytes of an entry.
     buffer: Vec<u8>,
     /// Memory for the next intake.
@@ -39,6 +44,7 @@ impl<D: Disk> JournaledState<D> {
         state: State,
         definitions_log: DefinitionsLog<D>,
         checkpointer: Checkpointer<D>,
+        kept: KeptRecords,
     ) -> Self {
         Self {
             shard,
@@ -46,6 +52,7 @@ impl<D: Disk> JournaledState<D> {
             state,
             definitions_log,
             checkpointer,
+            kept,
             buffer: Vec::new(),
             spare: IntakeEntry::default(),
             commit_requests: None,
@@ -129,8 +136,8 @@ impl<D: Disk> JournaledState<D> {
     }
 
     /// Begins to capture the state as it is now.
-    pub(super) fn begin_capture(&mut self, outbox_end: Position) {
-        self.checkpointer.begin_capture(self.journal.end(), outbox_end);
+    pub(super) fn begin_capture(&mut self, outbox_end: Position, delivered: Position) {
+        self.checkpointer.begin_capture(self.journal.end(), outbox_end, delivered);
         self.state.begin_snapshot();
     }
 
@@ -148,12 +155,18 @@ impl<D: Disk> JournaledState<D> {
         self.checkpointer.checkpoints()
     }
 
-    /// A checkpoint at a position was written: the journal is released up to the checkpoint before it.
-    pub(super) fn checkpointed(&mut self, position: Position) {
+    /// A checkpoint at a position was written: the journal is spare up to the checkpoint before it, and released unless
+    /// raw readings stay. `now` is the monotonic clock.
+    pub(super) fn checkpointed(&mut self, position: Position, now: Duration) {
         let previous = self.checkpointer.written(position);
         // A full disk needs the space more than a second line of defence.
         let before = if self.is_full() { position } else { previous };
-        self.journal.release(before);
+        self.kept.delivered(&self.journal, before, now);
+    }
+
+    /// Removes raw readings that have become too old.
+    pub(super) fn expire_raw(&mut self, now: Duration) {
+        self.kept.expire(&self.journal, now);
     }
 
     #[cfg(test)]

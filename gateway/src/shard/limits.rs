@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::{batch_encoder, config::Config};
+use crate::{batch_encoder, config::Config, kept::KeepLimits};
 
 /// Most bytes of an entry. An intake holds at most 16,384 readings and those of one more message, which has at most
 /// 20,000 (`readings_max`). A number takes at most 23 bytes, a state 18; the 16,384 are fewer if they have states. The
@@ -39,6 +39,10 @@ pub struct ShardLimits {
     pub journal_bytes_max: u64,
     /// Bound of this shard's outbox on disk.
     pub outbox_bytes_max: u64,
+    /// What stays in this shard's journal although checkpoints cover it, in addition to `journal_bytes_max`.
+    pub raw_keep: KeepLimits,
+    /// What stays in this shard's outbox after its delivery.
+    pub outbox_keep: KeepLimits,
     /// Size of the files of journal and outbox.
     pub segment_bytes: u64,
     /// Most bytes of a record of the journal.
@@ -50,6 +54,11 @@ pub struct ShardLimits {
 }
 
 impl ShardLimits {
+    /// Bytes that kept raw readings may take.
+    pub(super) fn raw_bytes(&self) -> u64 {
+        if self.raw_keep.time.is_zero() { 0 } else { self.raw_keep.bytes }
+    }
+
     /// The bounds of one of so many shards.
     pub fn of(config: &Config, shards: u32) -> Self {
         let shards = u64::from(shards.max(1));
@@ -67,6 +76,8 @@ impl ShardLimits {
             checkpoint_bytes: config.checkpoint_bytes,
             journal_bytes_max: (config.journal_bytes_max / shards).max(3 * u64::from(ENTRY_BYTES_MAX)),
             outbox_bytes_max: (config.outbox_bytes_max / shards).max(4 * u64::from(RECORD_BYTES_MAX)),
+            raw_keep: KeepLimits { bytes: config.raw_keep.bytes / shards, ..config.raw_keep },
+            outbox_keep: KeepLimits { bytes: config.outbox_keep.bytes / shards, ..config.outbox_keep },
             segment_bytes: SEGMENT_BYTES,
             entry_bytes_max: ENTRY_BYTES_MAX,
             record_bytes_max: RECORD_BYTES_MAX,

@@ -10,7 +10,7 @@ pub type ShardLog<D = RealDisk> = GroupLog<D>;
 pub(super) fn journal_config(limits: &ShardLimits, salt: Option<u64>) -> LogConfig {
     LogConfig {
         salt,
-        bytes_max: limits.journal_bytes_max,
+        bytes_max: limits.journal_bytes_max.saturating_add(limits.raw_bytes()),
         segment_bytes: limits.segment_bytes,
         record_bytes_max: limits.entry_bytes_max,
         ..LogConfig::default()

@@ -9,7 +9,7 @@ use catchment_proto::History;
 /// How far a shard has closed its windows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Windows that end at or before this are closed, durably.
+    /// Windows that end at or before this are closed, durably; it may go back when the clock is put back.
     pub watermark: Option<Timestamp>,
     /// Their batches are in the outbox before this position.
     pub outbox_end: Position,
@@ -26,8 +26,12 @@ pub struct Observation {
     pub open_windows: usize,
     /// Bytes of the journal on disk.
     pub journal_bytes: u64,
-    /// Bytes of the outbox on disk.
+    /// Of these, bytes that stay for raw readings alone.
+    pub raw_kept_bytes: u64,
+    /// Bytes of the outbox on disk that wait for the aggregator.
     pub outbox_bytes: u64,
+    /// Bytes of the outbox on disk that hold nothing but delivered batches.
+    pub outbox_kept_bytes: u64,
     /// The watermark in Unix milliseconds.
     pub watermark_ms: Option<i64>,
 }

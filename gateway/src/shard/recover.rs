@@ -32,8 +32,8 @@ mod setup;
 mod startup_entries;
 
 pub use error::RecoveryError;
-pub(crate) use examine::check_checkpoints;
 pub use examine::examine;
+pub(crate) use examine::{check_checkpoints, delivered};
 pub(crate) use files::CHECKPOINTS;
 pub use report::{LostBatches, RecoveryReport};
 pub use setup::Setup;

@@ -16,6 +16,7 @@ mod expire;
 mod metric_parts;
 pub(super) mod panics;
 mod random;
+mod refused;
 mod seal;
 mod series;
 mod starts;

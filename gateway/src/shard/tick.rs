@@ -25,6 +25,7 @@ impl<D: Disk> Shard<D> {
             self.append_durable_batches();
             self.room()?;
             let Some(entry) = self.closer.next_close(self.journaled.state(), &due) else {
+                self.report_refused()?;
                 self.write_progress_snapshot()?;
                 self.expire()?;
                 return Ok(false);
@@ -36,11 +37,38 @@ impl<D: Disk> Shard<D> {
 
     /// Writes a close; its batch waits for the sync.
     pub(super) fn close(&mut self, entry: CloseEntry) -> Result<(), Backpressure> {
+        match entry.last {
+            Some(_) => self.close_reporting(entry),
+            // There may be no batch.
+            None => self.write_close(entry),
+        }
+    }
+
+    /// Reports refused readings in a batch without windows, if they have waited for long.
+    fn report_refused(&mut self) -> Result<(), Backpressure> {
+        if !self.refused.is_due(self.closer.mono()) {
+            return Ok(());
+        }
+        self.closer.close_nothing(self.journaled.state()).map_or(Ok(()), |entry| self.close_reporting(entry))
+    }
+
+    /// Writes a close whose batch reports the refused readings.
+    fn close_reporting(&mut self, entry: CloseEntry) -> Result<(), Backpressure> {
+        let refused = self.refused.take();
+        let written = self.write_close(CloseEntry { refused: refused.clone(), ..entry });
+        written.inspect_err(|_| self.refused.give_back(refused))
+    }
+
+    fn write_close(&mut self, entry: CloseEntry) -> Result<(), Backpressure> {
         let (position, emission) = self.journaled.record(Entry::Close(entry))?;
         self.closer.closed(position);
         if let Some(emission) = emission {
             self.metrics.partials.inc_by(emission.closed.len() as u64);
-            let batch = batch_encoder::encode_batch(self.index, self.journaled.state(), &emission);
+            let mut batch = batch_encoder::encode_batch(self.index, self.journaled.state(), &emission);
+            if self.closer.is_ahead(self.journaled.state()) {
+                // No aggregator would believe it; progress says how far the shard is.
+                batch.watermark_ms = 0;
+            }
             self.outbox.push(PendingBatch::new(position, &batch));
         }
         Ok(())

@@ -11,7 +11,9 @@ use super::known_peer::KnownPeer;
 use crate::{
     budget::Budget,
     clock::Clock,
+    kept::KeepLimits,
     lineage::{Lineage, Numbering},
+    raw::RawSettings,
 };
 
 /// What an uplink needs.
@@ -27,6 +29,10 @@ pub(crate) struct UplinkConfig {
     pub(crate) clock: Arc<dyn Clock>,
     /// Batches of a shard that may wait for their acknowledgement.
     pub(crate) in_flight: usize,
+    /// How much of what was delivered stays in the outbox of each shard.
+    pub(crate) keep: KeepLimits,
+    /// What is answered of raw readings.
+    pub(crate) raw: RawSettings,
     /// How long they may wait without a word on them.
     pub(crate) ack_timeout: Duration,
     /// How many series the folder may hold; the aggregator reports it.

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::Instant};
 use tonic::Streaming;
 
 use super::{ack_deadlines::SharedAckDeadlines, feedback::Feedback, stream_error::StreamError};
-use crate::{budget::Budget, metrics::Metrics};
+use crate::{budget::Budget, metrics::Metrics, raw::RawServer};
 
 /// Name of the condition that batches are refused.
 const REFUSED: &str = "uplink_refused";
@@ -18,6 +18,7 @@ pub(super) struct ResponseHandler<'a> {
     metrics: &'a Metrics,
     ack_deadlines: &'a SharedAckDeadlines,
     responses: Streaming<wire::DeliverResponse>,
+    raw: RawServer,
     /// By shard, the batch that was refused and is not acknowledged since.
     refused: BTreeMap<u32, u64>,
 }
@@ -27,9 +28,9 @@ impl<'a> ResponseHandler<'a> {
         budget: &'a Budget,
         metrics: &'a Metrics,
         ack_deadlines: &'a SharedAckDeadlines,
-        responses: Streaming<wire::DeliverResponse>,
+        (responses, raw): (Streaming<wire::DeliverResponse>, RawServer),
     ) -> Self {
-        Self { budget, metrics, ack_deadlines, responses, refused: BTreeMap::new() }
+        Self { budget, metrics, ack_deadlines, responses, raw, refused: BTreeMap::new() }
     }
 
     /// The newest budget of series, if the aggregator reports one.
@@ -67,6 +68,7 @@ impl<'a> ResponseHandler<'a> {
                     sender.send_modify(|feedback| feedback.refuse(refusal.number));
                     self.refuse(refusal);
                 }
+                deliver_response::Kind::Raw(query) => self.raw.handle(query),
                 deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
             }
         }

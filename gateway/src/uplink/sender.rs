@@ -14,11 +14,13 @@ use super::{
     ack_deadlines::SharedAckDeadlines,
     feedback::Feedback,
     outbox_chunk::{OutboxChunk, read_chunk},
+    outbox_start::position_after,
     sender_core::{Effect, Inputs, Report, SenderCore},
     transcode::TranscodeError,
 };
 use crate::{
     conditions::AGGREGATOR_OUTDATED,
+    kept::{KeepLimits, KeptRecords},
     lineage::Numbering,
     metrics::Metrics,
     worker::{Progress, ShardLink},
@@ -52,6 +54,9 @@ pub(super) struct Peer<'a> {
 pub(super) struct OutboxSender {
     link: ShardLink,
     core: SenderCore,
+    kept: KeptRecords,
+    /// The present stream has been reported to refill an aggregator.
+    refills: bool,
     ack_deadlines: SharedAckDeadlines,
     metrics: Arc<Metrics>,
     /// The core's times count from here.
@@ -61,12 +66,18 @@ pub(super) struct OutboxSender {
 impl OutboxSender {
     pub(super) fn new(
         link: ShardLink,
-        in_flight_max: usize,
+        (in_flight_max, keep): (usize, KeepLimits),
         ack_deadlines: SharedAckDeadlines,
         metrics: Arc<Metrics>,
     ) -> Self {
         let core = SenderCore::new(link.index, in_flight_max);
-        Self { link, core, ack_deadlines, metrics, start: Instant::now() }
+        let (kept, start) = (KeptRecords::new(keep), Instant::now());
+        Self { link, core, kept, refills: false, ack_deadlines, metrics, start }
+    }
+
+    /// Its shard.
+    pub(super) fn link(&self) -> &ShardLink {
+        &self.link
     }
 
     /// Highest own number that was sent since the start.
@@ -74,8 +85,8 @@ impl OutboxSender {
         self.core.sent()
     }
 
-    /// Own number of the first batch that is not released; `None`: there is none.
-    pub(super) async fn first_unreleased(&self) -> Result<Option<u64>, SenderError> {
+    /// Own number of the first batch in the outbox, be it delivered or not; `None`: it is empty.
+    pub(super) async fn first_held(&self) -> Result<Option<u64>, SenderError> {
         let reader = self.link.outbox.read(self.link.outbox.start_position());
         let (_, chunk) = read(reader, 1).await?;
         Ok(chunk.batches.first().map(|stored| stored.number))
@@ -89,7 +100,7 @@ impl OutboxSender {
         mut feedback: watch::Receiver<Feedback>,
         sending: mpsc::Sender<wire::DeliverRequest>,
     ) -> Result<(), SenderError> {
-        let mut reader = self.link.outbox.read(self.link.outbox.start_position());
+        let mut reader = self.begin(numbering.own(peer.delivered)).await?;
         let mut commits = self.link.outbox.subscribe();
         let (mut progress, live) = (self.link.progress.clone(), Arc::clone(&self.link.live));
         live.request_full();
@@ -127,7 +138,11 @@ impl OutboxSender {
                     () = live.changed.notified() => self.core.live(live.take()),
                     () = sending.closed() => return Err(SenderError::Ended),
                 },
-                Effect::Release(position) => self.link.outbox.release(position),
+                Effect::Release(position) => {
+                    let now = self.start.elapsed();
+                    self.kept.delivered(&self.link.outbox, position, now);
+                    self.metrics.kept.show_age(self.link.index, self.kept.age(now));
+                }
                 Effect::SignalAcknowledged(position) => {
                     self.link.acknowledged.send_replace(position);
                 }
@@ -148,14 +163,36 @@ impl OutboxSender {
             progress,
             durable: self.link.outbox.durable(),
             outbox_bytes: self.link.outbox.bytes(),
+            delivered: self.link.outbox.spare(),
         }
     }
 
-    fn report(&self, report: &Report, aggregator: &str) {
+    /// Begins to read the outbox for an aggregator that has every batch up to an own number.
+    async fn begin(&mut self, delivered: u64) -> Result<Reader, SenderError> {
+        self.kept.begin_stream();
+        self.refills = false;
+        let outbox = self.link.outbox.clone();
+        let finding = tokio::task::spawn_blocking(move || {
+            let from = position_after(&outbox, delivered)?;
+            Ok(outbox.read(from))
+        });
+        resume_panic(finding.await).map_err(|_| SenderError::Ended)?
+    }
+
+    fn report(&mut self, report: &Report, aggregator: &str) {
         let shard = self.link.index;
         match report {
             Report::Acknowledged(batches) => {
                 self.metrics.batches_acknowledged.inc_by(*batches);
+            }
+            Report::Resent { number } => {
+                self.metrics.kept.resent.inc();
+                if !std::mem::replace(&mut self.refills, true) {
+                    tracing::warn!(
+                        %aggregator, shard, number,
+                        "the aggregator lacks batches that were delivered: those kept are sent again"
+                    );
+                }
             }
             Report::RefusalsOver(refusals) => tracing::info!(
                 condition = "uplink_refused",

@@ -53,6 +53,8 @@ pub struct Inputs {
     pub durable: Position,
     /// Size of the outbox.
     pub outbox_bytes: u64,
+    /// Everything in the outbox below this was delivered, on this stream or an earlier one.
+    pub delivered: Position,
 }
 
 /// What the caller is to do next.
@@ -70,7 +72,7 @@ pub enum Effect {
     Reopen(Position),
     /// Send this on the stream.
     Send(Box<wire::DeliverRequest>),
-    /// Release the outbox below this position.
+    /// The aggregator has everything in the outbox below this position: it may be released.
     Release(Position),
     /// Signal that everything in the outbox below this position is acknowledged.
     SignalAcknowledged(Position),
@@ -243,7 +245,8 @@ impl SenderCore {
     }
 
     /// A stream begins, to an aggregator with these capabilities. It has every batch up to the number `delivered` of the
-    /// present epoch; reading begins at the start of the outbox.
+    /// present epoch; reading begins at or before the first batch above it
+    /// ([`super::outbox_start::position_after`]).
     pub fn begin(&mut self, numbering: Numbering, delivered: u64, peer: Capabilities) {
         self.stream = Stream::new(InFlight::new(numbering, delivered), peer);
         if let Some(unreported) = self.stream.in_flight.unreported(self.shard) {
@@ -371,6 +374,9 @@ impl SenderCore {
         match stream.expressed(bytes) {
             Ok((mut batch, left_out)) => {
                 stream.in_flight.stamp(&mut batch, number);
+                if position < stream.inputs.delivered {
+                    stream.effects.push_back(Effect::Report(Report::Resent { number }));
+                }
                 stream.in_flight.record_sent(number, position);
                 self.sent = self.sent.max(number);
                 stream.effects.push_back(Effect::StartAckDeadline);

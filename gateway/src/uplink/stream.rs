@@ -33,6 +33,7 @@ use crate::{
     conditions::AGGREGATOR_OUTDATED,
     lineage::{DeliveryStatus, LineageError, format_utc},
     metrics::Metrics,
+    raw::RawServer,
 };
 
 /// Longest attempt to connect, and longest wait for the aggregator's answer to the Start.
@@ -66,7 +67,7 @@ pub(super) async fn deliver(
     aggregator: &str,
     senders: &mut [OutboxSender],
     (ack_deadlines, outage): (&SharedAckDeadlines, &mut OutageLog),
-    metrics: &Metrics,
+    metrics: &Arc<Metrics>,
 ) -> Result<Infallible, StreamError> {
     let mut client = connect(config, aggregator).await?;
     let (sending, sent) = mpsc::channel(SENDING_MAX);
@@ -77,7 +78,9 @@ pub(super) async fn deliver(
         let mut responses = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
         let resume = match next(&mut responses).await? {
             deliver_response::Kind::Resume(resume) => resume,
-            deliver_response::Kind::Ack(_) | deliver_response::Kind::Refusal(_) => {
+            deliver_response::Kind::Ack(_)
+            | deliver_response::Kind::Refusal(_)
+            | deliver_response::Kind::Raw(_) => {
                 return Err(StreamError::Protocol("an answer before the resume"));
             }
         };
@@ -99,7 +102,9 @@ pub(super) async fn deliver(
     metrics.uplink_connected.set(1);
     let capabilities = Capabilities::read(&resume.capabilities);
     note_capabilities(config, aggregator, capabilities, metrics).await;
-    let mut responses = ResponseHandler::new(&config.budget, metrics, ack_deadlines, responses);
+    let links = senders.iter().map(|sender| sender.link().clone()).collect();
+    let raw = RawServer::new(links, config.raw, Arc::clone(metrics), sending.clone());
+    let mut responses = ResponseHandler::new(&config.budget, metrics, ack_deadlines, (responses, raw));
     responses.budget(resume.series);
     let (feedback, heard): (Vec<_>, Vec<_>) =
         senders.iter().map(|_| watch::channel(Feedback::default())).unzip();
@@ -158,7 +163,7 @@ async fn check_folder(
     }
     let mut held = Vec::with_capacity(senders.len());
     for sender in senders {
-        held.push(sender.first_unreleased().await?);
+        held.push(sender.first_held().await?);
     }
     let Some(fork) = config.lineage().detect_fork(&delivery_status, &held) else { return Ok(()) };
     let now = config.clock.wall();

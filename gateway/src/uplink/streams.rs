@@ -14,8 +14,10 @@ use crate::{metrics::Metrics, worker::ShardLink};
 /// Delivers until it is dropped. May be dropped at any await.
 pub(crate) async fn run(config: UplinkConfig, shards: Vec<ShardLink>, metrics: Arc<Metrics>) {
     let ack_deadlines = SharedAckDeadlines::new(shards.len(), config.ack_timeout);
-    let sender =
-        |link| OutboxSender::new(link, config.in_flight, ack_deadlines.clone(), Arc::clone(&metrics));
+    let sender = |link| {
+        let keep = (config.in_flight, config.keep);
+        OutboxSender::new(link, keep, ack_deadlines.clone(), Arc::clone(&metrics))
+    };
     let mut senders: Vec<OutboxSender> = shards.into_iter().map(sender).collect();
     let mut backoff = Backoff::new();
     let mut outage = OutageLog::default();

@@ -22,6 +22,7 @@ use crate::{
     intake::StateSupport,
     metrics::Metrics,
     mqtt::connection::MqttOptions,
+    raw::SeriesLookup,
     session::{
         Context,
         commit_waiters::CommitWaiters,
@@ -32,6 +33,8 @@ use crate::{
     shard::{Observation, Shard, ShardCell, ShardLog},
 };
 
+/// Most lookups of series that wait for a worker; further ones wait in their tasks.
+const LOOKUPS_MAX: usize = 4;
 /// Most connections on their way to a worker; the accept tasks of further ones wait.
 const ARRIVALS_MAX: usize = 256;
 
@@ -90,14 +93,9 @@ impl Worker {
         let (progress, progress_seen) = watch::channel(Progress::default());
         let (stopped_tx, stopped) = watch::channel(false);
         let observation = Arc::new(Mutex::new(shard.observe()));
+        let (lookups, asked) = mpsc::channel(LOOKUPS_MAX);
         let (live, seen) = (Arc::new(LiveSlot::default()), Arc::clone(&observation));
-        let link = ShardLink {
-            index,
-            outbox: shard.outbox().clone(),
-            progress: progress_seen,
-            live: Arc::clone(&live),
-            acknowledged: watch::Sender::new(Position::ZERO),
-        };
+        let link = link(index, &shard, progress_seen, &live, lookups);
         let (limits, protocols, bounds) = of_sessions(config, shards);
         let (series_max, past_max, future_max) = (config.series_max, config.past_max, config.future_max);
         let (sessions_max, grace, live_every) = (config.sessions_max, config.grace, config.live);
@@ -139,6 +137,7 @@ impl Worker {
             inner.supervise("receive", Rc::clone(&inner).receive(arriving));
             inner.supervise("begin commits", Rc::clone(&inner).group_commits(commit_requested));
             inner.supervise("follow commits", Rc::clone(&inner).follow_commits());
+            inner.supervise("lookups", Rc::clone(&inner).answer_lookups(asked));
             inner.supervise("tick", Rc::clone(&inner).tick(grace));
             inner.supervise("end sessions", Rc::clone(&inner).end_sessions());
             if let Some(every) = live_every {
@@ -179,6 +178,19 @@ impl Worker {
         self.arbiter.stop();
         let _ = self.arbiter.join();
     }
+}
+
+/// The shard as the uplink sees it.
+fn link(
+    index: u32,
+    shard: &Shard,
+    progress: watch::Receiver<Progress>,
+    live: &Arc<LiveSlot>,
+    lookups: mpsc::Sender<SeriesLookup>,
+) -> ShardLink {
+    let (outbox, journal) = (shard.outbox().clone(), shard.journal().clone());
+    let acknowledged = watch::Sender::new(Position::ZERO);
+    ShardLink { index, outbox, journal, lookups, progress, live: Arc::clone(live), acknowledged }
 }
 
 /// Limits of messages, protocol options, and the bounds of sessions of one of `shards` workers.

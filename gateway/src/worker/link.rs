@@ -7,9 +7,12 @@ use std::sync::{
 
 use catchment_journal::Position;
 use catchment_proto::wire;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
-use crate::shard::{Progress, ShardLog};
+use crate::{
+    raw::SeriesLookup,
+    shard::{Progress, ShardLog},
+};
 
 /// A shard as the uplink sees it.
 #[derive(Clone)]
@@ -18,6 +21,10 @@ pub struct ShardLink {
     pub index: u32,
     /// Batches in order.
     pub outbox: ShardLog,
+    /// Readings in the order in which they were taken.
+    pub journal: ShardLog,
+    /// Asks for the numbers of series.
+    pub lookups: mpsc::Sender<SeriesLookup>,
     /// How far windows are closed.
     pub progress: watch::Receiver<Progress>,
     /// Latest state of open windows, taken by the uplink.

@@ -28,7 +28,8 @@ impl WorkerThread {
                 }
             };
             let due = {
-                let shard = self.context.shard.borrow();
+                let mut shard = self.context.shard.borrow_mut();
+                shard.expire_raw();
                 if last { shard.changed_since_checkpoint() } else { shard.checkpoint_due() }
             };
             if due && let Err(error) = self.checkpoint().await {

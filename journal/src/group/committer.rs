@@ -169,22 +169,39 @@ impl<D: Disk> Committer<D> {
         }
         self.full = None;
         if round.roll {
-            match self.writer.roll(self.writer.tail()) {
-                // Now the previous segment can be removed.
-                Ok(()) => self.inner.ask_to_sweep(),
-                Err(WriteError::NoSpace(why)) => self.full = Some(FullReason::Disk(why)),
-                Err(WriteError::Failed(why)) => return Err(why),
-            }
+            self.roll()?;
         }
         if self.full.is_none() {
             let end = self.inner.state().pending.end();
             self.full = self.writer.reserve(end, round.wanted)?;
+            while self.full.is_some() && self.writer.remove_spare()? {
+                self.full = self.writer.reserve(end, round.wanted)?;
+            }
         }
         self.publish(round.wanted);
         if let Some(bytes) = committed {
             self.writer.write_ahead(bytes);
         }
         Ok(())
+    }
+
+    /// Starts a new segment. Spare segments give way to it.
+    fn roll(&mut self) -> Result<(), Arc<str>> {
+        loop {
+            match self.writer.roll(self.writer.tail()) {
+                Ok(()) => {
+                    // Now the previous segment can be removed.
+                    self.inner.ask_to_sweep();
+                    return Ok(());
+                }
+                Err(WriteError::NoSpace(_)) if self.writer.remove_spare()? => {}
+                Err(WriteError::NoSpace(why)) => {
+                    self.full = Some(FullReason::Disk(why));
+                    return Ok(());
+                }
+                Err(WriteError::Failed(why)) => return Err(why),
+            }
+        }
     }
 
     /// Publishes the state to all subscribers; `satisfied` is the room requested in this round.

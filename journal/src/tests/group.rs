@@ -201,6 +201,49 @@ fn full_is_reported_and_passes() {
 }
 
 #[test]
+fn spare_segments_stay_until_their_space_is_needed() {
+    let disk = SimDisk::new(20);
+    let log = GroupLog::start(open(&disk).0, "spare").unwrap();
+    let mut accepted = Vec::new();
+    let mut fill = |log: &GroupLog<SimDisk>, most: usize| {
+        for _ in 0..most {
+            match append(log, &[3; 700]) {
+                Ok(at) => accepted.push(at),
+                Err(AppendError::Full(_)) => return false,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        wait_until("not durable", || accepted.last().is_none_or(|last| log.durable() > *last));
+        true
+    };
+    assert!(fill(&log, 30));
+    log.set_spare(log.durable());
+    log.set_spare(Position::ZERO);
+    let kept = log.spare_bytes();
+    assert!(log.spare() == log.durable() && 0 < kept && kept < log.bytes(), "{kept} of {}", log.bytes());
+    assert_eq!(log.start_position(), Position::ZERO, "nothing is removed while there is room");
+    // Far beyond the log's bound, with everything before spare each time.
+    for _ in 0..20 {
+        assert!(fill(&log, 200), "spare segments do not give way");
+        log.set_spare(log.durable());
+    }
+    assert!(log.start_position() > Position::ZERO && log.segments()[0].start == log.start_position());
+    // A full disk.
+    let used = disk.files().iter().map(|(_, length)| *length).sum::<u64>();
+    disk.set_quota(Some(used + (4 << 10)));
+    assert!(fill(&log, 30), "spare segments do not give way to a full disk");
+    // What is not spare stays, and appends are refused.
+    disk.set_quota(None);
+    assert!(!fill(&log, 10_000));
+    let start = log.start_position();
+    assert!(log.spare() <= log.segments()[1].start, "{:?}", log.segments());
+    log.close().unwrap();
+    let (log, _) = Log::open(Arc::new(disk), Path::new(DIR), small()).unwrap();
+    let kept = accepted.iter().filter(|at| **at >= start).count();
+    assert_eq!((log.start(), read_all(&log, Position::ZERO).0.len()), (start, kept));
+}
+
+#[test]
 fn no_commit_waits_for_the_removal_of_a_segment() {
     let disk = SimDisk::new(18);
     let log = GroupLog::start(open(&disk).0, "sweep").unwrap();

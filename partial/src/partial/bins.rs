@@ -34,6 +34,16 @@ pub(super) struct Ends {
 }
 
 impl Bins {
+    /// Removes all values, and keeps memory.
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
+    }
+
+    /// Makes it equal to another one, and keeps memory.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.0.clone_from(&other.0);
+    }
+
     /// Adds `count` (not 0) values with this key.
     #[inline]
     pub(super) fn add(&mut self, key: i32, count: u64) {
@@ -74,10 +84,7 @@ impl Bins {
     /// Inserts a bin with a new key at its index.
     fn insert(&mut self, place: usize, bin: Bin) {
         if self.0.len() < MAX_BINS {
-            if self.0.len() == self.0.capacity() {
-                // Grow by half instead of doubling: most series stop growing early.
-                self.0.reserve_exact((self.0.len() / 2).clamp(4, MAX_BINS - self.0.len()));
-            }
+            self.grow(1);
             self.0.insert(place, bin);
         } else if place > 0 {
             let lowest = self.0.remove(0).count;
@@ -88,6 +95,19 @@ impl Bins {
         }
     }
 
+    /// Makes room for more bins, the same whether they come one by one or at once.
+    fn grow(&mut self, more: usize) {
+        let (needed, mut capacity) = (self.0.len() + more, self.0.capacity());
+        if needed > MAX_BINS {
+            return self.0.reserve_exact(more);
+        }
+        while capacity < needed {
+            // By half instead of doubling: most series stop growing early.
+            capacity += (capacity / 2).clamp(4, (MAX_BINS - capacity).max(4));
+        }
+        self.0.reserve_exact(capacity - self.0.len());
+    }
+
     fn add_to_lowest(&mut self, count: u64) {
         if let Some(lowest) = self.0.first_mut() {
             lowest.count = lowest.count.saturating_add(count);
@@ -95,16 +115,57 @@ impl Bins {
     }
 
     pub(super) fn merge(&mut self, other: &Self) {
-        let mut missing = Vec::new();
-        let mut bins = self.0.iter_mut().peekable();
-        for bin in &other.0 {
-            while bins.next_if(|own| own.key < bin.key).is_some() {}
-            match bins.next_if(|own| own.key == bin.key) {
+        self.add_all(&other.0);
+    }
+
+    /// Adds bins with rising keys.
+    pub(super) fn add_all(&mut self, bins: &[Bin]) {
+        let mut missing = 0;
+        let mut own = self.0.iter_mut().peekable();
+        for bin in bins {
+            while own.next_if(|own| own.key < bin.key).is_some() {}
+            match own.next_if(|own| own.key == bin.key) {
                 Some(own) => own.count = own.count.saturating_add(bin.count),
-                None => missing.push(*bin),
+                None => missing += 1,
             }
         }
-        self.insert_missing(missing);
+        if missing > 0 {
+            self.insert_between(bins, missing);
+        }
+    }
+
+    /// Inserts those of these bins, by rising key, whose keys are not there: their number is `missing`.
+    fn insert_between(&mut self, bins: &[Bin], missing: usize) {
+        let mut unread = self.0.len();
+        let mut unwritten = unread + missing;
+        self.grow(missing);
+        self.0.resize(unwritten, Bin { key: 0, count: 0 });
+        // From the last one down, so that nothing is overwritten that was not moved.
+        for bin in bins.iter().rev() {
+            let below = self.0.get(..unread).unwrap_or_default();
+            let greater = below.iter().rev().take_while(|own| own.key > bin.key).count();
+            self.0.copy_within(unread - greater..unread, unwritten - greater);
+            (unread, unwritten) = (unread - greater, unwritten - greater);
+            if unread.checked_sub(1).and_then(|last| self.0.get(last)).is_some_and(|own| own.key == bin.key) {
+                continue;
+            }
+            unwritten -= 1;
+            self.0.get_mut(unwritten).into_iter().for_each(|place| *place = *bin);
+            if unwritten == unread {
+                break;
+            }
+        }
+        self.limit();
+    }
+
+    /// Collapses the lowest bins beyond the bound.
+    fn limit(&mut self) {
+        let excess = self.0.len().saturating_sub(MAX_BINS);
+        if excess > 0 {
+            let collapsed = self.0.drain(..excess).fold(0u64, |sum, bin| sum.saturating_add(bin.count));
+            self.add_to_lowest(collapsed);
+            self.0.shrink_to(MAX_BINS);
+        }
     }
 
     /// Inserts bins with new keys, in rising order.
@@ -116,10 +177,7 @@ impl Bins {
         self.0.append(&mut missing);
         // The stable sort merges the two sorted runs.
         self.0.sort_by_key(|bin| bin.key);
-        let excess = self.0.len().saturating_sub(MAX_BINS);
-        let collapsed = self.0.drain(..excess).fold(0u64, |sum, bin| sum.saturating_add(bin.count));
-        self.add_to_lowest(collapsed);
-        self.0.shrink_to(MAX_BINS);
+        self.limit();
     }
 
     /// The bins, by rising key.

@@ -61,7 +61,16 @@ impl Partial {
     /// Appends the encoding to `out`. Times are written relative to `base`, usually the start of the window;
     /// [`Partial::decode`] needs the same base. (Any base works; a near one gives a short encoding.)
     pub fn encode(&self, base: Timestamp, out: &mut Vec<u8>) {
-        let optional = if self.has_optional() { OPTIONAL } else { 0 };
+        self.encode_parts(base, Parts::ALL, out);
+    }
+
+    /// As [`Partial::encode`] of the same without what depends on the order of more than [`EXACT_MAX`] readings.
+    pub fn encode_without_order(&self, base: Timestamp, out: &mut Vec<u8>) {
+        self.encode_parts(base, Parts::MOMENTS.with(Parts::DISTINCT), out);
+    }
+
+    fn encode_parts(&self, base: Timestamp, kept: Parts, out: &mut Vec<u8>) {
+        let optional = if self.has_optional(kept) { OPTIONAL } else { 0 };
         match &self.values {
             Values::Timed(timed) if timed.points().is_empty() => {
                 encode_few(None, &Exact::default(), base, optional, out);
@@ -71,7 +80,7 @@ impl Partial {
             Values::Many(many) => encode_many(many, base, optional, out),
         }
         if optional != 0 {
-            optional::encode(self, base, out);
+            optional::encode(self, base, kept, out);
         }
     }
 
@@ -88,8 +97,8 @@ impl Partial {
         self.states.as_ref().is_some_and(|states| states.alone > 0)
     }
 
-    fn has_optional(&self) -> bool {
-        let of_values = matches!(&self.values, Values::Many(many) if many.optional.is_some());
+    fn has_optional(&self, kept: Parts) -> bool {
+        let of_values = matches!(&self.values, Values::Many(many) if many.parts().only(kept) != Parts::NONE);
         of_values || self.states.is_some()
     }
 
@@ -159,7 +168,12 @@ impl Partial {
 
     /// Adds few readings one by one, and sums and sketch of many from their bytes; false, without having added anything,
     /// if these are others, or carry states or one of the optional parts that are to be kept.
-    fn add_encoded(&mut self, bytes: &[u8], base: Timestamp, kept: Parts) -> Result<bool, DecodeError> {
+    pub(super) fn add_encoded(
+        &mut self,
+        bytes: &[u8],
+        base: Timestamp,
+        kept: Parts,
+    ) -> Result<bool, DecodeError> {
         let mut reader = Reader::new(bytes);
         let head = Head::decode(&mut reader)?;
         match head.form {
@@ -216,6 +230,21 @@ impl Partial {
         let state = self.states.as_ref().map(|states| states.last);
         self.last().map(|point| point.time).max(state)
     }
+}
+
+/// Appends the readings to `points`, if there are few, with their times and nothing else; otherwise false.
+pub(super) fn read_few(bytes: &[u8], base: Timestamp, points: &mut Vec<Point>) -> Result<bool, DecodeError> {
+    let mut reader = Reader::new(bytes);
+    let head = Head::decode(&mut reader)?;
+    let Form::Timed { regular } = head.form else { return Ok(false) };
+    if head.optional {
+        return Ok(false);
+    }
+    let mut buffer = [Point { time: Timestamp::from_nanos(0), value: 0.0 }; EXACT_MAX];
+    let read = Timed::read(&mut reader, base, (head.unit, head.scale, regular), &mut buffer)?;
+    reader.finish()?;
+    points.extend_from_slice(read);
+    Ok(true)
 }
 
 fn nanoseconds(unit: Unit) -> u8 {

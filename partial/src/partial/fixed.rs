@@ -50,6 +50,17 @@ fn add_limbs(limbs: &mut [u64], words: &[u64]) -> bool {
 }
 
 impl Fixed {
+    /// Makes it zero, and keeps memory.
+    pub(super) fn clear(&mut self) {
+        self.limbs.clear();
+    }
+
+    /// Makes it equal to another one, and keeps memory.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.low = other.low;
+        self.limbs.clone_from(&other.limbs);
+    }
+
     /// Adds `mantissa << bit`, where `mantissa` is a double's mantissa or a sum of several (`bit` at most 2^12).
     #[inline]
     pub(super) fn add(&mut self, mantissa: u64, bit: u32) {
@@ -168,7 +179,10 @@ impl Fixed {
         let count = limbs.len() * LIMB_BYTES - skip - drop;
         put_varint(count as u64, out);
         put_varint(((self.low + start) as usize * LIMB_BYTES + skip) as u64, out);
-        out.extend(limbs.iter().flat_map(|limb| limb.to_le_bytes()).skip(skip).take(count));
+        let at = out.len();
+        limbs.iter().for_each(|limb| out.extend_from_slice(&limb.to_le_bytes()));
+        out.drain(at..at + skip);
+        out.truncate(at + count);
     }
 
     pub(super) fn decode(reader: &mut Reader<'_>) -> Result<Self, DecodeError> {

@@ -11,6 +11,9 @@ use super::sketch::Sketch;
 use super::sum::Sum;
 use super::value_span::ValueSpan;
 
+/// The numbers in order of time.
+type Order = Sequence<ValueSpan>;
+
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Many {
     pub(super) extent: Extent,
@@ -38,6 +41,11 @@ impl OptionalParts {
             order: parts.contains(Parts::ORDER).then(Sequence::default),
             distinct: parts.contains(Parts::DISTINCT).then(Distinct::default),
         }
+    }
+
+    /// Whether the order is there, and nothing else.
+    fn is_only_order(&self) -> bool {
+        self.order.is_some() && self.powers.is_none() && self.distinct.is_none()
     }
 
     /// Boxed, unless there are none.
@@ -74,8 +82,8 @@ impl OptionalParts {
         });
     }
 
-    /// What both sides know.
-    fn merged(mut self, other: &Self) -> Self {
+    /// What both sides know; `follow` takes their orders together, if it can.
+    fn merged(mut self, other: &Self, follow: impl FnOnce(&mut Order, &Order) -> bool) -> Self {
         let powers = self.powers.take().zip(other.powers.as_ref()).map(|(mut powers, other)| {
             powers.merge(other);
             powers
@@ -85,8 +93,7 @@ impl OptionalParts {
             distinct
         });
         let order = self.order.take().zip(other.order.as_ref());
-        let order =
-            order.and_then(|(mut order, other)| order.merge(other, MergeBounds::PARTIAL).then_some(order));
+        let order = order.and_then(|(mut order, other)| follow(&mut order, other).then_some(order));
         Self { powers, order, distinct }
     }
 
@@ -173,13 +180,66 @@ impl Many {
 
     /// Adds what another one holds. An optional part that either lacks is not known afterwards.
     pub(super) fn merge(&mut self, other: &Self) {
+        self.merge_ordered(other, |order, other| order.merge(other, MergeBounds::PARTIAL));
+    }
+
+    /// As [`Many::merge`], of readings that are later: see [`Partial::append`](super::Partial::append).
+    pub(super) fn append(&mut self, later: &Self) {
+        self.merge_ordered(later, Sequence::append);
+    }
+
+    fn merge_ordered(&mut self, other: &Self, follow: impl FnOnce(&mut Order, &Order) -> bool) {
         self.extent.merge(&other.extent);
         self.count = self.count.saturating_add(other.count);
         self.sum.merge(&other.sum);
         self.squares.merge(&other.squares);
         self.sketch.merge(&other.sketch);
+        if let (Some(own), Some(other)) = (&mut self.optional, &other.optional)
+            && own.is_only_order()
+            && other.is_only_order()
+            && let (Some(order), Some(other)) = (&mut own.order, &other.order)
+        {
+            if !follow(order, other) {
+                self.optional = None;
+            }
+            return;
+        }
         let both = self.optional.take().zip(other.optional.as_ref());
-        self.optional = both.and_then(|(optional, other)| optional.merged(other).boxed());
+        self.optional = both.and_then(|(optional, other)| optional.merged(other, follow).boxed());
+    }
+
+    /// Makes it the summary of no values, with the extent of a first one, and keeps memory.
+    pub(super) fn reset(&mut self, first: Point, parts: Parts) {
+        self.extent = Extent::of(first);
+        self.count = 0;
+        self.sum.clear();
+        self.squares.0.clear();
+        self.sketch.clear();
+        let only_order = !parts.contains(Parts::MOMENTS) && !parts.contains(Parts::DISTINCT);
+        match &mut self.optional {
+            Some(optional) if only_order && optional.is_only_order() && parts.contains(Parts::ORDER) => {
+                optional.order.iter_mut().for_each(Sequence::clear);
+            }
+            optional => *optional = OptionalParts::new(parts).boxed(),
+        }
+    }
+
+    /// Makes it equal to another one, and keeps memory.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.extent = other.extent;
+        self.count = other.count;
+        self.sum.copy_from(&other.sum);
+        self.squares.0.copy_from(&other.squares.0);
+        self.sketch.copy_from(&other.sketch);
+        match (&mut self.optional, &other.optional) {
+            (Some(own), Some(other)) if own.is_only_order() && other.is_only_order() => {
+                if let (Some(own), Some(other)) = (&mut own.order, &other.order) {
+                    own.readings.clone_from(&other.readings);
+                    own.spans.clone_from(&other.spans);
+                }
+            }
+            (own, other) => own.clone_from(other),
+        }
     }
 
     /// Keeps only these optional parts, and not the order.

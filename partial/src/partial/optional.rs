@@ -51,7 +51,7 @@ pub(super) struct Optional {
 }
 
 /// Appends the optional parts of a partial.
-pub(super) fn encode(partial: &Partial, base: Timestamp, out: &mut Vec<u8>) {
+pub(super) fn encode(partial: &Partial, base: Timestamp, kept: Parts, out: &mut Vec<u8>) {
     let (mut part, mut parts, mut count) = (Vec::new(), Vec::new(), 0);
     let mut put = |number: u64, write: &dyn Fn(&mut Vec<u8>)| {
         part.clear();
@@ -64,7 +64,7 @@ pub(super) fn encode(partial: &Partial, base: Timestamp, out: &mut Vec<u8>) {
     if let Values::Many(many) = &partial.values
         && let Some(optional) = &many.optional
     {
-        if let Some(order) = &optional.order {
+        if let Some(order) = optional.order.as_ref().filter(|_| kept.contains(Parts::ORDER)) {
             put(ORDER, &|out| encode_order(order, base, out));
         }
         if let Some(powers) = &optional.powers {

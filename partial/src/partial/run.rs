@@ -5,7 +5,12 @@
 //! and neighbours in the same bin are counted together. Nothing is allocated that single pushes would not allocate.
 
 use super::{
-    EXACT_MAX, Many, Partial, Point, Values, bins::Bins, fixed::Fixed, mapping, moments::Squares, sum,
+    EXACT_MAX, Many, Partial, Point, Values,
+    bins::{Bin, Bins},
+    fixed::Fixed,
+    mapping,
+    moments::Squares,
+    sum,
 };
 use crate::time::Timestamp;
 
@@ -13,6 +18,13 @@ use crate::time::Timestamp;
 const BLOCK: usize = 32;
 /// Maximum difference of exponents in a block that is summed as one integer.
 const SPREAD: u32 = 5;
+/// Magnitudes with keys that differ by less than this are counted by themselves first, if they are so many: at most
+/// what a byte can count.
+const CLOSE: i32 = 512;
+const COUNTED_MIN: usize = 8;
+const COUNTED_MAX: usize = 128;
+/// Counts that are looked at together.
+const AT_ONCE: usize = 8;
 /// Readings that are held back before they are added to few.
 const HELD: usize = 16;
 /// Up to this many readings are added one by one.
@@ -61,21 +73,21 @@ pub(super) fn push(partial: &mut Partial, mut readings: impl Iterator<Item = (Ti
     }
 }
 
-/// Adds at most [`EXACT_MAX`] decoded readings, in order of time, then of value.
+/// Adds decoded readings, in order of time, then of value.
 #[inline]
 pub(super) fn push_ordered(partial: &mut Partial, points: &[Point]) {
     match &mut partial.values {
         Values::Timed(timed) if timed.points().len() + points.len() <= EXACT_MAX => timed.extend(points),
-        Values::Many(many) if many.has_order_at_most() && points.iter().all(|point| point.value > 0.0) => {
+        Values::Many(many) if many.has_order_at_most() => {
             many.push_order(points);
-            push_positive(many, points);
+            push_values(many, points);
         }
         _ => push(partial, points.iter().map(|point| (point.time, point.value))),
     }
 }
 
-/// Adds readings that are in order and positive, as one block.
-fn push_positive(many: &mut Many, points: &[Point]) {
+/// Adds extent and values of readings that are in order.
+fn push_values(many: &mut Many, points: &[Point]) {
     let (Some(first), Some(last)) = (points.first(), points.last()) else { return };
     let (mut least, mut most) = (first, first);
     for point in points {
@@ -84,14 +96,26 @@ fn push_positive(many: &mut Many, points: &[Point]) {
         most = if point.value > most.value { point } else { most };
     }
     [first, last, least, most].into_iter().for_each(|point| many.extent.push(*point));
-    let mut side = Side::default();
-    for (place, point) in side.held.iter_mut().zip(points) {
-        *place = point.value;
+    if least.value > 0.0 {
+        push_positive(many, points);
+    } else {
+        add_values(many, points.iter().map(|point| point.value));
     }
-    side.count = points.len().min(BLOCK);
+}
+
+/// Adds positive values.
+fn push_positive(many: &mut Many, points: &[Point]) {
     let Many { count, sum, squares, sketch, .. } = many;
-    *count = count.saturating_add(side.count as u64);
-    side.flush(&mut sum.positive, squares, &mut sketch.positive);
+    *count = count.saturating_add(points.len() as u64);
+    let mut held = [0.0; COUNTED_MAX];
+    for points in points.chunks(COUNTED_MAX) {
+        for (place, point) in held.iter_mut().zip(points) {
+            *place = point.value;
+        }
+        let held = held.get(..points.len()).unwrap_or_default();
+        held.chunks(BLOCK).for_each(|block| add_sums(block, &mut sum.positive, &mut squares.0));
+        add_to_bins(held, &mut sketch.positive);
+    }
 }
 
 /// Adds the values of readings whose times are in the extent already.
@@ -177,16 +201,48 @@ impl Side {
         let held = self.held.get(..self.count).unwrap_or_default();
         self.count = 0;
         add_sums(held, sum, &mut squares.0);
-        let mut keys = [0; BLOCK];
-        for (key, value) in keys.iter_mut().zip(held) {
-            *key = mapping::key(*value);
-        }
-        for same in keys.get(..held.len()).unwrap_or_default().chunk_by(|a, b| a == b) {
+        add_to_bins(held, bins);
+    }
+}
+
+/// Counts magnitudes, at most [`COUNTED_MAX`]: if they are close, first by themselves, without a search for each.
+fn add_to_bins(held: &[f64], bins: &mut Bins) {
+    let mut keys = [0; COUNTED_MAX];
+    let (mut least, mut most) = (i32::MAX, i32::MIN);
+    for (key, value) in keys.iter_mut().zip(held) {
+        *key = mapping::key(*value);
+        (least, most) = (least.min(*key), most.max(*key));
+    }
+    let keys = keys.get(..held.len()).unwrap_or_default();
+    if keys.len() < COUNTED_MIN || most - least >= CLOSE {
+        for same in keys.chunk_by(|a, b| a == b) {
             if let Some(key) = same.first() {
                 bins.add(*key, same.len() as u64);
             }
         }
+        return;
     }
+    let mut counts = [[0_u8; AT_ONCE]; CLOSE as usize / AT_ONCE];
+    let counts_flat = counts.as_flattened_mut();
+    for key in keys {
+        if let Some(count) = counts_flat.get_mut((key - least) as usize) {
+            *count += 1;
+        }
+    }
+    let mut counted = [Bin { key: 0, count: 0 }; COUNTED_MAX];
+    let mut places = counted.iter_mut();
+    let used = (most - least) as usize / AT_ONCE + 1;
+    for (counts, first) in counts.iter().take(used).zip((least..).step_by(AT_ONCE)) {
+        // Most are empty if values spread.
+        if u64::from_le_bytes(*counts) == 0 {
+            continue;
+        }
+        for (count, key) in counts.iter().zip(first..).filter(|(count, _)| **count > 0) {
+            places.next().into_iter().for_each(|place| *place = Bin { key, count: (*count).into() });
+        }
+    }
+    let left = places.len();
+    bins.add_all(counted.get(..COUNTED_MAX - left).unwrap_or_default());
 }
 
 fn add_sums(held: &[f64], sum: &mut Fixed, squares: &mut Fixed) {

@@ -96,6 +96,12 @@ fn order_spans<S: Span>(a: &S, b: &S) -> Ordering {
 }
 
 impl<S: Span> Sequence<S> {
+    /// Removes everything, and keeps memory.
+    pub(super) fn clear(&mut self) {
+        self.readings.clear();
+        self.spans.clear();
+    }
+
     /// Adds a reading; beyond [`READINGS_MAX`], the earliest goes into a span. Returns whether all of them are still known
     /// in their order: a reading that lies within a span came too late.
     #[must_use]
@@ -169,35 +175,59 @@ impl<S: Span> Sequence<S> {
         true
     }
 
+    /// As [`Sequence::merge`], but where the other one is later as a whole, what came before is summarised first, so that
+    /// the bounds are not reached.
+    #[must_use]
+    pub(super) fn append(&mut self, later: &Self) -> bool {
+        let follows = self.ends().zip(later.ends()).is_some_and(|(own, later)| own.1 <= later.0);
+        let Some(span) = later.spans.first().filter(|_| follows) else {
+            return match follows {
+                true => self.push_ordered(later.readings.iter().cloned()),
+                false => self.merge(later, MergeBounds::PARTIAL),
+            };
+        };
+        let spans_first = later.readings.first().is_none_or(|(time, _)| span.ends().1 <= *time);
+        let Some(mut total) = self.total(None).ok().flatten().filter(|_| spans_first) else {
+            return self.merge(later, MergeBounds::PARTIAL);
+        };
+        total.append(span);
+        self.spans.clear();
+        self.spans.push(total);
+        self.spans.extend_from_slice(later.spans.get(1..).unwrap_or_default());
+        self.readings.clone_from(&later.readings);
+        true
+    }
+
     /// What all of it amounts to, after `before`. A single reading within a span counts for itself: the steps to and from
     /// it count as none.
     ///
     /// # Errors
     /// [`Tangled`]: spans of several readings overlap.
     pub(super) fn total(&self, mut before: Option<S>) -> Result<Option<S>, Tangled> {
-        let mut add = |piece: &S| match &mut before {
-            Some(total) => {
-                let (start, end) = piece.ends();
-                let is_known = total.ends().1 <= start || start == end;
-                total.add(piece);
-                is_known
-            }
-            None => {
-                before = Some(piece.clone());
-                true
-            }
-        };
         let (mut readings, mut is_known) = (self.readings.iter().peekable(), true);
         for span in &self.spans {
             while let Some((time, value)) = readings.next_if(|(time, _)| *time < span.ends().0) {
-                add(&S::of(*time, value.clone()));
+                Self::add_reading(&mut before, *time, value.clone());
             }
-            is_known &= add(span);
+            match &mut before {
+                Some(total) => {
+                    let (start, end) = span.ends();
+                    is_known &= total.ends().1 <= start || start == end;
+                    total.add(span);
+                }
+                None => before = Some(span.clone()),
+            }
         }
-        readings.for_each(|(time, value)| {
-            add(&S::of(*time, value.clone()));
-        });
+        readings.for_each(|(time, value)| Self::add_reading(&mut before, *time, value.clone()));
         if is_known { Ok(before) } else { Err(Tangled) }
+    }
+
+    fn add_reading(total: &mut Option<S>, time: Timestamp, value: S::Value) {
+        match total {
+            Some(total) if total.ends().1 <= time => total.append_reading(time, value),
+            Some(total) => total.beside(&S::of(time, value)),
+            None => *total = Some(S::of(time, value)),
+        }
     }
 
     /// Number of readings; saturates.

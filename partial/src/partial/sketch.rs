@@ -18,6 +18,20 @@ pub(super) struct Sketch {
 }
 
 impl Sketch {
+    /// Removes all values, and keeps memory.
+    pub(super) fn clear(&mut self) {
+        self.zeros = 0;
+        self.positive.clear();
+        self.negative.clear();
+    }
+
+    /// Makes it equal to another one, and keeps memory.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.zeros = other.zeros;
+        self.positive.copy_from(&other.positive);
+        self.negative.copy_from(&other.negative);
+    }
+
     #[inline]
     pub(super) fn push(&mut self, value: f64) {
         if value > 0.0 {

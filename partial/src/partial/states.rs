@@ -236,6 +236,19 @@ impl States {
 
     /// As [`States::merge`]; beyond the bounds, their order is not known.
     pub(super) fn merge_within(&mut self, other: &Self, bounds: MergeBounds) {
+        self.merge_ordered(other, |sequence, other| sequence.merge(other, bounds));
+    }
+
+    /// As [`States::merge`], of readings that are later: see [`Partial::append`](super::Partial::append).
+    pub(super) fn append(&mut self, later: &Self) {
+        self.merge_ordered(later, Sequence::append);
+    }
+
+    fn merge_ordered(
+        &mut self,
+        other: &Self,
+        follow: impl FnOnce(&mut Sequence<StateSpan>, &Sequence<StateSpan>) -> bool,
+    ) {
         self.count = self.count.saturating_add(other.count);
         self.alone = self.alone.saturating_add(other.alone);
         self.last = self.last.max(other.last);
@@ -247,7 +260,7 @@ impl States {
             _ => None,
         };
         let known = match (&mut self.sequence, &other.sequence) {
-            (Some(sequence), Some(other)) => sequence.merge(other, bounds),
+            (Some(sequence), Some(other)) => follow(sequence, other),
             _ => false,
         };
         if !known {

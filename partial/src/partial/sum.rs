@@ -29,6 +29,18 @@ pub(super) fn units(value: f64) -> (u64, u32) {
 }
 
 impl Sum {
+    /// Makes it zero, and keeps memory.
+    pub(super) fn clear(&mut self) {
+        self.positive.clear();
+        self.negative.clear();
+    }
+
+    /// Makes it equal to another one, and keeps memory.
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.positive.copy_from(&other.positive);
+        self.negative.copy_from(&other.negative);
+    }
+
     #[inline]
     pub(super) fn push(&mut self, value: f64) {
         let (mantissa, bit) = units(value);

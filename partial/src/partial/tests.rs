@@ -1,5 +1,6 @@
 //! Single partials against known statistics; the merge laws and the encoding have their own files.
 
+mod collect;
 mod encoding;
 mod hostile;
 mod laws;

@@ -21,7 +21,7 @@ pub(super) struct Timed(Vec<Point>);
 
 /// Whether `a` may precede `b`.
 #[inline]
-fn in_order(a: &Point, b: &Point) -> bool {
+pub(super) fn in_order(a: &Point, b: &Point) -> bool {
     a.time < b.time || (a.time == b.time && a.value <= b.value)
 }
 

@@ -26,6 +26,7 @@ pub(crate) fn batch(number: u64, count: u32) -> Batch {
         live: false,
         names_epoch: 0,
         history: History::default(),
+        refused: Vec::new(),
         width,
         series: (0..count).map(|i| series(i).into()).collect(),
         entries: (0..count)

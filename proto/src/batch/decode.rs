@@ -3,7 +3,7 @@
 use catchment_partial::{Timestamp, Width, Window};
 
 use super::{
-    Batch, BatchError, Entry, PARTIALS_MAX, SHARDS_MAX,
+    Batch, BatchError, Entry, PARTIALS_MAX, REFUSED_HOURS_MAX, RefusedReadings, SHARDS_MAX,
     columns::{self, Row},
 };
 use crate::{
@@ -83,6 +83,10 @@ impl Batch {
             0 => None,
             ms => Some(Timestamp::from_millis(ms).ok_or(BatchError::Watermark(ms))?),
         };
+        if wire.refused.len() > REFUSED_HOURS_MAX {
+            return Err(BatchError::Refused(wire.refused.len()));
+        }
+        let refused = |of: &wire::RefusedReadings| RefusedReadings { hour: of.hour, readings: of.readings };
         dictionary.add(&wire.series, wire.continues, known)?;
         let mut batch = Self {
             shard: wire.shard,
@@ -93,6 +97,7 @@ impl Batch {
             series: Vec::with_capacity(count.min(dictionary.len())),
             names_epoch: wire.names_epoch,
             history: History::read(wire.history.as_ref())?,
+            refused: wire.refused.iter().map(refused).collect(),
             entries: Vec::with_capacity(count),
         };
         batch.read_entries(&wire, dictionary)?;

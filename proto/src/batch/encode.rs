@@ -3,7 +3,7 @@
 use catchment_partial::Timestamp;
 use prost::encoding::{self, WireType};
 
-use super::{Batch, ColumnEncoder, Entry};
+use super::{Batch, ColumnEncoder, Entry, RefusedReadings};
 use crate::wire;
 
 impl Batch {
@@ -34,8 +34,16 @@ impl Batch {
             width_ms: self.width.as_millis(),
             names_epoch: self.names_epoch,
             history: self.history.wire(self.width),
+            refused: self.refused.iter().map(|of| of.wire()).collect(),
             ..columns.finish()
         }
+    }
+}
+
+impl RefusedReadings {
+    /// The message.
+    pub fn wire(self) -> wire::RefusedReadings {
+        wire::RefusedReadings { hour: self.hour, readings: self.readings }
     }
 }
 

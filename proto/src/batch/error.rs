@@ -2,7 +2,7 @@
 
 use catchment_partial::WidthError;
 
-use super::{PARTIALS_MAX, SHARDS_MAX};
+use super::{PARTIALS_MAX, REFUSED_HOURS_MAX, SHARDS_MAX};
 use crate::{history::HistoryError, series_dictionary::DictionaryError};
 
 /// Why a message is not a valid [`super::Batch`].
@@ -60,6 +60,9 @@ pub enum BatchError {
     /// The history of earlier batches is invalid.
     #[error(transparent)]
     History(#[from] HistoryError),
+    /// Refused readings of more hours than one batch may report.
+    #[error("refused readings of {0} hours in one batch, at most {REFUSED_HOURS_MAX} are allowed")]
+    Refused(usize),
     /// A self-contained batch refers to an earlier one.
     #[error("the batch continues the list of series of another one")]
     Continues,

@@ -37,6 +37,10 @@ fn sample() -> Batch {
         live: false,
         names_epoch: 0,
         history: past(),
+        refused: vec![
+            RefusedReadings { hour: -3, readings: 7 },
+            RefusedReadings { hour: 480_000, readings: 1 },
+        ],
         width,
         series: vec![key("a").into(), key("b").into()],
         entries: vec![entry(0, 170_000_000, 90, 95), entry(1, 169_999_999, 12, 12), entry(0, -3, 100, 4_000)],
@@ -69,6 +73,7 @@ fn errors_name_what_is_wrong() {
     assert_eq!(broken(|w| w.series_index[0] = -1), BatchError::Range(0));
     assert_eq!(broken(|w| w.body_bytes[2] = 5), BatchError::Bodies(12));
     assert_eq!(broken(|w| w.body_bytes[2] = 3), BatchError::Bodies(12));
+    assert_eq!(broken(|w| w.refused = vec![Default::default(); 65]), BatchError::Refused(65));
     assert_eq!(broken(|w| w.continues = true), BatchError::Continues);
     assert!(matches!(
         broken(|w| w.series[1].metric.clear()),

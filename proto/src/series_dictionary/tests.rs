@@ -27,6 +27,7 @@ fn batch(number: u64, metrics: &[u8]) -> Batch {
         live: false,
         names_epoch: 0,
         history: Default::default(),
+        refused: Vec::new(),
         width,
         series,
         entries,

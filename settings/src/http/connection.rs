@@ -50,6 +50,10 @@ impl Phase {
     }
 }
 
+/// Why connections are closed: all labels for counters.
+pub const CLOSED_REASONS: [&str; 5] =
+    ["request_timeout", "answer_timeout", "idle", "gave_way", "request_too_long"];
+
 /// A connection with its slot.
 pub(super) struct Connection {
     stream: TcpStream,

@@ -135,6 +135,29 @@ fn wrong_usage_is_one_line_that_says_what_is_missing() {
 }
 
 #[test]
+fn negative_values_go_after_the_equals_sign_of_their_flag() {
+    #[derive(Debug, Parser)]
+    struct Query {
+        _selector: String,
+        #[arg(long, allow_hyphen_values = true)]
+        _from: Option<i64>,
+        #[arg(long)]
+        _last: Option<u64>,
+    }
+    for wrong in
+        [&["x", "s", "--from", "--", "-1000000"][..], &["x", "s", "--last", "-15"], &["x", "s", "-1"]]
+    {
+        let line = usage_line(&Query::try_parse_from(wrong).unwrap_err());
+        assert!(line.contains("--flag=-5") && !line.contains("use '-- "), "{wrong:?}: {line}");
+    }
+    for right in [&["x", "s", "--from=-1000000"][..], &["x", "s", "--from", "-1000000"]] {
+        assert_eq!(Query::try_parse_from(right).unwrap()._from, Some(-1_000_000));
+    }
+    let line = usage_line(&Query::try_parse_from(["x", "s", "--form", "1"]).unwrap_err());
+    assert!(!line.contains("--flag"), "{line}");
+}
+
+#[test]
 fn a_message_about_a_flag_names_the_variable_that_gave_the_value() {
     let sources = Sources([("log_format".to_owned(), "CATCHMENT_LOG_FORMAT".to_owned())].into());
     assert_eq!(sources.named("--log-format: no such form"), "CATCHMENT_LOG_FORMAT: no such form");

@@ -18,6 +18,11 @@ pub(super) struct ReleaseAudit {
 }
 
 impl ReleaseAudit {
+    /// Reading begins at a position.
+    pub(super) fn beginning(position: Position) -> Self {
+        Self { read_to: position, ..Self::default() }
+    }
+
     /// A chunk was read while the outbox was durable up to `durable`.
     pub(super) fn read(&mut self, chunk: &OutboxChunk, durable: Position) {
         self.held.extend(chunk.batches.iter().map(|stored| (stored.position, stored.number)));

@@ -151,6 +151,10 @@ impl Environment for Process<'_> {
         self.metrics
     }
 
+    fn note_refused(&mut self, readings: u64) {
+        self.shard.note_refused(readings);
+    }
+
     fn admit(&mut self, identity: SessionIdentity<'_>) -> Admission {
         let admission = self.device_sessions.admit(self.id, identity, self.silence);
         if let Admission::Displaces(other) = admission {

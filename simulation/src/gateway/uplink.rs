@@ -4,11 +4,13 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use catchment_gateway::{
     clock::{Clock, ManualClock},
+    kept::{KeepLimits, KeptRecords},
     lineage::{DeliveryStatus, FolderPast, Lineage, Numbering},
     shard::{Backpressure, Shard},
     uplink::{
         feedback::Feedback,
         outbox_chunk::read_chunk,
+        outbox_start::position_after,
         sender_core::{Effect, Inputs, Report, SenderCore},
     },
     worker::Progress,
@@ -27,6 +29,7 @@ const JITTER: f64 = 0.5;
 /// The gateway's side of the uplink: the product's decisions, carried out on the simulated disk and link.
 pub(super) struct OutboxSender {
     core: SenderCore,
+    kept: KeptRecords,
     stream: Option<Stream>,
 }
 
@@ -43,8 +46,8 @@ struct Stream {
 }
 
 impl OutboxSender {
-    pub(super) fn new() -> Self {
-        Self { core: SenderCore::new(0, IN_FLIGHT_MAX), stream: None }
+    pub(super) fn new(keep: KeepLimits) -> Self {
+        Self { core: SenderCore::new(0, IN_FLIGHT_MAX), kept: KeptRecords::new(keep), stream: None }
     }
 
     /// Whether everything up to this progress is acknowledged on the present stream, and the aggregator knows.
@@ -64,7 +67,7 @@ impl OutboxSender {
         now: Duration,
         batches_at_once: usize,
     ) -> Result<Vec<wire::DeliverRequest>, End> {
-        let Self { core, stream: Some(stream) } = self else { return Ok(Vec::new()) };
+        let Self { core, kept, stream: Some(stream) } = self else { return Ok(Vec::new()) };
         let outbox = shard.outbox();
         let mut requests = Vec::new();
         loop {
@@ -81,6 +84,7 @@ impl OutboxSender {
                         progress: stream.progress.clone(),
                         durable: outbox.durable(),
                         outbox_bytes: outbox.bytes(),
+                        delivered: outbox.spare(),
                     });
                 }
                 Effect::Read { batches_max } => {
@@ -97,7 +101,7 @@ impl OutboxSender {
                 Effect::Send(request) => requests.push(*request),
                 Effect::Release(position) => {
                     stream.audit.release(position, stream.numbering.own(stream.delivered))?;
-                    outbox.release(position);
+                    kept.delivered(outbox, position, now);
                 }
                 Effect::Report(Report::Damage(damage)) => {
                     return Err(End::Defect(format!("outbox: {damage}")));
@@ -107,6 +111,7 @@ impl OutboxSender {
                 }
                 Effect::Report(
                     Report::Acknowledged(_)
+                    | Report::Resent { .. }
                     | Report::RefusalsOver(_)
                     | Report::PartsLeftOut(_)
                     | Report::Held { .. },
@@ -144,16 +149,18 @@ impl Gateway {
             }
             return Ok(false);
         }
-        let reader = outbox.read(outbox.start_position());
-        self.shard.restart_live();
         let delivered = resume.delivered.first().copied().unwrap_or(0);
         let numbering = self.lineage.numbering(0);
+        let from = position_after(outbox, numbering.own(delivered)).map_err(|_| End::Failed)?;
+        let reader = outbox.read(from);
+        self.sender.kept.begin_stream();
+        self.shard.restart_live();
         self.sender.core.begin(numbering.clone(), delivered, Capabilities::read(&resume.capabilities));
         self.sender.stream = Some(Stream {
             numbering,
             delivered,
             reader,
-            audit: ReleaseAudit::default(),
+            audit: ReleaseAudit::beginning(from),
             feedback: Feedback::default(),
             progress: Progress::default(),
         });
@@ -191,7 +198,7 @@ impl Gateway {
 
     /// The state of open windows, once it is durable.
     pub fn live(&mut self) -> Vec<wire::DeliverRequest> {
-        let OutboxSender { core, stream: Some(_) } = &mut self.sender else { return Vec::new() };
+        let OutboxSender { core, stream: Some(_), .. } = &mut self.sender else { return Vec::new() };
         let (end, batches) = self.live.take().unwrap_or_else(|| {
             let (end, batches, _) = self.shard.live();
             (end, batches)

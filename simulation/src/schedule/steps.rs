@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use catchment_partial::Timestamp;
 
-use crate::{gateway::Gateway, world::World};
+use crate::{
+    gateway::Gateway,
+    world::{Refill, World},
+};
 
 /// A step and its weight.
 pub(super) type Step = (fn(&mut World) -> Result<(), String>, u64);
@@ -47,6 +50,9 @@ pub(super) const FAULTS: [Step; 15] = [
     (disk_store, 4),
     (quota_store, 3),
 ];
+
+/// The aggregator loses what it acknowledged.
+pub(super) const REFILL: [Step; 2] = [(copy_store, 3), (restore_store, 4)];
 
 /// A gateway's clock is set.
 pub(super) const CLOCK: [Step; 1] = [(set_clock, 6)];
@@ -232,6 +238,10 @@ fn put_disk_back(world: &mut World) -> Result<(), String> {
 /// The disk fills up, or has space again.
 fn quota_gateway(world: &mut World) -> Result<(), String> {
     let site = site(world);
+    if world.refill == Refill::Whole {
+        // Kept batches would give way.
+        return Ok(());
+    }
     let quota = quota(world.sites[site].disk.files().iter().map(|(_, length)| *length).sum(), 1 << 20, world);
     let site = &mut world.sites[site];
     site.disturbed = true;
@@ -244,6 +254,17 @@ fn quota(used: u64, kept_free: u64, world: &mut World) -> Option<u64> {
         world.stats.full_disks += 1;
         used + kept_free + world.random.below(64 << 10)
     })
+}
+
+fn copy_store(world: &mut World) -> Result<(), String> {
+    world.copy_store();
+    Ok(())
+}
+
+fn restore_store(world: &mut World) -> Result<(), String> {
+    let emptied = world.random.chance(400);
+    world.restore_store(emptied);
+    Ok(())
 }
 
 fn kill_store(world: &mut World) -> Result<(), String> {

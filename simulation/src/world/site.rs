@@ -7,7 +7,7 @@ use catchment_journal::sim::{SimCopy, SimDisk};
 use catchment_partial::{Parts, Timestamp, Width};
 use catchment_proto::{GatewayId, Name};
 
-use super::{WIDTH_MS, World};
+use super::{Refill, WIDTH_MS, World};
 use crate::{gateway::Gateway, limits::limits, random::Random, truth::TruthSnapshot};
 
 /// One gateway's machine: its disk and clock outlive its processes.
@@ -97,7 +97,8 @@ impl World {
     /// A gateway's disk is restored from the copy: readings acknowledged since then may be lost unless they were
     /// delivered. Its devices restart, because readings that they send again would be taken again.
     pub fn put_disk_back(&mut self, site: usize) {
-        if self.sites[site].copy.is_none() {
+        // A new epoch does not deliver again what an earlier one delivered.
+        if self.sites[site].copy.is_none() || self.refill == Refill::Whole {
             return;
         }
         self.stop_gateway(site);

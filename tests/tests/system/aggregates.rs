@@ -56,8 +56,7 @@ async fn values(
         step_ms,
         by: strings(by),
         aggregates: strings(aggregates),
-        from_windows: false,
-        columns: false,
+        ..AggregateRequest::default()
     };
     let mut stream = QueryClient::new(world.operator()).aggregate(request).await.unwrap().into_inner();
     let mut points = Vec::new();

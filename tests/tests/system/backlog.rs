@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use catchment_gateway::Settings;
+use catchment_settings::HumanDuration;
 use catchment_tests::{
     connection::{Connection, Protocol},
     device::Sample,
@@ -50,7 +52,8 @@ fn outbox_bytes(world: &World) -> u64 {
 
 #[tokio::test]
 async fn a_backlog_survives_a_kill_and_arrives_alongside_fresh_readings() {
-    let mut world = World::builder().gateway("berlin", "gw").processes().start().await;
+    let nothing_kept = |settings: &mut Settings| settings.outbox_keep = Some(HumanDuration::secs(0));
+    let mut world = World::builder().gateway("berlin", "gw").settings(nothing_kept).processes().start().await;
     world.aggregator.link.cut();
     let from = this_second() - WINDOWS * 1000 - 10_000;
     let mut connection = world.connect("history", Protocol::Json).await;

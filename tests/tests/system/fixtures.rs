@@ -82,7 +82,7 @@ impl Restored {
         Self { gateway, aggregator, pki, dir }
     }
 
-    /// The output of a command of the operator's tool, without the time up to which it is complete.
+    /// The output of a command of the operator's tool, without what it says of its completeness.
     async fn ask(&self, command: &[String]) -> Result<Value, String> {
         let (aggregator, operator) = (format!("https://{}", self.aggregator.addr()), self.pki.operator());
         let mut arguments = command.to_vec();
@@ -93,6 +93,7 @@ impl Restored {
         let mut answer: Value = serde_json::from_str(&output).map_err(|error| error.to_string())?;
         if let Some(answer) = answer.as_object_mut() {
             answer.remove("complete_until");
+            answer.remove("completeness");
         }
         Ok(answer)
     }
@@ -105,7 +106,10 @@ impl Restored {
             let command = recorded["command"].as_array().unwrap().iter();
             let command: Vec<String> = command.map(|word| word.as_str().unwrap().to_owned()).collect();
             let mut right = recorded["answer"].clone();
-            right.as_object_mut().map(|right| right.remove("complete_until"));
+            if let Some(right) = right.as_object_mut() {
+                right.remove("complete_until");
+                right.remove("completeness");
+            }
             eventually("the recorded answer", async || {
                 let answer = self.ask(&command).await?;
                 if answer == right {

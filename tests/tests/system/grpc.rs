@@ -29,12 +29,14 @@ async fn services_are_found_by_reflection_and_are_healthy() {
         panic!("no list of services");
     };
     let names: Vec<String> = list.service.into_iter().map(|service| service.name).collect();
-    for service in ["catchment.v1.Query", "catchment.v1.Fleet", "catchment.v1.Ingest"] {
+    const SERVICES: [&str; 4] =
+        ["catchment.v1.Query", "catchment.v1.Fleet", "catchment.v1.Ingest", "catchment.v1.Maintenance"];
+    for service in SERVICES {
         assert!(names.iter().any(|name| name == service), "{names:?}");
         let described = reflect(&world, MessageRequest::FileContainingSymbol(service.to_owned())).await;
         assert!(matches!(described, MessageResponse::FileDescriptorResponse(_)), "{described:?}");
     }
-    for service in ["", "catchment.v1.Query", "catchment.v1.Fleet", "catchment.v1.Ingest"] {
+    for service in SERVICES.into_iter().chain([""]) {
         let request = HealthCheckRequest { service: service.to_owned() };
         let answer = HealthClient::new(world.operator()).check(request).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving, "{service:?}");

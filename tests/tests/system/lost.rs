@@ -19,7 +19,8 @@ use serde_json::{Value, json};
 /// 2023-11-14T22:13:20Z.
 const TS: i64 = 1_700_000_000_000;
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder that nobody uses.
+pub(crate) fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
@@ -124,7 +125,10 @@ async fn late_readings_that_an_older_copy_lacks_are_not_claimed() {
     const WINDOWS: i64 = 600;
     let mut world = World::builder()
         .gateway("berlin", "gw")
-        .settings(|settings| settings.device_open_windows_max = Some(200_000))
+        .settings(|settings| {
+            settings.device_open_windows_max = Some(200_000);
+            settings.outbox_keep = Some("0s".parse().unwrap());
+        })
         .start()
         .await;
     let mut device = world.device(0, "press-1", Protocol::Json);
@@ -189,4 +193,56 @@ async fn a_gateway_from_2223_claims_nothing_beside_an_honest_one() {
     let list = query::gateways(world.operator(), r#"{site="rome"}"#).await.unwrap();
     assert!(list[0].clock_ahead_ms.unwrap() > watermark_ms - now_ms() - 60_000, "{list:?}");
     assert!(list[0].lag_ms.unwrap() >= 0 && list[0].watermark_ms == Some(time + WIDTH_MS), "{list:?}");
+}
+
+/// Runs `catchment-aggregator store` on a stopped aggregator's folder; returns status and output.
+async fn store_command(world: &World, command: &'static str) -> (Option<i32>, String) {
+    let data = world.aggregator.data().display().to_string();
+    let run = move || run("catchment-aggregator", &["store", command, "--data", &data], "");
+    let output = tokio::task::spawn_blocking(run).await.unwrap();
+    (output.status.code(), String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn lost_windows_make_a_gap_of_their_time_alone() {
+    let mut world = World::builder().start().await;
+    let identity = world.pki.identity(Role::Gateway, "rome", "gw");
+    let time = |number: i64| TS + number * WIDTH_MS;
+    // Twelve days later, in a table of its own.
+    let later = 1_036_800_000 / WIDTH_MS;
+    {
+        let channel = query::channel(world.aggregator.addr(), &identity);
+        let mut delivery = Delivery::start(channel, 9, now_ms()).await;
+        for number in [1, 2, 3, later, later + 1] {
+            delivery.deliver(time(number), 1.0, time(number + 1)).await;
+        }
+    }
+    world.aggregator.stop().await;
+    let tables = fs::read_dir(world.aggregator.data().join("tables")).unwrap();
+    let mut windows: Vec<_> = tables
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.file_name().unwrap().to_str().unwrap().starts_with("windows+"))
+        .collect();
+    windows.sort();
+    assert!(windows.len() >= 2, "{windows:?}");
+    fs::remove_file(&windows[0]).unwrap();
+    let name = windows[0].file_name().unwrap().to_str().unwrap();
+    let (status, found) = store_command(&world, "verify").await;
+    assert!(status == Some(1) && found.contains(name) && found.contains("is missing"), "{found}");
+    for repaired in [false, true] {
+        if repaired {
+            let (status, done) = store_command(&world, "repair").await;
+            assert!(status == Some(0) && done.contains("lost: "), "{done}");
+        }
+        world.aggregator.start().await;
+        let answer = queried(&world, time(0), time(9)).await;
+        assert_eq!(answer["complete_until"], "2023-11-14T22:13:21Z", "repaired: {repaired}: {answer}");
+        assert_eq!(answer["gaps"][0]["from"], "2023-11-14T22:13:21Z", "{answer}");
+        let answer = queried(&world, time(later), time(later + 9)).await;
+        assert!(answer.get("gaps").is_none() && !answer["complete_until"].is_null(), "{answer}");
+        assert_eq!(answer["series"][0]["points"][0]["count"], 2);
+        world.aggregator.stop().await;
+    }
+    let (status, found) = store_command(&world, "verify").await;
+    assert_eq!(status, Some(0), "{found}");
 }

@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod aggregates;
+mod asking;
 mod backlog;
+mod backup;
+mod completeness;
 mod conditions;
 mod defects;
 mod expiry;
@@ -23,6 +26,8 @@ mod mqtt_clients;
 mod mqtt_load;
 mod owner;
 mod programs;
+mod raw;
+mod refill;
 mod removed;
 mod restart;
 mod series;

@@ -174,6 +174,17 @@ async fn one_status_for_one_kind_of_fault() {
     }
 }
 
+#[tokio::test]
+async fn a_journal_too_small_for_a_batch_is_refused_by_the_check_too() {
+    let bench = Bench::new();
+    for check in [true, false] {
+        let mut flags = bench.flags(AGGREGATOR, &[("--store-journal", Path::new("16MiB"))]);
+        flags.extend(check.then(|| "--check-config".to_owned()));
+        let message = refused(2, &(AGGREGATOR, flags, Vec::new())).await;
+        assert!(message.contains("store_journal") && message.contains("from 17MiB"), "{message}");
+    }
+}
+
 /// Impossible data folders, and folders of another owner: found by the check and at a start alike.
 async fn folders(bench: &Bench, server: &str) {
     let file = bench.path("file");

@@ -129,3 +129,77 @@ async fn a_watch_continues_after_a_restart_of_the_aggregator() {
         assert_eq!(ended.code(), Some(status), "{:?}", Running::lines(&wrong.err));
     }
 }
+
+/// Counts of all points that lines of JSON told, the last one of each point.
+fn counted(lines: &[String]) -> u64 {
+    let mut points = std::collections::BTreeMap::new();
+    for line in lines {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        for series in line["series"].as_array().into_iter().flatten() {
+            for point in series["points"].as_array().into_iter().flatten() {
+                let name = (series["labels"].to_string(), point["t"].to_string());
+                points.insert(name, point["count"].as_u64().unwrap());
+            }
+        }
+    }
+    points.values().sum()
+}
+
+#[tokio::test]
+async fn a_watch_with_a_step_is_pushed_what_changes_also_after_a_restart() {
+    let mut world = World::small().await;
+    let from = this_second();
+    let mut device = world.device(0, "press-1", Protocol::Json);
+    let (url, operator) = (format!("https://{}", world.aggregator.addr()), world.pki.operator());
+    let watch = Running::start(&[
+        "watch",
+        "temperature",
+        "--last",
+        "1h",
+        "--step",
+        "1s",
+        "--by",
+        "device",
+        "--agg",
+        "count",
+        "--format",
+        "json",
+        // Far longer than the test: nothing here is polled.
+        "--every",
+        "1h",
+        "--aggregator",
+        &url,
+        "--identity",
+        operator.to_str().unwrap(),
+    ]);
+    let knows = |count: u64| {
+        let out = Arc::clone(&watch.out);
+        async move {
+            eventually("the watch knows all readings", async || {
+                let lines = Running::lines(&out);
+                if counted(&lines) == count { Ok(()) } else { Err(format!("{lines:?}, wanted {count}")) }
+            })
+            .await;
+        }
+    };
+    for number in 1..=3 {
+        device.send(&Sample::one(from + number, "temperature", 20.5)).await;
+        device.settle().await;
+        knows(number as u64).await;
+    }
+    world.aggregator.stop().await;
+    eventually("the watch reports the outage", async || {
+        let said = Running::lines(&watch.err);
+        if said.len() == 1 && said[0].contains("retrying") { Ok(()) } else { Err(format!("{said:?}")) }
+    })
+    .await;
+    device.send(&Sample::one(from + 4, "temperature", 20.5)).await;
+    device.settle().await;
+    world.aggregator.start().await;
+    knows(4).await;
+    let said = Running::lines(&watch.err);
+    assert!(said.len() == 2 && said[1].contains("continues where it was"), "{said:?}");
+    let lines = Running::lines(&watch.out);
+    let resets = lines.iter().filter(|line| line.contains(r#""reset":"#)).count();
+    assert_eq!(resets, 1, "{lines:?}");
+}

@@ -10,6 +10,16 @@ pub(super) struct ProtoFile {
     pub(super) comment: Vec<String>,
     pub(super) services: Vec<Service>,
     pub(super) messages: Vec<Message>,
+    /// Of the file, and within messages.
+    pub(super) enums: Vec<Enum>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Enum {
+    pub(super) name: String,
+    pub(super) comment: Vec<String>,
+    /// Name, number and comment.
+    pub(super) values: Vec<(String, String, Vec<String>)>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -55,6 +65,10 @@ enum Place {
     Message,
     /// In a oneof of this name.
     Oneof(String),
+    /// In an enum, within a message or not.
+    Enum {
+        nested: bool,
+    },
 }
 
 /// Reads a file.
@@ -92,6 +106,9 @@ fn item(file: &mut ProtoFile, place: Place, line: &str, comment: Vec<String>) ->
             } else if let Some(name) = opened("message") {
                 file.messages.push(Message { name, comment, ..Message::default() });
                 return Ok(Place::Message);
+            } else if let Some(name) = opened("enum") {
+                file.enums.push(Enum { name, comment, values: Vec::new() });
+                return Ok(Place::Enum { nested: false });
             } else if !line.starts_with("package ") {
                 bail!(UNKNOWN);
             }
@@ -105,7 +122,21 @@ fn item(file: &mut ProtoFile, place: Place, line: &str, comment: Vec<String>) ->
             service.methods.push(method(line, comment).context(UNKNOWN)?);
             Ok(Place::Service)
         }
+        Place::Enum { nested } => {
+            if line == "}" {
+                return Ok(if nested { Place::Message } else { Place::File });
+            }
+            let (name, number) =
+                line.strip_suffix(';').and_then(|line| line.split_once(" = ")).context(UNKNOWN)?;
+            let of = file.enums.last_mut().context(UNKNOWN)?;
+            of.values.push((name.to_owned(), number.to_owned(), comment));
+            Ok(place)
+        }
         Place::Message | Place::Oneof(_) => {
+            if let (Place::Message, Some(name)) = (&place, opened("enum")) {
+                file.enums.push(Enum { name, comment, values: Vec::new() });
+                return Ok(Place::Enum { nested: true });
+            }
             let message = file.messages.last_mut().context(UNKNOWN)?;
             let oneof = match place {
                 Place::Message if line == "}" => return Ok(Place::File),
@@ -178,7 +209,7 @@ mod tests {
             "import \"b.proto\";",
             "message A {\n  extensions 4 to 9;",
             "service S {\n  option a = b;",
-            "enum E {",
+            "enum E {\n  option allow_alias = true;\n  A = 0 B",
         ] {
             assert!(file("a.proto", text).is_err(), "{text}");
         }

@@ -1,10 +1,10 @@
 //! Writes .proto files as a Markdown document.
 
-use super::parse::{Field, Message, ProtoFile, Service};
+use super::parse::{Enum, Field, Message, ProtoFile, Service};
 
 /// Text before the files.
 const INTRODUCTION: &str = "\
-Package `catchment.v1`. The aggregator serves `Ingest`, `Query` and `Fleet` on its one port, over mutual TLS, with the
+Package `catchment.v1`. The aggregator serves `Ingest`, `Query`, `Fleet` and `Maintenance` on its one port, over mutual TLS, with the
 standard health service and server reflection; the role in the certificate decides who may call what. A gateway takes
 the messages of `device.proto` in frames ([protocols.md](protocols.md)). [queries.md](queries.md) explains selectors,
 aggregates and completeness.
@@ -26,8 +26,12 @@ fn cell(comment: &[String]) -> String {
 
 /// All files, as a document.
 pub(super) fn document(files: &[ProtoFile], sources: &str) -> String {
-    let names: Vec<&str> =
-        files.iter().flat_map(|file| &file.messages).map(|message| message.name.as_str()).collect();
+    let of_file = |file: &'_ ProtoFile| -> Vec<String> {
+        let messages = file.messages.iter().map(|message| message.name.clone());
+        messages.chain(file.enums.iter().map(|of| of.name.clone())).collect()
+    };
+    let names: Vec<String> = files.iter().flat_map(of_file).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mut out = format!(
         "# gRPC API\n\n<!-- Written by `cargo xtask api` from {sources}/*.proto. Change the comments there. -->\n\n\
          {INTRODUCTION}\n"
@@ -43,6 +47,7 @@ pub(super) fn document(files: &[ProtoFile], sources: &str) -> String {
         }
         file.services.iter().for_each(|item| out += &service(item, &names));
         file.messages.iter().for_each(|item| out += &message(item, &names));
+        file.enums.iter().for_each(|item| out += &enumeration(item));
     }
     out
 }
@@ -91,6 +96,18 @@ fn message(message: &Message, names: &[&str]) -> String {
     out
 }
 
+fn enumeration(of: &Enum) -> String {
+    let mut out = format!("\n### {}\n", of.name);
+    for paragraph in paragraphs(&of.comment) {
+        out += &format!("\n{paragraph}\n");
+    }
+    out += "\n| number | value | |\n| --- | --- | --- |\n";
+    for (name, number, comment) in &of.values {
+        out += &format!("| {number} | `{name}` | {} |\n", cell(comment));
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::parse, *};
@@ -99,7 +116,7 @@ mod tests {
     fn messages_are_linked_and_comments_fill_one_cell() {
         let text = "// First.\n//\n// Second.\nsyntax = \"proto3\";\nservice S {\n  rpc Ask(stream A) returns (A);\n}\n\
             // All of it.\nmessage A {\n  // a|b,\n  // or c.\n  repeated A more = 2;\n  oneof k {\n    bool x = 3;\n  }\n\
-            \x20 reserved 1;\n}\n";
+            \x20 reserved 1;\n  enum U {\n    // None.\n    U_NONE = 0;\n  }\n  U u = 4;\n}\n";
         let document = document(&[parse::file("a.proto", text).unwrap()], "p");
         for line in [
             "* [a.proto](#aproto): First.",
@@ -109,6 +126,8 @@ mod tests {
             "| 2 | `more` | repeated [A](#a) | a\\|b, or c. |",
             "| 3 | `x` | `bool`, one of `k` |  |",
             "Reserved: 1.",
+            "| 0 | `U_NONE` | None. |",
+            "| 4 | `u` | [U](#u) |  |",
         ] {
             assert!(document.lines().any(|written| written == line), "{line}\n{document}");
         }

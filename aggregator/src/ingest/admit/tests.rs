@@ -1,4 +1,4 @@
-use catchment_proto::{Capabilities, Name};
+use catchment_proto::{Capabilities, Name, Span};
 
 use super::*;
 
@@ -163,7 +163,7 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
                 assert_eq!(last, 7);
                 watermark
             }
-            Admitted::Skipped => panic!("nothing was refused"),
+            Admitted::Raw(_) | Admitted::Skipped => panic!("nothing was refused"),
         };
         (watermark.map(Timestamp::as_millis), admission.watermarks_refused(), admission.ahead_ms())
     };
@@ -215,4 +215,26 @@ fn after_a_refused_batch_nothing_is_accepted_until_it_is_resent() {
     assert!(!admission.refuse(0, 6, false, 0), "results from before count no more");
     assert_eq!(send(&mut admission, 0, 6), Some((6, false, 1)));
     assert!(matches!(admission.admit(batch(0, 8), ClockBound::UNBOUNDED), Err(Refusal::Gap { last: 6, .. })));
+}
+
+#[test]
+fn lost_windows_of_a_time_that_has_not_come_are_not_missing_until_then() {
+    let now = 1_700_000_000_000;
+    let clock_bound = ClockBound::new(now, std::time::Duration::from_secs(600));
+    let mut admission = StreamAdmission::new(1, delivered(&[]));
+    let mut history = History::default();
+    let time = |ms| Timestamp::from_millis(ms).unwrap();
+    history.push(1, Span { from: time(now - 10_000), to: time(7_984_137_600_000) });
+    let history = history.wire(catchment_partial::Width::from_millis(10_000).unwrap());
+    let progress = wire::Progress { shard: 0, watermark_ms: now, number: 1, history: history.clone() };
+    let batch = wire::Batch { number: 2, width_ms: 10_000, history, ..wire::Batch::default() };
+    for kind in [Kind::Progress(progress), Kind::Batch(batch)] {
+        let history = match admission.admit(message(kind), clock_bound).unwrap() {
+            Admitted::Batch { batch, .. } => batch.history,
+            Admitted::Progress(report) => report.history,
+            Admitted::Skipped | Admitted::Raw(_) => panic!("nothing was refused, and nobody asked"),
+        };
+        let span = Span { from: time(now - 10_000), to: time(now + 4_200_000) };
+        assert_eq!(history.of_last(1), Some(span));
+    }
 }

@@ -4,6 +4,28 @@ use tonic::{Code, Status};
 
 use crate::{ingest::admit::Refusal, store::StoreError};
 
+/// Why streams end: all labels for metrics.
+pub(crate) const END_REASONS: [&str; 18] = [
+    "closed",
+    "lost",
+    "stopping",
+    "superseded",
+    "too_many_streams",
+    "silent",
+    "protocol",
+    "shard",
+    "gap",
+    "malformed",
+    "too_large",
+    "watermark",
+    "names",
+    "full",
+    "too_many_epochs",
+    "store_failed",
+    "store_unreadable",
+    "panicked",
+];
+
 /// Why a stream ended: a label for metrics, and the status for the gateway unless it ended the stream itself.
 #[derive(Debug)]
 pub(in crate::ingest) struct End {
@@ -43,7 +65,7 @@ impl From<StoreError> for End {
             StoreError::Gap { .. } => ("gap", Code::FailedPrecondition),
             StoreError::Superseded => ("superseded", Code::Aborted),
             StoreError::Body { .. } => ("malformed", Code::InvalidArgument),
-            StoreError::Poisoned(_) => ("store_failed", Code::Unavailable),
+            StoreError::Failed(_) => ("store_failed", Code::Unavailable),
             StoreError::Read(_) => ("store_unreadable", Code::Unavailable),
         };
         let advice = if reason == "full" { "; send again later" } else { "" };

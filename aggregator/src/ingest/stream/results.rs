@@ -72,7 +72,7 @@ impl StreamTask<'_> {
         Ok(())
     }
 
-    /// The next answer: acks before refusals.
+    /// The next answer: acks before refusals, and questions last.
     pub(super) fn answer(&mut self) -> Option<Kind> {
         if let Some((shard, number)) = self.acks.pop_first() {
             let news = self.budget.changed(&*self.shared.store, &self.epoch);
@@ -80,8 +80,15 @@ impl StreamTask<'_> {
             self.series = None;
             return Some(Kind::Ack(BatchAck { shard, number, series }));
         }
-        let (shard, (number, code, message)) = self.refusals.pop_first()?;
-        let code = code.to_owned();
-        Some(Kind::Refusal(BatchRefusal { shard, number, code, message }))
+        if let Some((shard, (number, code, message))) = self.refusals.pop_first() {
+            let code = code.to_owned();
+            return Some(Kind::Refusal(BatchRefusal { shard, number, code, message }));
+        }
+        self.raw_next.take().map(Kind::Raw)
+    }
+
+    /// Whether there is an answer to send.
+    pub(super) fn has_answer(&self) -> bool {
+        !self.acks.is_empty() || !self.refusals.is_empty() || self.raw_next.is_some()
     }
 }

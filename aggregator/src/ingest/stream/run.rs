@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, pin::pin, sync::Arc, time::Duration};
 
 use catchment_proto::{
-    GatewayId, SeriesKey,
+    Capabilities, GatewayId, SeriesKey,
     wire::{self, DeliverRequest, DeliverResponse, deliver_response::Kind},
 };
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
@@ -20,9 +20,10 @@ use crate::{
         admit::{self, StreamAdmission},
         budget::Budget,
         bytes::StreamBytes,
+        raw_routes::ASKED_MAX,
         shared::Shared,
     },
-    store::{GatewayEpoch, Store},
+    store::{GatewayEpoch, IngestStore},
 };
 
 /// Longest wait for the first message.
@@ -33,14 +34,20 @@ fn knows_refusals(message: &DeliverRequest) -> bool {
     matches!(&message.kind, Some(wire::deliver_request::Kind::Start(start)) if start.run != 0)
 }
 
+/// Whether a gateway answers queries for raw readings.
+fn knows_raw(message: &DeliverRequest) -> bool {
+    let Some(wire::deliver_request::Kind::Start(start)) = &message.kind else { return false };
+    Capabilities::read(&start.capabilities).contains(Capabilities::RAW_1)
+}
+
 /// Keeps a stream attached to its epoch in the store while it lives.
 struct Attached<'a> {
-    store: &'a dyn Store,
+    store: &'a dyn IngestStore,
     epoch: &'a GatewayEpoch,
 }
 
 impl<'a> Attached<'a> {
-    fn new(store: &'a dyn Store, epoch: &'a GatewayEpoch) -> Self {
+    fn new(store: &'a dyn IngestStore, epoch: &'a GatewayEpoch) -> Self {
         store.attach(epoch);
         Self { store, epoch }
     }
@@ -61,19 +68,22 @@ pub(in crate::ingest) async fn run(
     responses: &mpsc::Sender<Result<DeliverResponse, Status>>,
 ) -> End {
     let mut requests = pin!(requests);
+    let (asking, raw_asked) = mpsc::channel(ASKED_MAX);
     let start = match tokio::time::timeout(START_TIMEOUT, requests.next()).await {
         Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start arrived in time"),
         Ok(None) => return End { reason: "closed", status: None },
         Ok(Some(Err(status))) => return broken(status),
-        Ok(Some(Ok(message))) => (knows_refusals(&message), admit::start(gateway, message)),
+        Ok(Some(Ok(message))) => {
+            (knows_refusals(&message), knows_raw(&message), admit::start(gateway, message))
+        }
     };
-    let (knows_refusals, start) = start;
+    let (knows_refusals, knows_raw, start) = start;
     let (mut epoch, version) = match start {
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
     };
     clamp_created(shared, &mut epoch);
-    let (registered, superseded) = shared.streams.register(&epoch, &version);
+    let (registered, superseded) = shared.streams.register(&epoch, &version, knows_raw.then_some(asking));
     let epoch = Arc::new(epoch);
     // Dropped last: nothing of the stream is in flight then.
     let _attached = Attached::new(&*shared.store, &epoch);
@@ -107,6 +117,8 @@ pub(in crate::ingest) async fn run(
             series: None,
             knows_refusals,
             refusals: BTreeMap::new(),
+            raw_asked,
+            raw_next: None,
         };
         task.run(requests, superseded).await
     };

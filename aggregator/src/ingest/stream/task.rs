@@ -20,7 +20,7 @@ use crate::{
         shared::Shared,
         stream_registry::RegisteredStream,
     },
-    store::{GatewayEpoch, ProgressReport, Store, StoreError},
+    store::{GatewayEpoch, IngestStore, ProgressReport, StoreError},
 };
 
 /// How long a gateway whose batch finds no room is held before it may come back.
@@ -64,6 +64,10 @@ pub(super) struct StreamTask<'a> {
     pub(super) knows_refusals: bool,
     /// Refusals not sent yet: number, code and message; bounded by the shards.
     pub(super) refusals: BTreeMap<u32, (u64, &'static str, String)>,
+    /// Questions for raw readings; bounded.
+    pub(super) raw_asked: mpsc::Receiver<wire::RawQuery>,
+    /// The one to be sent next.
+    pub(super) raw_next: Option<wire::RawQuery>,
 }
 
 impl StreamTask<'_> {
@@ -102,11 +106,14 @@ impl StreamTask<'_> {
                         ending = Some(error.into());
                     }
                 }
-                permit = self.responses.reserve(), if !self.acks.is_empty() || !self.refusals.is_empty() => {
+                permit = self.responses.reserve(), if self.has_answer() => {
                     let (Ok(permit), Some(kind)) = (permit, self.answer()) else {
                         return End { reason: "closed", status: None };
                     };
                     permit.send(Ok(DeliverResponse { kind: Some(kind) }));
+                }
+                Some(query) = self.raw_asked.recv(), if self.raw_next.is_none() && ending.is_none() => {
+                    self.raw_next = Some(query);
                 }
                 _ = checks.tick() => self.check_budget(),
                 _ = stopping.wait_for(|stop| *stop), if ending.is_none() => {
@@ -179,6 +186,7 @@ impl StreamTask<'_> {
             Admitted::Progress(report) => {
                 self.in_flight.push_back(Box::pin(async move { Completed::Progress(report) }));
             }
+            Admitted::Raw(readings) => self.shared.streams.raw_routes.deliver(&self.epoch.gateway, readings),
             Admitted::Skipped => {}
             Admitted::Batch { batch, stream_start, order, attempt } => {
                 match order {
@@ -236,7 +244,7 @@ async fn next<S: Stream + Unpin>(bytes: &StreamBytes, requests: &mut S) -> Optio
 }
 
 async fn put(
-    store: Arc<dyn Store>,
+    store: Arc<dyn IngestStore>,
     epoch: Arc<GatewayEpoch>,
     batch: Batch,
     batch_ref: BatchRef,

@@ -15,7 +15,7 @@ use super::{task::FULL_PAUSE, *};
 use crate::{
     ingest::{ByteBounds, IngestBytes, Shared, StreamRegistry},
     metrics::Metrics,
-    store::{GatewayEpoch, Store},
+    store::{GatewayEpoch, IngestStore, ReadAll as _},
     testing::{Fault, MemoryStore, batch, gateway, key},
 };
 
@@ -44,7 +44,7 @@ fn rig_within(in_flight_max: usize, bounds: ByteBounds) -> Rig {
     let store = Arc::new(MemoryStore::default());
     let (stop, stopping) = watch::channel(false);
     let shared = Shared {
-        store: Arc::clone(&store) as Arc<dyn Store>,
+        store: Arc::clone(&store) as Arc<dyn IngestStore>,
         streams: Arc::new(StreamRegistry::default()),
         metrics: Metrics::new(),
         clock_tolerance: Duration::from_secs(600),
@@ -251,7 +251,7 @@ async fn a_full_store_drops_live_state_and_counts_it() {
 async fn a_failed_store_ends_the_stream() {
     let rig = rig(8);
     let (stream, _) = rig.start().await;
-    rig.store.fail(Fault::Poisoned);
+    rig.store.fail(Fault::Fails);
     stream.send(numbered(1)).await;
     let (last, end) = stream.finish().await;
     assert_eq!((last, end.reason, code(&end)), (None, "store_failed", Code::Unavailable));

@@ -3,7 +3,8 @@
 use std::{fmt, str::FromStr};
 
 use super::{
-    Aggregate, OrderAggregate as Order, StateAggregate as State, ValueAggregate as Value, arguments,
+    Aggregate, Arithmetic, OrderAggregate as Order, StateAggregate as State, ValueAggregate as Value,
+    arguments,
     arguments::{ArgumentError, Number},
 };
 
@@ -17,7 +18,7 @@ const PERCENTILE_CHARS_MAX: usize = 8;
 pub enum AggregateError {
     /// There is none of this name.
     #[error(
-        "unknown aggregate {0:?}: choose from {names}, or a percentile from p0 to p100 such as p50 or p99.9",
+        "unknown aggregate {0:?}: choose from {names}, or a percentile from p0 to p100 such as p50 or p99.9; between two of them may be + - * or /",
         names = list()
     )]
     Unknown(String),
@@ -30,6 +31,14 @@ pub enum AggregateError {
         usage: String,
         /// Why the arguments are refused.
         reason: ArgumentError,
+    },
+    /// It computes something of two aggregates that cannot be computed.
+    #[error("aggregate {text:?}: {reason}")]
+    Arithmetic {
+        /// Beginning of the text.
+        text: String,
+        /// Why it is refused.
+        reason: &'static str,
     },
     /// The text has too many bytes.
     #[error("an aggregate of {0} bytes, at most {TEXT_BYTES_MAX} are allowed")]
@@ -252,6 +261,9 @@ impl Aggregate {
         if let Some(percentile) = percentile(text) {
             return Ok(vec![(text.to_owned(), percentile)]);
         }
+        if let Some(arithmetic) = Arithmetic::parse(text) {
+            return Ok(vec![(text.to_owned(), Self::Arithmetic(Box::new(arithmetic?)))]);
+        }
         let (name, arguments) = match text.strip_suffix(')').and_then(|rest| rest.split_once('(')) {
             Some((name, arguments)) => (name, Some(arguments)),
             None => (text, None),
@@ -276,7 +288,7 @@ impl Aggregate {
             | Self::Order(Order::TimeAbove(x) | Order::TimeBelow(x)) => Arguments::One(*x),
             Self::Value(Value::Between(from, to)) => Arguments::Two(*from, *to),
             Self::State(State::TimeIn(state) | State::ShareOf(state)) => Arguments::State(state),
-            Self::Value(_) | Self::Order(_) | Self::State(_) => Arguments::None,
+            Self::Value(_) | Self::Order(_) | Self::State(_) | Self::Arithmetic(_) => Arguments::None,
         }
     }
 }
@@ -297,6 +309,9 @@ impl fmt::Display for Aggregate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Self::Value(Value::Percentile(percent)) = self {
             return write!(f, "p{percent}");
+        }
+        if let Self::Arithmetic(arithmetic) = self {
+            return arithmetic.fmt(f);
         }
         let arguments = self.arguments();
         match NAMED.iter().find(|named| named.makes(self, &arguments)) {

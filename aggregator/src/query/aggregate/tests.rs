@@ -135,8 +135,8 @@ fn only_aggregates_of_the_order_need_it() {
     for name in ["rate", "integral", "time_above(3)", "time_in(a)", "last_state", "state_times"] {
         assert!(parse(name).needs_order(), "{name}");
     }
-    assert_eq!(parse("time_below(3)").time_bound(), Some(3.0));
-    assert_eq!(parse("below(3)").time_bound(), None);
+    assert_eq!(parse("time_below(3)").time_bounds().collect::<Vec<_>>(), [3.0]);
+    assert_eq!(parse("below(3)").time_bounds().next(), None);
 }
 
 #[test]

@@ -1,30 +1,40 @@
 use catchment_partial::Timestamp;
 use catchment_proto::wire::AggregateRequest;
 
-use super::{super::plan::Plan, *};
+use super::{
+    super::{
+        groups::Groups,
+        plan::{Grouping, Plan},
+    },
+    *,
+};
 use crate::{
     store::{SeriesEntry, SeriesId},
     testing::{MemoryStore, gateway, key},
 };
 
 /// Groups of so many series each, by device, with windows at these seconds.
-fn groups(sizes: &[usize], windows: (i64, i64)) -> Groups {
-    let mut groups = Groups::new(&["device".to_owned()]);
+fn groups(sizes: &[usize], windows: (i64, i64)) -> GroupsLeft {
+    let mut groups = Groups::new(&Grouping::By(vec!["device".to_owned()]));
     let time = |seconds| Timestamp::from_millis(seconds * 1_000).unwrap();
     let mut id = 0;
     for (group, size) in sizes.iter().enumerate() {
         for _ in 0..*size {
             id += 1;
-            groups.push(&SeriesEntry {
-                id: SeriesId(id),
-                gateway: gateway("berlin", "g1"),
-                key: key(&format!("d{group:05}"), "m", &[]),
-                windows: (time(windows.0), time(windows.1)),
-                last_reading: time(windows.1),
-            });
+            groups.push(
+                0,
+                &SeriesEntry {
+                    id: SeriesId::new(id),
+                    gateway: gateway("berlin", "g1"),
+                    key: key(&format!("d{group:05}"), "m", &[]),
+                    windows: (time(windows.0), time(windows.1)),
+                    rows_from: time(windows.0),
+                    last_reading: time(windows.1),
+                },
+            );
         }
     }
-    groups
+    Box::new(groups.into_groups())
 }
 
 fn query(to_ms: i64, step_ms: i64, aggregate: &str) -> Query {
@@ -72,7 +82,7 @@ fn a_long_range_is_split_at_points_and_sparse_series_in_longer_spans() {
         spans.push((piece.range.from_ms, piece.range.to_ms));
         pieces.learn(4_096, false);
     }
-    assert_eq!(spans, [(0, 40_960_000), (40_960_000, 81_920_000), (81_920_000, 99_999_001)]);
+    assert_eq!(spans, [(5_000, 40_960_000), (40_960_000, 81_920_000), (81_920_000, 99_999_001)]);
     let mut pieces = Pieces::new(&query, groups(&[1], (5, 99_999)));
     pieces.next();
     pieces.learn(3, false);

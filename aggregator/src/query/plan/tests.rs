@@ -1,6 +1,6 @@
-use proptest::prelude::*;
+use catchment_proto::wire::CalendarStep;
 
-use super::*;
+use super::{columns::AGGREGATES_DEFAULT, *};
 
 fn request() -> AggregateRequest {
     AggregateRequest {
@@ -20,12 +20,13 @@ fn a_request_becomes_a_plan() {
         ..request()
     };
     let plan = Plan::new(request).unwrap();
-    assert_eq!(plan.range, Range { from_ms: 1_000, to_ms: 61_000, step_ms: Some(10_000) });
-    assert_eq!(plan.by, ["device", "site", "__name__"]);
+    assert_eq!(plan.range, Range { from_ms: 1_000, to_ms: 61_000, steps: Steps::Every(10_000) });
+    assert_eq!(plan.grouping, Grouping::By(["device", "site", "__name__"].map(str::to_owned).to_vec()));
+    assert_eq!((plan.selectors.len(), plan.order, plan.fill), (1, None, Fill::None));
     let names: Vec<_> = plan.aggregates.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["avg", "p99.9", "mean"]);
     let defaults = Plan::new(AggregateRequest { step_ms: 0, ..self::request() }).unwrap();
-    assert_eq!(defaults.range.step_ms, None);
+    assert_eq!(defaults.range.steps, Steps::Whole);
     assert_eq!(defaults.aggregates.len(), AGGREGATES_DEFAULT.len());
 }
 
@@ -52,26 +53,52 @@ fn a_histogram_becomes_columns() {
     assert_eq!(plan(&["kurtosis", "distinct"]).needs(), Needs { parts, order_bounds: None });
 }
 
+fn days(count: u32) -> Option<CalendarStep> {
+    Some(CalendarStep { unit: 1, count })
+}
+
 #[test]
-fn a_point_spans_the_windows_that_start_in_it() {
-    let range = Range { from_ms: 1_000, to_ms: 61_000, step_ms: Some(20_000) };
-    let ten = Width::from_millis(10_000).unwrap();
-    let spans = |range: Range, point_ms| {
-        let (from, to) = range.windows(point_ms, ten);
-        (from.as_millis(), to.as_millis())
+fn calendar_steps_become_starts() {
+    let plan = |time_zone: &str| {
+        let request = AggregateRequest {
+            step_ms: 0,
+            calendar_step: days(1),
+            time_zone: time_zone.to_owned(),
+            to_ms: 86_400_000,
+            ..request()
+        };
+        Plan::new(request).unwrap()
     };
-    assert_eq!(spans(range, 0), (10_000, 20_000), "the first window starts before the range");
-    assert_eq!(spans(range, 20_000), (20_000, 40_000));
-    assert_eq!(spans(range, 60_000), (60_000, 70_000), "the last window ends after the range");
-    assert_eq!(spans(Range { step_ms: None, ..range }, 1_000), (10_000, 70_000));
-    let negative = Range { from_ms: -15_000, to_ms: -10_000, step_ms: None };
-    assert_eq!(spans(negative, -15_000), (-10_000, -10_000), "no window starts there");
+    assert_eq!(plan("").range.steps, Steps::At([0, 86_400_000].into()));
+    let hour = 3_600_000;
+    assert_eq!(plan("Europe/Berlin").range.steps, Steps::At([-hour, 23 * hour, 47 * hour].into()));
+    assert_eq!(plan("Europe/Berlin").bytes(), 24);
+}
+
+#[test]
+fn an_order_is_a_number_over_the_whole_range() {
+    let plan = |order: &str, top, aggregates: &[&str]| {
+        let aggregates = aggregates.iter().map(|name| (*name).to_owned()).collect();
+        Plan::new(AggregateRequest { order: order.to_owned(), top, aggregates, ..request() }).unwrap()
+    };
+    let rates = plan("sum/rate", 7, &["count"]);
+    let order = rates.order.clone().unwrap();
+    assert_eq!(
+        (order.most, order.by.clone().map(|by| by.to_string())),
+        (Some(7), Some("sum/rate".to_owned()))
+    );
+    let first = rates.of_order(&order);
+    assert_eq!((first.range.points(), first.aggregates.len(), first.columns), (1, 1, false));
+    assert_eq!((first.resolution, rates.resolution), (Merged::OnlyWithoutWindows, Merged::Allowed));
+    assert!(first.needs().order_bounds.is_some());
+    assert_eq!(plan("", 2, &[]).order, Some(Order { by: None, most: Some(2), ascending: false }));
+    assert_eq!(plan("p99", 0, &[]).order.unwrap().most, None);
 }
 
 #[test]
 fn errors_are_named() {
     type Spoil = fn(&mut AggregateRequest);
-    let cases: [(Spoil, &str); 13] = [
+    let cases: [(Spoil, &str); 27] = [
         (|r| r.selector = "m{".into(), "cannot be read"),
         (|r| r.to_ms = r.from_ms, "range is empty"),
         (|r| r.from_ms = i64::MIN, "from is"),
@@ -85,67 +112,25 @@ fn errors_are_named() {
         (|r| r.by = vec!["a b".into()], "not a label name"),
         (|r| r.by = vec!["__secret".into()], "not a label name"),
         (|r| r.by = vec!["a".into(); 33], "33 labels in by"),
+        (|r| r.without = vec!["a".into(); 33], "33 labels in without"),
+        (|r| r.without = vec!["".into()], "without: \"\" is not a label name"),
+        (|r| (r.by, r.without) = (vec!["a".into()], vec!["b".into()]), "by and in without"),
+        (|r| r.more_selectors = vec!["m".into(); 16], "17 selectors, at most 16"),
+        (|r| r.more_selectors = vec!["m{".into()], "cannot be read"),
+        (|r| r.calendar_step = days(1), "both step_ms and calendar_step"),
+        (|r| (r.step_ms, r.calendar_step) = (0, days(0)), "unit 1, count 0"),
+        (|r| (r.step_ms, r.calendar_step) = (0, Some(CalendarStep { unit: 9, count: 1 })), "unit 9, count 1"),
+        (|r| (r.step_ms, r.calendar_step, r.to_ms) = (0, days(1), 9_000_000_000_000), "more than 36600"),
+        (|r| r.time_zone = "Europe/Berln".into(), "did you mean Europe/Berlin?"),
+        (|r| r.fill = 9, "fill 9 is not known"),
+        (|r| r.order = "last_state".into(), "no single number"),
+        (|r| r.order = "histogram(1,2)".into(), "no single number"),
+        (|r| r.order = "p200".into(), "unknown aggregate"),
     ];
     for (spoil, part) in cases {
         let mut request = request();
         spoil(&mut request);
         let message = Plan::new(request).unwrap_err().to_string();
         assert!(message.contains(part), "{message}");
-    }
-}
-
-#[test]
-fn points_are_aligned_to_the_epoch() {
-    let range = Range { from_ms: 1_000, to_ms: 61_000, step_ms: Some(10_000) };
-    assert_eq!(range.point(1_000), 0);
-    assert_eq!(range.point(9_999), 0);
-    assert_eq!(range.point(10_000), 10_000);
-    assert_eq!(range.point(-1), -10_000);
-    assert_eq!(range.points(), 7);
-    assert_eq!(Range { from_ms: 0, to_ms: 60_000, ..range }.points(), 6);
-    let whole = Range { step_ms: None, ..range };
-    assert_eq!((whole.point(40_000), whole.points()), (1_000, 1));
-}
-
-#[test]
-fn only_the_overlap_with_windows_is_read() {
-    let range = Range { from_ms: 1_000, to_ms: 61_000, step_ms: Some(10_000) };
-    assert_eq!(range.overlap(-5_000, 20_000), Some(Range { to_ms: 20_001, ..range }));
-    assert_eq!(range.overlap(60_999, i64::MAX), Some(Range { from_ms: 60_999, ..range }));
-    assert_eq!(range.overlap(61_000, 90_000), None);
-    assert_eq!(range.overlap(-5_000, 999), None);
-}
-
-#[test]
-fn the_limits_of_time_do_not_overflow() {
-    let most = i64::MAX / 1_000_000;
-    let range = Range { from_ms: -most, to_ms: most, step_ms: Some(STEP_MAX_MS) };
-    assert_eq!(range.points(), 2);
-    assert_eq!(range.split(4_096).1, None);
-    let fine = Range { step_ms: Some(1), ..range };
-    assert_eq!(fine.points(), 2 * most as u64);
-    assert_eq!(fine.split(u64::MAX).0.from_ms, -most);
-}
-
-proptest! {
-    #[test]
-    fn slices_cover_the_range_and_cut_no_point(
-        from in -100_000_i64..100_000, length in 1_i64..50_000, step in 1_i64..5_000, max in 1_u64..50,
-    ) {
-        let range = Range { from_ms: from, to_ms: from + length, step_ms: Some(step) };
-        let (mut slices, mut rest) = (Vec::new(), Some(range));
-        while let Some(range) = rest {
-            let (first, more) = range.split(max);
-            slices.push(first);
-            rest = more;
-        }
-        prop_assert_eq!(slices.first().unwrap().from_ms, range.from_ms);
-        prop_assert_eq!(slices.last().unwrap().to_ms, range.to_ms);
-        for pair in slices.windows(2) {
-            prop_assert_eq!(pair[0].to_ms, pair[1].from_ms);
-            prop_assert_ne!(range.point(pair[0].to_ms - 1), range.point(pair[1].from_ms));
-        }
-        prop_assert!(slices.iter().all(|slice| slice.points() <= max));
-        prop_assert_eq!(slices.iter().map(Range::points).sum::<u64>(), range.points());
     }
 }

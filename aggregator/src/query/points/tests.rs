@@ -47,7 +47,7 @@ fn window(start_ms: i64, width_ms: u32) -> Window {
 
 #[test]
 fn partials_are_merged_into_points() {
-    let range = Range { from_ms: 10_000, to_ms: 60_000, step_ms: Some(20_000) };
+    let range = Range { from_ms: 10_000, to_ms: 60_000, steps: Steps::Every(20_000) };
     let mut points = all_points(range, &Needs::default());
     for (start, value) in [(10_000, 1.0), (20_000, 2.0), (30_000, 4.0), (50_000, 8.0)] {
         push(&mut points, window(start, 10_000), &partial(&[(start, value)])).unwrap();
@@ -63,14 +63,14 @@ fn partials_are_merged_into_points() {
 
 #[test]
 fn a_point_without_readings_is_left_out() {
-    let mut points = all_points(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, &Needs::default());
+    let mut points = all_points(Range { from_ms: 0, to_ms: 60_000, steps: Steps::Whole }, &Needs::default());
     push(&mut points, window(0, 10_000), &partial(&[])).unwrap();
     assert!(finished_points(points, &columns(&["count"])).is_empty());
 }
 
 #[test]
 fn a_point_with_only_states_is_there() {
-    let mut points = all_points(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, &Needs::default());
+    let mut points = all_points(Range { from_ms: 0, to_ms: 60_000, steps: Steps::Whole }, &Needs::default());
     push(&mut points, window(0, 10_000), &states(&[(1_000, "auto")])).unwrap();
     let points = finished_points(points, &columns(&["count", "state_count", "mean"]));
     assert_eq!(points, [(0, vec![Some(0.0), Some(1.0), None])]);
@@ -91,7 +91,7 @@ fn followed(points: &mut impl Collect, seconds: std::ops::Range<i64>) {
 
 #[test]
 fn figures_of_the_order_are_summed_over_series() {
-    let range = Range { from_ms: 5_000, to_ms: 55_000, step_ms: Some(20_000) };
+    let range = Range { from_ms: 5_000, to_ms: 55_000, steps: Steps::Every(20_000) };
     let mut points = all_points(range, &ordered());
     let empty = points.bytes();
     followed(&mut points, 10..60);
@@ -123,7 +123,7 @@ fn parts_that_are_needed_are_kept_beyond_few_readings() {
             ..Default::default()
         };
         let plan = Plan::new(request).unwrap();
-        let mut points = all_points(plan.range, &plan.needs());
+        let mut points = all_points(plan.range.clone(), &plan.needs());
         for start in [0, 10_000, 20_000] {
             let readings: Vec<_> = (0..window_readings).map(|n| (start + n, (n % 7) as f64)).collect();
             push(&mut points, window(start, 10_000), &partial(&readings)).unwrap();
@@ -138,14 +138,14 @@ fn parts_that_are_needed_are_kept_beyond_few_readings() {
 
 #[test]
 fn nothing_is_followed_unless_it_is_requested() {
-    let mut points = all_points(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, &Needs::default());
+    let mut points = all_points(Range { from_ms: 0, to_ms: 60_000, steps: Steps::Whole }, &Needs::default());
     followed(&mut points, 0..50);
     assert!(points.into_points().all(|(_, figures)| figures.order.is_none()));
 }
 
 #[test]
 fn a_width_that_changes_widens_the_point() {
-    let range = Range { from_ms: 5_000, to_ms: 55_000, step_ms: None };
+    let range = Range { from_ms: 5_000, to_ms: 55_000, steps: Steps::Whole };
     let mut points = all_points(range, &ordered());
     let counter = |s: i64| (s * 1_000 + 500, s as f64);
     push(&mut points, window(10_000, 10_000), &partial(&(10..20).map(counter).collect::<Vec<_>>())).unwrap();
@@ -159,14 +159,52 @@ fn a_width_that_changes_widens_the_point() {
 #[test]
 fn a_window_that_does_not_fit_into_a_point_is_refused_with_its_width() {
     let mut points =
-        all_points(Range { from_ms: 0, to_ms: 60_000, step_ms: Some(15_000) }, &Needs::default());
+        all_points(Range { from_ms: 0, to_ms: 60_000, steps: Steps::Every(15_000) }, &Needs::default());
     let error = push(&mut points, window(0, 10_000), &partial(&[(0, 1.0)])).unwrap_err();
     let RowError::Width(mismatch) = error else { panic!("{error}") };
-    assert_eq!(mismatch, WidthMismatch { step_ms: 15_000, width_ms: 10_000 });
+    assert_eq!(mismatch, WidthMismatch::Step { step_ms: 15_000, width_ms: 10_000 });
     assert!(mismatch.to_string().contains("10000 ms wide"));
     push(&mut points, window(0, 5_000), &partial(&[(0, 1.0)])).unwrap();
-    let mut one = all_points(Range { from_ms: 0, to_ms: 60_000, step_ms: None }, &Needs::default());
+    let mut one = all_points(Range { from_ms: 0, to_ms: 60_000, steps: Steps::Whole }, &Needs::default());
     push(&mut one, window(0, 7_000), &partial(&[(0, 1.0)])).unwrap();
+}
+
+#[test]
+fn a_window_across_the_beginning_of_a_calendar_step_is_refused() {
+    let steps = Steps::At([-20_000, 0, 25_000, 60_000].into());
+    let range = Range { from_ms: 0, to_ms: 60_000, steps };
+    let mut points = all_points(range.clone(), &Needs::default());
+    let mut one = OneSeries::new(range, Timestamp::MAX, &Needs::default(), |_, _: &Figures| true);
+    let readings = partial(&[(0, 1.0)]);
+    for start in [0, 10_000, 15_000, 25_000, 50_000] {
+        push(&mut points, window(start, 5_000), &readings).unwrap();
+        push(&mut one, window(start, 5_000), &readings).unwrap();
+    }
+    let mut again = all_points(points.range.clone(), &Needs::default());
+    push(&mut again, window(10_000, 10_000), &readings).unwrap();
+    for error in [
+        push(&mut again, window(20_000, 10_000), &readings),
+        push(&mut one, window(20_000, 10_000), &readings),
+        push(&mut again, window(21_000, 7_000), &readings),
+    ] {
+        let RowError::Width(mismatch @ WidthMismatch::Calendar { width_ms, within_ms }) = error.unwrap_err()
+        else {
+            panic!("another error")
+        };
+        assert!([(10_000, 5_000), (7_000, 4_000)].contains(&(width_ms, within_ms)), "{mismatch}");
+        assert!(mismatch.to_string().contains("time zone"), "{mismatch}");
+    }
+}
+
+fn steps() -> impl Strategy<Value = Steps> {
+    let starts = prop::collection::btree_set(-30..60_i64, 1..20);
+    prop_oneof![
+        Just(Steps::Whole),
+        (1..6_i64).prop_map(|windows| Steps::Every(windows * 10_000)),
+        starts.prop_map(|starts| {
+            Steps::At(std::iter::once(-100).chain(starts).map(|index| index * 10_000).collect())
+        }),
+    ]
 }
 
 /// A row: series, index of its window, and its only reading.
@@ -180,7 +218,7 @@ fn rows_of(rows: &[Row], series: usize) -> impl Iterator<Item = (Window, Partial
         .map(|(_, index, value)| (window(index * 10_000, 10_000), partial(&[(index * 10_000, value)])))
 }
 
-fn naive(rows: &[Row], range: Range, columns: &[(String, Aggregate)]) -> Shown {
+fn naive(rows: &[Row], range: &Range, columns: &[(String, Aggregate)]) -> Shown {
     let mut points = std::collections::BTreeMap::new();
     for (_, index, value) in rows {
         let figures: &mut Figures = points.entry(range.point(index * 10_000)).or_default();
@@ -193,7 +231,7 @@ fn naive(rows: &[Row], range: Range, columns: &[(String, Aggregate)]) -> Shown {
 fn read(rows: &[Row], series: usize, range: Range, most: usize, columns: &[(String, Aggregate)]) -> Shown {
     let (mut shown, mut from) = (Shown::new(), Timestamp::MIN);
     loop {
-        let mut points = Points::new(range, Timestamp::MAX, &Needs::default(), most);
+        let mut points = Points::new(range.clone(), Timestamp::MAX, &Needs::default(), most);
         for series in 0..series {
             rows_of(rows, series)
                 .filter(|(window, _)| window.start() >= from)
@@ -218,21 +256,21 @@ proptest! {
     #[test]
     fn points_are_those_of_a_naive_merge(
         rows in prop::collection::vec((0..4_usize, -30..60_i64, -10.0..10.0_f64), 0..200),
-        step in prop_oneof![Just(None), (1..6_i64).prop_map(|windows| Some(windows * 10_000))],
+        steps in steps(),
         most in 1..40_usize,
     ) {
-        let range = Range { from_ms: -1_000_000, to_ms: 1_000_000, step_ms: step };
+        let range = Range { from_ms: -1_000_000, to_ms: 1_000_000, steps };
         let columns = columns(&["count", "sum", "p50", "max_time"]);
-        prop_assert_eq!(read(&rows, 4, range, most, &columns), naive(&rows, range, &columns));
+        prop_assert_eq!(read(&rows, 4, range.clone(), most, &columns), naive(&rows, &range, &columns));
     }
 
     #[test]
     fn one_series_gives_the_same_points_one_by_one(
         rows in prop::collection::vec((Just(0_usize), -30..60_i64, -10.0..10.0_f64), 0..100),
-        step in prop_oneof![Just(None), (1..6_i64).prop_map(|windows| Some(windows * 10_000))],
+        steps in steps(),
         most in 1..20_usize,
     ) {
-        let range = Range { from_ms: -1_000_000, to_ms: 1_000_000, step_ms: step };
+        let range = Range { from_ms: -1_000_000, to_ms: 1_000_000, steps };
         let columns = columns(&["count", "sum", "p50", "max_time"]);
         let (mut shown, mut from) = (Shown::new(), Timestamp::MIN);
         loop {
@@ -241,7 +279,7 @@ proptest! {
                 shown.push(evaluated(start_ms, figures, &columns));
                 shown.len() - before < most
             };
-            let mut points = OneSeries::new(range, Timestamp::MAX, &Needs::default(), emit);
+            let mut points = OneSeries::new(range.clone(), Timestamp::MAX, &Needs::default(), emit);
             for (window, partial) in rows_of(&rows, 0).filter(|(window, _)| window.start() >= from) {
                 push(&mut points, window, &partial).unwrap();
             }
@@ -253,13 +291,13 @@ proptest! {
             prop_assert!(to > from && shown.len() - before == most);
             from = to;
         }
-        prop_assert_eq!(shown, naive(&rows, range, &columns));
+        prop_assert_eq!(shown, naive(&rows, &range, &columns));
     }
 }
 
 #[test]
 fn a_damaged_row_costs_only_itself() {
-    let range = Range { from_ms: 0, to_ms: 60_000, step_ms: None };
+    let range = Range { from_ms: 0, to_ms: 60_000, steps: Steps::Whole };
     let mut points = all_points(range, &Needs::default());
     push(&mut points, window(0, 10_000), &partial(&[(0, 1.0)])).unwrap();
     let error = points.push(window(10_000, 10_000), &[2, 255, 255]).unwrap_err();

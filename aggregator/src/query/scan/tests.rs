@@ -1,3 +1,4 @@
+mod asking;
 mod flat;
 mod parallel;
 
@@ -17,7 +18,7 @@ use crate::{
     access::{CallingOperator, Disconnect},
     config::QueryLimits,
     metrics::Metrics,
-    store::GatewayEpoch,
+    store::{GatewayEpoch, IngestStore as _},
     testing::{MemoryStore, batch, gateway, key, state_batch},
 };
 
@@ -26,6 +27,11 @@ fn ada() -> CallingOperator {
         operator: OperatorId { name: Name::new("ada").unwrap() },
         disconnect: Disconnect::default(),
     }
+}
+
+/// The end of all times.
+fn present() -> Present {
+    Present { now_ms: i64::MAX, clock_tolerance: Duration::ZERO, streams: Arc::default() }
 }
 
 /// Epoch `id` of a gateway.
@@ -55,7 +61,7 @@ async fn answers_of(store: MemoryStore, request: AggregateRequest) -> Vec<Kind> 
     let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
     let answer = runner.run(&ada, move |sink| async move {
-        execute(Arc::new(store), request, u64::MAX, i64::MAX, &sink).await.map(|_| ())
+        execute(Arc::new(store), request, u64::MAX, &present(), &sink).await.map(|_| ())
     });
     let messages: Vec<_> = answer.await.unwrap().into_inner().collect().await;
     messages.into_iter().map(|message| message.unwrap().kind.unwrap()).collect()
@@ -83,8 +89,7 @@ fn request(step_ms: i64, by: &[&str]) -> AggregateRequest {
         step_ms,
         by: by.iter().map(|label| (*label).to_owned()).collect(),
         aggregates: vec!["count".to_owned(), "sum".to_owned()],
-        from_windows: false,
-        columns: false,
+        ..AggregateRequest::default()
     }
 }
 
@@ -228,11 +233,11 @@ async fn a_deadline_holds_while_series_are_matched() {
     let store = Arc::new(MemoryStore::default());
     // There is always another page, with nothing in it.
     store.endless.store(true, std::sync::atomic::Ordering::Relaxed);
-    let limits = QueryLimits { timeout: std::time::Duration::from_millis(50), ..QueryLimits::default() };
+    let limits = QueryLimits { timeout: Duration::from_millis(50), ..QueryLimits::default() };
     let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
     let answer = runner.run(&ada, move |sink| async move {
-        execute(store, request(0, &[]), u64::MAX, i64::MAX, &sink).await.map(|_| ())
+        execute(store, request(0, &[]), u64::MAX, &present(), &sink).await.map(|_| ())
     });
     assert_eq!(answer.await.err().unwrap().code(), tonic::Code::DeadlineExceeded);
 }

@@ -24,6 +24,8 @@ use crate::store::{
     },
 };
 
+mod whole;
+
 /// Most consecutive numbers tried after series that cannot be read.
 const SKIP_MAX: u32 = 10_000;
 
@@ -133,6 +135,7 @@ impl BlockStore {
         }
         let mut findings = Vec::new();
         self.load_shards(&mut epochs, newest, &mut findings)?;
+        self.load_hours(&mut gateways, newest, &mut findings)?;
         let before = findings.len();
         let series = self.load_groups(&meta, gateways.len(), &mut findings)?;
         let mut catalog = Catalog::restore(gateways, epochs, series, meta.next_series);
@@ -336,7 +339,7 @@ impl BlockStore {
         Ok((manifest, bad))
     }
 
-    fn each(
+    pub(super) fn each(
         &self,
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
@@ -370,7 +373,7 @@ fn message<M: prost::Message + Default>(key: &[u8], value: &[u8], newest: u64) -
     }
 }
 
-fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
+pub(super) fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
     T::restore(message(key, value, newest)?).ok_or_else(|| damaged(key, "its content breaks a rule"))
 }
 
@@ -383,7 +386,7 @@ fn dense<T>(all: &mut Vec<T>, key: &[u8], next: T) -> Result<(), String> {
     Ok(())
 }
 
-fn damaged(key: &[u8], reason: &str) -> String {
+pub(super) fn damaged(key: &[u8], reason: &str) -> String {
     let kind = key.first().map_or('?', |kind| char::from(*kind));
     let number = records::number_of(key).map_or(String::new(), |number| format!(" {number}"));
     format!("the catalog is damaged: record {kind}{number}: {reason}")

@@ -2,10 +2,10 @@
 
 use catchment_partial::{Timestamp, Window};
 
-use crate::store::{SeriesId, StoreError};
+use crate::store::{SeriesId, Steps, StoreError};
 
 /// Which rows of a series a reader wants: those whose windows start in `[from, to)`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RowRequest {
     /// The series.
     pub series: SeriesId,
@@ -13,9 +13,8 @@ pub struct RowRequest {
     pub from: Timestamp,
     /// Windows start before this time.
     pub to: Timestamp,
-    /// Width of the points that the rows are merged into, milliseconds; points begin at multiples of it since the Unix
-    /// epoch. `None`: all rows are merged into one point.
-    pub step_ms: Option<i64>,
+    /// The points that the rows are merged into.
+    pub steps: Steps,
     /// Whether the store may give rows that it merged itself.
     pub resolution: Merged,
 }
@@ -30,7 +29,8 @@ pub enum Merged {
 }
 
 /// Reads rows of a series in order of the start of their windows. It may keep what it reads from being removed, so it
-/// must not be kept longer than a query may take.
+/// must not be kept longer than a query may take. Between two calls the query may wait for its next turn: a store that
+/// reads over connections takes one for a call.
 pub trait RowReader: Send {
     /// Visits the next rows, some thousand at most: window, and partial encoded relative to the start of the window.
     /// Returns false after the last ones. Blocks on the disk.

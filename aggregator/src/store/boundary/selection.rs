@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     selector::Selector,
-    store::{Page, SeriesEntry, SeriesId, Store},
+    store::{Page, SeriesEntry},
 };
 
 /// Most series checked in a step.
@@ -67,26 +67,26 @@ impl<'a> Checker<'a> {
     }
 }
 
-/// Checks every series from a number on.
-pub(in crate::store) struct Walk<'a, F> {
+/// Checks every series, page by page: the selection of a store without an index, and of series that no index holds yet.
+pub(crate) struct Walk<'a, C, F> {
     checker: Checker<'a>,
     page: F,
-    next: Option<u32>,
+    next: Option<C>,
 }
 
-impl<'a, F: Fn(u32) -> Page<SeriesEntry>> Walk<'a, F> {
-    /// `page` copies a page of the series from a number on.
-    pub(in crate::store) fn new(selector: &'a Selector, from: u32, page: F) -> Self {
+impl<'a, C, F: Fn(C) -> Page<SeriesEntry, C>> Walk<'a, C, F> {
+    /// `page` copies a page of the series from a place of the store's own on.
+    pub(crate) fn new(selector: &'a Selector, from: C, page: F) -> Self {
         Self { checker: Checker::new(selector), page, next: Some(from) }
     }
 }
 
-impl<F: Fn(u32) -> Page<SeriesEntry> + Send> Selection for Walk<'_, F> {
+impl<C: Send, F: Fn(C) -> Page<SeriesEntry, C> + Send> Selection for Walk<'_, C, F> {
     fn next_page(&mut self) -> Option<Vec<SeriesEntry>> {
         if let Some(selected) = self.checker.step() {
             return Some(selected);
         }
-        let page = (self.page)(self.next?);
+        let page = (self.page)(self.next.take()?);
         self.next = page.next;
         self.checker.put(page.entries);
         Some(Vec::new())
@@ -95,9 +95,4 @@ impl<F: Fn(u32) -> Page<SeriesEntry> + Send> Selection for Walk<'_, F> {
     fn memory(&self) -> usize {
         self.checker.memory()
     }
-}
-
-/// The selection of a store without an index.
-pub(super) fn walk<'a, S: Store + ?Sized>(store: &'a S, selector: &'a Selector) -> Box<dyn Selection + 'a> {
-    Box::new(Walk::new(selector, 0, |from| store.series_from(SeriesId(from))))
 }

@@ -1,11 +1,13 @@
 //! What the catalog holds: gateways, their epochs and shards, series.
 
+use std::sync::Arc;
+
 use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, SharedSeries};
 
 use crate::store::{
     GatewayEpoch,
-    catalog::{gaps::ShardGap, run_history::DeliveredRuns},
+    catalog::{gaps::ShardGap, hourly::HourlyCounts, run_history::DeliveredRuns},
 };
 
 /// A gateway.
@@ -17,6 +19,17 @@ pub(in crate::store) struct Gateway {
     pub(in crate::store) watermark: Option<Timestamp>,
     /// Its newest created epoch.
     pub(in crate::store) present: Option<u32>,
+    /// It does not count in completeness: an operator has retired it, and it has begun no stream since.
+    pub(in crate::store) retired: bool,
+    /// Its late corrections and refused readings.
+    pub(in crate::store) hours: Arc<HourlyCounts>,
+}
+
+impl Gateway {
+    /// A gateway that has delivered nothing yet.
+    pub(in crate::store) fn new(id: GatewayId) -> Self {
+        Self { id, watermark: None, present: None, retired: false, hours: Arc::default() }
+    }
 }
 
 /// Progress of one shard of an epoch.

@@ -45,6 +45,11 @@ impl ShardGap {
         Self { first: 0, last: 0, noticed: None, end: None, gap: Gap { from: None, to, batches: 0 } }
     }
 
+    /// Windows that end after `from`, and up to `to`, are lost, unknown which and how many.
+    pub(in crate::store) fn between(from: Timestamp, to: Timestamp) -> Self {
+        Self { gap: Gap { from: Some(from), to: Some(to), batches: 0 }, ..Self::unknown(None) }
+    }
+
     /// The gap as known so far.
     pub(in crate::store) fn to_gap(self) -> Gap {
         Gap { to: self.gap.to.map(|to| self.end.map_or(to, |end| end.max(to))), ..self.gap }

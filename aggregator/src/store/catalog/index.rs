@@ -37,6 +37,7 @@ use self::{
 };
 use crate::store::{
     SeriesEntry,
+    catalog::listing::number_of,
     embedded::locks::{lock, read},
     wal::apply::StoreState,
 };
@@ -182,7 +183,7 @@ fn series_from(state: &RwLock<StoreState>, from: u32) -> (Vec<SeriesEntry>, u32)
         next = page.next;
     }
     // After the last page, further series may have come, with ids from `end` on.
-    let last = series.last().map_or(from, |entry: &SeriesEntry| entry.id.0.saturating_add(1));
+    let last = series.last().map_or(from, |entry: &SeriesEntry| number_of(entry.id).saturating_add(1));
     (series, next.unwrap_or_else(|| end.max(last)))
 }
 

@@ -1,12 +1,13 @@
 //! Lists of a catalog, in pages: a page is copied while the state is locked, so it is short, and no other work
 //! happens there.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use crate::store::{
     GatewayEntry, Page, SeriesEntry, SeriesId,
     blocks::groups::{first_of, group_of},
     catalog::{Catalog, EpochState, Gateway, Series, creation_order, gaps, watermark_of},
+    tables::resolution::Resolution,
 };
 
 /// Series copied at once, about: some 50 µs.
@@ -18,9 +19,14 @@ pub(in crate::store) const GAPS_MAX: usize = 64;
 /// Gateways copied at once, each with its gaps.
 const GATEWAYS_A_PAGE: usize = 64;
 
+/// The number of a series in the catalog; `u32::MAX`, which no series has, if the id is of no series of this store.
+pub(in crate::store) fn number_of(id: SeriesId) -> u32 {
+    u32::try_from(id.number()).unwrap_or(u32::MAX)
+}
+
 impl Catalog {
     /// A page of the series from a number on.
-    pub(in crate::store) fn entries_from(&self, from: u32) -> Page<SeriesEntry> {
+    pub(in crate::store) fn entries_from(&self, from: u32) -> Page<SeriesEntry, u32> {
         let groups = self.series.groups_from(group_of(from));
         let mut next = None;
         let mut entries = Vec::new();
@@ -38,21 +44,28 @@ impl Catalog {
 
     /// The series with some ids; those that are removed are left out. The caller bounds their number.
     pub(in crate::store) fn entries_of(&self, ids: &[u32]) -> Vec<SeriesEntry> {
-        ids.iter().filter_map(|id| self.entry(*id, self.series.get(*id)?)).collect()
+        ids.iter().filter_map(|id| self.entry_of(*id)).collect()
+    }
+
+    /// The series with a number.
+    pub(in crate::store) fn entry_of(&self, number: u32) -> Option<SeriesEntry> {
+        self.entry(number, self.series.get(number)?)
     }
 
     fn entry(&self, id: u32, series: &Series) -> Option<SeriesEntry> {
         Some(SeriesEntry {
-            id: SeriesId(id),
+            id: SeriesId::new(id.into()),
             gateway: self.gateways.get(series.gateway as usize)?.id.clone(),
             key: series.key.key().clone(),
             windows: (series.first, series.last),
+            // A row of a day, the longest interval, starts with the day.
+            rows_from: Resolution::Day.start_of(series.first),
             last_reading: series.newest,
         })
     }
 
     /// A page of the gateways from a number on, with their present epochs.
-    pub(in crate::store) fn gateway_entries_from(&self, from: u32) -> Page<GatewayEntry> {
+    pub(in crate::store) fn gateway_entries_from(&self, from: u32) -> Page<GatewayEntry, u32> {
         let from = from as usize;
         let end = from.saturating_add(GATEWAYS_A_PAGE).min(self.gateways.len());
         // If epochs of a gateway deliver concurrently, all of them must be complete. Few do, so they are collected
@@ -86,6 +99,8 @@ impl Catalog {
                 gaps: self.gaps_of(number),
                 series: self.series_count(number),
                 series_max: None,
+                retired: gateway.retired,
+                hours: Arc::clone(&gateway.hours),
             })
         };
         let page = self.gateways.get(from..end).unwrap_or_default();
@@ -111,6 +126,8 @@ fn new_gateway_entry(state: &EpochState) -> GatewayEntry {
         gaps: gaps::merge(all, GAPS_MAX).into_iter().map(gaps::ShardGap::to_gap).collect(),
         series: 0,
         series_max: None,
+        retired: false,
+        hours: Arc::default(),
     }
 }
 

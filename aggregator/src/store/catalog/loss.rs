@@ -1,15 +1,18 @@
 //! Losses of gateways as a catalog knows them, and resetting of stored times in the future.
 
-use catchment_partial::Timestamp;
+use std::collections::BTreeSet;
+
+use catchment_partial::{Timestamp, Width};
 
 use crate::store::{
     Gap,
-    blocks::groups::group_of,
+    blocks::groups::{first_of, group_of},
     catalog::{
         Catalog, Shard, creation_order,
         gaps::{self, ShardGap},
         listing::GAPS_MAX,
     },
+    salvage::tables::loss::Span,
 };
 
 impl Catalog {
@@ -23,7 +26,7 @@ impl Catalog {
             .flat_map(|known| self.provisional_epochs(&known.id));
         let epochs = epochs.filter_map(|number| self.epoch(*number)).chain(provisional);
         let shards = epochs.flat_map(|epoch| &epoch.shards);
-        let damaged = self.damaged.get(&gateway).map(|to| ShardGap::unknown(*to));
+        let damaged = self.damaged.get(&gateway).into_iter().flatten().copied();
         let all: Vec<ShardGap> = shards.flat_map(|shard| &shard.gaps).copied().chain(damaged).collect();
         gaps::merge(all, GAPS_MAX).into_iter().map(ShardGap::to_gap).collect()
     }
@@ -41,17 +44,65 @@ impl Catalog {
     }
 
     fn mark_damaged(&mut self, gateway: u32) {
-        let watermark = self.gateways.get(gateway as usize).and_then(|known| known.watermark);
-        self.damaged.entry(gateway).or_insert(watermark);
+        // Of several findings, the first tells how far it reaches.
+        let gap = self.unknown_gap(gateway);
+        let known = self.damaged.entry(gateway).or_default();
+        if known.iter().all(|known| known.gap.from.is_some()) {
+            self.add_damaged(gateway, gap);
+        }
     }
 
-    /// Records that flushed windows of a gateway are lost for good, as a gap of the gateway's present epoch; returns
+    /// Marks the gateways of a span of rows that are damaged or missing, for the time of the span.
+    pub(in crate::store) fn mark_span_damaged(&mut self, span: &Span) {
+        let gap = self.gap_of(span, !self.incomplete);
+        for gateway in self.gateways_of(span) {
+            self.add_damaged(gateway, gap);
+        }
+    }
+
+    fn add_damaged(&mut self, gateway: u32, gap: ShardGap) {
+        let known = self.damaged.entry(gateway).or_default();
+        known.push(gap);
+        *known = gaps::merge(std::mem::take(known), GAPS_MAX);
+    }
+
+    /// The gap of flushed windows of a gateway of which nobody knows when they were.
+    pub(in crate::store) fn unknown_gap(&self, gateway: u32) -> ShardGap {
+        ShardGap::unknown(self.gateways.get(gateway as usize).and_then(|known| known.watermark))
+    }
+
+    /// The gap of a span of rows: from the first start to the last end that there may be. `ends_known`: the records of
+    /// the series are not older than their rows.
+    pub(in crate::store) fn gap_of(&self, span: &Span, ends_known: bool) -> ShardGap {
+        let (first, last) = span.starts;
+        let longest = last.saturating_add_nanos(i64::from(Width::MAX.as_millis()) * 1_000_000);
+        let ends = self.series_of(span).map(|(.., end)| end).max();
+        let end = ends.filter(|end| ends_known && *end > last).map_or(longest, |end| end.min(longest));
+        ShardGap::between(first, end)
+    }
+
+    /// Numbers of the gateways of the known series of a span.
+    pub(in crate::store) fn gateways_of(&self, span: &Span) -> BTreeSet<u32> {
+        self.series_of(span).map(|(_, gateway, _)| gateway).collect()
+    }
+
+    /// The known series of a span: number, gateway, latest end of a window.
+    fn series_of(&self, span: &Span) -> impl Iterator<Item = (u32, u32, Timestamp)> {
+        let (first, last) = span.series;
+        let groups = self.series.groups_from(group_of(first)).take_while(move |(n, _)| *n <= group_of(last));
+        let groups = groups.filter_map(|(number, group)| Some((number, group?)));
+        let all = groups.flat_map(|(number, group)| {
+            group.series().map(move |(place, known)| (first_of(number) + place, known.gateway, known.end))
+        });
+        all.filter(move |(id, ..)| (first..=last).contains(id))
+    }
+
+    /// Records that flushed windows of a gateway are lost for good, as gaps of the gateway's present epoch; returns
     /// the number of that epoch.
-    pub(in crate::store) fn note_lost_blocks(&mut self, gateway: u32) -> Option<u32> {
-        let known = self.gateways.get(gateway as usize)?;
-        let (number, to) = (known.present?, known.watermark);
+    pub(in crate::store) fn note_lost_windows(&mut self, gateway: u32, lost: &[ShardGap]) -> Option<u32> {
+        let number = self.gateways.get(gateway as usize)?.present?;
         self.change_shard(number, 0, |shard, gaps_max| {
-            shard.gaps.push(ShardGap::unknown(to));
+            shard.gaps.extend_from_slice(lost);
             shard.gaps = gaps::merge(std::mem::take(&mut shard.gaps), gaps_max);
         });
         Some(number)
@@ -85,13 +136,13 @@ impl Catalog {
         }
     }
 
-    /// Resets stored times beyond `latest` to `now`; an earlier version stored any time. Returns the number of
-    /// changes.
+    /// Resets stored times beyond `latest`, which an earlier version or a wrong clock stored: watermarks to unknown, until
+    /// the gateway reports one that is believed, others to `now`. Returns the number of changes.
     pub(in crate::store) fn cap_future_times(&mut self, latest: Timestamp, now: Timestamp) -> u64 {
-        let capped = |time: &mut Option<Timestamp>| {
+        let reset = |time: &mut Option<Timestamp>, to: Option<Timestamp>| {
             let ahead = time.is_some_and(|time| time > latest);
             if ahead {
-                *time = Some(now);
+                *time = to;
             }
             u64::from(ahead)
         };
@@ -101,9 +152,9 @@ impl Catalog {
                 let gaps = shard
                     .gaps
                     .iter_mut()
-                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed]);
-                let times = [&mut shard.watermark, &mut shard.whole_to].into_iter().chain(gaps);
-                times.map(capped).sum::<u64>()
+                    .flat_map(|gap| [&mut gap.gap.from, &mut gap.gap.to, &mut gap.noticed, &mut gap.end]);
+                let of_gaps = gaps.map(|time| reset(time, Some(now))).sum::<u64>();
+                of_gaps + reset(&mut shard.watermark, None) + reset(&mut shard.whole_to, None)
             };
             let of_shards: u64 = epoch.shards.iter_mut().map(shard).sum();
             if of_shards > 0 {
@@ -118,7 +169,7 @@ impl Catalog {
             changed += of_shards;
         }
         for (gateway, number) in self.gateways.iter_mut().zip(0_u32..) {
-            if capped(&mut gateway.watermark) > 0 {
+            if reset(&mut gateway.watermark, None) > 0 {
                 self.dirty.gateways.insert(number);
                 changed += 1;
             }

@@ -195,7 +195,7 @@ impl Catalog {
         }
     }
 
-    /// See [`crate::store::Store::newer_epoch`].
+    /// See [`crate::store::IngestStore::newer_epoch`].
     pub(in crate::store) fn newer_epoch(&self, epoch: &GatewayEpoch) -> Option<u64> {
         let candidate = self.epoch(self.find_epoch(&epoch.gateway, epoch.id)?)?;
         let present = self.gateways.get(candidate.gateway as usize)?.present?;

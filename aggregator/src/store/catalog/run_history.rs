@@ -1,29 +1,10 @@
 //! Records which runs of a gateway delivered the batches of a shard, so that a gateway notices when its data folder
 //! went back.
 
+use crate::store::RunDelivered;
+
 /// Runs kept per shard: a gateway that went back finds those that delivered last.
 pub(in crate::store) const RUNS_KEPT: usize = 4;
-
-/// Previous runs, the newest first; 0: none known.
-pub type PreviousRuns = [u64; 16];
-
-/// The first runs of a list, as many as are kept.
-pub fn previous_runs(runs: &[u64]) -> PreviousRuns {
-    let mut previous = PreviousRuns::default();
-    previous.iter_mut().zip(runs).for_each(|(to, from)| *to = *from);
-    previous
-}
-
-/// A run of a gateway and its progress.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct RunDelivered {
-    /// The run; 0: not reported.
-    pub run: u64,
-    /// Previous runs on its data folder.
-    pub previous: PreviousRuns,
-    /// Highest batch number that it delivered.
-    pub number: u64,
-}
 
 /// The last runs that delivered batches of a shard, in order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,6 +40,7 @@ impl FromIterator<RunDelivered> for DeliveredRuns {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::previous_runs;
 
     #[test]
     fn the_last_runs_are_kept_in_order() {

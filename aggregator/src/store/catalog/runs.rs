@@ -2,7 +2,7 @@
 //! present.
 
 use super::Catalog;
-use crate::store::{Delivered, GatewayEpoch, catalog::run_history::RunDelivered};
+use crate::store::{Delivered, GatewayEpoch, RunDelivered};
 
 impl Catalog {
     /// Number of the epoch that a batch's partial names belong to: an earlier epoch of the same gateway. An unknown

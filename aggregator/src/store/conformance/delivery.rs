@@ -8,7 +8,7 @@ use proptest::{
 
 use super::{Subject, content, model, put};
 use crate::store::{
-    StoreError,
+    ReadAll as _, StoreError,
     testing::{Model, batch, entries, entry, epoch},
 };
 
@@ -69,6 +69,18 @@ pub(super) async fn a_number_that_skips_ahead_is_refused_unless_the_stream_begin
     assert_eq!(store.delivered(&g), [3, 1]);
     let begun = store.begin(&g).await.unwrap();
     assert_eq!(begun.iter().map(|delivered| delivered.number).collect::<Vec<_>>(), [3, 1]);
+}
+
+pub(super) async fn batches_that_were_skipped_are_listed_as_lost(subject: &dyn Subject) {
+    let (store, g) = (subject.store(), epoch("g", 1));
+    let lost = || store.gateways()[0].gaps.iter().map(|gap| gap.batches).sum::<u64>();
+    put(subject, &g, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
+    assert_eq!(lost(), 0);
+    store.put(&g, batch(0, 4, vec![entry(0, 4, 4, 4)]), true).await.unwrap();
+    subject.settle().await;
+    assert_eq!(lost(), 2);
+    store.put(&g, batch(0, 5, vec![entry(0, 5, 5, 5)]), true).await.unwrap();
+    assert_eq!(lost(), 2, "nothing was skipped");
 }
 
 pub(super) async fn a_batch_with_an_invalid_body_is_refused_whole(subject: &dyn Subject) {

@@ -3,8 +3,9 @@
 use catchment_partial::Timestamp;
 
 use super::{Subject, content, model, points, put, request, rows};
+use crate::selector::Selector;
 use crate::store::{
-    Merged, RowRequest, SeriesId,
+    Cursor, Merged, ReadAll as _, RowRequest, SeriesId, Steps,
     testing::{at, batch, entry, epoch, report_of, window},
 };
 
@@ -16,7 +17,7 @@ pub(super) async fn a_range_holds_the_windows_that_start_in_it(subject: &dyn Sub
         indices.iter().enumerate().map(|(part, index)| entry(0, *index, part as u64 + 1, part as u64 + 1));
     put(subject, &g, batch(0, 1, entries.collect())).await;
     let store = subject.store();
-    let id = store.series(&|_, _| true)[0].id;
+    let id = store.all_series()[0].id;
     let edges = |index: i64| [window(index).start(), window(index).start().saturating_add_nanos(1)];
     for from in [-1, 0, 1, 360, 8_640].into_iter().flat_map(edges) {
         for to in [-1, 0, 2, 361, 8_641].into_iter().flat_map(edges) {
@@ -27,7 +28,7 @@ pub(super) async fn a_range_holds_the_windows_that_start_in_it(subject: &dyn Sub
             assert_eq!(found, expected, "from {from:?} to {to:?}");
         }
     }
-    let entry = &store.series(&|_, _| true)[0];
+    let entry = &store.all_series()[0];
     assert_eq!(entry.windows, (window(-8_641).start(), window(8_641).start()));
 }
 
@@ -44,7 +45,7 @@ pub(super) async fn late_parts_are_read_in_the_place_of_their_window(subject: &d
     }
     let store = subject.store();
     assert_eq!(content(store), model(&g, &batches));
-    let id = store.series(&|_, _| true)[0].id;
+    let id = store.all_series()[0].id;
     let found = rows(store, &request(id, Timestamp::MIN, Timestamp::MAX));
     let found: Vec<_> = found.iter().map(|(window, _)| window.index()).collect();
     assert_eq!(found, [4, 5, 5, 5, 899, 900, 20_000]);
@@ -63,16 +64,21 @@ pub(super) async fn merged_rows_change_no_answer(subject: &dyn Subject) {
         put(subject, &g, batch(0, number as u64, entries.collect())).await;
     }
     let store = subject.store();
-    let id = store.series(&|_, _| true)[0].id;
+    let id = store.all_series()[0].id;
     let mut compared = 0;
-    for step_ms in
-        [None, Some(10_000), Some(30_000), Some(60_000), Some(900_000), Some(7_200_000), Some(86_400_000)]
-    {
+    let multiples = [10_000, 30_000, 60_000, 900_000, 7_200_000, 86_400_000].map(Steps::Every);
+    // Days of zones that are half an hour, an hour and ten seconds off, one of them an hour shorter.
+    let days = [1_800, 3_600, 82_810].map(|offset| {
+        Steps::At(
+            (-3..5).map(|day| 1_000 * (offset + day * 86_400 - if day > 0 { 3_600 } else { 0 })).collect(),
+        )
+    });
+    for steps in multiples.into_iter().chain(days).chain([Steps::Whole]) {
         for (from, to) in [(-100_000, 200_000), (0, 86_400), (-49_990, 86_390), (3_590, 7_210), (10, 20)] {
-            let windows = RowRequest { step_ms, ..request(id, at(from), at(to)) };
-            let merged = RowRequest { resolution: Merged::Allowed, ..windows };
+            let windows = RowRequest { steps: steps.clone(), ..request(id, at(from), at(to)) };
+            let merged = RowRequest { resolution: Merged::Allowed, ..windows.clone() };
             let points = (points(store, &windows), points(store, &merged));
-            assert_eq!(points.0, points.1, "step {step_ms:?} from {from} s to {to} s");
+            assert_eq!(points.0, points.1, "steps {steps:?} from {from} s to {to} s");
             compared += points.0.len();
         }
     }
@@ -85,14 +91,9 @@ pub(super) async fn pages_hold_every_series_once_in_order(subject: &dyn Subject)
         let entries = (0..3).map(|series| entry(series, 1, 1, 1)).collect();
         put(subject, &epoch(gateway, 1), batch(0, 1, entries)).await;
     }
-    let (mut ids, mut names, mut next) = (Vec::new(), Vec::new(), Some(0));
-    while let Some(from) = next {
-        let page = store.series_from(SeriesId(from));
-        assert!(page.next.is_none_or(|next| next > from), "pages advance");
-        names.extend(page.entries.iter().map(|entry| (entry.gateway.clone(), entry.key.clone())));
-        ids.extend(page.entries.iter().map(|entry| entry.id));
-        next = page.next;
-    }
+    let series = store.all_series();
+    let ids: Vec<_> = series.iter().map(|entry| entry.id).collect();
+    let mut names: Vec<_> = series.iter().map(|entry| (&entry.gateway, &entry.key)).collect();
     assert!(ids.is_sorted_by(|a, b| a < b), "{ids:?}");
     names.sort();
     names.dedup();
@@ -100,22 +101,89 @@ pub(super) async fn pages_hold_every_series_once_in_order(subject: &dyn Subject)
     let gateways: Vec<_> =
         store.gateways().iter().map(|entry| entry.epoch.gateway.name.to_string()).collect();
     assert_eq!(gateways.len(), 3, "{gateways:?}");
-    // From the middle on, those from there.
-    let later: Vec<_> = store.series_from(ids[4]).entries.iter().map(|entry| entry.id).collect();
-    assert_eq!(later.first(), Some(&ids[4]));
+    for entry in &series {
+        let known = store.series(entry.id).map(|known| (known.id, known.gateway, known.key));
+        assert_eq!(known, Some((entry.id, entry.gateway.clone(), entry.key.clone())));
+    }
+    for none in [ids[8].number() + 1, u64::from(u32::MAX) + ids[0].number() + 1, u64::MAX] {
+        assert!(store.series(SeriesId::new(none)).is_none(), "{none}");
+    }
+    assert!(store.gateways_page(Cursor::new(u64::MAX)).entries.is_empty());
 }
 
 pub(super) async fn a_reader_finds_nothing_where_nothing_is(subject: &dyn Subject) {
     let store = subject.store();
-    assert!(rows(store, &request(SeriesId(0), Timestamp::MIN, Timestamp::MAX)).is_empty());
+    assert!(rows(store, &request(SeriesId::new(0), Timestamp::MIN, Timestamp::MAX)).is_empty());
     put(subject, &epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
-    let id = store.series(&|_, _| true)[0].id;
+    let id = store.all_series()[0].id;
     for (from, to) in [(20, 1_000_000), (-1_000_000, 10), (15, 15), (20, 10)] {
         let request = request(id, at(from), at(to));
         let mut reader = store.rows(&request).unwrap();
         while reader.advance(&mut |window, _| panic!("{window:?}")).unwrap() {}
     }
-    assert!(rows(store, &request(SeriesId(id.0 + 1), Timestamp::MIN, Timestamp::MAX)).is_empty());
+    assert!(rows(store, &request(SeriesId::new(id.number() + 1), Timestamp::MIN, Timestamp::MAX)).is_empty());
+}
+
+pub(super) async fn no_row_starts_before_the_listed_time(subject: &dyn Subject) {
+    let (store, g) = (subject.store(), epoch("g", 1));
+    for (number, index) in [(1, 9_000), (2, 30_000), (3, -20)] {
+        put(subject, &g, batch(0, number, vec![entry(0, index, number, number)])).await;
+        let entry = &store.all_series()[0];
+        assert!(entry.rows_from <= entry.windows.0, "{entry:?}");
+        assert!(entry.last_reading >= entry.windows.1, "{entry:?}");
+        for steps in [Steps::Whole, Steps::Every(60_000), Steps::Every(86_400_000)] {
+            let request = request(entry.id, Timestamp::MIN, Timestamp::MAX);
+            let found = rows(store, &RowRequest { steps, resolution: Merged::Allowed, ..request });
+            let first = found.first().map(|(window, _)| window.start());
+            assert!(first.is_some_and(|first| first >= entry.rows_from), "{found:?} {entry:?}");
+        }
+    }
+}
+
+pub(super) async fn a_selection_holds_what_its_selector_matches(subject: &dyn Subject) {
+    let store = subject.store();
+    for gateway in ["g", "h", "press-1", "press-2"] {
+        let entries = (0..3).map(|series| entry(series, 1, 1, 1)).collect();
+        put(subject, &epoch(gateway, 1), batch(0, 1, entries)).await;
+    }
+    for (text, count) in [
+        ("", 12),
+        ("a", 4),
+        (r#"{gateway="g"}"#, 3),
+        (r#"b{gateway!="g"}"#, 3),
+        (r#"{gateway=~"press-.*"}"#, 6),
+        (r#"{gateway=~"press-1|h",__name__!~"a|b"}"#, 2),
+        (r#"c{room=""}"#, 4),
+        (r#"c{room!=""}"#, 0),
+        (r#"{site="munich"}"#, 0),
+    ] {
+        let selector = Selector::parse_or_all(text).unwrap();
+        let selected = store.selected(&selector);
+        assert!(selected.is_sorted_by(|a, b| a.id < b.id), "{text}: {selected:?}");
+        assert!(selected.iter().all(|entry| selector.matches(&entry.gateway, &entry.key)), "{text}");
+        assert_eq!(selected.len(), count, "{text}");
+    }
+}
+
+pub(super) async fn pages_list_all_series_from_an_id_on(subject: &dyn Subject) {
+    let store = subject.store();
+    for gateway in ["g", "h"] {
+        let entries = (0..3).map(|series| entry(series, 1, 1, 1)).collect();
+        put(subject, &epoch(gateway, 1), batch(0, 1, entries)).await;
+    }
+    let all: Vec<_> = store.all_series().into_iter().map(|entry| entry.id).collect();
+    for (skipped, first) in all.iter().enumerate() {
+        let (mut listed, mut next) = (Vec::new(), Some(*first));
+        while let Some(from) = next {
+            let page = store.series_page(from);
+            assert!(page.next.is_none_or(|next| next > from), "{page:?}");
+            listed.extend(page.entries.into_iter().map(|entry| entry.id));
+            next = page.next;
+        }
+        assert_eq!(listed, all[skipped..]);
+    }
+    let after = SeriesId::new(all[5].number() + 1);
+    assert!(store.series_page(after).entries.is_empty());
 }
 
 pub(super) async fn watermarks_never_go_back(subject: &dyn Subject) {

@@ -2,10 +2,10 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use catchment_journal::{FullReason, LogConfig};
+use catchment_journal::LogConfig;
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
-use crate::store::catalog::{epochs::EpochBounds, quota::Bounds};
+use crate::store::catalog::{epochs::EpochBounds, hourly::LateAndRefused, quota::Bounds};
 
 /// Limits of the embedded store.
 #[derive(Clone, Debug, PartialEq)]
@@ -121,23 +121,16 @@ pub struct OpenReport {
     pub series: usize,
     /// Bytes truncated from the journal's end: batches that were never acknowledged.
     pub torn_tail_bytes: u64,
-    /// Damaged places in journal, catalog and small files, each logged.
+    /// Damaged places in journal, catalog and small files, and damaged tables, each logged.
     pub damage: u64,
+    /// Those of them that are tables which are missing, or have another length.
+    pub damaged_tables: u64,
     /// Batches known to be lost by damage, by epoch and shard as readable text, at most 1000.
     pub lost: Vec<String>,
     /// Number of batches known to be lost by damage.
     pub lost_batches: u64,
     /// Folder of the blocks that were set aside because they could not be used.
     pub blocks_set_aside: Option<PathBuf>,
-}
-
-/// Shortages of a store.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Shortage {
-    /// Why the journal cannot grow, if it cannot.
-    pub journal: Option<FullReason>,
-    /// Batches wait because the memory for windows that are not flushed yet is used up.
-    pub memory: bool,
 }
 
 /// Counters of a store since it was opened.
@@ -179,12 +172,20 @@ pub struct StoreStats {
     pub dropped: Vec<(&'static str, u64)>,
     /// Bytes of the journal that are not flushed to blocks yet.
     pub journal_bytes: u64,
-    /// Damaged places found when the store was opened.
+    /// Damaged places in journal, catalog and small files, found when the store was opened.
     pub journal_damage: u64,
+    /// Tables found missing, or of another length, when the store was opened.
+    pub damaged_tables: u64,
+    /// Reads of stored rows that failed because they are damaged.
+    pub damaged_reads: u64,
     /// Batches that gateways made and this store lacks, since its folder was created.
     pub lost_batches: u64,
     /// Series with damaged or missing blocks, found by the check after a start.
     pub damaged_series: u64,
+    /// Late corrections and refused readings that batches brought.
+    pub late_and_refused: LateAndRefused,
+    /// Retired gateways.
+    pub retired_gateways: u64,
     /// Memory of the label index, bytes.
     pub index_bytes: usize,
 }

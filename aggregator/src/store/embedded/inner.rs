@@ -15,6 +15,7 @@ use std::{
 };
 
 use catchment_journal::{DataDir, Disk, GroupLog, Position, RealDisk};
+use catchment_partial::Timestamp;
 use catchment_proto::GatewayId;
 use catchment_settings::supervise::latest_panic;
 use tokio::sync::watch;
@@ -37,6 +38,8 @@ use crate::store::{
 pub(in crate::store) struct LastAppended {
     pub(in crate::store) number: u64,
     pub(in crate::store) position: Position,
+    /// The shard has delivered its windows up to here, with this batch.
+    pub(in crate::store) delivered_to: Option<Timestamp>,
 }
 
 /// The run of an epoch that began last.
@@ -112,8 +115,9 @@ pub(in crate::store) struct Inner<D: Disk = RealDisk> {
     pub(in crate::store) forgotten: AtomicU64,
     /// Rows of days that were older than everything that is kept when they arrived.
     pub(in crate::store) expired: AtomicU64,
-    /// Damaged places found by the start.
+    /// Damaged places found by the start, and those of them that are tables.
     pub(in crate::store) damage: u64,
+    pub(in crate::store) damaged_tables: u64,
     /// Series with damaged or missing blocks, found by the check since the start.
     pub(in crate::store) damaged_series: AtomicU64,
     pub(in crate::store) progress: watch::Sender<FlushProgress>,

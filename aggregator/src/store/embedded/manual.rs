@@ -1,6 +1,6 @@
 //! A store for simulations: no thread, no system file, every step taken by its owner.
 //!
-//! The owner polls the futures of [`super::Store`], steps the journal's [`Committer`], and flushes with
+//! The owner polls the futures of [`crate::store::Store`], steps the journal's [`Committer`], and flushes with
 //! [`EmbeddedStore::flush_now`], so one seed determines one history. Everything else is production code.
 
 use std::{path::Path, sync::Arc};
@@ -44,23 +44,23 @@ impl<D: Disk> EmbeddedStore<D> {
         Ok((Arc::new(Self::without_flusher(Arc::new(inner))), committer, report))
     }
 
-    /// A flush round, as the flusher's thread runs it; after [`super::Store::close`] was polled, the last one.
+    /// A flush round, as the flusher's thread runs it; after [`crate::store::MaintenanceStore::close`] was polled, the last one.
     /// Without space it does nothing, like the thread.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`]: the store has failed, now or earlier.
+    /// [`StoreError::Failed`]: the store has failed, now or earlier.
     pub fn flush_now(&self) -> Result<(), StoreError> {
-        flusher::turn(&self.inner, self.inner.signal.take()).map_err(StoreError::Poisoned)
+        flusher::turn(&self.inner, self.inner.signal.take()).map_err(StoreError::Failed)
     }
 
     /// Merges the tables of one partition where that is worth it, as the compactor's thread does. Without space it does
     /// nothing, like the thread.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`]: the store has failed, now or earlier.
+    /// [`StoreError::Failed`]: the store has failed, now or earlier.
     pub fn compact_now(&self) -> Result<(), StoreError> {
-        match compactor::compact_once(&self.inner, &|| false) {
-            Ok(_) | Err(FlushError::Space { .. }) => Ok(()),
+        match compactor::compact_once(&self.inner, false, &|| false) {
+            Ok(_) | Err(FlushError::Space { .. } | FlushError::Refused(_)) => Ok(()),
             Err(error) => Err(flusher::to_store_error(&self.inner, error)),
         }
     }

@@ -41,9 +41,13 @@ impl<D: Disk> EmbeddedStore<D> {
                 ("expired", inner.expired.load(Ordering::Relaxed)),
             ],
             journal_bytes: state.applied_to.get().saturating_sub(flushed_to),
-            journal_damage: inner.damage,
+            journal_damage: inner.damage.saturating_sub(inner.damaged_tables),
+            damaged_tables: inner.damaged_tables,
+            damaged_reads: inner.tables.cache.damaged.count(),
             lost_batches: state.catalog.lost_batches(),
             damaged_series: inner.damaged_series.load(Ordering::Relaxed),
+            late_and_refused: state.counts.late_and_refused,
+            retired_gateways: state.catalog.retired(),
             index_bytes: state.catalog.index.bytes(),
         }
     }

@@ -1,15 +1,22 @@
+mod completeness;
 mod panics;
 
 use std::{task::Poll, time::Duration};
 
 use catchment_journal::LogConfig;
+use catchment_partial::Timestamp;
+use catchment_proto::Batch;
+use futures_util::{FutureExt as _, future::BoxFuture};
 
 use std::path::Path;
 
 use super::*;
+use crate::selector::Selector;
 use crate::store::flush::{flusher, round};
 use crate::store::{
-    StoreConfig,
+    GatewayEpoch, IngestStore as _, MaintenanceStore as _, QueryStore as _, ReadAll as _, Shortage,
+    StoreConfig, StoreHealth,
+    embedded::locks::{lock, write},
     testing::{Model, at, batch, config, content, copy_of, entry, epoch, open, report_of, window},
 };
 
@@ -169,12 +176,14 @@ async fn full_memory_makes_senders_wait_until_it_is_flushed() {
     }
     let mut waiting = waiting.expect("memory is bounded");
     assert!(store.stats().memtable_bytes < bound + 1000);
+    assert_eq!(store.health(), StoreHealth { failure: None, shortages: vec![Shortage::Memory] });
     for _ in 0..10 {
         tokio::task::yield_now().await;
         assert!(matches!(once(&mut waiting).await, Poll::Pending), "it waits for the flusher");
     }
     drop(flushing);
     waiting.await.unwrap();
+    assert_eq!(store.health(), StoreHealth::default());
     assert_eq!(content(&*store), model.content());
 }
 
@@ -201,6 +210,8 @@ async fn a_full_journal_refuses_whole_batches_until_it_is_flushed() {
         number += 1;
     }
     assert!(number > 2, "some fit");
+    let short = store.health().shortages;
+    assert!(matches!(&short[..], [Shortage::Backlog(why)] if why.contains("1048576")), "{short:?}");
     assert_eq!(store.delivered(&epoch), [number - 1, 0]);
     assert_eq!(content(&*store), model.content(), "nothing of the refused batch was stored");
     drop(flushing);
@@ -259,10 +270,10 @@ async fn a_failed_sync_of_the_blocks_ends_all_acknowledgement() {
     put(&store, &mut model, &epoch, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
     let blobs = data.path().join("sled/blobs");
     std::fs::rename(&blobs, data.path().join("sled/elsewhere")).unwrap();
-    assert!(matches!(store.flush().await, Err(StoreError::Poisoned(_))));
+    assert!(matches!(store.flush().await, Err(StoreError::Failed(_))));
     let refused = store.put(&epoch, batch(0, 2, Vec::new()), false).await;
-    assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
-    assert!(store.poisoned().is_some());
+    assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
+    assert!(store.failure().is_some());
     assert!(store.close().await.is_err());
     drop(store);
     std::fs::rename(data.path().join("sled/elsewhere"), &blobs).unwrap();
@@ -325,9 +336,9 @@ async fn a_batch_beyond_the_bound_of_series_is_refused_whole() {
     let both = batch(0, 1, vec![entry(0, 1, 1, 1), entry(1, 1, 1, 1)]);
     let refused = store.put(&epoch, both, false).await;
     assert!(matches!(refused, Err(StoreError::TooManySeries { .. })), "{refused:?}");
-    assert_eq!((store.delivered(&epoch), store.series(&|_, _| true).len()), (vec![0, 0], 0));
+    assert_eq!((store.delivered(&epoch), store.all_series().len()), (vec![0, 0], 0));
     store.put(&epoch, batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
-    assert_eq!((store.delivered(&epoch), store.series(&|_, _| true).len()), (vec![1, 0], 1));
+    assert_eq!((store.delivered(&epoch), store.all_series().len()), (vec![1, 0], 1));
     // A live state has no acknowledgement: rows without room are dropped and counted.
     store.put(&epoch, batch(0, 0, vec![entry(0, 2, 1, 1), entry(1, 2, 1, 1)]), false).await.unwrap();
     assert_eq!((store.stats().dropped[0], store.stats().live_partials), (("series_limit", 1), 1));
@@ -346,11 +357,15 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
     let shared = Arc::clone(&store);
     // A regular expression that takes as long as it likes.
     let matching = std::thread::spawn(move || {
-        let wanted = |_: &GatewayId, _: &SeriesKey| {
-            let _ = looks.try_send(());
-            released.recv().is_ok()
-        };
-        shared.series(&wanted).len()
+        let everything = Selector::default();
+        let mut selection = shared.select(&everything);
+        let mut found = selection.next_page().map_or(0, |page| page.len());
+        looks.send(()).unwrap();
+        released.recv().unwrap();
+        while let Some(page) = selection.next_page() {
+            found += page.len();
+        }
+        found
     });
     looked.recv().unwrap();
     let taken = store.put(&epoch, batch(0, 2, vec![entry(0, 2, 2, 2)]), false);

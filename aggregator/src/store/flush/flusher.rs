@@ -15,7 +15,7 @@ use catchment_journal::{Disk, Position};
 
 use crate::store::{
     StoreError,
-    catalog::Shard,
+    catalog::{Catalog, Shard, hourly::HourlyCounts},
     embedded::{
         inner::Inner,
         locks::{lock, read, write},
@@ -55,6 +55,9 @@ pub(in crate::store) enum FlushError {
         /// Bytes required.
         needed: u64,
     },
+    /// The system refuses to open a table; nothing is wrong, try again later.
+    #[error("{0}")]
+    Refused(String),
     /// The store has failed.
     #[error("{0}")]
     Failed(Arc<str>),
@@ -63,10 +66,10 @@ pub(in crate::store) enum FlushError {
 /// What a failed round, or a step like it, means to the store's caller: the store has failed, or has no space now.
 pub(in crate::store) fn to_store_error<D: Disk>(inner: &Inner<D>, error: FlushError) -> StoreError {
     match error {
-        FlushError::Space { .. } => StoreError::Full(error.to_string()),
+        FlushError::Space { .. } | FlushError::Refused(_) => StoreError::Full(error.to_string()),
         FlushError::Failed(reason) => {
             inner.fail(reason.clone());
-            StoreError::Poisoned(reason)
+            StoreError::Failed(reason)
         }
     }
 }
@@ -88,21 +91,13 @@ pub(in crate::store) fn flush_applied_locked<D: Disk>(
     meta: &mut Meta,
 ) -> Result<(), FlushError> {
     space(inner)?;
-    let (position, shards, frozen) = {
+    let (position, counted, frozen) = {
         let mut state = write(&inner.state);
         unfailed(inner)?;
-        let dirty = std::mem::take(&mut state.catalog.dirty.shards);
-        let shards = dirty.iter().filter_map(|number| {
-            let known = state.catalog.epoch(*number)?;
-            Some((*number, known.shards.clone()))
-        });
-        let shards: Vec<(u32, Vec<Shard>)> = shards.collect();
-        (state.applied_to, shards, state.memtable.freeze())
+        (state.applied_to, Counted::take(&mut state.catalog), state.memtable.freeze())
     };
-    write_round(inner, meta, position, &shards, frozen).inspect_err(|_| {
-        let numbers = shards.iter().map(|(number, _)| *number);
-        write(&inner.state).catalog.dirty.shards.extend(numbers);
-    })?;
+    write_round(inner, meta, position, &counted, frozen)
+        .inspect_err(|_| counted.give_back(&mut write(&inner.state).catalog))?;
     // Tells a later start that the tables reached this far, in case sled comes back with older records.
     marker::write(&*inner.disk, &inner.folder, position)
         .map_err(|error| no_space_or_failed(inner, &error))?;
@@ -111,6 +106,45 @@ pub(in crate::store) fn flush_applied_locked<D: Disk>(
     inner.log.release(position);
     inner.progress.send_modify(|progress| progress.rounds += 1);
     Ok(())
+}
+
+/// What batches changed in the catalog besides names, as of one journal position.
+struct Counted {
+    /// Delivered numbers and watermarks, by epoch.
+    shards: Vec<(u32, Vec<Shard>)>,
+    /// Late corrections and refused readings, by gateway.
+    hours: Vec<(u32, Arc<HourlyCounts>)>,
+}
+
+impl Counted {
+    fn take(catalog: &mut Catalog) -> Self {
+        let (shards, hours) =
+            (std::mem::take(&mut catalog.dirty.shards), std::mem::take(&mut catalog.dirty.hours));
+        let shards = shards.into_iter().filter_map(|number| {
+            let known = catalog.epoch(number)?;
+            Some((number, known.shards.clone()))
+        });
+        let hours = hours.into_iter().filter_map(|number| {
+            let known = catalog.gateways.get(number as usize)?;
+            Some((number, Arc::clone(&known.hours)))
+        });
+        Self { shards: shards.collect(), hours: hours.collect() }
+    }
+
+    /// They were not written.
+    fn give_back(&self, catalog: &mut Catalog) {
+        catalog.dirty.shards.extend(self.shards.iter().map(|(number, _)| *number));
+        catalog.dirty.hours.extend(self.hours.iter().map(|(number, _)| *number));
+    }
+
+    fn write(&self, writes: &mut WriteBatch) {
+        for (number, shards) in &self.shards {
+            writes.record(records::numbered(records::SHARDS, *number), &shards.record());
+        }
+        for (number, hours) in &self.hours {
+            writes.record(records::numbered(records::HOURS, *number), &hours.record());
+        }
+    }
 }
 
 /// Fails if the store has failed: memory may be flushed only while it matches the journal.
@@ -142,6 +176,7 @@ pub(in crate::store) fn space<D: Disk>(inner: &Inner<D>) -> Result<(), FlushErro
 pub(in crate::store) fn build_failed<D: Disk>(inner: &Inner<D>, error: BuildError) -> FlushError {
     match error {
         BuildError::Disk(error) => no_space_or_failed(inner, &error),
+        BuildError::Refused(error) => FlushError::Refused(error.to_string()),
         BuildError::Partial(_) => FlushError::Failed(error.to_string().into()),
     }
 }
@@ -150,7 +185,7 @@ fn write_round<D: Disk>(
     inner: &Inner<D>,
     meta: &mut Meta,
     position: Position,
-    shards: &[(u32, Vec<Shard>)],
+    counted: &Counted,
     frozen: Frozen,
 ) -> Result<(), FlushError> {
     while write_catalog(inner, meta)? {
@@ -159,7 +194,7 @@ fn write_round<D: Disk>(
     let entries = round::write_tables(inner, &frozen).map_err(|error| build_failed(inner, error))?;
     unfailed(inner)?;
     let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
-    finish(inner, position, shards, &mut writes, meta);
+    finish(inner, position, counted, &mut writes, meta);
     let version = commit_tables(inner, meta, writes, &[], entries)?;
     let flushed = {
         let mut state = write(&inner.state);
@@ -204,17 +239,7 @@ pub(in crate::store) fn write_catalog<D: Disk>(
     let mut more = true;
     while more && writes.bytes() < WRITE_BATCH_BYTES {
         let catalog = &mut write(&inner.state).catalog;
-        for number in std::mem::take(&mut catalog.dirty.gateways) {
-            if let Some(gateway) = catalog.gateways.get(number as usize) {
-                writes.record(records::numbered(records::GATEWAY, number), &gateway.record());
-            }
-        }
-        for number in std::mem::take(&mut catalog.dirty.epochs) {
-            if let Some(epoch) = catalog.epoch(number) {
-                writes.record(records::numbered(records::EPOCH, number), &records::epoch_record(epoch));
-            }
-        }
-        (meta.gateways, meta.epochs) = (catalog.gateways.len() as u32, catalog.epochs.len() as u32);
+        write_gateways(catalog, &mut writes, meta);
         for _ in 0..GROUPS_AT_ONCE {
             let Some(number) = catalog.dirty.groups.pop_first() else { break };
             let Some(group) = catalog.series.group_mut(number) else { continue };
@@ -232,17 +257,30 @@ pub(in crate::store) fn write_catalog<D: Disk>(
     Ok(more)
 }
 
+/// Adds the records of gateways and epochs that changed.
+pub(in crate::store) fn write_gateways(catalog: &mut Catalog, writes: &mut WriteBatch, meta: &mut Meta) {
+    for number in std::mem::take(&mut catalog.dirty.gateways) {
+        if let Some(gateway) = catalog.gateways.get(number as usize) {
+            writes.record(records::numbered(records::GATEWAY, number), &gateway.record());
+        }
+    }
+    for number in std::mem::take(&mut catalog.dirty.epochs) {
+        if let Some(epoch) = catalog.epoch(number) {
+            writes.record(records::numbered(records::EPOCH, number), &records::epoch_record(epoch));
+        }
+    }
+    (meta.gateways, meta.epochs) = (catalog.gateways.len() as u32, catalog.epochs.len() as u32);
+}
+
 /// Adds the records which say that everything before a position is flushed.
 fn finish<D: Disk>(
     inner: &Inner<D>,
     position: Position,
-    shards: &[(u32, Vec<Shard>)],
+    counted: &Counted,
     writes: &mut WriteBatch,
     meta: &mut Meta,
 ) {
-    for (number, shards) in shards {
-        writes.record(records::numbered(records::SHARDS, *number), &shards.record());
-    }
+    counted.write(writes);
     let mut state = write(&inner.state);
     for id in std::mem::take(&mut state.catalog.dirty.removed) {
         meta.groups = meta.groups.saturating_sub(1);
@@ -286,7 +324,7 @@ pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>) {
 pub(in crate::store) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -> Result<(), Arc<str>> {
     match flush_durable(inner) {
         Ok(()) if inner.signal.retry(false) => {
-            tracing::info!(condition = "packing_waits", "there is space again: windows were flushed");
+            tracing::info!(condition = "packing_waits", "windows are flushed again");
         }
         Ok(()) => {}
         Err(FlushError::Space { free, needed }) if !inner.signal.retry(true) => tracing::warn!(
@@ -295,7 +333,12 @@ pub(in crate::store) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -
             needed_bytes = needed,
             "no space to flush windows: they stay in memory and in the journal; gateways wait when these are full"
         ),
-        Err(FlushError::Space { .. }) => {}
+        Err(FlushError::Refused(why)) if !inner.signal.retry(true) => tracing::warn!(
+            condition = "packing_waits",
+            why,
+            "windows are not flushed now: they stay in memory and in the journal; gateways wait when these are full"
+        ),
+        Err(FlushError::Space { .. } | FlushError::Refused(_)) => {}
         Err(FlushError::Failed(reason)) => inner.fail(reason),
     }
     if request.close {

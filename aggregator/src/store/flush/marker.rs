@@ -8,11 +8,21 @@ use std::{io, path::Path};
 
 use catchment_journal::{AtomicFileError, Disk, Position, read_atomic, write_atomic};
 
-const FILE: &str = "packed";
+/// Its name.
+pub(in crate::store) const FILE: &str = "packed";
 
 /// Writes the position, durably.
 pub(in crate::store) fn write<D: Disk>(disk: &D, folder: &Path, position: Position) -> io::Result<()> {
     write_atomic(disk, &folder.join(FILE), &position.get().to_be_bytes())
+}
+
+/// The position up to which the journal was released: as noted, or, without a note, where the journal starts.
+pub(in crate::store) fn released<D: Disk>(
+    disk: &D,
+    folder: &Path,
+    journal: Option<Position>,
+) -> Result<Position, AtomicFileError> {
+    Ok(read(disk, folder)?.or(journal).unwrap_or(Position::ZERO))
 }
 
 /// Reads the position; `None` if the journal was never released.

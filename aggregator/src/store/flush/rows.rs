@@ -3,7 +3,7 @@
 use std::{collections::hash_map::Entry, sync::Arc};
 
 use catchment_journal::Disk;
-use catchment_partial::{Partial, Timestamp, Window};
+use catchment_partial::{Collector, Parts, Spares, Timestamp, Window};
 
 use crate::store::{
     memtable::row::{RowRef, resolve},
@@ -33,12 +33,12 @@ impl<D: Disk> Flushed<'_, D> {
     /// Leaves out rows that the tables hold; returns the merged rows of the intervals in which one is replaced.
     ///
     /// # Errors
-    /// A partial in memory is malformed.
+    /// A partial in memory is malformed, or a table cannot be opened now.
     pub(in crate::store) fn without_repeats(
         &self,
         rows: &mut Vec<RowRef<'_>>,
     ) -> Result<Replacing, BuildError> {
-        let mut replaced: Vec<Window> = Vec::new();
+        let (mut replaced, mut refused) = (Vec::new(), None);
         rows.retain(|row| {
             if row.name.start > self.to || row.name.start < self.from {
                 return true;
@@ -51,11 +51,14 @@ impl<D: Disk> Flushed<'_, D> {
                     true
                 }
                 Err(error) => {
-                    unread(&error);
+                    refused = self.unread(error).err().or(refused.take());
                     true
                 }
             }
         });
+        if let Some(refused) = refused {
+            return Err(refused);
+        }
         let mut replacing = Replacing::new();
         for (window, (resolution, parts)) in
             replaced.iter().flat_map(|window| MERGED.into_iter().map(move |merged| (*window, merged)))
@@ -63,7 +66,7 @@ impl<D: Disk> Flushed<'_, D> {
             let (start, width) = interval_of(resolution, window);
             let place = (resolution, Window::containing(start, width));
             if let Entry::Vacant(free) = replacing.entry(place) {
-                free.insert(self.whole(rows, place, Partial::with_parts(parts))?);
+                free.insert(self.whole(rows, place, parts)?);
             }
         }
         Ok(replacing)
@@ -74,25 +77,31 @@ impl<D: Disk> Flushed<'_, D> {
         &self,
         rows: &[RowRef<'_>],
         (resolution, interval): (Resolution, Window),
-        mut merged: Partial,
+        parts: Parts,
     ) -> Result<Vec<u8>, BuildError> {
         let (from, to) = (interval.start(), interval.end());
         let inside = |row: &&RowRef<'_>| from <= row.name.start && row.name.start < to;
         let mut all: Vec<RowRef<'_>> = rows.iter().filter(inside).copied().collect();
         let Some(series) = all.first().map(|row| row.series) else { return Ok(Vec::new()) };
-        let blocks = self.blocks(series, from, to);
+        let blocks = self.blocks(series, from, to)?;
         all.extend(blocks.iter().flat_map(|block| block.rows(series, from, to)));
         resolve(&mut all);
         let place = (interval.start(), interval.width());
+        let (mut windows, spares) = (Collector::new(parts), &mut Spares::default());
         for row in all.iter().filter(|row| interval_of(resolution, row.name.window()) == place) {
-            merged.merge_encoded(row.body, row.name.start)?;
+            windows.push(row.body, row.name.start, spares)?;
         }
         let mut body = Vec::new();
-        merged.encode(from, &mut body);
+        windows.merged(spares).encode(from, &mut body);
         Ok(body)
     }
 
-    fn blocks(&self, series: u32, from: Timestamp, to: Timestamp) -> Vec<Arc<TableBlock>> {
+    fn blocks(
+        &self,
+        series: u32,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Arc<TableBlock>>, BuildError> {
         let windows = Resolution::Windows;
         let last = windows.partition_of(to.saturating_sub_nanos(1));
         let partitions = self.version.partitions(windows, windows.partition_of(from));
@@ -100,14 +109,32 @@ impl<D: Disk> Flushed<'_, D> {
         for stored in
             partitions.take_while(|(partition, _)| *partition <= last).flat_map(|(_, tables)| tables)
         {
-            let numbers = stored.table.blocks_of(series, from, to).inspect_err(unread).unwrap_or_default();
-            let read = numbers.map(|number| stored.table.block(number, Some(self.cache)).inspect_err(unread));
-            blocks.extend(read.flatten());
+            let numbers = match stored.table.blocks_of(series, from, to) {
+                Ok(numbers) => numbers,
+                Err(error) => {
+                    self.unread(error)?;
+                    continue;
+                }
+            };
+            for number in numbers {
+                match stored.table.block(number, Some(self.cache)) {
+                    Ok(block) => blocks.push(block),
+                    Err(error) => self.unread(error)?,
+                }
+            }
         }
-        blocks
+        Ok(blocks)
     }
-}
 
-fn unread(error: &TableError) {
-    tracing::error!(%error, "flushed windows cannot be read: a window that is delivered again may count twice there");
+    /// A block that cannot be read.
+    ///
+    /// # Errors
+    /// It is not damaged, but the system refuses to open it: the round is tried again later.
+    fn unread(&self, error: TableError) -> Result<(), BuildError> {
+        if error.is_refusal() {
+            return Err(BuildError::Refused(error));
+        }
+        self.cache.damaged.report(&error, "a window that is delivered again may count twice there");
+        Ok(())
+    }
 }

@@ -150,6 +150,19 @@ impl Live {
         }
     }
 
+    /// Visits the names of the rows of an epoch, series by series.
+    pub(in crate::store) fn each_name(
+        &self,
+        gateway: u32,
+        epoch: u32,
+        mut visit: impl FnMut(u32, &PartialName),
+    ) {
+        let windows = self.epochs.get(&gateway).and_then(|epochs| epochs.get(&epoch));
+        for (series, names) in windows.into_iter().flat_map(|windows| &windows.series) {
+            names.keys().for_each(|name| visit(*series, name));
+        }
+    }
+
     /// Drops everything of an epoch.
     pub(in crate::store) fn drop_epoch(&mut self, gateway: u32, epoch: u32) {
         let Some(epochs) = self.epochs.get_mut(&gateway) else { return };

@@ -105,6 +105,10 @@ impl Revised for RowRef<'_> {
 
 /// Sorts rows by series and name and keeps the highest revision of each.
 pub(in crate::store) fn resolve<R: Revised>(rows: &mut Vec<R>) {
+    // Mostly windows come in order, each once.
+    if rows.is_sorted_by(|a, b| a.place() < b.place()) {
+        return;
+    }
     // Stable: rows in sorted runs, such as windows, are sorted quickly.
     rows.sort_by(|a, b| a.place().cmp(&b.place()).then(b.revision().cmp(&a.revision())));
     rows.dedup_by(|later, kept| later.place() == kept.place());

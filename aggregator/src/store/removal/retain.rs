@@ -2,7 +2,7 @@
 //! kept longer.
 //!
 //! First the floors become durable: from then on readers and flushes take the coarser resolutions for what is below
-//! them. Then the tables go, one commit for each partition. A crash in between leaves tables that nobody reads; the next
+//! them. Then the tables go, some hundred with each commit. A crash in between leaves tables that nobody reads; the next
 //! round removes them.
 
 use std::{
@@ -18,14 +18,16 @@ use crate::{
     selector::Selector,
     store::{
         Retained, RetentionRule, StoreError,
+        catalog::listing::number_of,
         embedded::{
             inner::Inner,
             locks::{lock, read, write},
         },
-        flush::flusher::{FlushError, to_store_error, unfailed},
+        flush::flusher::{FlushError, no_space_or_failed, to_store_error, unfailed},
         tables::{
             applied::Applied,
-            compactor::{RewriteError, replace, rewrite},
+            compactor::{Replacement, replace, write_anew},
+            merge::MergeError,
             pieces::Floors,
             resolution::Resolution,
             version::StoredTable,
@@ -36,8 +38,12 @@ use crate::{
 
 /// Free space that a commit needs, bytes: sled cannot undo a write that found none.
 const RESERVE: u64 = 4 << 20;
+/// Tables whose removal one commit records, about: as many files are removed after it.
+const REMOVED_AT_ONCE: usize = 256;
+/// Bytes of tables written anew before a commit: until then, old and new ones take space.
+const WRITTEN_BYTES: u64 = 64 << 20;
 
-/// See [`crate::store::Store::retain`].
+/// See [`crate::store::MaintenanceStore::retain`].
 pub(in crate::store) fn retain<D: Disk>(
     inner: &Inner<D>,
     rules: &[RetentionRule],
@@ -46,25 +52,12 @@ pub(in crate::store) fn retain<D: Disk>(
     let applied = raise(inner, rules, now).map_err(|error| to_store_error(inner, error))?;
     let mut retained = Retained::default();
     let stops = || inner.failure().is_some() || lock(&inner.admission).closed;
+    forget_hours(inner, &applied);
     for resolution in Resolution::ALL {
-        let number = usize::from(resolution.number());
-        let floors: Vec<Timestamp> = (0..=applied.len())
-            .map(|rule| applied.rule_floors(rule).get(number).copied().unwrap_or(Timestamp::MIN))
-            .collect();
-        let Some(highest) = floors.iter().max() else { continue };
-        let version = inner.tables.version();
-        let old = version
-            .partitions(resolution, i32::MIN)
-            .take_while(|(partition, _)| resolution.partition_start(*partition) < *highest);
-        for (partition, tables) in old {
-            if stops() {
-                return Ok(retained);
-            }
-            let start = resolution.partition_start(partition);
-            let expired: Vec<usize> =
-                (0..floors.len()).filter(|rule| floors.get(*rule) > Some(&start)).collect();
-            remove(inner, &applied, &expired, tables, &stops, &mut retained)
-                .map_err(|error| to_store_error(inner, error))?;
+        let done = remove_below(inner, &applied, resolution, &stops, &mut retained);
+        done.map_err(|error| to_store_error(inner, error))?;
+        if stops() {
+            return Ok(retained);
         }
     }
     retained.series = remove_series(inner, &applied);
@@ -73,6 +66,16 @@ pub(in crate::store) fn retain<D: Disk>(
     }
     inner.forgotten.fetch_add(retained.rows, std::sync::atomic::Ordering::Relaxed);
     Ok(retained)
+}
+
+/// Drops the counts of hours of which nothing is kept in any resolution.
+fn forget_hours<D: Disk>(inner: &Inner<D>, applied: &Applied) {
+    let days = usize::from(Resolution::Day.number());
+    let floor = |rule| applied.rule_floors(rule).get(days).copied().unwrap_or(Timestamp::MIN);
+    let kept_from = (0..=applied.len()).map(floor).min();
+    if let Some(kept_from) = kept_from.filter(|floor| *floor > Timestamp::MIN) {
+        write(&inner.state).catalog.forget_hours_before(kept_from);
+    }
 }
 
 /// Raises the floors to what the rules say now, durably.
@@ -123,26 +126,99 @@ fn floors(keep: &[Option<Duration>; 4], now: Timestamp) -> Floors {
     floors
 }
 
-/// Removes the rows of expired rules from the tables of a partition.
-fn remove<D: Disk>(
+/// Removes what is below the floors from the tables of a resolution.
+fn remove_below<D: Disk>(
+    inner: &Inner<D>,
+    applied: &Applied,
+    resolution: Resolution,
+    stops: &dyn Fn() -> bool,
+    retained: &mut Retained,
+) -> Result<(), FlushError> {
+    let number = usize::from(resolution.number());
+    // A last rule without a selector leaves no others.
+    let all = applied.len().checked_sub(1).and_then(|last| applied.selector(last));
+    let rules = if all.is_some_and(|all| all.text().is_empty()) { applied.len() } else { applied.len() + 1 };
+    let floors: Vec<Timestamp> = (0..rules)
+        .map(|rule| applied.rule_floors(rule).get(number).copied().unwrap_or(Timestamp::MIN))
+        .collect();
+    let Some((least, highest)) = floors.iter().min().zip(floors.iter().max()) else { return Ok(()) };
+    let version = inner.tables.version();
+    let below = |floor: Timestamp| {
+        let all = version.partitions(resolution, i32::MIN);
+        all.take_while(move |(partition, _)| resolution.partition_start(*partition) < floor)
+    };
+    remove_whole(inner, resolution, below(*least), stops, retained)?;
+    let mut written = Written { replacements: Vec::new(), bytes: 0 };
+    for (partition, tables) in below(*highest) {
+        let start = resolution.partition_start(partition);
+        let expired: Vec<usize> = (0..floors.len()).filter(|rule| floors.get(*rule) > Some(&start)).collect();
+        if expired.len() < floors.len() {
+            let done = write_without(inner, applied, &expired, tables, stops, (&mut written, retained));
+            if done.is_err() {
+                // What was written until then counts.
+                written.commit(inner, retained)?;
+                return done;
+            }
+        }
+        if stops() {
+            break;
+        }
+    }
+    written.commit(inner, retained)
+}
+
+/// Tables written anew that do not count yet.
+struct Written<D: Disk> {
+    replacements: Vec<Replacement<D>>,
+    bytes: u64,
+}
+
+impl<D: Disk> Written<D> {
+    fn commit(&mut self, inner: &Inner<D>, retained: &mut Retained) -> Result<(), FlushError> {
+        self.bytes = 0;
+        let replacements = std::mem::take(&mut self.replacements);
+        if !replacements.is_empty() {
+            count(&replace(inner, |_| replacements)?, retained);
+        }
+        Ok(())
+    }
+}
+
+/// Removes all tables of partitions.
+fn remove_whole<'a, D: Disk>(
+    inner: &Inner<D>,
+    resolution: Resolution,
+    partitions: impl Iterator<Item = (i32, &'a [Arc<StoredTable<D>>])>,
+    stops: &dyn Fn() -> bool,
+    retained: &mut Retained,
+) -> Result<(), FlushError> {
+    let mut partitions = partitions.peekable();
+    while partitions.peek().is_some() && !stops() {
+        let (mut some, mut tables) = (Vec::new(), 0);
+        while let Some((partition, of)) = partitions.next_if(|_| tables < REMOVED_AT_ONCE) {
+            tables += of.len();
+            some.push(partition);
+        }
+        reserve(inner)?;
+        // Those that count by now: tables may have been merged meanwhile.
+        let removed = replace(inner, |version| {
+            let all = some.iter().map(|partition| version.of(resolution, *partition).to_vec());
+            all.map(|tables| Replacement { tables, added: None }).collect()
+        })?;
+        count(&removed, retained);
+    }
+    Ok(())
+}
+
+/// Writes the tables of a partition without the series of expired rules.
+fn write_without<D: Disk>(
     inner: &Inner<D>,
     applied: &Applied,
     expired: &[usize],
     tables: &[Arc<StoredTable<D>>],
     stops: &dyn Fn() -> bool,
-    retained: &mut Retained,
+    (written, retained): (&mut Written<D>, &mut Retained),
 ) -> Result<(), FlushError> {
-    let sum = |of: &[Arc<StoredTable<D>>]| {
-        let rows: u64 = of.iter().map(|table| table.entry.summary.rows).sum();
-        (rows, of.iter().map(|table| table.entry.summary.bytes).sum::<u64>())
-    };
-    if expired.len() > applied.len() {
-        let (rows, bytes) = sum(tables);
-        reserve(inner)?;
-        replace(inner, tables, None)?;
-        (retained.rows, retained.bytes) = (retained.rows + rows, retained.bytes + bytes);
-        return Ok(());
-    }
     let without = fingerprint(applied, expired);
     let rule_of = |series| {
         let catalog = &read(&inner.state).catalog;
@@ -154,22 +230,37 @@ fn remove<D: Disk>(
     let keeps = |series| rule_of(series).map_or(incomplete, |rule| !expired.contains(&rule));
     for table in tables.iter().filter(|table| table.entry.without != without) {
         let one = std::slice::from_ref(table);
-        let (rows, bytes) = sum(one);
-        match rewrite(inner, one, false, without, &keeps, stops) {
-            Ok(()) => {}
-            Err(RewriteError::Flush(error)) => return Err(error),
-            Err(RewriteError::Merge(error)) => {
-                tracing::error!(%error, "a table cannot be rewritten without the series whose time is over");
-                continue;
+        match write_anew(inner, one, false, without, &keeps, stops) {
+            Ok(added) => {
+                written.bytes += added.map_or(0, |added| added.summary.bytes);
+                written.replacements.push(Replacement { tables: one.to_vec(), added });
+            }
+            Err(MergeError::Table(error)) => {
+                let consequence = "their table is not written without the series whose time is over";
+                inner.tables.cache.damaged.report(&error, consequence);
+            }
+            Err(MergeError::Stopped) => break,
+            Err(MergeError::Disk(error)) => return Err(no_space_or_failed(inner, &error)),
+            Err(error @ MergeError::Partial(_)) => {
+                tracing::error!(%error, "a table cannot be written without the series whose time is over");
             }
         }
-        let version = inner.tables.version();
-        let left = version.of(table.entry.resolution, table.entry.partition);
-        let left = left.iter().find(|left| left.entry.age == table.entry.age).map(|left| left.entry.summary);
-        retained.rows += rows.saturating_sub(left.map_or(0, |left| left.rows));
-        retained.bytes += bytes.saturating_sub(left.map_or(0, |left| left.bytes));
+        if written.bytes >= WRITTEN_BYTES || written.replacements.len() >= REMOVED_AT_ONCE {
+            written.commit(inner, retained)?;
+        }
     }
     Ok(())
+}
+
+/// Counts what is gone with replacements.
+fn count<D: Disk>(made: &[Replacement<D>], retained: &mut Retained) {
+    for Replacement { tables, added } in made {
+        let left = added.map(|added| (added.summary.rows, added.summary.bytes)).unwrap_or_default();
+        let rows: u64 = tables.iter().map(|table| table.entry.summary.rows).sum();
+        let bytes: u64 = tables.iter().map(|table| table.entry.summary.bytes).sum();
+        retained.rows += rows.saturating_sub(left.0);
+        retained.bytes += bytes.saturating_sub(left.1);
+    }
 }
 
 /// Identifies a set of rules by their selectors; never 0.
@@ -193,11 +284,11 @@ fn remove_series<D: Disk>(inner: &Inner<D>, applied: &Applied) -> u64 {
                 continue;
             }
             let state = &mut *write(&inner.state);
-            state.catalog.raise_first(entry.id.0, days);
+            state.catalog.raise_first(number_of(entry.id), days);
             // Looked at again under the lock: it may have got a window.
-            let last = state.catalog.series.get(entry.id.0).map(|known| known.last);
-            if last.is_some_and(|last| last < days) && !state.holds(entry.id.0) {
-                state.catalog.remove_series(entry.id.0);
+            let last = state.catalog.series.get(number_of(entry.id)).map(|known| known.last);
+            if last.is_some_and(|last| last < days) && !state.holds(number_of(entry.id)) {
+                state.catalog.remove_series(number_of(entry.id));
                 removed += 1;
             }
         }

@@ -16,8 +16,6 @@ use crate::store::{
 
 /// Length of work between two pauses.
 const WORK_SLICE: Duration = Duration::from_millis(5);
-/// Most findings logged individually.
-const REPORTED_MAX: u64 = 1000;
 
 /// The check's thread; runs until everything is read or it must stop (and is unparked).
 pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
@@ -64,12 +62,15 @@ fn check_block<D: Disk>(inner: &Inner<D>, stored: &StoredTable<D>, number: u32) 
 /// Reports rows of these series that cannot be read. Answers tell the span of such rows by themselves.
 fn report<D: Disk>(inner: &Inner<D>, (first, last): (u32, u32), error: &TableError) {
     if error.is_refusal() {
-        tracing::warn!(%error, "the check leaves out a table that cannot be opened now");
+        if inner.tables.cache.damaged.first(error, "checked").is_some() {
+            tracing::warn!(%error, "the check leaves out a table that cannot be opened now");
+        }
         return;
     }
     let known = |id: &u32| (first..=last).contains(id);
     let series = read(&inner.state).catalog.series.iter().map(|(id, _)| id).filter(known).count() as u64;
-    if inner.damaged_series.fetch_add(series, Ordering::Relaxed) < REPORTED_MAX {
+    inner.damaged_series.fetch_add(series, Ordering::Relaxed);
+    if inner.tables.cache.damaged.first(error, "checked").is_some() {
         tracing::error!(
             series,
             %error,

@@ -40,6 +40,9 @@ pub(in crate::store) fn watch<D: Disk>(inner: &Arc<Inner<D>>) -> io::Result<Watc
 /// # Errors
 /// What is gone; the store has then failed.
 pub(in crate::store) fn check<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>> {
+    if let Some(gone) = inner.folder_gone.get() {
+        return Err(Arc::clone(gone));
+    }
     let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.check_in_place());
     let checked = folder.and_then(|()| inner.log.check_in_place()).and_then(|()| inner.blocks.check_file());
     match checked {

@@ -22,7 +22,7 @@ use crate::store::{
     memtable::row::bucket_of,
     salvage::{
         self, ValueLocation, salvage,
-        tables::mend::{Aside, mend},
+        tables::{aside::Aside, mend::mend},
         verify::{check_blocks, lock_existing, verify_catalog, verify_journal, verify_tables},
     },
     tables::{resolution::Resolution, version::TableEntry},
@@ -81,7 +81,7 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
         Some(loaded) if found.is_clean() || only_marker_damaged(data, &found) => {
             let mut tables = VerifyReport::default();
             verify_tables(data, &loaded, &mut tables)?;
-            if tables.is_clean() { loaded } else { mend_tables(data, &mut report)? }
+            if tables.is_clean() && tables.is_complete() { loaded } else { mend_tables(data, &mut report)? }
         }
         _ => rebuild(data, &mut report)?,
     };
@@ -151,7 +151,7 @@ fn mend_tables(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenErr
     let mut loaded = blocks.load().map_err(blocks_error(data))?;
     let mut aside = Aside::new(data);
     let replaced = mend(data, &blocks, &mut loaded, report, None, &mut aside)?;
-    let loaded = record_losses(&blocks, loaded, report).map_err(blocks_error(data))?;
+    let loaded = record_losses(&blocks, loaded, report, true).map_err(blocks_error(data))?;
     set_aside(&replaced, aside, report)?;
     Ok(loaded)
 }
@@ -181,7 +181,7 @@ fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> 
         let (mut loaded, must) = fill_tree(data, &fresh, &files, report).map_err(blocks_error(data))?;
         let replaced = mend(data, &fresh, &mut loaded, report, Some(must), &mut aside)?;
         let loaded = from_journal(data, &fresh, loaded, report)
-            .and_then(|loaded| record_losses(&fresh, loaded, report))
+            .and_then(|loaded| record_losses(&fresh, loaded, report, false))
             .map_err(blocks_error(data))?;
         (loaded, replaced)
     };
@@ -284,7 +284,7 @@ fn kept<'a>(
         found.iter().filter(|(key, location)| key.as_slice() != META && location.sequence <= meta.sequence)
     {
         let numbered = match (key.first(), records::number_of(key)) {
-            (Some(&records::GATEWAY), Some(number)) => number < meta.gateways,
+            (Some(&records::GATEWAY | &records::HOURS), Some(number)) => number < meta.gateways,
             (Some(&records::EPOCH | &records::SHARDS), Some(number)) => number < meta.epochs,
             _ => true,
         };

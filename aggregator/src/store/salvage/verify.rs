@@ -26,9 +26,11 @@ use crate::store::{
         copy::TempCopy,
         tables::{
             compare::{Differences, compare_all, part_name},
+            loss::{LostWindows, Span},
             survey::Survey,
         },
     },
+    tables::{table::Table, version},
     tree::{
         records::{self, BlockManifest},
         sled_tree::SledTree,
@@ -71,14 +73,30 @@ pub struct VerifyReport {
     pub findings: Vec<String>,
     /// Number of findings beyond those listed.
     pub findings_unlisted: u64,
-    /// Groups of series that lack flushed windows.
+    /// Tables, and partitions of them, that the system refused to open, one line each, at most 1000: nothing is known of
+    /// them.
+    pub unopened: Vec<String>,
+    /// Groups of series that lack flushed windows of unknown times.
     pub(crate) lossy_groups: BTreeSet<u32>,
+    /// Spans of rows that are lost.
+    pub(in crate::store) lossy_spans: LostWindows,
 }
 
 impl VerifyReport {
-    /// True if nothing is damaged.
+    /// True if nothing is damaged, as far as it could be read.
     pub fn is_clean(&self) -> bool {
         self.findings.is_empty()
+    }
+
+    /// True if the system let everything be opened.
+    pub fn is_complete(&self) -> bool {
+        self.unopened.is_empty()
+    }
+
+    pub(in crate::store) fn note_unopened(&mut self, what: String) {
+        if self.unopened.len() < FINDINGS_MAX {
+            self.unopened.push(what);
+        }
     }
 
     pub(in crate::store) fn note(&mut self, finding: String) {
@@ -129,12 +147,47 @@ pub(in crate::store) fn verify_tables(
     let disk = Arc::new(RealDisk);
     let survey = Survey::of(&disk, data, loaded, report)?;
     report.unnamed_files = survey.unnamed.len() as u64;
-    compare_all(&disk, data, loaded, &survey, |part, Differences { intervals, span }| {
+    if let Some(from) = newer_from(data, loaded, &survey) {
+        for (id, name) in survey.unnamed.iter().filter_map(|name| Some((version::id_of(name)?, name))) {
+            if id >= from {
+                report.unnamed_files -= 1;
+                let path = data.join(version::FOLDER).join(name);
+                report.note(newer_text(&disk, &path, &loaded.catalog));
+            }
+        }
+    }
+    compare_all(&disk, data, loaded, &survey, |part, compared| {
         let name = part_name(part);
-        let text = span.map(|span| span.text(&loaded.catalog)).unwrap_or_default();
-        report.note(format!("tables, {name}: {intervals} intervals are not what finer rows give: {text}"));
+        match compared {
+            Ok(Differences { intervals, span }) => {
+                let text = span.map(|span| span.text(&loaded.catalog)).unwrap_or_default();
+                report.note(format!(
+                    "tables, {name}: {intervals} intervals are not what finer rows give: {text}"
+                ));
+            }
+            Err(error) => report.note_unopened(format!("tables, {name}, were not compared: {error}")),
+        }
     });
     Ok(())
+}
+
+/// If the catalog is older than the tables: the first number of a table that it cannot know. So it is when the journal
+/// was released further, or when tables that it names are gone: an old copy of it was put back.
+pub(in crate::store) fn newer_from(data: &Path, loaded: &Loaded, survey: &Survey) -> Option<u64> {
+    let journal = data.join(JOURNAL);
+    let journal = journal.is_dir().then(|| ReadOnlyLog::open(Arc::new(RealDisk), &journal).ok().flatten());
+    let start = journal.flatten().map(|journal| journal.start_position());
+    let released = marker::released(&RealDisk, data, start).unwrap_or(Position::ZERO);
+    (released > loaded.meta.flushed_to || survey.misses_files()).then_some(loaded.meta.next_table)
+}
+
+/// Describes a table that the catalog is too old to name.
+fn newer_text(disk: &Arc<RealDisk>, path: &Path, catalog: &Catalog) -> String {
+    let what = format!("{}: newer than the catalog, which does not name it", path.display());
+    match Table::inspect(Arc::clone(disk), path.to_owned()) {
+        Ok(table) => format!("{what}: {}", Span::of_table(table.summary()).text(catalog)),
+        Err(error) => format!("{what}, and not to be read: {error}"),
+    }
 }
 
 /// Checks the catalog, and blocks of an earlier version, in a copy; returns the catalog if it is usable.
@@ -166,7 +219,8 @@ pub(in crate::store) fn verify_catalog(
     let known = loaded.meta.flushed_to;
     match marker::read(&RealDisk, data) {
         Ok(Some(released)) if released > known => report.note(format!(
-            "{}: the blocks reach journal position {known}, but were complete up to {released} before",
+            "{}: the catalog reaches journal position {known}, but tables were complete up to {released} before: it \
+             is older than they",
             folder.display(),
         )),
         Ok(_) => {}
@@ -299,7 +353,7 @@ fn lost_before(
     catalog: Option<&Catalog>,
     highest: &mut HashMap<(GatewayId, u64, u32), u64>,
 ) -> Option<String> {
-    let JournalEntry { epoch, follows, batch } = entry;
+    let JournalEntry { epoch, follows, batch, .. } = entry;
     let stored = || {
         let Some(catalog) = catalog else { return *follows };
         let number = catalog.find_epoch(&epoch.gateway, epoch.id);

@@ -14,6 +14,7 @@ use crate::store::{
     memtable::row::{PartialName, RowRef},
     tables::{
         coarsen::Coarsener,
+        error::TableError,
         pieces::Floors,
         resolution::Resolution,
         version::{self, TableEntry},
@@ -27,6 +28,9 @@ pub(in crate::store) enum BuildError {
     /// The disk refuses.
     #[error("cannot write a table: {0}")]
     Disk(#[from] io::Error),
+    /// The system refuses to open a table that may hold a name: too few descriptors, for instance.
+    #[error(transparent)]
+    Refused(TableError),
     /// A partial cannot be decoded, although it was checked before it was accepted.
     #[error("a partial in memory is malformed: {0}")]
     Partial(#[from] DecodeError),
@@ -47,12 +51,14 @@ pub(in crate::store) struct TableBuilder<'a, D: Disk> {
     writers: BTreeMap<(Resolution, i32), (u64, TableWriter<D>)>,
     /// Rows that are older than everything that is kept of their series.
     expired: u64,
+    /// At hand only within a series.
+    coarsener: Coarsener,
 }
 
 impl<'a, D: Disk> TableBuilder<'a, D> {
     /// Of a data folder; `next_id` numbers the tables.
     pub(in crate::store) fn new(disk: &'a Arc<D>, data: &'a Path, next_id: &'a dyn Fn() -> u64) -> Self {
-        Self { disk, data, next_id, writers: BTreeMap::new(), expired: 0 }
+        Self { disk, data, next_id, writers: BTreeMap::new(), expired: 0, coarsener: Coarsener::default() }
     }
 
     /// Adds windows of a series, sorted by name, each name once and none in other tables, except for those that are
@@ -70,7 +76,7 @@ impl<'a, D: Disk> TableBuilder<'a, D> {
         let kept = |resolution: Resolution, name: &PartialName| {
             floors.get(usize::from(resolution.number())).is_some_and(|floor| *floor <= name.start)
         };
-        let mut coarsener = Coarsener::default();
+        let mut coarsener = std::mem::take(&mut self.coarsener);
         for row in rows {
             if kept(Resolution::Windows, &row.name) {
                 self.put(Resolution::Windows, *row)?;
@@ -82,7 +88,9 @@ impl<'a, D: Disk> TableBuilder<'a, D> {
         }
         coarsener.finish(&mut |resolution, window, body| {
             self.put_merged(resolution, series, window, body, replacing, &kept)
-        })
+        })?;
+        self.coarsener = coarsener;
+        Ok(())
     }
 
     fn put_merged(
@@ -135,7 +143,16 @@ impl<'a, D: Disk> TableBuilder<'a, D> {
         let mut entries = Vec::with_capacity(self.writers.len());
         for ((resolution, partition), (id, writer)) in self.writers {
             let summary = writer.finish()?;
-            entries.push(TableEntry { id, age, oldest: age, resolution, partition, summary, without: 0 });
+            entries.push(TableEntry {
+                id,
+                age,
+                oldest: age,
+                resolution,
+                partition,
+                summary,
+                without: 0,
+                purge: false,
+            });
         }
         self.disk.sync_dir(&self.data.join(version::FOLDER))?;
         Ok(entries)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use quick_cache::{Weighter, sync::Cache};
 
-use super::block::TableBlock;
+use super::{block::TableBlock, reported::Reported};
 
 /// Bytes of a typical block, from which the cache estimates how many it holds.
 const BLOCK_BYTES: u64 = 32 << 10;
@@ -12,6 +12,8 @@ const BLOCK_BYTES: u64 = 32 << 10;
 /// Blocks by table and number. A block is evicted in the order of its use; one read once does not displace others.
 pub(in crate::store) struct BlockCache {
     blocks: Cache<BlockKey, Arc<TableBlock>, Weight>,
+    /// Blocks that could not be read.
+    pub(in crate::store) damaged: Reported,
 }
 
 /// The number of a table in this process, and that of a block in the table.
@@ -30,7 +32,7 @@ impl BlockCache {
     /// Holds blocks of at most `bytes` in total; 0: none.
     pub(in crate::store) fn new(bytes: u64) -> Self {
         let blocks = usize::try_from(bytes / BLOCK_BYTES).unwrap_or(usize::MAX).clamp(16, 1 << 24);
-        Self { blocks: Cache::with_weighter(blocks, bytes, Weight) }
+        Self { blocks: Cache::with_weighter(blocks, bytes, Weight), damaged: Reported::default() }
     }
 
     /// Bytes of the blocks held.

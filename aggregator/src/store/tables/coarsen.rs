@@ -4,9 +4,7 @@
 //! the order of readings; rows of hours and days also hold it (counters, time-weighted figures), for the time when the
 //! windows are gone.
 
-use std::collections::{BTreeMap, btree_map::Entry};
-
-use catchment_partial::{DecodeError, Partial, Parts, Timestamp, Width, Window};
+use catchment_partial::{Collector, DecodeError, Partial, Parts, Spares, Timestamp, Width, Window};
 
 use crate::store::tables::resolution::Resolution;
 
@@ -16,22 +14,28 @@ type Interval = (Timestamp, Width);
 /// Receives the rows: resolution, window and encoded partial, of each resolution in order of (start, width).
 pub(in crate::store) type Emit<'a, E> = &'a mut dyn FnMut(Resolution, Window, &[u8]) -> Result<(), E>;
 
-/// The intervals at hand of one series, by resolution: windows become minutes, minutes hours, hours days.
+/// The intervals at hand of one series, by resolution: windows become minutes, minutes hours, hours days. Memory is kept
+/// from one series to the next.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Coarsener {
-    minutes: BTreeMap<Interval, Minute>,
-    hours: BTreeMap<Interval, Partial>,
-    days: BTreeMap<Interval, Partial>,
+    minutes: Open<Minute>,
+    hours: Open<Partial>,
+    days: Open<Partial>,
+    /// Minutes that are not in use.
+    free: Vec<Minute>,
+    spares: Spares,
     body: Vec<u8>,
 }
 
+/// Intervals at hand, in order of (start, width): mostly one.
+type Open<T> = Vec<(Interval, T)>;
+
 /// A minute at hand.
 #[derive(Debug)]
-enum Minute {
-    /// One window as long as it, encoded.
-    One(Box<[u8]>),
-    /// Windows merged.
-    Merged(Partial),
+struct Minute {
+    windows: Collector,
+    /// The only window so far, encoded, if it is as long as the interval.
+    only: Vec<u8>,
 }
 
 /// The resolutions that are merged, and what their rows hold besides values and states.
@@ -63,28 +67,26 @@ impl Coarsener {
         self.close(Some(window.start()), emit)?;
         let (start, width) = (window.start(), window.width());
         let interval = interval_of(Resolution::Minute, window);
-        match self.minutes.entry(interval) {
-            Entry::Vacant(free) if interval == (start, width) => {
-                free.insert(Minute::One(body.into()));
-            }
-            Entry::Vacant(free) => {
-                let mut merged = Partial::with_parts(Parts::ORDER);
-                merged.merge_encoded(body, start)?;
-                free.insert(Minute::Merged(merged));
-            }
-            Entry::Occupied(minute) => {
-                let minute = minute.into_mut();
-                if let Minute::One(first) = minute {
-                    let mut merged = Partial::with_parts(Parts::ORDER);
-                    merged.merge_encoded(first, interval.0)?;
-                    *minute = Minute::Merged(merged);
+        let Self { minutes, free, spares, .. } = self;
+        let minute = match minutes.binary_search_by_key(&interval, |(interval, _)| *interval) {
+            Err(place) => {
+                let mut minute = free.pop().unwrap_or_else(Minute::new);
+                if interval == (start, width) {
+                    minute.only.extend_from_slice(body);
+                } else {
+                    minute.windows.push(body, start, spares)?;
                 }
-                if let Minute::Merged(merged) = minute {
-                    merged.merge_encoded(body, start)?;
-                }
+                minutes.insert(place, (interval, minute));
+                return Ok(());
             }
+            Ok(place) => minutes.get_mut(place).map(|(_, minute)| minute),
+        };
+        let Some(Minute { windows, only }) = minute else { return Ok(()) };
+        if !only.is_empty() {
+            windows.push(only, interval.0, spares)?;
+            only.clear();
         }
-        Ok(())
+        Ok(windows.push(body, start, spares)?)
     }
 
     /// Emits what is left.
@@ -97,51 +99,70 @@ impl Coarsener {
 
     /// Emits the intervals that are over at a time, or all.
     fn close<E: From<DecodeError>>(&mut self, before: Option<Timestamp>, emit: Emit<'_, E>) -> Result<(), E> {
-        let Self { minutes, hours, days, body } = self;
-        while let Some((minute, window)) = next_over(minutes, Resolution::Minute, before) {
-            let hour = hours.entry(interval_of(Resolution::Hour, window));
-            let hour = hour.or_insert_with(|| Partial::with_parts(Parts::ORDER));
-            match minute {
-                Minute::One(one) => {
-                    hour.merge_encoded(&one, window.start())?;
-                    emit(Resolution::Minute, window, &one)?;
-                }
-                Minute::Merged(merged) => {
-                    hour.merge(&merged);
-                    emit_merged(Resolution::Minute, window, &merged.without_order(), body, emit)?;
-                }
+        let Self { minutes, hours, days, free, spares, body } = self;
+        while let Some((mut minute, window)) = next_over(minutes, Resolution::Minute, before) {
+            let hour = at(hours, interval_of(Resolution::Hour, window));
+            if minute.only.is_empty() {
+                let merged = minute.windows.merged(spares);
+                hour.append(merged, spares);
+                body.clear();
+                merged.encode_without_order(window.start(), body);
+                emit(Resolution::Minute, window, body)?;
+            } else {
+                hour.append(&Partial::decode(&minute.only, window.start())?, spares);
+                emit(Resolution::Minute, window, &minute.only)?;
             }
+            minute.only.clear();
+            minute.windows.clear(spares);
+            free.push(minute);
         }
         // What is open by minute, or by hour, is still to come.
-        let before = before.into_iter().chain(minutes.keys().next().map(|(start, _)| *start)).min();
+        let before = before.into_iter().chain(minutes.first().map(|((start, _), _)| *start)).min();
         while let Some((hour, window)) = next_over(hours, Resolution::Hour, before) {
-            let day = days.entry(interval_of(Resolution::Day, window));
-            day.or_insert_with(|| Partial::with_parts(Parts::ORDER)).merge(&hour);
+            at(days, interval_of(Resolution::Day, window)).append(&hour, spares);
             emit_merged(Resolution::Hour, window, &hour, body, emit)?;
+            spares.put(hour);
         }
-        let before = before.into_iter().chain(hours.keys().next().map(|(start, _)| *start)).min();
+        let before = before.into_iter().chain(hours.first().map(|((start, _), _)| *start)).min();
         while let Some((day, window)) = next_over(days, Resolution::Day, before) {
             emit_merged(Resolution::Day, window, &day, body, emit)?;
+            spares.put(day);
         }
         Ok(())
     }
 }
 
+impl Minute {
+    fn new() -> Self {
+        Self { windows: Collector::new(Parts::ORDER), only: Vec::new() }
+    }
+}
+
+/// What is at hand of an interval.
+fn at(open: &mut Open<Partial>, interval: Interval) -> &mut Partial {
+    let place = open.binary_search_by_key(&interval, |(interval, _)| *interval).unwrap_or_else(|place| {
+        open.insert(place, (interval, Partial::with_parts(Parts::ORDER)));
+        place
+    });
+    // In range: found or inserted.
+    #[expect(clippy::indexing_slicing, reason = "found or inserted")]
+    &mut open[place].1
+}
+
 /// Takes the first interval if it is over at a time: only the first, and none after the start of the interval at hand, so
 /// that rows come in order although windows of several widths overlap.
 fn next_over<T>(
-    open: &mut BTreeMap<Interval, T>,
+    open: &mut Open<T>,
     resolution: Resolution,
     before: Option<Timestamp>,
 ) -> Option<(T, Window)> {
-    let first = open.first_entry()?;
-    let (start, width) = *first.key();
+    let (start, width) = open.first()?.0;
     let window = Window::containing(start, width);
     let at_hand = |before: Timestamp| {
         let begun = resolution.interval().map_or(before, |width| Window::containing(before, width).start());
         window.end() > before || start >= begun
     };
-    if before.is_some_and(at_hand) { None } else { Some((first.remove(), window)) }
+    if before.is_some_and(at_hand) { None } else { Some((open.remove(0).1, window)) }
 }
 
 fn emit_merged<E>(
@@ -158,6 +179,8 @@ fn emit_merged<E>(
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -211,6 +234,38 @@ mod tests {
                     prop_assert_eq!(&values, plain);
                 }
             }
+        }
+    }
+
+    #[test]
+    fn hours_and_days_know_the_order_of_dense_readings() {
+        let (mut coarsener, mut body) = (Coarsener::default(), Vec::new());
+        let mut days = Vec::new();
+        let mut emit = |resolution, window: Window, body: &[u8]| -> Result<(), DecodeError> {
+            if resolution != Resolution::Minute {
+                let mut order = catchment_partial::SeriesOrder::new(&[]);
+                order.push(window, &Partial::decode(body, window.start())?);
+                days.push((resolution, order.finish(window.start(), window.end()).changes()));
+            }
+            Ok(())
+        };
+        let width = Width::from_millis(10_000).unwrap();
+        for window in 0..8_640 {
+            let window = Window::containing(second(window * 10), width);
+            let mut partial = Partial::empty();
+            (0..10).for_each(|k| {
+                let time = window.start().saturating_add_nanos(k * 1_000_000_000);
+                partial.push(time, (time.as_millis() / 1_000) as f64);
+            });
+            body.clear();
+            partial.encode(window.start(), &mut body);
+            coarsener.push(window, &body, &mut emit).unwrap();
+        }
+        coarsener.finish(&mut emit).unwrap();
+        assert_eq!(days.len(), 25);
+        for (resolution, changes) in days {
+            let expected = if resolution == Resolution::Day { 86_399 } else { 3_599 };
+            assert_eq!(changes, Some(expected), "{resolution:?}");
         }
     }
 }

@@ -29,6 +29,9 @@ use crate::store::{
 
 /// Longest time between two looks, so that a merge which found no space is tried again.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Most bytes of the tables of a partition that are merged into one, however few they are, once nothing was flushed for
+/// [`LOOK_EVERY`].
+const TINY_BYTES: u64 = 1 << 20;
 
 /// The compactor's thread, until it must stop.
 pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
@@ -38,23 +41,28 @@ pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
         if request.stop || request.close || stops() {
             return;
         }
-        while !stops() && matches!(compact_once(inner, &stops), Ok(true)) {}
+        // A backlog, or sparse data over years, leaves some small tables in each partition: merged when there is time.
+        let idle = !request.flush;
+        while !stops() && matches!(compact_once(inner, idle, &stops), Ok(true)) {}
     }
 }
 
 /// Writes a table without removed series, or merges the tables of one partition where that is worth it; returns whether
-/// there was anything to do.
+/// there was anything to do. `idle`: also where there are only few small ones.
 ///
 /// # Errors
 /// There is no space, or the store has failed.
 pub(in crate::store) fn compact_once<D: Disk>(
     inner: &Inner<D>,
+    idle: bool,
     stops: &dyn Fn() -> bool,
 ) -> Result<bool, FlushError> {
     let version = inner.tables.version();
-    let purged = inner.tables.next_purge();
+    // While records are lost, nobody knows which series were removed.
+    let purges = !read(&inner.state).catalog.incomplete;
+    let purged = purges.then(|| inner.tables.next_purge()).flatten();
     let without = purged.as_ref().map_or(0, |table| table.entry.without);
-    let chosen = purged.map(|table| (vec![table], false)).or_else(|| choose(inner, &version));
+    let chosen = purged.map(|table| (vec![table], false)).or_else(|| choose(inner, &version, idle));
     let Some((tables, oldest)) = chosen else { return Ok(false) };
     space(inner)?;
     match rewrite(inner, &tables, oldest, without, &|_| true, stops) {
@@ -62,6 +70,11 @@ pub(in crate::store) fn compact_once<D: Disk>(
         Err(RewriteError::Flush(error)) => Err(error),
         Err(RewriteError::Merge(MergeError::Stopped)) => Ok(false),
         Err(RewriteError::Merge(MergeError::Disk(error))) => Err(no_space_or_failed(inner, &error)),
+        Err(RewriteError::Merge(MergeError::Table(error))) if error.is_refusal() => {
+            // Tried again with the next look.
+            tracing::warn!(condition = "tables_not_opened", %error, "tables wait to be merged");
+            Ok(false)
+        }
         Err(RewriteError::Merge(error)) => {
             tracing::error!(%error, "tables cannot be merged: they stay as they are");
             inner.tables.give_up(tables.iter().map(|table| table.entry.id));
@@ -71,15 +84,23 @@ pub(in crate::store) fn compact_once<D: Disk>(
 }
 
 /// The first tables that are worth merging, and whether they are the oldest of their partition.
-fn choose<D: Disk>(inner: &Inner<D>, version: &Version<D>) -> Option<(Vec<Arc<StoredTable<D>>>, bool)> {
+fn choose<D: Disk>(
+    inner: &Inner<D>,
+    version: &Version<D>,
+    idle: bool,
+) -> Option<(Vec<Arc<StoredTable<D>>>, bool)> {
     for resolution in Resolution::ALL {
-        for (_, tables) in version.partitions(resolution, i32::MIN) {
+        let mut partitions = version.partitions(resolution, i32::MIN).peekable();
+        while let Some((_, tables)) = partitions.next() {
+            // The last one gets the next flush.
+            let tidies = idle && partitions.peek().is_some();
             // Tables that cannot be merged separate those before them from those after them.
             let given_up = tables.iter().rposition(|table| inner.tables.is_given_up(table.entry.id));
             let begin = given_up.map_or(0, |at| at + 1);
             let rest = tables.get(begin..).unwrap_or_default();
             let bytes: Vec<u64> = rest.iter().map(|table| table.entry.summary.bytes).collect();
-            if let Some(from) = worth_merging(&bytes) {
+            let tiny = tidies && bytes.len() > 1 && bytes.iter().sum::<u64>() <= TINY_BYTES;
+            if let Some(from) = tiny.then_some(0).or_else(|| worth_merging(&bytes)) {
                 return Some((rest.get(from..)?.to_vec(), begin + from == 0));
             }
         }
@@ -94,6 +115,13 @@ pub(in crate::store) enum RewriteError {
     Flush(FlushError),
 }
 
+/// A table in the place of some: neighbours in age of one partition, in order.
+pub(in crate::store) struct Replacement<D: Disk> {
+    pub(in crate::store) tables: Vec<Arc<StoredTable<D>>>,
+    /// `None`: no row is left.
+    pub(in crate::store) added: Option<TableEntry>,
+}
+
 /// Puts one table in the place of some: neighbours in age of one partition, in order.
 ///
 /// # Errors
@@ -106,7 +134,24 @@ pub(in crate::store) fn rewrite<D: Disk>(
     keeps: &dyn Fn(u32) -> bool,
     stops: &dyn Fn() -> bool,
 ) -> Result<(), RewriteError> {
-    let Some((first, last)) = tables.first().zip(tables.last()) else { return Ok(()) };
+    let added = write_anew(inner, tables, oldest, without, keeps, stops).map_err(RewriteError::Merge)?;
+    let replacement = Replacement { tables: tables.to_vec(), added };
+    replace(inner, |_| vec![replacement]).map(drop).map_err(RewriteError::Flush)
+}
+
+/// Writes the table that is to replace some; `None` if no row is left. Its file counts for nothing until [`replace`].
+///
+/// # Errors
+/// The merge failed; nothing is left of it.
+pub(in crate::store) fn write_anew<D: Disk>(
+    inner: &Inner<D>,
+    tables: &[Arc<StoredTable<D>>],
+    oldest: bool,
+    without: u64,
+    keeps: &dyn Fn(u32) -> bool,
+    stops: &dyn Fn() -> bool,
+) -> Result<Option<TableEntry>, MergeError> {
+    let Some((first, last)) = tables.first().zip(tables.last()) else { return Ok(None) };
     let oldest_age = first.entry.oldest;
     let TableEntry { resolution, partition, age, .. } = last.entry;
     let id = inner.tables.next_id();
@@ -123,48 +168,55 @@ pub(in crate::store) fn rewrite<D: Disk>(
         inner.disk.sync_dir(&inner.folder.join(version::FOLDER))?;
         Ok(summary)
     });
-    let summary = summary.map_err(|error| {
+    let summary = summary.inspect_err(|_| {
         // What was written counts for nothing.
         let _ = inner.disk.remove(&path);
-        RewriteError::Merge(error)
     })?;
-    let added = summary.map(|summary| TableEntry {
-        id,
-        age,
-        oldest: oldest_age,
-        resolution,
-        partition,
-        summary,
-        without,
-    });
-    replace(inner, tables, added).map_err(RewriteError::Flush)
+    let oldest = oldest_age;
+    let entry =
+        |summary| TableEntry { id, age, oldest, resolution, partition, summary, without, purge: false };
+    Ok(summary.map(entry))
 }
 
-/// Commits that a table counts in the place of others, whose files are removed when nobody reads them any more.
+/// Commits replacements together; the files of the replaced tables are removed when nobody reads them any more. `of` gets
+/// the tables that count, and says what is to be replaced. Returns what was: a replacement of which a table counts no
+/// longer is left out, because retention or the compactor was quicker.
 ///
 /// # Errors
 /// The store has failed.
 pub(in crate::store) fn replace<D: Disk>(
     inner: &Inner<D>,
-    tables: &[Arc<StoredTable<D>>],
-    added: Option<TableEntry>,
-) -> Result<(), FlushError> {
+    of: impl FnOnce(&Version<D>) -> Vec<Replacement<D>>,
+) -> Result<Vec<Replacement<D>>, FlushError> {
     let meta = &mut *lock(&inner.flush_lock);
     unfailed(inner)?;
     let version = inner.tables.version();
-    let counts = |table: &Arc<StoredTable<D>>| {
-        version.of(table.entry.resolution, table.entry.partition).iter().any(|t| t.entry.id == table.entry.id)
+    let present = |table: &StoredTable<D>| {
+        let all = version.of(table.entry.resolution, table.entry.partition);
+        all.iter().find(|present| present.entry.id == table.entry.id).map(|present| present.entry)
     };
-    if !tables.iter().all(counts) {
-        // Retention was quicker. The new file is removed at the next start, or here.
-        if let Some(added) = added {
-            added.open(&inner.disk, &inner.folder).table.remove_when_dropped();
-        }
-        return Ok(());
+    let (mut made, dropped): (Vec<Replacement<D>>, Vec<Replacement<D>>) =
+        of(&version).into_iter().partition(|one| one.tables.iter().all(|table| present(table).is_some()));
+    for added in dropped.into_iter().filter_map(|one| one.added) {
+        added.open(&inner.disk, &inner.folder).table.remove_when_dropped();
     }
+    if made.iter().all(|one| one.tables.is_empty()) {
+        return Ok(Vec::new());
+    }
+    for Replacement { tables, added } in &mut made {
+        // Marked since they were read: the new table may hold rows of series that are removed by now.
+        let marked = |table: &Arc<StoredTable<D>>| {
+            !table.entry.purge && present(table).is_some_and(|present| present.purge)
+        };
+        if let Some(added) = added {
+            added.purge = tables.iter().any(marked);
+        }
+    }
+    let removed: Vec<Arc<StoredTable<D>>> = made.iter().flat_map(|one| &one.tables).cloned().collect();
+    let added = made.iter().filter_map(|one| one.added).collect();
     let writes = WriteBatch::new(meta.sequence.saturating_add(1));
-    let version = commit_tables(inner, meta, writes, tables, added.into_iter().collect())?;
+    let version = commit_tables(inner, meta, writes, &removed, added)?;
     inner.tables.set_version(version);
-    tables.iter().for_each(|table| table.table.remove_when_dropped());
-    Ok(())
+    removed.iter().for_each(|table| table.table.remove_when_dropped());
+    Ok(made)
 }

@@ -1,7 +1,7 @@
 //! The tables of an open store: the present version, what was applied of retention, and the cache of blocks.
 
 use std::{
-    collections::{BTreeSet, HashSet, VecDeque},
+    collections::HashSet,
     sync::{
         Arc, Mutex, RwLock,
         atomic::{AtomicU64, Ordering},
@@ -17,7 +17,7 @@ use crate::store::{
         applied::Applied,
         cache::BlockCache,
         pieces::{ALL_KEPT, Floors},
-        version::{StoredTable, TableEntry, Version},
+        version::{StoredTable, Version},
     },
 };
 
@@ -26,8 +26,6 @@ pub(in crate::store) struct Tables<D: Disk> {
     version: RwLock<Arc<Version<D>>>,
     applied: RwLock<Arc<Applied>>,
     next_id: AtomicU64,
-    /// Tables that may hold rows of removed series, and are to be written without them.
-    purge: Mutex<VecDeque<u64>>,
     /// Tables that cannot be merged, because they are damaged.
     given_up: Mutex<HashSet<u64>>,
     pub(in crate::store) cache: Arc<BlockCache>,
@@ -44,7 +42,6 @@ impl<D: Disk> Tables<D> {
             version: RwLock::new(Arc::new(version)),
             applied: RwLock::new(Arc::new(applied)),
             next_id: AtomicU64::new(next_id),
-            purge: Mutex::default(),
             given_up: Mutex::default(),
             cache: Arc::new(BlockCache::new(cache_bytes)),
         }
@@ -89,26 +86,10 @@ impl<D: Disk> Tables<D> {
         self.next_id.load(Ordering::Relaxed)
     }
 
-    /// Asks for the tables that may hold rows of these removed series to be written without them.
-    pub(in crate::store) fn purge(&self, series: &BTreeSet<u32>) {
-        let holds = |entry: &TableEntry| {
-            series.range(entry.summary.least_series..=entry.summary.greatest_series).next().is_some()
-        };
-        let version = self.version();
-        let ids = version.all().filter(|table| holds(&table.entry)).map(|table| table.entry.id);
-        lock(&self.purge).extend(ids);
-    }
-
-    /// The next table to be written without removed series, if it still counts.
+    /// The next table to be written without removed series.
     pub(in crate::store) fn next_purge(&self) -> Option<Arc<StoredTable<D>>> {
-        loop {
-            let id = lock(&self.purge).pop_front()?;
-            let found = self.version().all().find(|table| table.entry.id == id).cloned();
-            // A table that was merged meanwhile is written without them already.
-            if found.is_some() {
-                return found;
-            }
-        }
+        let version = self.version();
+        version.all().find(|table| table.entry.purge && !self.is_given_up(table.entry.id)).cloned()
     }
 
     /// Leaves these tables out of merges until the next start.

@@ -48,6 +48,11 @@ impl TableError {
         matches!(self, Self::Refused { .. })
     }
 
+    /// As an error of a system call, for what writes tables.
+    pub(in crate::store) fn to_io(&self) -> io::Error {
+        io::Error::other(self.to_string())
+    }
+
     pub(super) fn damaged(path: &Path, block: Option<u32>, reason: impl Into<String>) -> Self {
         Self::Damaged { path: path.to_owned(), block, reason: reason.into() }
     }

@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap, io, sync::Arc};
 
 use catchment_journal::Disk;
-use catchment_partial::{DecodeError, Partial};
+use catchment_partial::{DecodeError, Partial, Spares};
 
 use crate::store::{
     memtable::row::{PartialName, RowRef},
@@ -166,11 +166,16 @@ impl OneRow {
         if self.revision == REPLACES {
             return Ok(());
         }
-        let partial = match &mut self.partial {
+        let younger = match self.partial.take() {
             Some(partial) => partial,
-            none => none.insert(Partial::decode(&self.body, row.name.start)?),
+            None => Partial::decode(&self.body, row.name.start)?,
         };
-        partial.merge(&Partial::decode(row.body, row.name.start)?);
+        let older = Partial::decode(row.body, row.name.start)?;
+        // In order of time, not of age.
+        let is_later = younger.first().map(|point| point.time) >= older.last().map(|point| point.time);
+        let (mut first, then) = if is_later { (older, younger) } else { (younger, older) };
+        first.append(&then, &mut Spares::default());
+        self.partial = Some(first);
         self.revision = row.revision;
         Ok(())
     }

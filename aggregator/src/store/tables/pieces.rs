@@ -2,7 +2,7 @@
 
 use catchment_partial::Timestamp;
 
-use crate::store::tables::resolution::Resolution;
+use crate::store::{Steps, tables::resolution::Resolution};
 
 /// From when on each resolution is complete: what starts before was removed. By number of the resolution, each at
 /// most the one before.
@@ -19,12 +19,36 @@ pub(in crate::store) struct Piece {
     pub(in crate::store) resolution: Resolution,
 }
 
-/// The coarsest resolution whose rows each lie within one point of this width; points begin at multiples of it.
-/// `None`: one point for everything.
-pub(in crate::store) fn coarsest_for(step_ms: Option<i64>) -> Resolution {
-    let fits = |resolution: &Resolution| {
-        let Some(interval) = resolution.interval() else { return true };
-        step_ms.is_none_or(|step| step % i64::from(interval.as_millis()) == 0)
+/// A time at which an interval cannot be read as one row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::store) struct Mark {
+    pub(in crate::store) at: Timestamp,
+    /// What starts there must be read from windows; otherwise a point begins there, which an interval may begin too.
+    pub(in crate::store) windows: bool,
+}
+
+/// The marks of starts that are read from windows, sorted, and of the points that are listed in a range.
+pub(in crate::store) fn marks(
+    fine: Vec<Timestamp>,
+    steps: &Steps,
+    from: Timestamp,
+    to: Timestamp,
+) -> Vec<Mark> {
+    let mut marks: Vec<Mark> = fine.into_iter().map(|at| Mark { at, windows: true }).collect();
+    let before = marks.len();
+    marks.extend(steps.listed(from, to).map(|at| Mark { at, windows: false }));
+    if before > 0 && marks.len() > before {
+        marks.sort_unstable();
+    }
+    marks
+}
+
+/// The coarsest resolution of rows that may each lie within one of these points; where listed points begin within one,
+/// marks say so.
+pub(in crate::store) fn coarsest_for(steps: &Steps) -> Resolution {
+    let fits = |resolution: &Resolution| match (resolution.interval(), steps) {
+        (None, _) | (_, Steps::Whole | Steps::At(_)) => true,
+        (Some(interval), Steps::Every(step)) => step % i64::from(interval.as_millis()) == 0,
     };
     Resolution::ALL.into_iter().rev().find(fits).unwrap_or(Resolution::Windows)
 }
@@ -39,14 +63,14 @@ pub(in crate::store) struct Coarsest {
 }
 
 /// Divides `[from, to)` into pieces, in order: the coarsest resolution that the reader takes whose intervals lie wholly
-/// in the range, finer ones at its ends and where a resolution is not complete; for an interval that holds one of the
-/// sorted times `fine`, windows. Where windows were removed, the finest resolution that is left stands for them.
+/// in the range, finer ones at its ends, where a resolution is not complete, and for an interval that one of the sorted
+/// marks divides. Where windows were removed, the finest resolution that is left stands for them.
 pub(in crate::store) fn pieces(
     from: Timestamp,
     to: Timestamp,
     coarsest: Coarsest,
     floors: &Floors,
-    fine: &[Timestamp],
+    marks: &[Mark],
 ) -> Vec<Piece> {
     let mut all = Vec::new();
     // Beyond each floor other resolutions are complete.
@@ -63,7 +87,7 @@ pub(in crate::store) fn pieces(
                 Resolution::Windows => coarsest.beside_windows,
                 _ => coarsest.without_windows,
             };
-            split(begin, next, coarsest.max(resolution), resolution, fine, &mut all);
+            split(begin, next, coarsest.max(resolution), resolution, marks, &mut all);
         }
         at = at.max(next);
     }
@@ -79,7 +103,7 @@ fn split(
     to: Timestamp,
     coarsest: Resolution,
     finest: Resolution,
-    fine: &[Timestamp],
+    marks: &[Mark],
     all: &mut Vec<Piece>,
 ) {
     if from >= to {
@@ -95,23 +119,23 @@ fn split(
     let first = begin_of(from.saturating_add_nanos(nanos - 1));
     let last = begin_of(to);
     if first >= last {
-        return split(from, to, finer, finest, fine, all);
+        return split(from, to, finer, finest, marks, all);
     }
-    split(from, first, finer, finest, fine, all);
+    split(from, first, finer, finest, marks, all);
     let mut at = first;
-    let inside = fine.get(fine.partition_point(|time| *time < first)..).unwrap_or_default();
-    for time in inside.iter().take_while(|time| **time < last) {
-        let begin = begin_of(*time);
-        if begin < at {
-            // Its interval was split for the time before.
+    let inside = marks.get(marks.partition_point(|mark| mark.at < first)..).unwrap_or_default();
+    for mark in inside.iter().take_while(|mark| mark.at < last) {
+        let begin = begin_of(mark.at);
+        if begin < at || (begin == mark.at && !mark.windows) {
+            // Its interval was split for the mark before, or is not divided by it.
             continue;
         }
         push(Piece { from: at, to: begin, resolution: coarsest }, all);
         at = begin.saturating_add_nanos(nanos);
-        split(begin, at, finer, finest, fine, all);
+        split(begin, at, finer, finest, marks, all);
     }
     push(Piece { from: at, to: last, resolution: coarsest }, all);
-    split(last, to, finer, finest, fine, all);
+    split(last, to, finer, finest, marks, all);
 }
 
 /// Adds a piece, or extends the last one by it.
@@ -139,7 +163,8 @@ mod tests {
     fn a_range_takes_the_coarsest_resolution_inside_and_finer_ones_at_its_ends() {
         let of = |from, to, coarsest, fine: &[Timestamp]| {
             let coarsest = Coarsest { beside_windows: coarsest, without_windows: coarsest };
-            let found = pieces(from, to, coarsest, &ALL_KEPT, fine);
+            let marks = marks(fine.to_vec(), &Steps::Whole, from, to);
+            let found = pieces(from, to, coarsest, &ALL_KEPT, &marks);
             found.iter().map(|p| (p.from.as_millis() / 1_000, p.resolution.number())).collect::<Vec<_>>()
         };
         let half = at(0).saturating_add_nanos(30_000_000_000);
@@ -152,10 +177,26 @@ mod tests {
             [(0, 2), (3_600, 1), (3_660, 0), (3_720, 1)]
         );
         assert_eq!(of(at(0), at(120), Resolution::Windows, &[at(61)]), [(0, 0)]);
-        assert_eq!(coarsest_for(Some(60_000)), Resolution::Minute);
-        assert_eq!(coarsest_for(Some(90_000)), Resolution::Windows);
-        assert_eq!(coarsest_for(Some(7_200_000)), Resolution::Hour);
-        assert_eq!(coarsest_for(None), Resolution::Day);
+        assert_eq!(coarsest_for(&Steps::Every(60_000)), Resolution::Minute);
+        assert_eq!(coarsest_for(&Steps::Every(90_000)), Resolution::Windows);
+        assert_eq!(coarsest_for(&Steps::Every(7_200_000)), Resolution::Hour);
+        assert_eq!(coarsest_for(&Steps::Whole), Resolution::Day);
+    }
+
+    #[test]
+    fn days_of_a_zone_take_hours_or_minutes_where_they_begin_and_days_between() {
+        let of = |starts: &[i64]| {
+            let steps = Steps::At(starts.iter().map(|minute| minute * 60_000).collect());
+            let (from, to) = (at(0), at(5 * 1_440));
+            let day = coarsest_for(&steps);
+            let coarsest = Coarsest { beside_windows: day, without_windows: day };
+            let found = pieces(from, to, coarsest, &ALL_KEPT, &marks(Vec::new(), &steps, from, to));
+            found.iter().map(|p| (p.from.as_millis() / 60_000, p.resolution.number())).collect::<Vec<_>>()
+        };
+        assert_eq!(of(&[0, 1_440, 2_880]), [(0, 3)], "days of UTC");
+        assert_eq!(of(&[-60, 1_380, 2_820]), [(0, 2), (2_880, 3)], "an hour before");
+        assert_eq!(of(&[-60, 4_260]), [(0, 3), (2_880, 2), (4_320, 3)]);
+        assert_eq!(of(&[30, 2_910]), [(0, 1), (60, 2), (1_440, 3), (2_880, 1), (2_940, 2), (4_320, 3)]);
     }
 
     proptest! {
@@ -165,6 +206,7 @@ mod tests {
             coarsest in 0..4_usize,
             floors in prop::collection::vec(-4..4_i64, 4),
             fine in prop::collection::btree_set(-5_000..5_000_i64, 0..4),
+            starts in prop::collection::btree_set(-5_000..5_000_i64, 0..6),
         ) {
             let mut days = floors;
             days.sort_by(|a, b| b.cmp(a));
@@ -172,7 +214,9 @@ mod tests {
             let fine: Vec<Timestamp> = fine.into_iter().map(at).collect();
             let coarsest = Resolution::ALL[coarsest];
             let both = Coarsest { beside_windows: coarsest, without_windows: coarsest };
-            let found = pieces(at(from), at(to), both, &floors, &fine);
+            let steps = Steps::At(starts.iter().map(|minute| minute * 60_000).collect());
+            let marks = marks(fine.clone(), &steps, at(from), at(to));
+            let found = pieces(at(from), at(to), both, &floors, &marks);
             let mut next = at(from).max(floors[3]);
             for Piece { from, to: end, resolution } in &found {
                 prop_assert_eq!(*from, next);
@@ -185,6 +229,9 @@ mod tests {
                     prop_assert_eq!(from.as_nanos() % interval.as_nanos(), 0);
                     prop_assert_eq!(end.as_nanos() % interval.as_nanos(), 0);
                     prop_assert!(!fine.iter().any(|time| (*from..*end).contains(time)));
+                    for start in steps.listed(*from, *end) {
+                        prop_assert_eq!(start.as_nanos() % interval.as_nanos(), 0, "no row lies in two points");
+                    }
                 }
             }
             if at(from).max(floors[3]) < at(to) {

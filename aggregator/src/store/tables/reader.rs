@@ -11,6 +11,7 @@ use catchment_partial::{Timestamp, Window};
 
 use crate::store::{
     Merged, RowReader, RowRequest, StoreError,
+    catalog::listing::number_of,
     embedded::{inner::Inner, locks::read},
     memtable::row::{RowRef, resolve},
     tables::{
@@ -19,7 +20,7 @@ use crate::store::{
         cache::BlockCache,
         error::TableError,
         fresh::FreshRows,
-        pieces::{ALL_KEPT, Coarsest, Floors, Piece, coarsest_for, pieces},
+        pieces::{ALL_KEPT, Coarsest, Floors, Mark, Piece, coarsest_for, marks, pieces},
         repeats,
         resolution::Resolution,
         table::Table,
@@ -38,8 +39,8 @@ pub(in crate::store) struct TableReader<D: Disk> {
     series: u32,
     fresh: FreshRows,
     floors: Floors,
-    /// Starts of rows in memory that replace flushed ones, or may.
-    fine: Vec<Timestamp>,
+    /// Starts of rows in memory that replace flushed ones, or may, and of listed points.
+    marks: Vec<Mark>,
     pieces: VecDeque<Piece>,
     damaged: Vec<(Timestamp, Timestamp)>,
 }
@@ -48,14 +49,14 @@ impl<D: Disk> TableReader<D> {
     /// Begins to read.
     ///
     /// # Errors
-    /// [`StoreError::Poisoned`] if memory may lack acknowledged rows.
+    /// [`StoreError::Failed`] if memory may lack acknowledged rows.
     pub(in crate::store) fn new(inner: &Inner<D>, request: &RowRequest) -> Result<Self, StoreError> {
         inner.apply_durable();
         if inner.is_half_applied() {
             inner.healthy()?;
         }
-        let RowRequest { series, mut from, mut to, step_ms, resolution } = *request;
-        let (series, mut fresh) = (series.0, FreshRows::default());
+        let RowRequest { series, mut from, mut to, ref steps, resolution } = *request;
+        let (series, mut fresh) = (number_of(series), FreshRows::default());
         let (version, floors, flushed) = {
             let state = read(&inner.state);
             let known = state.catalog.series.get(series);
@@ -66,7 +67,7 @@ impl<D: Disk> TableReader<D> {
             (inner.tables.version(), inner.tables.floors_of(&state.catalog, known), known.flushed)
         };
         fresh.resolve();
-        let without_windows = coarsest_for(step_ms);
+        let without_windows = coarsest_for(steps);
         let beside_windows = match resolution {
             Merged::Allowed => without_windows,
             Merged::OnlyWithoutWindows => Resolution::Windows,
@@ -78,17 +79,17 @@ impl<D: Disk> TableReader<D> {
             series,
             fresh,
             floors,
-            fine: Vec::new(),
+            marks: Vec::new(),
             pieces: VecDeque::new(),
             damaged: Vec::new(),
         };
         // Windows of one name are resolved when they are read, rows of other resolutions cannot be.
         let fine = if beside_windows == Resolution::Windows { Vec::new() } else { reader.replaced(flushed) };
         // A merged row starts with its interval, perhaps before the first window.
-        let from = request.from.max(day_of(from));
+        let from = request.from.max(Resolution::Day.start_of(from));
         let coarsest = Coarsest { beside_windows, without_windows };
-        reader.pieces = pieces(from, to, coarsest, &reader.floors, &fine).into();
-        reader.fine = fine;
+        reader.marks = marks(fine, steps, from, to);
+        reader.pieces = pieces(from, to, coarsest, &reader.floors, &reader.marks).into();
         Ok(reader)
     }
 
@@ -99,7 +100,7 @@ impl<D: Disk> TableReader<D> {
             series: u32::MAX,
             fresh: FreshRows::default(),
             floors: ALL_KEPT,
-            fine: Vec::new(),
+            marks: Vec::new(),
             pieces: VecDeque::new(),
             damaged: Vec::new(),
         }
@@ -171,7 +172,7 @@ impl<D: Disk> TableReader<D> {
             let floor = floor.max(from);
             if floor < to {
                 let coarsest = Coarsest { beside_windows: finer, without_windows: finer };
-                let instead = pieces(floor, to, coarsest, &self.floors, &self.fine);
+                let instead = pieces(floor, to, coarsest, &self.floors, &self.marks);
                 instead.into_iter().rev().for_each(|piece| self.pieces.push_front(piece));
                 to = floor;
             }
@@ -180,7 +181,10 @@ impl<D: Disk> TableReader<D> {
             if from >= to || first >= to || last <= from {
                 continue;
             }
-            tracing::error!(%error, "stored rows cannot be read: answers leave out their span, and say so; `catchment-aggregator store verify` lists all damage");
+            self.cache.damaged.report(
+                &error,
+                "answers leave out their span, and say so; `catchment-aggregator store verify` lists all damage",
+            );
             self.damaged.push((first.max(from), last.min(to)));
         }
         if from < to {
@@ -189,11 +193,6 @@ impl<D: Disk> TableReader<D> {
         }
         Ok(())
     }
-}
-
-/// The start of the day of a time.
-fn day_of(time: Timestamp) -> Timestamp {
-    Resolution::Day.interval().map_or(time, |day| Window::containing(time, day).start())
 }
 
 /// Span of time of rows that cannot be read, and why.

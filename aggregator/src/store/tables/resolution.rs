@@ -1,6 +1,6 @@
 //! Resolutions of rows, and the partitions of time of their tables.
 
-use catchment_partial::{Timestamp, Width};
+use catchment_partial::{Timestamp, Width, Window};
 
 const DAY_NANOS: i64 = 86_400 * 1_000_000_000;
 
@@ -42,6 +42,11 @@ impl Resolution {
             Self::Day => 86_400_000,
         };
         Width::from_millis(millis).ok()
+    }
+
+    /// Start of the interval that contains a time; for windows, that time.
+    pub(in crate::store) fn start_of(self, time: Timestamp) -> Timestamp {
+        self.interval().map_or(time, |width| Window::containing(time, width).start())
     }
 
     /// The next finer resolution; `None` for windows.

@@ -4,7 +4,7 @@
 //! it began with, and with it the files, which are removed when nobody reads them any more.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -38,6 +38,8 @@ pub(in crate::store) struct TableEntry {
     pub(in crate::store) summary: TableSummary,
     /// Identifies the set of retention rules whose series were removed from it; 0: none.
     pub(in crate::store) without: u64,
+    /// It may hold rows of series that were removed, and is to be written without them.
+    pub(in crate::store) purge: bool,
 }
 
 /// A table that counts.
@@ -88,6 +90,7 @@ impl<D: Disk> Version<D> {
     #[must_use]
     pub(in crate::store) fn changed(&self, removed: &[u64], added: Vec<Arc<StoredTable<D>>>) -> Self {
         let mut version = self.clone();
+        let removed: HashSet<u64> = removed.iter().copied().collect();
         for tables in version.tables.values_mut() {
             tables.retain(|table| !removed.contains(&table.entry.id));
         }
@@ -103,13 +106,18 @@ impl<D: Disk> Version<D> {
 
 /// Path of a table's file.
 pub(in crate::store) fn path(data: &Path, resolution: Resolution, partition: i32, id: u64) -> PathBuf {
+    data.join(FOLDER).join(file_name(resolution, partition, id))
+}
+
+/// Name of a table's file.
+fn file_name(resolution: Resolution, partition: i32, id: u64) -> String {
     let kind = match resolution {
         Resolution::Windows => "windows",
         Resolution::Minute => "minutes",
         Resolution::Hour => "hours",
         Resolution::Day => "days",
     };
-    data.join(FOLDER).join(format!("{kind}{partition:+}-{id}{SUFFIX}"))
+    format!("{kind}{partition:+}-{id}{SUFFIX}")
 }
 
 /// The number of a table, from the name of its file.
@@ -142,6 +150,8 @@ pub(in crate::store) struct TableRecord {
     without: u64,
     #[prost(uint64, tag = "11")]
     oldest: u64,
+    #[prost(bool, tag = "12")]
+    purge: bool,
 }
 
 impl TableEntry {
@@ -168,6 +178,7 @@ impl TableEntry {
             greatest_series,
             without: self.without,
             oldest: self.oldest,
+            purge: self.purge,
         }
     }
 
@@ -192,6 +203,7 @@ impl TableEntry {
                 greatest_series: record.greatest_series,
             },
             without: record.without,
+            purge: record.purge,
         })
     }
 
@@ -200,6 +212,11 @@ impl TableEntry {
         (self.resolution, self.partition) == (other.resolution, other.partition)
             && self.oldest <= other.age
             && other.oldest <= self.age
+    }
+
+    /// Name of its file in [`FOLDER`].
+    pub(in crate::store) fn file_name(&self) -> String {
+        file_name(self.resolution, self.partition, self.id)
     }
 
     /// Path of its file in a data folder.

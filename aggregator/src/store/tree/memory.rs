@@ -21,6 +21,10 @@ pub struct MemoryTree {
     life: u64,
 }
 
+/// A copy of the content of a [`MemoryTree`]; the default is an empty one.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryTreeCopy(BTreeMap<Vec<u8>, Vec<u8>>);
+
 #[derive(Debug, Default)]
 struct Shared {
     content: BTreeMap<Vec<u8>, Vec<u8>>,
@@ -47,6 +51,17 @@ impl MemoryTree {
         shared.life += 1;
         shared.fail = None;
         self.life = shared.life;
+    }
+
+    /// A copy of the content.
+    pub fn copy(&self) -> MemoryTreeCopy {
+        MemoryTreeCopy(lock(&self.shared).content.clone())
+    }
+
+    /// Replaces the content with a copy. As after [`Self::crash`], all other handles become unusable.
+    pub fn put_back(&mut self, copy: &MemoryTreeCopy) {
+        self.crash();
+        lock(&self.shared).content.clone_from(&copy.0);
     }
 
     /// Lets the commit after `successes` further ones fail, and everything after it until a crash. With `applied` the

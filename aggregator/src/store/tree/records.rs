@@ -5,11 +5,13 @@
 //! | `g` gateway | its name and watermark |
 //! | `o` epoch | gateway, epoch, shards |
 //! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
+//! | `h` gateway | late corrections and refused readings by hour, as of the journal position in `m` |
 //! | `s` group | for each of its series: gateway, device, metric, labels, first and last window, newest reading |
 //! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, record counts |
 //! | `t` resolution, partition, table | length, contents and age of a table's file (see `tables::version`) |
 //! | `r` | what was applied of retention (see `tables::applied`) |
 //! | `l` | spans of windows that were lost to damage (see `salvage::tables::loss`) |
+//! | `i` | identity of the store, made by its first backup (see `backup::snapshot`) |
 //! | `p` group, bucket, block | a block of windows of an earlier version (see `block`); becomes a table at the next start |
 //!
 //! Numbers in keys are big endian, so that sled's order is their order. Each value is sealed ([`seal`]): it carries
@@ -33,11 +35,13 @@ use crate::store::{
 
 pub(in crate::store) use crate::store::tree::sealed::{HEAD_BYTES, MAGIC, message, seal, sealed, unseal};
 
+mod hours;
 pub(in crate::store) mod shards;
 
 pub(in crate::store) const GATEWAY: u8 = b'g';
 pub(in crate::store) const EPOCH: u8 = b'o';
 pub(in crate::store) const SHARDS: u8 = b'n';
+pub(in crate::store) const HOURS: u8 = b'h';
 pub(in crate::store) const GROUP: u8 = b's';
 /// A block of an earlier version.
 pub(in crate::store) const BLOCK: u8 = b'p';
@@ -46,6 +50,8 @@ pub(in crate::store) const TABLE: u8 = b't';
 pub(in crate::store) const APPLIED: &[u8] = b"r";
 /// Key of the record of [`crate::store::salvage::tables::loss::LostWindows`].
 pub(in crate::store) const LOST: &[u8] = b"l";
+/// Key of the record of [`crate::store::backup`] that identifies the store.
+pub(in crate::store) const STORE_ID: &[u8] = b"i";
 /// Key of the [`Meta`] record.
 pub(in crate::store) const META: &[u8] = b"m";
 
@@ -116,6 +122,9 @@ pub(in crate::store) struct GatewayRecord {
     name: String,
     #[prost(sint64, optional, tag = "3")]
     watermark: Option<i64>,
+    /// Versions that do not know it leave it out when they write the record again: the gateway counts again.
+    #[prost(bool, tag = "4")]
+    retired: bool,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -201,12 +210,14 @@ impl Stored for Gateway {
             site: self.id.site.as_str().to_owned(),
             name: self.id.name.as_str().to_owned(),
             watermark: self.watermark.map(Timestamp::as_nanos),
+            retired: self.retired,
         }
     }
 
     fn restore(record: GatewayRecord) -> Option<Self> {
         let id = GatewayId { site: Name::new(&record.site).ok()?, name: Name::new(&record.name).ok()? };
-        Some(Self { id, watermark: record.watermark.map(Timestamp::from_nanos), present: None })
+        let watermark = record.watermark.map(Timestamp::from_nanos);
+        Some(Self { watermark, retired: record.retired, ..Self::new(id) })
     }
 }
 

@@ -29,7 +29,7 @@ pub(in crate::store) enum AdmitOutcome {
 impl<D: Disk> Inner<D> {
     /// Fails if the store acknowledges nothing more.
     pub(in crate::store) fn healthy(&self) -> Result<(), StoreError> {
-        self.failure().map_or(Ok(()), |reason| Err(StoreError::Poisoned(reason)))
+        self.failure().map_or(Ok(()), |reason| Err(StoreError::Failed(reason)))
     }
 
     /// Checks that there is room for the new epochs of a batch, and returns them: of its own epoch, and of the one
@@ -107,9 +107,10 @@ impl<D: Disk> Inner<D> {
         }
         let (shard, number) = (checked.batch().shard, checked.batch().number);
         let key = (checked.epoch().gateway.clone(), checked.epoch().id);
-        let applied = {
+        let (applied, delivered_to) = {
             let catalog = &read(&self.state).catalog;
-            catalog.find_epoch(&key.0, key.1).map_or(0, |epoch| catalog.delivered(epoch, shard))
+            let known = catalog.find_epoch(&key.0, key.1);
+            known.map_or((0, None), |epoch| catalog.delivered_to(epoch, shard))
         };
         let waiting = {
             let mut admission = lock(&self.admission);
@@ -132,7 +133,9 @@ impl<D: Disk> Inner<D> {
         if number > highest.saturating_add(1) && !stream_start {
             return Err(StoreError::Gap { shard, highest, got: number });
         }
-        checked.set_follows(highest);
+        // Decided here and written down, so that a replay counts the same.
+        let delivered_to = delivered_to.max(waiting.and_then(|last| last.delivered_to));
+        checked.set_follows(highest, delivered_to);
         let epoch = checked.epoch().clone();
         let new_series = self.reserve_series(&mut checked)?;
         let appended = self.append(key, checked, &new_epochs);
@@ -205,6 +208,7 @@ impl<D: Disk> Inner<D> {
     ) -> Result<AdmitOutcome, StoreError> {
         let bytes = entry::encode(checked.entry());
         let (shard, number) = (checked.batch().shard as usize, checked.batch().number);
+        let delivered_to = checked.entry().delivered_to.max(checked.batch().watermark);
         let mut admission = lock(&self.admission);
         if admission.current_runs.get(&key).is_some_and(|current| current.run != checked.epoch().run) {
             return Err(StoreError::Superseded);
@@ -221,7 +225,7 @@ impl<D: Disk> Inner<D> {
                     format!("the batch takes {bytes} bytes in the journal, at most {max} are allowed");
                 return Err(StoreError::Body { entry: 0, reason });
             }
-            Err(AppendError::Poisoned(reason)) => return Err(StoreError::Poisoned(reason)),
+            Err(AppendError::Poisoned(reason)) => return Err(StoreError::Failed(reason)),
             Err(AppendError::Closed) => return Err(stopping()),
         };
         admission.pending_epochs.add(&key.0, new_epochs);
@@ -230,7 +234,7 @@ impl<D: Disk> Inner<D> {
             shards.resize(shard + 1, LastAppended::default());
         }
         if let Some(last) = shards.get_mut(shard) {
-            *last = LastAppended { number, position };
+            *last = LastAppended { number, position, delivered_to };
         }
         admission.pending_bytes += checked.bytes();
         admission.pending.push_back((position, *checked));

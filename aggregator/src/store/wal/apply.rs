@@ -5,22 +5,24 @@
 //! batches of different shards in another order, ends in the same state. A batch is therefore never skipped because
 //! of its number: the number may be known while its partials are still to be replayed.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use catchment_journal::Position;
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
 
 use crate::store::{
-    GatewayEpoch, StoreError,
+    ChangeListener, GatewayEpoch, RunDelivered, SeriesId, StoreError,
     blocks::block::BODY_BYTES_MAX,
-    catalog::{Catalog, run_history::RunDelivered},
+    catalog::{Catalog, hourly::LateAndRefused},
     memtable::{
         Memtable,
         live::Live,
         row::{PartialName, Row, RowRef},
     },
     tables::fresh::FreshRows,
-    wal::entry::JournalEntry,
+    wal::{changes::BatchChanges, entry::JournalEntry},
 };
 
 /// Limits that the fold enforces.
@@ -39,6 +41,8 @@ pub(in crate::store) struct Counts {
     pub(in crate::store) series_limit: u64,
     /// Live partials dropped because of the memory limit.
     pub(in crate::store) live_limit: u64,
+    /// Late corrections and refused readings.
+    pub(in crate::store) late_and_refused: LateAndRefused,
 }
 
 /// A batch whose partials were all decoded once, so that applying it cannot fail.
@@ -109,9 +113,9 @@ impl CheckedBatch {
         self.entry.follows
     }
 
-    /// Sets the batch that it follows, once that is known.
-    pub(in crate::store) fn set_follows(&mut self, follows: u64) {
-        self.entry.follows = follows;
+    /// Sets the batch that it follows, and the time up to which its shard has delivered, once they are known.
+    pub(in crate::store) fn set_follows(&mut self, follows: u64, delivered_to: Option<Timestamp>) {
+        (self.entry.follows, self.entry.delivered_to) = (follows, delivered_to);
     }
 
     /// Memory that it takes while it waits, bytes.
@@ -139,6 +143,8 @@ pub(in crate::store) struct StoreState {
     /// Every batch before this position is applied.
     pub(in crate::store) applied_to: Position,
     pub(in crate::store) counts: Counts,
+    /// Learns of each change of rows.
+    pub(in crate::store) listener: Option<Arc<dyn ChangeListener>>,
 }
 
 impl StoreState {
@@ -157,14 +163,22 @@ impl StoreState {
         }
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
+        let mut changes = BatchChanges::new(self.listener.as_ref(), false);
         self.each_row(epoch, checked, true, |state, gateway, row| {
+            changes.add(row.series, &row.name);
             state.live.supersede(gateway, row.series, &row.name, row.revision);
             state.memtable.put(row.series, row.name, row.revision, row.body);
         });
+        // A batch that is known may be replayed; the counts are as durable as its number.
+        if batch.number > self.catalog.delivered(epoch, batch.shard) {
+            let counted = self.catalog.count_late_and_refused(epoch, batch, checked.entry().delivered_to);
+            self.counts.late_and_refused.add(counted);
+        }
         let GatewayEpoch { run, previous_runs: previous, .. } = *checked.epoch();
         let delivered = RunDelivered { run, previous, number: batch.number };
         self.catalog.note_run(epoch, batch.shard, delivered);
         self.catalog.advance(epoch, batch.shard, batch.number, batch.watermark, &batch.history);
+        changes.report(self.catalog.next_series);
         lost
     }
 
@@ -172,6 +186,7 @@ impl StoreState {
     /// are dropped and counted.
     pub(in crate::store) fn apply_live(&mut self, checked: &CheckedBatch, limits: LiveLimits, room: bool) {
         let epoch = self.catalog.intern_epoch(checked.epoch());
+        let mut changes = BatchChanges::new(self.listener.as_ref(), true);
         let dropped = self.each_row(epoch, checked, room, |state, gateway, row| {
             let RowRef { series, name, revision, body } = row;
             if state.memtable.revision(series, &name).is_some_and(|held| held >= revision) {
@@ -179,11 +194,29 @@ impl StoreState {
             }
             // Copied, so that a few small partials do not keep a whole batch in memory.
             let row = Row { series, name, revision, body: Bytes::copy_from_slice(body) };
-            if state.live.put(gateway, row, limits.live_bytes_max).is_none() {
-                state.counts.live_limit += 1;
+            match state.live.put(gateway, row, limits.live_bytes_max) {
+                Some(true) => changes.add(series, &name),
+                Some(false) => {}
+                None => state.counts.live_limit += 1,
             }
         });
         self.counts.series_limit += dropped;
+        changes.report(self.catalog.next_series);
+    }
+
+    /// Reports changes of rows to a listener from now on.
+    pub(in crate::store) fn listen(&mut self, listener: Arc<dyn ChangeListener>) {
+        // It learns how far the ids of series go.
+        listener.changed(&[], false, SeriesId::new(self.catalog.next_series.into()));
+        self.listener = Some(listener);
+    }
+
+    /// Drops the live state of an epoch of a gateway, both by number.
+    pub(in crate::store) fn drop_live(&mut self, gateway: u32, epoch: u32) {
+        let mut changes = BatchChanges::new(self.listener.as_ref(), true);
+        self.live.each_name(gateway, epoch, |series, name| changes.add(series, name));
+        self.live.drop_epoch(gateway, epoch);
+        changes.report(self.catalog.next_series);
     }
 
     /// Passes on each partial of a batch with its series; returns how many were skipped: without `room`, those of new

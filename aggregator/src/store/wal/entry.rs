@@ -4,6 +4,7 @@
 //! number of the predecessor tells exactly which batches are gone.
 
 use bytes::Bytes;
+use catchment_partial::Timestamp;
 use catchment_proto::{Batch, BatchError, GatewayId, Name, NameError, wire};
 use prost::Message;
 
@@ -18,8 +19,18 @@ pub(in crate::store) struct JournalEntry {
     pub(in crate::store) epoch: GatewayEpoch,
     /// Highest number of its shard accepted before; 0: none.
     pub(in crate::store) follows: u64,
+    /// Its shard had delivered its windows up to here when it was accepted: those of the batch that end before are late
+    /// corrections. `None`: nothing yet, or written by a version that did not record it.
+    pub(in crate::store) delivered_to: Option<Timestamp>,
     /// The batch.
     pub(in crate::store) batch: Batch,
+}
+
+impl JournalEntry {
+    /// The entry of a batch that is not admitted yet.
+    pub(in crate::store) fn new(epoch: &GatewayEpoch, batch: Batch) -> Self {
+        Self { epoch: epoch.clone(), follows: 0, delivered_to: None, batch }
+    }
 }
 
 /// Why bytes are not a valid entry.
@@ -66,11 +77,13 @@ struct EntryRecord {
     run: u64,
     #[prost(fixed64, repeated, tag = "9")]
     previous_runs: Vec<u64>,
+    #[prost(sint64, optional, tag = "10")]
+    delivered_to: Option<i64>,
 }
 
 /// Encodes an entry.
 pub(in crate::store) fn encode(entry: &JournalEntry) -> Vec<u8> {
-    let JournalEntry { epoch, follows, batch } = entry;
+    let JournalEntry { epoch, follows, delivered_to, batch } = entry;
     let mut encoded = Vec::with_capacity(batch.entries.iter().map(|entry| entry.body.len() + 64).sum());
     batch.encode(&mut encoded);
     let record = EntryRecord {
@@ -83,6 +96,7 @@ pub(in crate::store) fn encode(entry: &JournalEntry) -> Vec<u8> {
         batch: Some(encoded.into()),
         run: epoch.run,
         previous_runs: epoch.previous_runs.into_iter().take_while(|run| *run != 0).collect(),
+        delivered_to: delivered_to.map(Timestamp::as_nanos),
     };
     let mut out = Vec::with_capacity(1 + record.encoded_len());
     out.push(VERSION);
@@ -112,6 +126,7 @@ pub(in crate::store) fn decode(mut bytes: Bytes) -> Result<JournalEntry, Journal
             previous_runs: previous_runs(&record.previous_runs),
         },
         follows: record.follows,
+        delivered_to: record.delivered_to.map(Timestamp::from_nanos),
         batch: wire::Batch::decode(record.batch.ok_or(JournalEntryError::Missing)?)?.try_into()?,
     })
 }

@@ -48,7 +48,7 @@ pub(crate) const KIND: &str = "aggregator";
 pub(in crate::store) const JOURNAL: &str = "journal";
 /// Folder of sled within it.
 pub(in crate::store) const SLED: &str = "sled";
-/// sled needs room for a segment and its snapshot of all pages; without it, an opening stops half done.
+/// sled needs room for a segment and a snapshot of all pages; else an opening stops half done.
 const OPEN_FREE_MIN: u64 = 10 << 20;
 /// Most lost batches listed individually.
 const LOST_MAX: usize = 1000;
@@ -75,10 +75,12 @@ pub enum OpenError {
         reason: String,
     },
     /// The file system is full. Nothing is damaged: try again once there is space.
-    #[error("{}: opening the flushed windows needs {OPEN_FREE_MIN} free bytes, only {free} are free", data.display())]
+    #[error("{}: opening the flushed windows needs {needed} free bytes, only {free} are free", data.display())]
     Space {
         /// The data folder.
         data: PathBuf,
+        /// Bytes needed.
+        needed: u64,
         /// Bytes free.
         free: u64,
     },
@@ -136,7 +138,7 @@ impl EmbeddedStore {
     }
 }
 
-/// Resets stored times that are ahead of the clock, which an earlier version believed. A clock that shows a time
+/// Resets stored times that are ahead of the clock: an earlier version, or this clock when it was wrong, believed them. A clock that shows a time
 /// before the folder was created is wrong itself, and changes nothing.
 fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
     let tolerance = i64::try_from(inner.config.clock_tolerance.as_nanos()).unwrap_or(i64::MAX);
@@ -153,7 +155,8 @@ fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
     if changed > 0 {
         tracing::warn!(
             changed,
-            "stored watermarks or creation times of gateway folders were ahead of the clock: reset to now"
+            "stored watermarks or creation times of gateway folders were ahead of the clock and are not believed: these gateways count \
+             as behind until they report again"
         );
     }
 }
@@ -174,7 +177,7 @@ pub(in crate::store) fn assemble<D: Disk>(
     report: &mut OpenReport,
     share: impl FnOnce(Log<D>) -> Result<GroupLog<D>, OpenError>,
 ) -> Result<Inner<D>, OpenError> {
-    let Parts { disk, data, config, blocks, loaded, data_dir } = parts;
+    let Parts { disk, data, config, blocks, mut loaded, data_dir } = parts;
     let flushed_to = loaded.meta.flushed_to;
     let (mut log, recovery) = Log::open(Arc::clone(&disk), &data.join(JOURNAL), config.journal.clone())?;
     report.torn_tail_bytes = recovery.torn_tail_bytes;
@@ -193,7 +196,6 @@ pub(in crate::store) fn assemble<D: Disk>(
             "the beginning of the journal is missing: batches in this range are lost"
         );
     }
-    let mut loaded = loaded;
     let tables = tables::open(&disk, data, &mut loaded, config.cache_bytes, report)?;
     let mut inner = Inner {
         live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
@@ -215,6 +217,7 @@ pub(in crate::store) fn assemble<D: Disk>(
         forgotten: AtomicU64::new(0),
         expired: AtomicU64::new(0),
         damage: 0,
+        damaged_tables: 0,
         damaged_series: AtomicU64::new(0),
         progress: watch::Sender::new(FlushProgress::default()),
         signal: FlushSignal::default(),
@@ -224,10 +227,10 @@ pub(in crate::store) fn assemble<D: Disk>(
         folder_check_failed: AtomicBool::new(false),
         data_dir,
     };
-    let damaged = migrate(&inner).map_err(|error| OpenError::Replay(error.to_string()))?;
+    let damaged = migrate(&inner).map_err(|error| tables::not_migrated(data, error))?;
     report.damage += damaged.len() as u64;
     replay(&inner, flushed_to, report)?;
-    inner.damage = report.damage;
+    (inner.damage, inner.damaged_tables) = (report.damage, report.damaged_tables);
     report.series = read(&inner.state).catalog.series.len();
     Ok(inner)
 }
@@ -246,7 +249,7 @@ fn open_blocks(
         source,
     })?;
     if free < OPEN_FREE_MIN {
-        return Err(OpenError::Space { data: data.to_owned(), free });
+        return Err(OpenError::Space { data: data.to_owned(), needed: OPEN_FREE_MIN, free });
     }
     let reason = match load_blocks(data, config.cache_bytes, start, report) {
         Ok(opened) => return Ok(opened),
@@ -305,8 +308,8 @@ pub(in crate::store) fn load<D: Disk>(
         report.damage += 1;
     }
     let known = loaded.meta.flushed_to;
-    let released = match marker::read(disk, data) {
-        Ok(released) => released.unwrap_or(Position::ZERO),
+    let released = match marker::released(disk, data, journal) {
+        Ok(released) => released,
         Err(error @ AtomicFileError::Damaged { .. }) => {
             tracing::error!(%error, "the store is damaged: the journal's start is used as the position that the blocks must have reached");
             report.damage += 1;
@@ -353,7 +356,8 @@ fn replay<D: Disk>(inner: &Inner<D>, from: Position, report: &mut OpenReport) ->
                 Ok(()) => {}
                 // Senders waited at the limit, so the journal holds hardly more, unless rounds ended half-way: then
                 // it is better to start than to wait for space.
-                Err(FlushError::Space { .. }) if memtable / 2 <= inner.config.memory_bytes_max => {}
+                Err(FlushError::Space { .. } | FlushError::Refused(_))
+                    if memtable / 2 <= inner.config.memory_bytes_max => {}
                 Err(error) => return Err(failed(error.to_string())),
             }
         }

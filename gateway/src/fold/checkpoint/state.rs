@@ -36,7 +36,7 @@ struct Checkpoint {
     on_time: Vec<WindowKeyMessage>,
     #[prost(message, repeated, tag = "6")]
     late: Vec<WindowKeyMessage>,
-    /// The windows carry the due order. Tags 14 and 15 identify the owner: `shard::checkpoint::Owner`.
+    /// The windows carry the due order. Tags 14 to 16 are those of `shard::checkpoint`.
     #[prost(bool, tag = "7")]
     in_windows: bool,
     /// Which times the batches before `next_batch` cover; absent in earlier versions, or when nothing is known.

@@ -25,6 +25,8 @@ struct Scripted {
     outcomes: VecDeque<Result<IntakeOutcome, Backpressure>>,
     /// Messages of each intake that was handed on.
     taken: Vec<usize>,
+    /// Readings counted as refused.
+    refused: u64,
 }
 
 impl Environment for Scripted {
@@ -46,6 +48,10 @@ impl Environment for Scripted {
 
     fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    fn note_refused(&mut self, readings: u64) {
+        self.refused += readings;
     }
 
     fn admit(&mut self, _: SessionIdentity<'_>) -> Admission {
@@ -82,6 +88,7 @@ fn core(kind: Protocol) -> (ReadCore, Rc<ResponseQueue>, Scripted) {
         admitted: 0,
         outcomes: VecDeque::new(),
         taken: Vec::new(),
+        refused: 0,
     };
     (ReadCore::new(kind, decoder, Rc::clone(&responses)), responses, process)
 }

@@ -11,7 +11,7 @@ use super::{
     report::RecoveryReport,
 };
 use crate::shard::{
-    checkpoint::is_foreign,
+    checkpoint::{self, is_foreign},
     definitions::{self, StoredDefinitions},
     progress_tracker::AdvancedEpochs,
 };
@@ -32,6 +32,19 @@ pub(crate) fn check_checkpoints(folder: &Path, (epoch, shard): (u64, u32)) -> Re
         Some((_, bytes)) if is_foreign(&bytes, epoch, shard) => Err(RecoveryError::Foreign { folder }),
         _ => Ok(()),
     }
+}
+
+/// Everything in the outbox of a shard before this was delivered, by its newest checkpoint; zero: not known.
+///
+/// # Errors
+/// The folder of the checkpoints cannot be read.
+pub(crate) fn delivered(folder: &Path) -> std::io::Result<Position> {
+    let folder = folder.join(CHECKPOINTS);
+    if !folder.is_dir() {
+        return Ok(Position::ZERO);
+    }
+    let newest = Checkpoints::open(Arc::new(RealDisk), &folder, "state")?.newest().ok().flatten();
+    Ok(newest.map_or(Position::ZERO, |(_, bytes)| checkpoint::delivered(&bytes)))
 }
 
 /// What a start would find in the folder of a shard (epoch of the data folder, number of the shard) that nobody has

@@ -15,15 +15,17 @@ use super::{
 };
 use crate::{
     fold::State,
+    kept::KeptRecords,
     shard::{
         Shard, ShardLog,
-        checkpoint::{Checkpointer, Owner},
+        checkpoint::{Checkpointer, Owner, delivered},
         closer::Closer,
         definitions,
         journaled_state::JournaledState,
         live::LiveRounds,
         outbox::{OutboxWriter, PendingBatch},
         progress_tracker::AdvancedEpochs,
+        refused::RefusedCounts,
     },
 };
 
@@ -79,6 +81,7 @@ impl<D: Disk> Shard<D> {
         let mut recovered = RecoveryReport::default();
         let mut files = Files::open(disk, setup, &mut recovered)?;
         let state_bytes = files.stored.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let delivered = files.stored.as_deref().map_or(Position::ZERO, delivered);
         let extent = (files.journal.start(), files.journal.end());
         let begin = FileExtents {
             journal: extent,
@@ -103,7 +106,8 @@ impl<D: Disk> Shard<D> {
         pending.extend(numbered(renumbered, next_batch, at));
         first.configure(setup.configuration())?;
         let (checkpoint, checkpoint_soon) = ((from, state_bytes), !recovered.is_clean());
-        let begin = Recovered { state, pending, advanced, base: next_batch, checkpoint, checkpoint_soon };
+        let begin =
+            Recovered { state, pending, advanced, base: next_batch, checkpoint, checkpoint_soon, delivered };
         let shard = Self::run(setup, files, share, begin)
             .map_err(|error| RecoveryError::Io { folder: folder.to_owned(), error })?;
         Ok((shard, recovered))
@@ -116,7 +120,7 @@ impl<D: Disk> Shard<D> {
         mut share: impl FnMut(Log<D>, &str) -> std::io::Result<Shared<D>>,
         recovered: Recovered,
     ) -> std::io::Result<Self> {
-        let Recovered { state, pending, advanced, base, checkpoint, checkpoint_soon } = recovered;
+        let Recovered { state, pending, advanced, base, checkpoint, checkpoint_soon, delivered } = recovered;
         let (index, limits) = (setup.index, &setup.limits);
         let closer = Closer::new(limits, Arc::clone(&setup.clock), &state, files.journal.end(), advanced);
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
@@ -125,16 +129,29 @@ impl<D: Disk> Shard<D> {
         setup.metrics.series.inc_by(gauge(state.series_count()));
         setup.budget.set_used(state.series_slots(), state.device_count() as u64);
         let owner = Owner { epoch: setup.facts.epoch, shard: index };
+        let covered = checkpoint.0;
         let checkpointer = Checkpointer::new(owner, files.checkpoints, checkpoint, checkpoint_soon);
         let journal = share(files.journal, "journal")?.0;
         let outbox = share(files.outbox, "outbox")?.0;
+        outbox.set_spare(delivered.min(outbox.durable()));
+        if !limits.raw_keep.time.is_zero() {
+            journal.set_spare(covered);
+        }
         Ok(Self {
             index,
             base,
-            journaled: JournaledState::new(index, journal, state, files.definitions_log, checkpointer),
+            journaled: JournaledState::new(
+                index,
+                journal,
+                state,
+                files.definitions_log,
+                checkpointer,
+                KeptRecords::new(limits.raw_keep),
+            ),
             closer,
             outbox: OutboxWriter::new(index, outbox, pending),
             live: LiveRounds::default(),
+            refused: RefusedCounts::default(),
             limits: limits.clone(),
             metrics: Arc::clone(&setup.metrics),
             budget: Arc::clone(&setup.budget),
@@ -155,4 +172,6 @@ struct Recovered {
     checkpoint: (Position, u64),
     /// Damage was met: see [`Checkpointer`].
     checkpoint_soon: bool,
+    /// Everything in the outbox before this was delivered.
+    delivered: Position,
 }

@@ -71,11 +71,14 @@ impl Replayed {
             if emission.number > found.highest {
                 let batch = encode_batch(setup.index, state, &emission);
                 pending.push_back(PendingBatch::new(position, &batch));
+                emission.refused.clear();
                 for chunk in rest.chunks(BATCH_PARTIALS as usize) {
                     let chunk = Emission { closed: chunk.to_vec(), ..emission.clone() };
                     renumbered.push(encode_batch(setup.index, state, &chunk));
                 }
             } else if replay::is_lost(&found.lost, emission.number) {
+                // The aggregator may have counted them under the old number.
+                emission.refused.clear();
                 regenerated.push(encode_batch(setup.index, state, &emission));
             }
         })?;

@@ -70,6 +70,18 @@ fn a_jump_ahead_that_lasts_counts_and_its_return_loses_nothing() {
     }
     assert_eq!(world.pass(&mut shard, 10), 5.0);
     assert_eq!(world.claims(&shard), claimed, "the watermark never goes back");
+    // An aggregator gets what the corrected clock has passed, and so believes it again.
+    let reported = |shard: &Shard| shard.progress().unwrap().watermark.unwrap().as_millis() - START_MS;
+    let before = reported(&shard);
+    assert!((90 * SECOND..120 * SECOND).contains(&before), "{before}");
+    let last = outbox(&shard).pop().unwrap();
+    assert_eq!(last.watermark, None, "no batch claims the time ahead");
+    world.pass(&mut shard, 20);
+    assert_eq!(reported(&shard), before + 20 * SECOND);
+    drop(shard);
+    let (mut shard, _) = world.open(folder.path());
+    settle(&mut shard);
+    assert_eq!(reported(&shard), before + 20 * SECOND, "after a start too");
 }
 
 #[test]

@@ -9,6 +9,11 @@ use super::TranscodeError;
 pub enum Report {
     /// So many batches more are acknowledged.
     Acknowledged(u64),
+    /// A batch that was delivered before leaves again, because this aggregator lacks it.
+    Resent {
+        /// Its own number.
+        number: u64,
+    },
     /// Batches are acknowledged again, after so many refusals.
     RefusalsOver(u64),
     /// Damage of the outbox that was not met before.

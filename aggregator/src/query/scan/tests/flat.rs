@@ -6,13 +6,12 @@ use std::sync::{
 };
 
 use catchment_partial::{Timestamp, Width, Window};
-use catchment_proto::{Batch, GatewayId, SeriesKey};
-use futures_util::future::BoxFuture;
 
 use crate::{
+    selector::Selector,
     store::{
-        Delivered, GatewayEntry, GatewayEpoch, Page, ProgressReport, RowReader, RowRequest, SeriesEntry,
-        SeriesId, Store, StoreError,
+        Cursor, GatewayEntry, GatewayEpoch, Page, QueryStore, RowReader, RowRequest, Selection, SeriesEntry,
+        SeriesId, StoreError, Walk,
     },
     testing::{gateway, key, partial},
 };
@@ -29,7 +28,7 @@ pub(super) struct FlatStore {
     /// A page of series never ends, and nothing is in it.
     pub(super) endless: bool,
     /// Readers of series from this number on never end.
-    pub(super) endless_from: Option<u32>,
+    pub(super) endless_from: Option<u64>,
     /// Number of readers in use.
     pub(super) readers: Arc<AtomicUsize>,
 }
@@ -56,6 +55,19 @@ impl FlatStore {
             (0..windows).map(row).collect()
         };
         Self { rows: (0..series).map(rows).collect(), ..Self::default() }
+    }
+
+    fn entry(&self, number: usize) -> Option<SeriesEntry> {
+        let rows = self.rows.get(number)?;
+        let windows = (rows[0].0.start(), rows[rows.len() - 1].0.start());
+        Some(SeriesEntry {
+            id: SeriesId::new(number as u64),
+            gateway: gateway("berlin", "g1"),
+            key: key(&format!("d{number}"), "m", &[]),
+            windows,
+            rows_from: windows.0,
+            last_reading: windows.1,
+        })
     }
 }
 
@@ -85,31 +97,37 @@ impl RowReader for FlatReader<'_> {
     }
 }
 
-impl Store for FlatStore {
+impl QueryStore for FlatStore {
     fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
-        let rows = &self.rows[request.series.0 as usize];
+        let rows = &self.rows[request.series.number() as usize];
         let place = |time: Timestamp| rows.partition_point(|(window, _)| window.start() < time);
         let rows = &rows[place(request.from)..place(request.to)];
-        let endless = self.endless_from.is_some_and(|from| request.series.0 >= from);
+        let endless = self.endless_from.is_some_and(|from| request.series.number() >= from);
         self.readers.fetch_add(1, Ordering::SeqCst);
         Ok(Box::new(FlatReader { rows, damaged: &self.damaged, endless, readers: &self.readers }))
     }
 
-    fn series_from(&self, from: SeriesId) -> Page<SeriesEntry> {
-        if self.endless {
-            return Page { entries: Vec::new(), next: Some(from.0) };
-        }
-        let entry = |(id, rows): (usize, &Vec<(Window, Vec<u8>)>)| SeriesEntry {
-            id: SeriesId(id as u32),
-            gateway: gateway("berlin", "g1"),
-            key: key(&format!("d{id}"), "m", &[]),
-            windows: (rows[0].0.start(), rows[rows.len() - 1].0.start()),
-            last_reading: rows[rows.len() - 1].0.start(),
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        let page = |from: usize| match self.endless {
+            true => Page { entries: Vec::new(), next: Some(from) },
+            false => Page {
+                entries: (from..self.rows.len()).filter_map(|number| self.entry(number)).collect(),
+                next: None,
+            },
         };
-        Page { entries: self.rows.iter().enumerate().skip(from.0 as usize).map(entry).collect(), next: None }
+        Box::new(Walk::new(selector, 0, page))
     }
 
-    fn gateways_from(&self, _: u32) -> Page<GatewayEntry> {
+    fn series(&self, id: SeriesId) -> Option<SeriesEntry> {
+        self.entry(id.number() as usize)
+    }
+
+    fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId> {
+        let numbers = from.number() as usize..self.rows.len();
+        Page { entries: numbers.filter_map(|number| self.entry(number)).collect(), next: None }
+    }
+
+    fn gateways_page(&self, _: Cursor) -> Page<GatewayEntry> {
         let epoch = GatewayEpoch {
             gateway: gateway("berlin", "g1"),
             id: 1,
@@ -119,47 +137,15 @@ impl Store for FlatStore {
             previous_runs: Default::default(),
         };
         let watermark = Timestamp::from_millis(1_000_000_000_000);
-        let entry = GatewayEntry { epoch, watermark, gaps: Vec::new(), series: 0, series_max: None };
+        let entry = GatewayEntry {
+            epoch,
+            watermark,
+            gaps: Vec::new(),
+            series: 0,
+            series_max: None,
+            retired: false,
+            hours: Arc::default(),
+        };
         Page { entries: vec![entry], next: None }
-    }
-
-    fn put<'a>(&'a self, _: &'a GatewayEpoch, _: Batch, _: bool) -> BoxFuture<'a, Result<(), StoreError>> {
-        panic!("queries do not call this")
-    }
-
-    fn progress(&self, _: &GatewayEpoch, _: &ProgressReport) -> Result<(), StoreError> {
-        panic!("queries do not call this")
-    }
-
-    fn created_ms(&self, _: &GatewayEpoch) -> Option<i64> {
-        panic!("queries do not call this")
-    }
-
-    fn delivered(&self, _: &GatewayEpoch) -> Vec<u64> {
-        panic!("queries do not call this")
-    }
-
-    fn begin<'a>(&'a self, _: &'a GatewayEpoch) -> BoxFuture<'a, Result<Vec<Delivered>, StoreError>> {
-        panic!("queries do not call this")
-    }
-
-    fn drop_live(&self, _: &GatewayEpoch) {
-        panic!("queries do not call this")
-    }
-
-    fn series_budget(&self, _: &GatewayEpoch) -> Option<u64> {
-        panic!("queries do not call this")
-    }
-
-    fn forget_series(&self, _: &dyn Fn(&GatewayId, &SeriesKey) -> bool) -> Result<u64, StoreError> {
-        panic!("queries do not call this")
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        panic!("queries do not call this")
-    }
-
-    fn poisoned(&self) -> Option<Arc<str>> {
-        None
     }
 }

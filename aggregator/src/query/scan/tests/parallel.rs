@@ -14,7 +14,7 @@ async fn run(
     let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
     let ada = ada();
     let answer = runner.run(&ada, move |sink| async move {
-        execute(Arc::new(store), request, limits.points_max, i64::MAX, &sink).await.map(|_| ())
+        execute(Arc::new(store), request, limits.points_max, &present(), &sink).await.map(|_| ())
     });
     let messages: Vec<_> = answer.await?.into_inner().collect().await;
     let counts = runner.counts();
@@ -167,7 +167,7 @@ async fn columns_hold_what_points_hold() {
 
 /// Limits that a query without end reaches soon.
 fn short() -> QueryLimits {
-    QueryLimits { timeout: std::time::Duration::from_millis(60), threads: 2, ..QueryLimits::default() }
+    QueryLimits { timeout: Duration::from_millis(60), threads: 2, ..QueryLimits::default() }
 }
 
 #[tokio::test]
@@ -201,7 +201,7 @@ async fn parts_end_when_the_reader_is_gone() {
     let runner = Runner::new(QueryLimits::default(), Metrics::new(), &Arc::default()).unwrap();
     let (ada, request) = (ada(), over(200_000, 0, &["device"], "mean"));
     let answer = runner.run(&ada, move |sink| async move {
-        execute(Arc::new(store), request, u64::MAX, i64::MAX, &sink).await.map(|_| ())
+        execute(Arc::new(store), request, u64::MAX, &present(), &sink).await.map(|_| ())
     });
     let mut answer = answer.await.unwrap().into_inner();
     answer.next().await.unwrap().unwrap();

@@ -4,7 +4,7 @@ use catchment_journal::sim::SimDisk;
 use futures_util::FutureExt as _;
 
 use crate::store::{
-    EmbeddedStore, MemoryTree, Store,
+    EmbeddedStore, IngestStore as _, MemoryTree, OpenError, StoreConfig,
     blocks::{block, block_store::BlockStore, groups::group_of},
     embedded::locks::lock,
     memtable::row::{Row, bucket_of},
@@ -53,9 +53,9 @@ fn opened(disk: &SimDisk, tree: &MemoryTree) -> Arc<EmbeddedStore<SimDisk>> {
     EmbeddedStore::manual(disk, Path::new(DATA), config(), tree.clone()).unwrap().0
 }
 
-#[test]
-fn blocks_of_an_earlier_version_become_tables_once() {
-    let (mut disk, mut tree) = (SimDisk::new(1), MemoryTree::new());
+/// A disk and a tree with blocks of an earlier version, and what they hold.
+fn earlier() -> (SimDisk, MemoryTree, Model) {
+    let (disk, tree) = (SimDisk::new(1), MemoryTree::new());
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, mut committer, _) =
         EmbeddedStore::manual(Arc::new(disk.clone()), Path::new(DATA), config(), tree.clone()).unwrap();
@@ -72,6 +72,44 @@ fn blocks_of_an_earlier_version_become_tables_once() {
     back_to_blocks(&store);
     assert!(BlockStore::new(tree.clone()).has_blocks().unwrap());
     drop((store, committer));
+    (disk, tree, model)
+}
+
+#[test]
+fn a_full_disk_during_the_migration_loses_nothing() {
+    let (mut disk, mut tree, model) = earlier();
+    let config = StoreConfig { flush_free_min: 4 << 10, ..config() };
+    let mut refused = 0;
+    for pages in 0..500 {
+        disk.crash();
+        tree.crash();
+        disk.set_quota(Some(pages * 4_096));
+        let opened =
+            EmbeddedStore::manual(Arc::new(disk.clone()), Path::new(DATA), config.clone(), tree.clone());
+        match opened {
+            Err(OpenError::Space { .. }) => refused += 1,
+            // The journal finds no room either.
+            Err(OpenError::Journal(_)) => {}
+            Err(error) => panic!("{pages} pages: {error}"),
+            Ok((store, ..)) => {
+                assert_eq!(content(&*store), model.content());
+                break;
+            }
+        }
+    }
+    assert!(refused > 3, "{refused}");
+    disk.set_quota(None);
+    disk.crash();
+    tree.crash();
+    let store = opened(&disk, &tree);
+    assert_eq!(content(&*store), model.content());
+    assert_merged_alike(&*store);
+    assert!(!BlockStore::new(tree.clone()).has_blocks().unwrap());
+}
+
+#[test]
+fn blocks_of_an_earlier_version_become_tables_once() {
+    let (mut disk, mut tree, model) = earlier();
     disk.crash();
     tree.crash();
     let store = opened(&disk, &tree);

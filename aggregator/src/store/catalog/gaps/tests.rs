@@ -285,7 +285,8 @@ fn damage_makes_everything_up_to_now_doubtful() {
     }
     let damaged = vec![Gap { from: None, to: Some(at(10)), batches: 0 }];
     assert_eq!((catalog.gateway_entries_from(0).entries[0].gaps.clone(), catalog.lost_batches), (damaged, 0));
-    assert_eq!(catalog.note_lost_blocks(0), Some(number));
+    let lost = catalog.unknown_gap(0);
+    assert_eq!(catalog.note_lost_windows(0, &[lost]), Some(number));
     assert_eq!(catalog.epochs[0].shards[0].gaps, [ShardGap::unknown(Some(at(20)))]);
 }
 
@@ -303,7 +304,7 @@ fn times_ahead_of_the_clock_are_reset_and_the_right_folder_becomes_present() {
     catalog.dirty = crate::store::catalog::Dirty::default();
     assert!(catalog.cap_future_times(at(1_600), at(1_000)) > 0);
     let entry = &catalog.gateway_entries_from(0).entries[0];
-    assert_eq!((entry.epoch.id, entry.watermark), (7, Some(at(1_000))), "the newest seen, for now");
+    assert_eq!((entry.epoch.id, entry.watermark), (7, None), "the newest seen, for now");
     assert!(catalog.dirty.shards.contains(&wrong) && catalog.dirty.epochs.contains(&wrong));
     assert!(!catalog.dirty.shards.contains(&right));
     assert_eq!(catalog.cap_future_times(at(1_600), at(1_000)), 0, "once");

@@ -130,6 +130,10 @@ mod tests {
     use crate::selector::Selector;
 
     fn check(pattern: &str, values: &[String]) -> Result<(), TestCaseError> {
+        // A selector is refused if its pattern is none without what stands around it.
+        if regex::Regex::new(pattern).is_err() {
+            return Ok(());
+        }
         let Ok(regex) = regex::Regex::new(&format!("\\A(?s:{pattern})\\z")) else { return Ok(()) };
         let Some(mut automaton) = Automaton::new(regex.as_str(), 1) else { return Ok(()) };
         let mut before = String::new();

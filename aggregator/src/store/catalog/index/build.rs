@@ -9,7 +9,10 @@ use super::{
     lists::ListWriter,
     postings::{Postings, PostingsWriter},
 };
-use crate::{selector::METRIC_LABEL, store::SeriesEntry};
+use crate::{
+    selector::METRIC_LABEL,
+    store::{SeriesEntry, catalog::listing::number_of},
+};
 
 /// Indexes some series, in order of their ids.
 pub(super) fn build(series: &[SeriesEntry]) -> Postings {
@@ -18,7 +21,7 @@ pub(super) fn build(series: &[SeriesEntry]) -> Postings {
     // Pair and position, in order of positions.
     let mut occurrences: Vec<(u32, u32)> = Vec::new();
     for (position, entry) in (0..).zip(series) {
-        writer.id(entry.id.0);
+        writer.id(number_of(entry.id));
         for pair in labels(entry) {
             let number = pairs.len() as u32;
             occurrences.push((*pairs.entry(pair).or_insert(number), position));

@@ -23,7 +23,7 @@ use crate::{
 /// Series copied at once: some 50 µs under the lock.
 const SERIES_A_PAGE: usize = 512;
 
-type CopyPage<'a> = Box<dyn Fn(u32) -> Page<SeriesEntry> + Send + 'a>;
+type CopyPage<'a> = Box<dyn Fn(u32) -> Page<SeriesEntry, u32> + Send + 'a>;
 
 /// Goes through the parts of the index, and then through the series that are not indexed yet.
 pub(in crate::store) struct IndexSelection<'a> {
@@ -32,7 +32,7 @@ pub(in crate::store) struct IndexSelection<'a> {
     checker: Checker<'a>,
     parts: vec::IntoIter<Arc<Postings>>,
     current: Option<(Arc<Postings>, Stage)>,
-    tail: Walk<'a, CopyPage<'a>>,
+    tail: Walk<'a, u32, CopyPage<'a>>,
 }
 
 enum Stage {

@@ -39,7 +39,7 @@ fn ids(mut selection: impl Selection) -> Vec<u32> {
     let mut ids: Vec<u32> = Vec::new();
     while let Some(page) = selection.next_page() {
         assert!(page.len() <= 544, "{}", page.len());
-        ids.extend(page.iter().map(|entry| entry.id.0));
+        ids.extend(page.iter().map(|entry| number_of(entry.id)));
     }
     assert!(ids.is_sorted());
     ids
@@ -50,7 +50,7 @@ fn selected(state: &RwLock<StoreState>, selector: &Selector) -> Vec<u32> {
 }
 
 fn walked(state: &RwLock<StoreState>, selector: &Selector) -> Vec<u32> {
-    ids(Walk::new(selector, 0, |from| read(state).catalog.entries_from(from)))
+    ids(Walk::new(selector, 0, |from: u32| read(state).catalog.entries_from(from)))
 }
 
 /// Indexes the series with ids below each of `cuts`, a part each; merged where neighbours are if `merges`.
@@ -58,7 +58,7 @@ fn index_in_parts(state: &RwLock<StoreState>, cuts: &[u32], merges: bool) {
     let mut parts = Parts::default();
     for cut in cuts {
         let (mut series, _) = series_from(state, parts.to);
-        series.retain(|entry| entry.id.0 < *cut);
+        series.retain(|entry| number_of(entry.id) < *cut);
         let part = Arc::new(build(&series));
         if merges {
             parts.push(part)
@@ -232,7 +232,7 @@ fn steps_are_small_and_series_that_come_and_go_meanwhile_do_no_harm() {
         let mut selection = IndexSelection::new(&state, &selector);
         let (mut found, mut steps) = (Vec::new(), 0);
         while let Some(page) = selection.next_page() {
-            found.extend(page.iter().map(|entry| entry.id.0));
+            found.extend(page.iter().map(|entry| number_of(entry.id)));
             steps += 1;
             assert!(selection.memory() < 4 << 20, "{}", selection.memory());
             if steps == 3 {

@@ -36,7 +36,7 @@ fn series_and_gateways_are_listed_in_pages_each_once() {
     while let Some(from) = next {
         let page = catalog.entries_from(from);
         assert!(page.entries.len() <= SERIES_A_PAGE + 32, "{}", page.entries.len());
-        found.extend(page.entries.into_iter().map(|entry| entry.id.0));
+        found.extend(page.entries.into_iter().map(|entry| number_of(entry.id)));
         (next, pages) = (page.next, pages + 1);
     }
     let expected: Vec<u32> =
@@ -44,7 +44,7 @@ fn series_and_gateways_are_listed_in_pages_each_once() {
     assert_eq!(found, expected);
     assert!(pages > 3);
     // From the middle of a group.
-    assert_eq!(catalog.entries_from(70).entries[0].id.0, 70);
+    assert_eq!(catalog.entries_from(70).entries[0].id.number(), 70);
     assert!(catalog.entries_from(1_000_000).entries.is_empty());
 
     for number in 0..1_200 {

@@ -12,7 +12,7 @@ use catchment_proto::Batch;
 
 use super::*;
 use crate::store::{
-    Gap, GatewayEpoch, Store,
+    Gap, GatewayEpoch, IngestStore as _, MaintenanceStore as _, ReadAll as _,
     testing::{Model, assert_merged_alike, at, batch, config, content, entry, epoch},
 };
 
@@ -220,7 +220,7 @@ impl World {
                         restart = Some(*number);
                         break;
                     }
-                    Poll::Ready(Err(StoreError::Poisoned(_))) => return false,
+                    Poll::Ready(Err(StoreError::Failed(_))) => return false,
                     Poll::Ready(Err(error)) => panic!("{error}"),
                 }
             }

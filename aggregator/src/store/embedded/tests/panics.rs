@@ -12,7 +12,7 @@ async fn a_half_applied_batch_is_replayed_and_nothing_is_built_on_it() {
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
     put(&store, &mut model, &epoch, batch(0, 1, vec![entry(0, 1, 1, 1)])).await;
-    assert_eq!(store.poisoned(), None);
+    assert_eq!(store.failure(), None);
     let second = batch(0, 2, vec![entry(1, 2, 2, 2)]);
     panic_next();
     let putting = AssertUnwindSafe(store.put(&epoch, second.clone(), false)).catch_unwind();
@@ -21,16 +21,16 @@ async fn a_half_applied_batch_is_replayed_and_nothing_is_built_on_it() {
     until("the batch is durable", || store.inner.log.durable() >= store.inner.log.end()).await;
     model.put(&epoch, &second);
     let next = store.put(&epoch, batch(0, 3, vec![entry(0, 3, 3, 3)]), false).await;
-    assert!(matches!(next, Err(StoreError::Poisoned(_))), "{next:?}");
-    let why = store.poisoned().unwrap();
+    assert!(matches!(next, Err(StoreError::Failed(_))), "{next:?}");
+    let why = store.failure().unwrap().reason;
     assert!(why.starts_with("a panic interrupted a change of the store: "), "{why}");
     store.progress(&epoch, &report_of(0, Some(at(60)), 0)).unwrap();
     let watermarks: Vec<_> = store.gateways().iter().map(|gateway| gateway.watermark).collect();
     assert_eq!(watermarks, [None], "nothing is complete");
-    let ids: Vec<_> = store.series(&|_, _| true).into_iter().map(|entry| entry.id).collect();
+    let ids: Vec<_> = store.all_series().into_iter().map(|entry| entry.id).collect();
     let scanned =
         store.scan(&ids, Timestamp::MIN, Timestamp::MAX, &mut |_, _, _| std::ops::ControlFlow::Continue(()));
-    assert!(matches!(scanned, Err(StoreError::Poisoned(_))), "{scanned:?}");
+    assert!(matches!(scanned, Err(StoreError::Failed(_))), "{scanned:?}");
     assert!(store.flush().await.is_err(), "the journal's beginning would be released");
     assert!(store.close().await.is_err());
     drop(store);
@@ -45,8 +45,8 @@ async fn a_panic_of_a_store_thread_makes_the_store_fail() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     guarded(&store.inner, "flushes windows", || panic!("no more windows"));
-    let why = store.poisoned().unwrap();
+    let why = store.failure().unwrap().reason;
     assert!(why.starts_with("the thread that flushes windows panicked: no more windows"), "{why}");
     let refused = store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await;
-    assert!(matches!(refused, Err(StoreError::Poisoned(_))), "{refused:?}");
+    assert!(matches!(refused, Err(StoreError::Failed(_))), "{refused:?}");
 }

@@ -1,20 +1,21 @@
 use std::collections::BTreeSet;
 
-use catchment_proto::{GatewayId, SeriesKey};
-
-use crate::store::{
-    EmbeddedStore, Store, StoreError,
-    testing::{Model, batch, config, content, copy_of, entry, epoch, open, window},
-    verify,
+use crate::{
+    selector::Selector,
+    store::{
+        EmbeddedStore, IngestStore as _, MaintenanceStore as _, ReadAll as _, StoreError,
+        testing::{Model, batch, config, content, copy_of, entry, epoch, open, window},
+        verify,
+    },
 };
 
 /// Names of the metrics in a store.
 fn metrics(store: &EmbeddedStore) -> BTreeSet<String> {
-    store.series(&|_, _| true).iter().map(|series| series.key.metric.as_str().to_owned()).collect()
+    store.all_series().iter().map(|series| series.key.metric.as_str().to_owned()).collect()
 }
 
-fn is(metric: &'static str) -> impl Fn(&GatewayId, &SeriesKey) -> bool {
-    move |_, key| key.metric.as_str() == metric
+fn is(metric: &str) -> Selector {
+    Selector::parse(metric).unwrap()
 }
 
 fn names(all: &[&str]) -> BTreeSet<String> {
@@ -35,7 +36,7 @@ async fn series_are_removed_from_blocks_and_memory_and_do_not_come_back() {
     let sent = batch(0, 2, vec![entry(1, 7, 1, 9), entry(1, 900, 1, 1), entry(2, 1, 1, 1)]);
     store.put(&epoch, sent, false).await.unwrap();
 
-    assert_eq!(store.forget_series(&|_, key| key.metric.as_str() != "a").unwrap(), 2);
+    assert_eq!(store.forget_series(&Selector::parse("{__name__=~\"[^a]\"}").unwrap()).unwrap(), 2);
     assert_eq!(metrics(&store), names(&["a"]));
     assert_eq!(content(&*store), model.content());
     assert_eq!(store.forget_series(&is("b")).unwrap(), 0);
@@ -57,7 +58,7 @@ async fn series_are_removed_from_blocks_and_memory_and_do_not_come_back() {
     model.put(&epoch, &again);
     store.put(&epoch, again, false).await.unwrap();
     assert_eq!(content(&*store), model.content());
-    assert_eq!(store.series(&is("b"))[0].windows.0, window(2000).start());
+    assert_eq!(store.selected(&is("b"))[0].windows.0, window(2000).start());
     store.close().await.unwrap();
     drop(store);
     let (store, _) = open(data.path());

@@ -2,14 +2,14 @@ use std::{fs, path::Path};
 
 use super::*;
 use crate::store::{
-    EmbeddedStore, Store, StoreError,
+    EmbeddedStore, IngestStore as _, MaintenanceStore as _, StoreError,
     testing::{batch, entry, epoch, open},
 };
 
 async fn refused(store: &EmbeddedStore, number: u64) -> String {
     let batch = batch(0, number, vec![entry(0, 1, 1, 1)]);
     match store.put(&epoch("g", 1), batch, false).await {
-        Err(StoreError::Poisoned(why)) => why.to_string(),
+        Err(StoreError::Failed(why)) => why.to_string(),
         other => panic!("batch {number} was answered with {other:?}"),
     }
 }
@@ -20,16 +20,16 @@ async fn nothing_is_acknowledged_into_a_removed_journal() {
     let data = tempfile::tempdir().unwrap();
     let (store, _) = open(data.path());
     store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 1, 1, 1)]), false).await.unwrap();
-    store.check_folder().unwrap();
+    check(&store.inner).unwrap();
     fs::remove_dir_all(data.path().join("journal")).unwrap();
     let why = refused(&store, 2).await;
     assert!(why.contains("was removed"), "{why}");
     // The appender may get the error before it is published.
-    while store.poisoned().is_none() {
+    while store.failure().is_none() {
         tokio::task::yield_now().await;
     }
-    assert_eq!(store.poisoned().map(|why| why.to_string()), Some(why));
-    assert!(store.check_folder().is_err() && store.close().await.is_err());
+    assert_eq!(store.failure().map(|failure| failure.reason.to_string()), Some(why));
+    assert!(check(&store.inner).is_err() && store.close().await.is_err());
 }
 
 /// The blocks' file was replaced: no change of blocks counts as durable, and the journal is not released.
@@ -46,7 +46,7 @@ async fn blocks_are_not_written_into_a_removed_file() {
         fs::rename(&db, data.path().join("aside")).unwrap();
         fs::copy(data.path().join("aside"), &db).unwrap();
         if watched {
-            let why = store.check_folder().unwrap_err();
+            let why = store.health().failure.unwrap().data_gone.unwrap();
             assert!(why.contains("replaced by another"), "{why}");
         } else {
             assert!(store.flush().await.is_err());

@@ -1,6 +1,10 @@
 //! After catalog and tables are mended: how far the journal is read again, and whose windows are missing.
 
-use std::{collections::BTreeSet, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+    sync::Arc,
+};
 
 use catchment_journal::{Position, ReadEvent, ReadOnlyLog, RealDisk};
 use catchment_partial::Timestamp;
@@ -8,6 +12,7 @@ use catchment_partial::Timestamp;
 use super::RepairReport;
 use crate::store::{
     blocks::block_store::{BlockStore, Loaded},
+    catalog::gaps::ShardGap,
     tree::{
         WriteBatch,
         records::{self, Stored},
@@ -68,26 +73,38 @@ fn behind_nameless(data: &Path, loaded: &Loaded) -> Result<Option<Position>, Str
     }
 }
 
-/// Records losses of flushed windows with each affected gateway, so that no answer over them claims to be complete.
+/// Records losses of flushed windows with each affected gateway, so that no answer over them claims to be complete: the
+/// times of the lost windows, or everything up to now where these are not known. `ends_known`: the records of series
+/// are not older than their rows.
 pub(super) fn record_losses(
     fresh: &BlockStore,
     mut loaded: Loaded,
     report: &RepairReport,
+    ends_known: bool,
 ) -> Result<Loaded, String> {
     let catalog = &mut loaded.catalog;
     // A journal from its very beginning holds everything.
     if loaded.meta.flushed_to == Position::ZERO {
         return Ok(loaded);
     }
-    let all = 0..catalog.gateways.len() as u32;
     let lossy = report.lost.lossy_groups.iter().filter_map(|group| catalog.series.group(*group));
-    let gateways: BTreeSet<u32> = match report.names_lost {
-        true => all.collect(),
+    let unknown: BTreeSet<u32> = match report.names_lost {
+        true => (0..catalog.gateways.len() as u32).collect(),
         false => lossy.flat_map(|group| group.series()).map(|(_, series)| series.gateway).collect(),
     };
+    let mut lost: BTreeMap<u32, Vec<ShardGap>> = BTreeMap::new();
+    for gateway in unknown {
+        lost.entry(gateway).or_default().push(catalog.unknown_gap(gateway));
+    }
+    for span in report.lost.lossy_spans.spans() {
+        let gap = catalog.gap_of(span, ends_known);
+        for gateway in catalog.gateways_of(span) {
+            lost.entry(gateway).or_default().push(gap);
+        }
+    }
     let mut writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
-    for gateway in gateways {
-        if let Some(number) = catalog.note_lost_blocks(gateway)
+    for (gateway, gaps) in lost {
+        if let Some(number) = catalog.note_lost_windows(gateway, &gaps)
             && let Some(epoch) = catalog.epoch(number)
         {
             writes.record(records::numbered(records::SHARDS, number), &epoch.shards.record());

@@ -14,7 +14,8 @@ use catchment_proto::{GatewayId, SeriesKey};
 
 use super::*;
 use crate::store::{
-    EmbeddedStore, GatewayEntry, Merged, OpenReport, RowRequest, Store,
+    EmbeddedStore, GatewayEntry, IngestStore as _, MaintenanceStore as _, Merged, OpenReport, QueryStore,
+    ReadAll as _, RowRequest, Steps,
     testing::{Content, Model, batch, body, config, content_as_far, copy, entry, epoch},
     verify,
 };
@@ -108,15 +109,17 @@ fn damaged_tables(data: &Path) -> Vec<String> {
 /// Numbers of readings by series and minute, hour or day (`None`: at all), as merged rows tell them where these are stored.
 type Counts = BTreeMap<(GatewayId, SeriesKey, Option<i64>), u64>;
 
-fn counts(store: &dyn Store) -> Counts {
+fn counts(store: &dyn QueryStore) -> Counts {
     let mut counts = Counts::new();
-    for (step_ms, width) in [(Some(60_000), 60_000), (Some(3_600_000), 3_600_000), (None, 0)] {
-        for series in store.series(&|_, _| true) {
+    for (steps, width) in
+        [(Steps::Every(60_000), 60_000), (Steps::Every(3_600_000), 3_600_000), (Steps::Whole, 0)]
+    {
+        for series in store.all_series() {
             let request = RowRequest {
                 series: series.id,
                 from: Timestamp::MIN,
                 to: Timestamp::MAX,
-                step_ms,
+                steps: steps.clone(),
                 resolution: Merged::Allowed,
             };
             let mut reader = store.rows(&request).unwrap();

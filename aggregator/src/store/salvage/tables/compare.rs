@@ -14,6 +14,7 @@ use crate::store::{
     salvage::tables::{intervals::Intervals, known::Known, loss::Span, rows::StoredRows, survey::Survey},
     tables::{
         build::merged_name,
+        error::TableError,
         resolution::Resolution,
         version::{StoredTable, TableEntry},
     },
@@ -86,14 +87,14 @@ pub(in crate::store) fn tables_of(
     tables.iter().filter(inside).map(|entry| entry.open(disk, data)).collect()
 }
 
-/// Compares all partitions whose tables, and those of the finer resolution, are whole; takes each that differs. One
-/// whose finer rows differ is not compared.
+/// Compares all partitions whose tables, and those of the finer resolution, are whole; tells each that differs, or that
+/// the system refuses to read. One whose finer rows differ is not compared.
 pub(in crate::store) fn compare_all(
     disk: &Arc<RealDisk>,
     data: &Path,
     loaded: &Loaded,
     survey: &Survey,
-    mut differs: impl FnMut(Part, Differences),
+    mut tell: impl FnMut(Part, Result<Differences, TableError>),
 ) {
     let known = Known::of(loaded);
     let mut wrong: BTreeSet<Part> = BTreeSet::new();
@@ -107,24 +108,27 @@ pub(in crate::store) fn compare_all(
             wrong.insert(part);
             continue;
         }
-        let found = compare(disk, data, &loaded.tables, part, known);
-        if found.intervals > 0 {
+        let compared = compare(disk, data, &loaded.tables, part, known);
+        if !matches!(compared, Ok(Differences { intervals: 0, .. })) {
             wrong.insert(part);
-            differs(part, found);
+            tell(part, compared);
         }
     }
 }
 
 /// Compares the rows of a partition with those of the next finer resolution.
+///
+/// # Errors
+/// The system refuses to open a table: nothing is known.
 pub(in crate::store) fn compare(
     disk: &Arc<RealDisk>,
     data: &Path,
     tables: &[TableEntry],
     part: Part,
     known: Known<'_>,
-) -> Differences {
+) -> Result<Differences, TableError> {
     let (resolution, partition) = part;
-    let Some(finer) = resolution.finer() else { return Differences::default() };
+    let Some(finer) = resolution.finer() else { return Ok(Differences::default()) };
     let fine = tables_of(disk, data, tables, finer, &partitions_in(finer, part));
     let own = tables_of(disk, data, tables, resolution, &(partition..=partition));
     let mut comparison =
@@ -148,7 +152,7 @@ pub(in crate::store) fn compare(
     while let Some(row) = comparison.coarse.pop() {
         comparison.unexpected(&row);
     }
-    comparison.found
+    fine.complete().and(comparison.coarse.complete()).map(|()| comparison.found)
 }
 
 struct Comparison<'a, D: Disk> {

@@ -4,7 +4,6 @@ use catchment_partial::{Timestamp, Window};
 use prost::Message;
 
 use crate::store::{
-    blocks::groups::group_of,
     catalog::Catalog,
     tables::{table::BlockRange, writer::TableSummary},
 };
@@ -165,15 +164,6 @@ impl LostWindows {
         }
         lost
     }
-}
-
-/// The groups of the known series of a span.
-pub(in crate::store) fn groups_of<'a>(
-    span: &Span,
-    catalog: &'a Catalog,
-) -> impl Iterator<Item = u32> + use<'a> {
-    let (first, last) = (group_of(span.series.0), group_of(span.series.1));
-    catalog.series.groups().map(|(number, _)| number).filter(move |number| (first..=last).contains(number))
 }
 
 #[cfg(test)]

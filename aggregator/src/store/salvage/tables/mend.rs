@@ -4,8 +4,8 @@
 //! Files are only added until everything is committed; those that count no more are set aside afterwards.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs, io,
+    collections::HashMap,
+    io,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -16,16 +16,18 @@ use crate::store::{
     OpenError, VerifyReport,
     blocks::block_store::{BlockStore, Loaded},
     salvage::{
-        repair::{RepairReport, free_name},
+        repair::RepairReport,
         tables::{
+            aside::Aside,
             compare::{Part, compare, merged_parts, part_name},
             known::Known,
-            loss::{Span, groups_of},
+            loss::Span,
             places::{self, Stray},
             recompute::{Recomputed, recompute, source_of},
             survey::{Condition, Survey},
             windows,
         },
+        verify::newer_from,
     },
     tables::{
         error::TableError,
@@ -40,21 +42,23 @@ use crate::store::{
 };
 
 /// The steps of a repair of tables.
-pub(in crate::store) struct Mender<'a> {
+pub(super) struct Mender<'a> {
     disk: Arc<RealDisk>,
-    data: &'a Path,
+    pub(super) data: &'a Path,
     blocks: &'a BlockStore,
-    loaded: &'a mut Loaded,
-    report: &'a mut RepairReport,
+    pub(super) loaded: &'a mut Loaded,
+    pub(super) report: &'a mut RepairReport,
     /// Number of tables that must exist, if records may be lost or may have come back.
-    must: Option<u64>,
+    pub(super) must: Option<u64>,
     next_id: u64,
     /// What cannot be read of the tables that still count, by number.
     bad: HashMap<u64, Vec<Span>>,
     /// Files that count no more.
-    replaced: Vec<PathBuf>,
+    pub(super) replaced: Vec<PathBuf>,
     /// Files whose rows were adopted.
-    adopted: u64,
+    pub(super) adopted: u64,
+    /// The catalog is older than the tables from this number on: it cannot name them.
+    pub(super) newer_from: Option<u64>,
 }
 
 /// Mends the tables of a catalog; returns files to set aside once the catalog counts. `must`: the number of tables that
@@ -74,7 +78,12 @@ pub(in crate::store) fn mend(
     let failed = |source| OpenError::Io { what: "cannot repair the tables".to_owned(), source };
     disk.create_dir_all(&data.join(version::FOLDER)).map_err(failed)?;
     let mut survey = Survey::of(&disk, data, loaded, &mut VerifyReport::default())?;
-    let mut strays = places::strays(&disk, data, &survey);
+    if let Some(error) = survey.refusal() {
+        let what = "a table cannot be opened: nothing was changed".to_owned();
+        return Err(OpenError::Io { what, source: error.to_io() });
+    }
+    let newer_from = newer_from(data, loaded, &survey);
+    let mut strays = places::strays(&disk, data, &survey).map_err(failed)?;
     let restored = {
         let known = Known::of(loaded);
         let mut set_aside = |path: &Path| aside.put(path);
@@ -97,6 +106,7 @@ pub(in crate::store) fn mend(
         bad: HashMap::new(),
         replaced: Vec::new(),
         adopted: 0,
+        newer_from,
     };
     mender.windows(&survey, &strays)?;
     mender.merged(&survey, &strays)?;
@@ -117,10 +127,10 @@ impl Mender<'_> {
     }
 
     /// Reports rows that are lost, and whose.
-    fn lose(&mut self, what: &str, span: &Span) {
+    pub(super) fn lose(&mut self, what: &str, span: &Span) {
         let text = span.text(&self.loaded.catalog);
         self.report.lost.note(format!("{what}: {text}"));
-        self.report.lost.lossy_groups.extend(groups_of(span, &self.loaded.catalog));
+        self.report.lost.lossy_spans.add(*span);
     }
 
     /// Keeps all windows that can be read, and adopts those of files without a record: their names resolve them.
@@ -129,7 +139,7 @@ impl Mender<'_> {
         let mut lost_any = self.must.is_some();
         for (entry, condition) in &survey.tables {
             let spans = match condition {
-                Condition::Whole => continue,
+                Condition::Whole | Condition::Refused(_) => continue,
                 Condition::Partly(spans) => spans.clone(),
                 Condition::Unusable(error) if self.is_gone(entry, error, survey) => {
                     self.replace(&[*entry], None)?;
@@ -159,6 +169,7 @@ impl Mender<'_> {
         }
         for stray in strays.iter().filter(|stray| lost_any && stray.table.resolution() == Resolution::Windows)
         {
+            self.note_newer(stray, "its windows are taken");
             let id = self.take_id();
             let partition = stray.table.partition();
             let path = version::path(self.data, Resolution::Windows, partition, id);
@@ -191,6 +202,7 @@ impl Mender<'_> {
     /// Writes minutes, hours and days again that cannot be read, or differ from the windows.
     fn merged(&mut self, survey: &Survey, strays: &[Stray]) -> Result<(), OpenError> {
         let mut extra = self.strays_that_count(survey, strays);
+        self.add_newer(survey, strays, &mut extra);
         let mut parts = merged_parts(&self.loaded.tables);
         parts.extend(extra.keys().copied());
         parts.sort_unstable();
@@ -204,36 +216,15 @@ impl Mender<'_> {
             let wrong = damaged
                 || self.adopted > 0
                 || !extra.is_empty()
-                || compare(&self.disk, self.data, &self.loaded.tables, part, known).intervals > 0;
+                || compare(&self.disk, self.data, &self.loaded.tables, part, known)
+                    .map_err(|error| self.failed()(error.to_io()))?
+                    .intervals
+                    > 0;
             if wrong {
                 self.write_again(part, &own, extra)?;
             }
         }
         Ok(())
-    }
-
-    /// Files of merged rows without a record, if there are exactly as many as records are lost: else one of them may have
-    /// been left by a round or a merge, and its rows would count twice.
-    fn strays_that_count(&mut self, survey: &Survey, strays: &[Stray]) -> BTreeMap<Part, Vec<TableEntry>> {
-        let mut extra: BTreeMap<Part, Vec<TableEntry>> = BTreeMap::new();
-        let named = survey.tables.len() as u64;
-        let missing = self.must.map_or(0, |must| must.saturating_sub(named));
-        let merged = |stray: &&Stray| stray.table.resolution() != Resolution::Windows;
-        if missing == 0 || strays.len() as u64 != missing {
-            return extra;
-        }
-        for stray in strays.iter().filter(merged) {
-            let part = (stray.table.resolution(), stray.table.partition());
-            let id = stray.path.file_name().and_then(|name| version::id_of(name.to_str()?));
-            // Read under the name that it has; as the oldest, it replaces no other's rows.
-            let entry = id.map(|id| entry_of(part, id, 0, *stray.table.summary()));
-            if let Some(entry) = entry.filter(|entry| entry.path(self.data) == stray.path) {
-                extra.entry(part).or_default().push(entry);
-                self.adopted += 1;
-                self.replaced.push(stray.path.clone());
-            }
-        }
-        extra
     }
 
     fn write_again(
@@ -271,7 +262,7 @@ impl Mender<'_> {
     }
 
     /// Whether all merged rows of a span were computed from finer ones.
-    fn is_computed(&self, part: Part, span: &Span) -> bool {
+    pub(super) fn is_computed(&self, part: Part, span: &Span) -> bool {
         let known = Known::of(self.loaded);
         let mut series = self.loaded.catalog.series.iter().map(|(id, _)| id);
         let lost = self.loaded.lost_windows.spans();
@@ -325,7 +316,7 @@ impl Mender<'_> {
                 writes.record(records::numbered(records::GROUP, number), &group.record());
             }
         }
-        if self.must.is_some() {
+        if self.must.is_some() || self.newer_from.is_some() {
             // The next start would remove them.
             let folder = self.data.join(version::FOLDER);
             self.replaced.extend(survey.unnamed.iter().map(|name| folder.join(name)));
@@ -334,52 +325,15 @@ impl Mender<'_> {
     }
 }
 
-fn is_in(entry: &TableEntry, part: Part) -> bool {
+pub(super) fn is_in(entry: &TableEntry, part: Part) -> bool {
     (entry.resolution, entry.partition) == part
 }
 
-fn entry_of((resolution, partition): Part, id: u64, age: u64, summary: TableSummary) -> TableEntry {
-    TableEntry { id, age, oldest: age, resolution, partition, summary, without: 0 }
-}
-
-/// A folder for files that are set aside; made when there is the first one.
-pub(in crate::store) struct Aside<'a> {
-    data: &'a Path,
-    folder: Option<PathBuf>,
-}
-
-impl<'a> Aside<'a> {
-    pub(in crate::store) fn new(data: &'a Path) -> Self {
-        Self { data, folder: None }
-    }
-
-    /// Moves a file there, if it exists.
-    ///
-    /// # Errors
-    /// Of the file system.
-    pub(in crate::store) fn put(&mut self, path: &Path) -> io::Result<()> {
-        let Some(name) = path.file_name().filter(|_| path.exists()) else { return Ok(()) };
-        let folder = match &self.folder {
-            Some(folder) => folder,
-            None => {
-                let folder = free_name(self.data, version::FOLDER)
-                    .map_err(|error| io::Error::other(error.to_string()))?;
-                fs::create_dir_all(&folder)?;
-                self.folder.insert(folder)
-            }
-        };
-        let free = |n: u32| folder.join(format!("{}-{n}", name.to_string_lossy()));
-        let place = folder.join(name);
-        let place = if place.exists() {
-            (1..100).map(free).find(|place| !place.exists()).unwrap_or(place)
-        } else {
-            place
-        };
-        fs::rename(path, place)
-    }
-
-    /// The folder, if there is one.
-    pub(in crate::store) fn folder(&self) -> Option<&Path> {
-        self.folder.as_deref()
-    }
+pub(super) fn entry_of(
+    (resolution, partition): Part,
+    id: u64,
+    age: u64,
+    summary: TableSummary,
+) -> TableEntry {
+    TableEntry { id, age, oldest: age, resolution, partition, summary, without: 0, purge: false }
 }

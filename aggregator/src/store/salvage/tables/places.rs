@@ -28,16 +28,30 @@ pub(in crate::store) struct Stray {
 }
 
 /// Files that no record names, or that are not the table of their record.
-pub(in crate::store) fn strays(disk: &Arc<RealDisk>, data: &Path, survey: &Survey) -> Vec<Stray> {
+///
+/// # Errors
+/// The system refuses to open one.
+pub(in crate::store) fn strays(disk: &Arc<RealDisk>, data: &Path, survey: &Survey) -> io::Result<Vec<Stray>> {
     let folder = data.join(version::FOLDER);
     let unnamed = survey.unnamed.iter().map(|name| folder.join(name));
     let unusable = survey.tables.iter().filter(|(_, condition)| matches!(condition, Condition::Unusable(_)));
     let unusable = unusable.map(|(entry, _)| entry.path(data));
-    let inspected = unnamed.chain(unusable).filter_map(|path| {
-        let table = Table::inspect(Arc::clone(disk), path.clone()).ok()?;
-        Some(Stray { path, table: Arc::new(table) })
-    });
-    inspected.collect()
+    let mut strays = Vec::new();
+    for path in unnamed.chain(unusable) {
+        match Table::inspect(Arc::clone(disk), path.clone()) {
+            Ok(table) => strays.push(Stray { path, table: Arc::new(table) }),
+            Err(error) if error.is_refusal() => return Err(error.to_io()),
+            Err(_) => {}
+        }
+    }
+    Ok(strays)
+}
+
+impl Stray {
+    /// The number in the name of its file.
+    pub(in crate::store) fn id(&self) -> Option<u64> {
+        version::id_of(self.path.file_name()?.to_str()?)
+    }
 }
 
 /// Puts files that have another's name in their places, as copies; what stood there is set aside by `aside`. Returns how

@@ -37,7 +37,7 @@ pub(in crate::store) struct Recomputed {
 /// Writes the rows of a partition to a new file.
 ///
 /// # Errors
-/// Of the disk.
+/// Of the disk, also where it refuses to open a table.
 pub(in crate::store) fn recompute(
     disk: &Arc<RealDisk>,
     data: &Path,
@@ -86,6 +86,7 @@ pub(in crate::store) fn recompute(
             return Err(error);
         }
     }
+    fine.complete().map_err(|error| error.to_io())?;
     output.finish()
 }
 
@@ -168,6 +169,7 @@ impl Output<'_> {
         if let Some(error) = self.failed {
             return Err(error);
         }
+        self.kept.complete().map_err(|error| error.to_io())?;
         let summary = self.writer.map(TableWriter::finish).transpose()?;
         Ok(Recomputed { summary, without_windows: self.without_windows })
     }

@@ -10,6 +10,7 @@ use crate::store::{
     salvage::tables::known::Known,
     tables::{
         build::REPLACES,
+        error::TableError,
         resolution::Resolution,
         scan::{ScanStep, TableScan},
         version::StoredTable,
@@ -19,29 +20,43 @@ use crate::store::{
 /// The next row of a table: its place, then the age of the table, the youngest first.
 type Next = Reverse<(u32, PartialName, Reverse<usize>)>;
 
-/// Reads tables of one resolution, of any partitions, and leaves out what cannot be read.
+/// Reads tables of one resolution, of any partitions, and leaves out what is damaged.
 pub(in crate::store) struct StoredRows<'a, D: Disk> {
     resolution: Resolution,
     known: Known<'a>,
+    /// The system refused to read rows, which are left out: nothing may follow from their absence.
+    refused: Option<TableError>,
     /// In order of age.
     scans: Vec<(TableScan<D>, i32)>,
     next: BinaryHeap<Next>,
 }
 
 impl<'a, D: Disk> StoredRows<'a, D> {
-    /// Begins before the first row. Tables whose index cannot be read are left out.
+    /// Begins before the first row. Tables whose index is damaged are left out.
     pub(in crate::store) fn new(
         resolution: Resolution,
         mut tables: Vec<Arc<StoredTable<D>>>,
         known: Known<'a>,
     ) -> Self {
         tables.sort_by_key(|table| table.entry.age);
-        let scans = tables.iter().filter_map(|table| {
-            Some((TableScan::new(Arc::clone(&table.table)).ok()?, table.entry.partition))
-        });
-        let mut rows = Self { resolution, known, scans: scans.collect(), next: BinaryHeap::new() };
+        let mut rows = Self { resolution, known, refused: None, scans: Vec::new(), next: BinaryHeap::new() };
+        for table in tables {
+            match TableScan::new(Arc::clone(&table.table)) {
+                Ok(scan) => rows.scans.push((scan, table.entry.partition)),
+                Err(error) if error.is_refusal() => rows.refused = Some(error),
+                Err(_) => {}
+            }
+        }
         (0..rows.scans.len()).for_each(|at| rows.advance(at));
         rows
+    }
+
+    /// Whether the system let all rows be read until now.
+    ///
+    /// # Errors
+    /// The refusal.
+    pub(in crate::store) fn complete(&self) -> Result<(), TableError> {
+        self.refused.clone().map_or(Ok(()), Err)
     }
 
     /// Moves a table to its next row.
@@ -50,6 +65,7 @@ impl<'a, D: Disk> StoredRows<'a, D> {
         loop {
             match scan.advance() {
                 ScanStep::End => return,
+                ScanStep::Unread(block) if block.error.is_refusal() => self.refused = Some(block.error),
                 ScanStep::Unread(_) => {}
                 ScanStep::Row => {
                     let Some(row) = scan.row() else { continue };

@@ -8,11 +8,7 @@ use crate::store::{
     OpenError, VerifyReport,
     blocks::block_store::Loaded,
     memtable::row::PartialName,
-    salvage::tables::{
-        extents::Extents,
-        known::Known,
-        loss::{Span, groups_of},
-    },
+    salvage::tables::{extents::Extents, known::Known, loss::Span},
     tables::{
         error::TableError,
         resolution::Resolution,
@@ -30,6 +26,8 @@ pub(in crate::store) enum Condition {
     Partly(Vec<Span>),
     /// Nothing: its file is missing, is another one, or its frame is damaged.
     Unusable(TableError),
+    /// The system refuses to open or read it now: nothing is known of it.
+    Refused(TableError),
 }
 
 /// The tables that the catalog names, and other files of tables.
@@ -43,7 +41,7 @@ pub(in crate::store) struct Survey {
 }
 
 impl Survey {
-    /// Reads all tables; reports what is damaged.
+    /// Reads all tables; reports what is damaged, and what cannot be opened.
     ///
     /// # Errors
     /// The folder cannot be read.
@@ -57,16 +55,23 @@ impl Survey {
         let mut survey = Self { unnamed: unnamed(disk, data, loaded)?, ..Self::default() };
         for entry in &loaded.tables {
             let condition = examine(disk, data, *entry, &known, &mut survey.extents, report);
-            if let Condition::Unusable(error) = &condition
-                && error.is_refusal()
-            {
-                // No damage, and nothing to be told from it.
-                let what = "a table cannot be opened: nothing was changed".to_owned();
-                return Err(OpenError::Io { what, source: std::io::Error::other(error.to_string()) });
-            }
             survey.tables.push((*entry, condition));
         }
         Ok(survey)
+    }
+
+    /// The first table that the system refuses to open.
+    pub(in crate::store) fn refusal(&self) -> Option<&TableError> {
+        self.tables.iter().find_map(|(_, condition)| match condition {
+            Condition::Refused(error) => Some(error),
+            _ => None,
+        })
+    }
+
+    /// Whether files of tables are missing.
+    pub(in crate::store) fn misses_files(&self) -> bool {
+        let missing = |condition: &_| matches!(condition, Condition::Unusable(TableError::Missing { .. }));
+        self.tables.iter().any(|(_, condition)| missing(condition))
     }
 
     /// Whether all tables of a resolution that begin in some partitions are whole.
@@ -110,6 +115,7 @@ pub(in crate::store) fn examine(
     let stored = entry.open(disk, data);
     let mut scan = match TableScan::new(Arc::clone(&stored.table)) {
         Ok(scan) => scan,
+        Err(error) if error.is_refusal() => return refused(report, error),
         Err(error) => {
             report.damaged_tables += 1;
             note(report, known, &Span::of_table(&entry.summary), &error.to_string());
@@ -123,6 +129,7 @@ pub(in crate::store) fn examine(
     loop {
         match scan.advance() {
             ScanStep::End => break,
+            ScanStep::Unread(block) if block.error.is_refusal() => return refused(report, block.error),
             ScanStep::Unread(block) => {
                 damaged_blocks += 1;
                 let span = Span::of_block(&block.range, &entry.summary);
@@ -176,7 +183,12 @@ fn count(report: &mut VerifyReport, entry: &TableEntry, (rows, damaged_blocks): 
     }
 }
 
+fn refused(report: &mut VerifyReport, error: TableError) -> Condition {
+    report.note_unopened(error.to_string());
+    Condition::Refused(error)
+}
+
 fn note(report: &mut VerifyReport, known: &Known<'_>, span: &Span, what: &str) {
-    report.lossy_groups.extend(groups_of(span, known.catalog));
+    report.lossy_spans.add(*span);
     report.note(format!("{what}: {}", span.text(known.catalog)));
 }

@@ -17,7 +17,7 @@ use catchment_journal::RealDisk;
 /// Copies windows to a file; `None` if there are none (and nothing was written).
 ///
 /// # Errors
-/// Of the disk.
+/// Of the disk, also where it refuses to open the table.
 pub(in crate::store) fn copy(
     disk: &Arc<RealDisk>,
     table: &Arc<Table<RealDisk>>,
@@ -26,12 +26,17 @@ pub(in crate::store) fn copy(
     extents: &mut Extents,
 ) -> io::Result<Option<TableSummary>> {
     let (windows, partition) = (Resolution::Windows, table.partition());
-    let Ok(mut scan) = TableScan::new(Arc::clone(table)) else { return Ok(None) };
+    let mut scan = match TableScan::new(Arc::clone(table)) {
+        Ok(scan) => scan,
+        Err(error) if error.is_refusal() => return Err(error.to_io()),
+        Err(_) => return Ok(None),
+    };
     let mut writer: Option<TableWriter<RealDisk>> = None;
     let mut before: Option<(u32, PartialName)> = None;
     loop {
         match scan.advance() {
             ScanStep::End => return writer.map(TableWriter::finish).transpose(),
+            ScanStep::Unread(block) if block.error.is_refusal() => return Err(block.error.to_io()),
             ScanStep::Unread(_) => {}
             ScanStep::Row => {
                 let Some(row) = scan.row() else { continue };

@@ -5,8 +5,8 @@ use prost::Message;
 
 use super::Stored;
 use crate::store::{
-    Gap,
-    catalog::{Shard, gaps::ShardGap, run_history::RunDelivered},
+    Gap, RunDelivered,
+    catalog::{Shard, gaps::ShardGap},
     previous_runs,
 };
 

@@ -6,7 +6,8 @@ use catchment_proto::Batch;
 use futures_util::{FutureExt as _, future::BoxFuture};
 
 use crate::store::{
-    Delivered, EmbeddedStore, GatewayEpoch, RunDelivered, Store, StoreError, previous_runs,
+    Delivered, EmbeddedStore, GatewayEpoch, IngestStore as _, ReadAll as _, RunDelivered, StoreError,
+    previous_runs,
     testing::{Model, batch, content, entry, epoch, open, report_of},
 };
 

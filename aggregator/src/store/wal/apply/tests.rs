@@ -8,7 +8,7 @@ use crate::store::testing::{Content, Model, batch, entries, entry, epoch, window
 const LIMITS: LiveLimits = LiveLimits { live_bytes_max: 1 << 20 };
 
 fn checked(epoch: &GatewayEpoch, batch: &Batch) -> CheckedBatch {
-    CheckedBatch::new(JournalEntry { epoch: epoch.clone(), follows: 0, batch: batch.clone() }).unwrap()
+    CheckedBatch::new(JournalEntry::new(epoch, batch.clone())).unwrap()
 }
 
 fn content(state: &StoreState) -> Content {
@@ -86,13 +86,12 @@ proptest! {
 fn a_batch_with_a_bad_partial_is_refused_whole() {
     let mut bad = batch(0, 1, vec![entry(0, 1, 1, 1), entry(0, 2, 2, 2)]);
     bad.entries[1].body = Bytes::from_static(b"\xff\xff");
-    let refused = CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch: bad.clone() });
+    let refused = CheckedBatch::new(JournalEntry::new(&epoch("g", 1), bad.clone()));
     assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
     bad.entries[1].body = vec![1; BODY_BYTES_MAX + 1].into();
-    let refused = CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch: bad });
+    let refused = CheckedBatch::new(JournalEntry::new(&epoch("g", 1), bad));
     assert!(matches!(refused, Err(StoreError::Body { entry: 1, .. })), "{refused:?}");
-    let other_shard =
-        CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch: batch(2, 1, Vec::new()) });
+    let other_shard = CheckedBatch::new(JournalEntry::new(&epoch("g", 1), batch(2, 1, Vec::new())));
     assert!(matches!(other_shard, Err(StoreError::Body { .. })), "two shards only");
 }
 
@@ -102,7 +101,7 @@ fn a_batch_that_would_not_survive_the_journal_is_refused() {
     let try_with = |change: fn(&mut Batch)| {
         let mut batch = good.clone();
         change(&mut batch);
-        CheckedBatch::new(JournalEntry { epoch: epoch("g", 1), follows: 0, batch })
+        CheckedBatch::new(JournalEntry::new(&epoch("g", 1), batch))
     };
     let checked = try_with(|_| ()).unwrap();
     let bytes = crate::store::wal::entry::encode(checked.entry());
@@ -152,7 +151,7 @@ fn the_predecessor_of_a_batch_shows_what_is_missing() {
     let mut state = StoreState::default();
     let epoch = epoch("g", 1);
     let mut second = checked(&epoch, &batch(0, 7, vec![entry(0, 1, 1, 1)]));
-    second.set_follows(4);
+    second.set_follows(4, None);
     assert_eq!(state.apply(&second), 4, "batches 1 to 4 were accepted and are missing");
     assert_eq!(state.counts.gaps, 2, "5 and 6 were never delivered");
     assert_eq!(state.apply(&second), 0);

@@ -13,7 +13,8 @@ use super::{OpenError, SLED};
 use crate::store::{
     OpenReport,
     blocks::block_store::Loaded,
-    salvage::tables::loss::{Span, groups_of},
+    flush::flusher::FlushError,
+    salvage::tables::loss::Span,
     tables::{
         current::Tables,
         version::{self, Version},
@@ -21,7 +22,7 @@ use crate::store::{
 };
 
 /// Opens the tables that count, and removes files that count for nothing: left by a round, or a merge, that did not end.
-/// After damage to the catalog, or if a file is missing, all files stay, for a repair.
+/// After damage to the catalog or the journal, or if a file is missing, all files stay, for a repair.
 pub(super) fn open<D: Disk>(
     disk: &Arc<D>,
     data: &Path,
@@ -36,8 +37,9 @@ pub(super) fn open<D: Disk>(
     let names = disk.list(&folder).map_err(|source| io("read", source))?;
     let files: Vec<(u64, String)> =
         names.into_iter().filter_map(|name| Some((version::id_of(&name)?, name))).collect();
-    // A catalog that was never written may be one that was lost.
-    let whole = check_lengths(disk, data, loaded, report)? && loaded.findings.is_empty();
+    // A catalog that was never written may be one that was lost, and one that is behind cannot know all tables.
+    let behind = report.damage > 0;
+    let whole = check_lengths(disk, data, loaded, report)? && !behind;
     let known: HashSet<u64> = loaded.tables.iter().map(|entry| entry.id).collect();
     for (_, name) in files.iter().filter(|(id, _)| whole && loaded.meta.sequence > 0 && !known.contains(id)) {
         disk.remove(&folder.join(name)).map_err(|source| io("clean", source))?;
@@ -47,6 +49,15 @@ pub(super) fn open<D: Disk>(
         loaded.tables.iter().map(|entry| entry.id.max(entry.age)).chain(files.iter().map(|(id, _)| *id));
     let next_id = loaded.meta.next_table.max(used.max().map_or(0, |id| id.saturating_add(1)));
     Ok(Tables::new(Version::default().changed(&[], tables), loaded.applied.clone(), next_id, cache_bytes))
+}
+
+/// Why the windows of an earlier version are not in tables: there may be space later.
+pub(super) fn not_migrated(data: &Path, error: FlushError) -> OpenError {
+    match error {
+        FlushError::Space { free, needed } => OpenError::Space { data: data.to_owned(), needed, free },
+        FlushError::Refused(why) => OpenError::Replay(why),
+        FlushError::Failed(why) => OpenError::Replay(why.to_string()),
+    }
 }
 
 /// Sets catalog and tables aside, under one number: without the catalog, files of tables count for nothing, and would be
@@ -85,14 +96,19 @@ fn check_lengths<D: Disk>(
         }
         whole = false;
         report.damage += 1;
+        report.damaged_tables += 1;
         let span = Span::of_table(&entry.summary);
+        let what = match found {
+            None => "is missing".to_owned(),
+            Some(found) => format!("has {found} bytes instead of {must}"),
+        };
         tracing::error!(
-            table = %path.display(), must, found,
-            lost = span.text(&loaded.catalog),
-            "a table is missing or has another length; `catchment-aggregator store repair` keeps what can be read"
+            table = %path.display(),
+            rows = span.text(&loaded.catalog),
+            "a table {what}: stop the aggregator; `store verify` lists everything that cannot be read, `store repair` \
+             keeps what can"
         );
-        let groups: Vec<u32> = groups_of(&span, &loaded.catalog).collect();
-        groups.into_iter().for_each(|group| loaded.catalog.mark_group_damaged(group));
+        loaded.catalog.mark_span_damaged(&span);
     }
     Ok(whole)
 }

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::store::{
-    Store, StoreError,
+    IngestStore as _, MaintenanceStore as _, ReadAll as _, StoreError,
     testing::{Model, batch, config, content, copy_of, entries, entry, epoch, open},
     verify,
 };
@@ -280,7 +280,7 @@ async fn a_damaged_block_is_an_error_of_its_span_only() {
         "series 0 to 1 (the first: a{device=\"d\"} of berlin/g), windows that start from 1970-01-11T00:00:00";
     assert!(report.findings[0].contains(told), "{:?}", report.findings);
     let (store, _) = open(data.path());
-    let all: Vec<_> = store.series(&|_, _| true).iter().map(|series| series.id).collect();
+    let all: Vec<_> = store.all_series().iter().map(|series| series.id).collect();
     let scan = |id, from, to| {
         let mut seen = 0;
         let mut count = |_, _, _: &_| {

@@ -96,6 +96,19 @@ async fn lost_windows_are_reported_and_what_was_merged_from_them_is_kept() {
     );
     assert_eq!(counts, told, "minutes, hours and days answer as before");
     assert!(!report.lost.is_clean() && gaps, "{report:?}");
+    // The gaps begin with the first lost window, and end at most a day after the last.
+    let (store, _) = EmbeddedStore::open(data.path(), small()).unwrap();
+    let (first, last) = (entry.summary.first, entry.summary.last);
+    for gateway in store.gateways().into_iter().filter(|gateway| !gateway.gaps.is_empty()) {
+        let [gap] = gateway.gaps[..] else { panic!("{:?}", gateway.gaps) };
+        assert_eq!(gap.from, Some(first));
+        assert!(
+            gap.to > Some(last) && gap.to <= Some(last.saturating_add_nanos(86_400_000_000_000)),
+            "{gap:?}"
+        );
+    }
+    store.close().await.unwrap();
+    drop(store);
     // Neither a later repair nor damage to the merged rows takes what only they hold.
     let lost = loaded(data.path()).lost_windows;
     assert!(!lost.is_empty());
@@ -131,12 +144,135 @@ async fn exchanged_files_are_put_back() {
 async fn a_missing_table_is_noticed_at_the_start() {
     let data = tempfile::tempdir().unwrap();
     stored(data.path()).await;
-    let path = tables(data.path(), Resolution::Windows).last().unwrap().path(data.path());
-    fs::remove_file(&path).unwrap();
+    let entry = *tables(data.path(), Resolution::Windows).last().unwrap();
+    fs::remove_file(entry.path(data.path())).unwrap();
     let (store, opened) = EmbeddedStore::open(data.path(), small()).unwrap();
-    assert_eq!(opened.damage, 1);
-    assert!(store.gateways().iter().all(|gateway| !gateway.gaps.is_empty()));
-    assert!(content_as_far(&*store).1, "a reader tells it");
+    assert_eq!((opened.damage, opened.damaged_tables), (1, 1));
+    assert_eq!((store.stats().journal_damage, store.stats().damaged_tables), (0, 1));
+    let gaps = |gateway: &GatewayEntry| gateway.gaps.iter().map(|gap| gap.from).collect::<Vec<_>>();
+    assert!(store.gateways().iter().all(|gateway| gaps(gateway) == [Some(entry.summary.first)]));
+    for times in 1..=3 {
+        assert!(content_as_far(&*store).1, "a reader tells it");
+        assert!(store.stats().damaged_reads >= times);
+    }
+}
+
+/// Verifies and repairs a folder in a process of few descriptors; the parent reads the exit status.
+fn verify_with_few_descriptors(data: &Path) -> i32 {
+    let (Ok(verified), repaired) = (verify(data), repair(data)) else { return 20 };
+    let changed = repaired.is_ok_and(|report| !report.lost.is_clean() || !report.done.is_empty());
+    match (verified.is_clean() && !changed, verified.is_complete()) {
+        (false, _) => 23,
+        (true, true) => 21,
+        (true, false) => 22,
+    }
+}
+
+#[tokio::test]
+async fn tables_that_the_system_refuses_to_open_are_not_damaged() {
+    if let Ok(data) = std::env::var("CATCHMENT_TEST_FEW_DESCRIPTORS") {
+        std::process::exit(verify_with_few_descriptors(Path::new(&data)));
+    }
+    let data = tempfile::tempdir().unwrap();
+    let (truth, told) = stored(data.path()).await;
+    let mut statuses = BTreeSet::new();
+    for most in (16..64).step_by(4) {
+        let status = std::process::Command::new("sh")
+            .args(["-c", &format!("ulimit -n {most}; exec \"$0\" --exact \"$1\"")])
+            .arg(std::env::current_exe().unwrap())
+            .arg("store::salvage::repair::tests::tables::tables_that_the_system_refuses_to_open_are_not_damaged")
+            .env("CATCHMENT_TEST_FEW_DESCRIPTORS", data.path())
+            .output()
+            .unwrap();
+        let output = String::from_utf8_lossy(&status.stdout).into_owned();
+        statuses.insert(status.status.code().unwrap_or_else(|| panic!("{output}")));
+    }
+    assert!(!statuses.contains(&23), "a sound table was accused, or changed: {statuses:?}");
+    assert!(statuses.contains(&22) && statuses.contains(&21), "{statuses:?}");
+    let (content, counts, gaps, report) = repaired(data.path());
+    assert!(content == truth && counts == told && !gaps && report.done.is_empty(), "{report:?}");
+}
+
+/// The names of the files of tables in a folder, without its path.
+fn table_files(data: &Path) -> BTreeSet<std::ffi::OsString> {
+    let tables = files(data).into_iter().filter(|file| file.extension().is_some_and(|end| end == "table"));
+    tables.map(|file| file.file_name().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn tables_newer_than_an_old_catalog_are_named_and_none_is_lost() {
+    let data = tempfile::tempdir().unwrap();
+    let (truth, _) = stored(data.path()).await;
+    let old = tempfile::tempdir().unwrap();
+    copy(&data.path().join(SLED), old.path());
+    let last = loaded(data.path()).tables.iter().map(|entry| entry.id).max().unwrap();
+    {
+        let (store, _) = EmbeddedStore::open(data.path(), small()).unwrap();
+        // A series that the old catalog does not know, two days later.
+        let epoch = epoch("g", 1);
+        let mut sent = batch(0, 100, (0..400).map(|i| entry(0, 20_000 + i, 100, 100)).collect());
+        sent.series = vec![crate::store::testing::key("new").into()];
+        store.put(&epoch, sent, true).await.unwrap();
+        store.flush().await.unwrap();
+        store.close().await.unwrap();
+    }
+    fs::remove_dir_all(data.path().join(SLED)).unwrap();
+    copy(old.path(), &data.path().join(SLED));
+    let newer: Vec<_> = table_files(data.path())
+        .into_iter()
+        .filter(|name| crate::store::tables::version::id_of(name.to_str().unwrap()) > Some(last))
+        .collect();
+    assert!(newer.len() >= 4, "{newer:?}");
+    let before = table_files(data.path());
+    let verified = verify(data.path()).unwrap();
+    let (content, _, gaps, report) = repaired(data.path());
+    for name in newer.iter().map(|name| name.to_str().unwrap()) {
+        let named =
+            |lines: &[String]| lines.iter().any(|line| line.contains(name) && line.contains("newer than"));
+        assert!(named(&verified.findings), "{name}: {:?}", verified.findings);
+        assert!(named(&report.done), "{name}: {:?}", report.done);
+    }
+    let of_names = |line: &String| line.contains("names of series");
+    assert!(report.lost.findings.iter().any(of_names) && gaps, "{report:?}");
+    assert!(truth.iter().all(|(name, bodies)| content.get(name) == Some(bodies)), "{report:?}");
+    assert!(before.is_subset(&table_files(data.path())), "files are set aside, none is removed");
+}
+
+#[tokio::test]
+async fn minutes_merged_after_an_old_catalog_are_taken_where_their_windows_are_gone() {
+    let data = tempfile::tempdir().unwrap();
+    let (_, told) = stored(data.path()).await;
+    let later = Timestamp::from_millis(400 * 86_400_000).unwrap();
+    let keep = |days: u64| Some(std::time::Duration::from_secs(days * 86_400));
+    let rule = crate::store::RetentionRule {
+        selector: crate::selector::Selector::default(),
+        keep: [keep(10), None, None, None],
+    };
+    let old = tempfile::tempdir().unwrap();
+    {
+        let (store, _) = EmbeddedStore::open(data.path(), small()).unwrap();
+        store.flush().await.unwrap();
+        store.retain(&[rule], later).unwrap();
+        store.close().await.unwrap();
+    }
+    copy(&data.path().join(SLED), old.path());
+    let (counts_before, told) = {
+        let (store, _) = EmbeddedStore::open(data.path(), small()).unwrap();
+        for resolution in [Resolution::Minute, Resolution::Hour, Resolution::Day] {
+            let version = store.inner.tables.version();
+            for (_, tables) in version.partitions(resolution, i32::MIN) {
+                rewrite(&store.inner, tables, true, 0, &|_| true, &|| false).unwrap();
+            }
+        }
+        (counts(&*store), told)
+    };
+    assert!(counts_before.iter().all(|(place, count)| told.get(place) == Some(count)));
+    fs::remove_dir_all(data.path().join(SLED)).unwrap();
+    copy(old.path(), &data.path().join(SLED));
+    assert!(!verify(data.path()).unwrap().is_clean());
+    let (_, counts_after, _, report) = repaired(data.path());
+    assert_eq!(counts_after, counts_before, "{report:?}");
+    assert!(report.done.iter().any(|line| line.contains("its rows are taken")), "{report:?}");
 }
 
 #[tokio::test]

@@ -41,9 +41,9 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
-    /// A write or sync failed; this process acknowledges nothing more.
+    /// It failed for good, as after a write or sync that failed; this process acknowledges nothing more.
     #[error("the store has failed and accepts nothing more: {0}")]
-    Poisoned(Arc<str>),
+    Failed(Arc<str>),
     /// Reading failed.
     #[error("the store cannot be read: {0}")]
     Read(String),

@@ -1,0 +1,74 @@
+//! Families of counters by reason, each known reason at 0 from the start: a rate over it is defined before its first
+//! event.
+
+use catchment_certs::HandshakeFailure;
+use catchment_settings::http;
+use prometheus_client::metrics::{counter::Counter, family::Family};
+
+use super::Reason;
+use crate::{
+    ingest::{END_REASONS, REFUSAL_REASONS},
+    query::REFUSED_REASONS,
+    transport::CLOSED_REASONS,
+};
+
+/// A family with these reasons.
+pub(super) fn family(reasons: impl IntoIterator<Item = &'static str>) -> Family<Reason, Counter> {
+    let family = Family::default();
+    for reason in reasons {
+        drop(family.get_or_create(&Reason { reason }));
+    }
+    family
+}
+
+/// The families of the aggregator.
+pub(super) struct Families {
+    pub(super) connections_refused: Family<Reason, Counter>,
+    pub(super) connections_ended: Family<Reason, Counter>,
+    pub(super) connections_cut: Family<Reason, Counter>,
+    pub(super) http_closed: Family<Reason, Counter>,
+    pub(super) ingest_ended: Family<Reason, Counter>,
+    pub(super) ingest_refused: Family<Reason, Counter>,
+    pub(super) queries_refused: Family<Reason, Counter>,
+}
+
+impl Families {
+    pub(super) fn new() -> Self {
+        Self {
+            connections_refused: family(
+                HandshakeFailure::reasons().chain(["at_capacity", "too_many_of_identity"]),
+            ),
+            connections_ended: family(CLOSED_REASONS),
+            connections_cut: family(["answers_not_read"]),
+            http_closed: family(http::CLOSED_REASONS),
+            ingest_ended: family(END_REASONS),
+            ingest_refused: family(REFUSAL_REASONS),
+            queries_refused: family(REFUSED_REASONS),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn every_known_reason_is_there_from_the_start() {
+        let page = Metrics::new().encode();
+        for line in [
+            r#"ingest_refused_batches_total{reason="too_many_series"} 0"#,
+            r#"ingest_refused_batches_total{reason="too_many_epochs"} 0"#,
+            r#"ingest_streams_ended_total{reason="superseded"} 0"#,
+            r#"connections_refused_total{reason="revoked"} 0"#,
+            r#"connections_refused_total{reason="too_many_of_identity"} 0"#,
+            r#"connections_ended_total{reason="idle_timeout"} 0"#,
+            r#"connections_cut_total{reason="answers_not_read"} 0"#,
+            r#"http_connections_closed_total{reason="idle"} 0"#,
+            r#"queries_refused_total{reason="deadline"} 0"#,
+            r#"watches_refused_total{reason="too_many"} 0"#,
+            r#"watches_ended_total{reason="stopping"} 0"#,
+        ] {
+            assert!(page.contains(line), "{line} is not in {page}");
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! The embedded store as queries and lists see it.
+
+use std::sync::Arc;
+
+use catchment_journal::Disk;
+
+use crate::{
+    selector::Selector,
+    store::{
+        ChangeListener, Cursor, EmbeddedStore, GatewayEntry, Page, QueryStore, RowReader, RowRequest,
+        Selection, SeriesEntry, SeriesId, StoreError,
+        catalog::{index::selection::IndexSelection, listing::number_of},
+        embedded::locks::{lock, read, write},
+        tables::reader::TableReader,
+    },
+};
+
+impl<D: Disk> QueryStore for EmbeddedStore<D> {
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        self.inner.apply_durable();
+        Box::new(IndexSelection::new(&self.inner.state, selector))
+    }
+
+    fn series(&self, id: SeriesId) -> Option<SeriesEntry> {
+        self.inner.apply_durable();
+        read(&self.inner.state).catalog.entry_of(number_of(id))
+    }
+
+    fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId> {
+        self.inner.apply_durable();
+        let Page { entries, next } = read(&self.inner.state).catalog.entries_from(number_of(from));
+        Page { entries, next: next.map(|next| SeriesId::new(next.into())) }
+    }
+
+    fn listen(&self, listener: Arc<dyn ChangeListener>) {
+        write(&self.inner.state).listen(listener);
+    }
+
+    fn gateways_page(&self, from: Cursor) -> Page<GatewayEntry> {
+        self.inner.apply_durable();
+        let state = read(&self.inner.state);
+        let Ok(from) = u32::try_from(from.position()) else {
+            return Page { entries: Vec::new(), next: None };
+        };
+        let Page { mut entries, next } = state.catalog.gateway_entries_from(from);
+        let quota = &lock(&self.inner.admission).quota;
+        for entry in &mut entries {
+            // The folder still holds the names of forgotten series, so its own budget is larger by those.
+            let forgotten = state.catalog.forgotten(&entry.epoch.gateway);
+            let sent = quota.last_sent(&entry.epoch.gateway);
+            entry.series_max = sent.map(|sent| sent.saturating_sub(forgotten));
+        }
+        Page { entries, next: next.map(|next| Cursor::new(next.into())) }
+    }
+
+    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
+        Ok(Box::new(TableReader::new(&self.inner, request)?))
+    }
+}

@@ -1,0 +1,86 @@
+//! Reading: everything at once, without resolutions.
+
+use std::sync::atomic::Ordering;
+
+use catchment_partial::{Timestamp, Window};
+
+use super::{
+    super::encoded,
+    MemoryStore,
+    state::{Row, RowName},
+};
+use crate::{
+    selector::Selector,
+    store::{
+        Cursor, GatewayEntry, Page, QueryStore, RowReader, RowRequest, Selection, SeriesEntry, SeriesId,
+        StoreError, Walk,
+    },
+};
+
+/// Series per page: few, so that small tests walk several pages.
+const SERIES_A_PAGE: usize = 2;
+
+impl MemoryStore {
+    /// A page of the series from a number on.
+    fn page(&self, from: usize) -> Page<SeriesEntry, usize> {
+        if self.endless.load(Ordering::Relaxed) {
+            return Page { entries: Vec::new(), next: Some(from) };
+        }
+        let state = self.state.lock().unwrap();
+        let next = from + SERIES_A_PAGE;
+        Page {
+            entries: (from..next).filter_map(|number| state.listed(number)).collect(),
+            next: (next < state.series.len()).then_some(next),
+        }
+    }
+}
+
+impl QueryStore for MemoryStore {
+    fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {
+        Box::new(Walk::new(selector, 0, |from| self.page(from)))
+    }
+
+    fn series(&self, id: SeriesId) -> Option<SeriesEntry> {
+        self.state.lock().unwrap().listed(usize::try_from(id.number()).ok()?)
+    }
+
+    fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId> {
+        let Page { entries, next } = self.page(usize::try_from(from.number()).unwrap());
+        Page { entries, next: next.map(|next| SeriesId::new(next as u64)) }
+    }
+
+    fn gateways_page(&self, from: Cursor) -> Page<GatewayEntry> {
+        let state = self.state.lock().unwrap();
+        let at = state.gateways.get(from.position() as usize).cloned();
+        Page {
+            next: at.as_ref().map(|_| Cursor::new(from.position() + 1)),
+            entries: at.into_iter().collect(),
+        }
+    }
+
+    fn rows<'a>(&'a self, request: &RowRequest) -> Result<Box<dyn RowReader + 'a>, StoreError> {
+        let RowRequest { series, from, to, .. } = *request;
+        let state = self.state.lock().unwrap();
+        let seen = state.seen(series).into_iter();
+        let stored = |((_, window, ..), row): (&RowName, &Row)| (*window, encoded(&row.partial, *window));
+        let mut rows: Vec<_> =
+            seen.map(stored).filter(|(window, _)| (from..to).contains(&window.start())).collect();
+        rows.sort_by_key(|(window, _)| window.start());
+        Ok(Box::new(MemoryReader(Some(rows))))
+    }
+}
+
+/// Gives all rows at once.
+struct MemoryReader(Option<Vec<(Window, bytes::Bytes)>>);
+
+impl RowReader for MemoryReader {
+    fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
+        let Some(rows) = self.0.take() else { return Ok(false) };
+        rows.iter().for_each(|(window, body)| visit(*window, body));
+        Ok(true)
+    }
+
+    fn damaged(&self) -> &[(Timestamp, Timestamp)] {
+        &[]
+    }
+}
