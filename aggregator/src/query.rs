@@ -56,7 +56,7 @@ mod workers;
 pub use crate::selector::{Selector, SelectorError};
 pub use aggregate::{
     Aggregate, AggregateError, AggregateValue, ArgumentError, Arithmetic, Figures, OrderAggregate,
-    StateAggregate, ValueAggregate,
+    StateAggregate, ValueAggregate, characters,
 };
 pub(crate) use error::{QueryError, REFUSED_REASONS};
 pub(crate) use runner::{ResponseStream, Runner};

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 
+use catchment_aggregator::query::characters;
+
 /// Aggregates of one `--agg`, in order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AggregateList(pub Vec<String>);
@@ -14,7 +16,7 @@ impl AggregateList {
     /// Never.
     pub fn parse(text: &str) -> Result<Self, Infallible> {
         let mut names = vec![String::new()];
-        for (character, outside) in characters(text) {
+        for (_, character, outside) in characters(text) {
             match (names.last_mut(), character) {
                 (_, ',') if outside => names.push(String::new()),
                 (Some(name), character) => name.push(character),
@@ -28,24 +30,7 @@ impl AggregateList {
 
 /// Whether an aggregate is computed of two others.
 pub fn is_arithmetic(aggregate: &str) -> bool {
-    characters(aggregate).any(|(character, outside)| outside && matches!(character, '+' | '-' | '*' | '/'))
-}
-
-/// The characters of a text, and of each whether it is outside of parentheses and quotation marks.
-fn characters(text: &str) -> impl Iterator<Item = (char, bool)> + '_ {
-    let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
-    text.chars().map(move |character| {
-        let outside = !quoted && depth == 0;
-        match character {
-            _ if escaped => escaped = false,
-            '\\' if quoted => escaped = true,
-            '"' => quoted = !quoted,
-            '(' if !quoted => depth += 1,
-            ')' if !quoted => depth = depth.saturating_sub(1),
-            _ => {}
-        }
-        (character, outside)
-    })
+    characters(aggregate).any(|(_, character, outside)| outside && matches!(character, '+' | '-' | '*' | '/'))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::{
     device::{GatewayAddress, Protocol},
     length::Length,
     render::{ListFormat, ResultFormat},
-    time::Moment,
+    time::{Moment, Span},
 };
 
 /// Catchment's operator tool: query aggregates, list devices and gateways, send readings, run a demo
@@ -100,6 +100,31 @@ pub struct WatchArgs {
     pub every: Duration,
 }
 
+/// A range of time.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct RangeArgs {
+    /// Length of the range, which ends now: 15m, 24h, 1d, 1mo [default: 15m]
+    #[arg(long, value_name = "DURATION", conflicts_with_all = ["from", "to"])]
+    pub last: Option<Length>,
+    /// Start of the range: RFC 3339, a date such as 2026-11-22, Unix seconds, now, or now-1h
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub from: Option<Moment>,
+    /// End of the range, exclusive [default: now]
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
+    pub to: Option<Moment>,
+}
+
+impl RangeArgs {
+    /// The range that the flags describe.
+    pub fn span(&self) -> Span {
+        match (self.last, self.from) {
+            (Some(last), _) => Span::Last(last),
+            (None, Some(from)) => Span::Between(from, self.to.unwrap_or(Moment::Now)),
+            (None, None) => Span::DEFAULT,
+        }
+    }
+}
+
 /// Which raw readings to fetch.
 #[derive(Clone, Debug, Args)]
 #[command(after_help = "Examples:
@@ -114,15 +139,9 @@ pub struct RawArgs {
     /// The aggregator, and the identity to present.
     #[command(flatten)]
     pub connection: Connection,
-    /// Length of the range, which ends now [default: 15m]
-    #[arg(long, value_name = "DURATION", conflicts_with_all = ["from", "to"])]
-    pub last: Option<Length>,
-    /// Start of the range: RFC 3339, a date (UTC), Unix seconds, now, or now-1h
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub from: Option<Moment>,
-    /// End of the range, exclusive [default: now]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
-    pub to: Option<Moment>,
+    /// The range.
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// Maximum readings
     #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub max: u64,
@@ -164,6 +183,14 @@ pub struct SeriesArgs {
     /// Subcommand; `None` lists.
     #[command(subcommand)]
     pub command: Option<SeriesCommand>,
+    /// What to list.
+    #[command(flatten)]
+    pub list: ListFlags,
+}
+
+/// The flags of a list that has subcommands beside it.
+#[derive(Clone, Debug, Args)]
+pub struct ListFlags {
     /// PromQL vector selector [default: everything]
     #[arg(value_name = "SELECTOR", default_value = "", hide_default_value = true)]
     pub selector: String,
@@ -175,9 +202,9 @@ pub struct SeriesArgs {
     pub format: ListFormat,
 }
 
-impl SeriesArgs {
-    /// The series to list; `None` without an aggregator, which the parser requires unless there is a subcommand.
-    pub fn list(&self) -> Option<ListArgs> {
+impl ListFlags {
+    /// What to list; `None` without an aggregator, which the parser requires unless there is a subcommand.
+    pub fn given(&self) -> Option<ListArgs> {
         let connection = self.connection.clone()?;
         Some(ListArgs { selector: self.selector.clone(), connection, format: self.format })
     }

@@ -34,7 +34,7 @@ pub async fn devices(args: &ListArgs) -> Result<(), Failure> {
 /// # Errors
 /// The request fails.
 pub async fn gateways(args: &GatewaysArgs) -> Result<(), Failure> {
-    match (&args.command, args.list()) {
+    match (&args.command, args.list.given()) {
         (Some(GatewaysCommand::Retire(args)), _) => retire(args).await,
         (None, Some(args)) => list_gateways(&args).await,
         // The parser has already required the address.
@@ -70,7 +70,7 @@ async fn list_gateways(args: &ListArgs) -> Result<(), Failure> {
 /// # Errors
 /// The request fails.
 pub async fn series(args: &SeriesArgs) -> Result<(), Failure> {
-    match (&args.command, args.list()) {
+    match (&args.command, args.list.given()) {
         (Some(SeriesCommand::Forget(args)), _) => forget(args).await,
         (None, Some(args)) => list_series(&args).await,
         // The parser has already required the address.
@@ -315,7 +315,7 @@ mod tests {
         };
         let there = ["--aggregator", "https://a:1", "--identity", "d"];
         let listed = parse(&[&["{site=\"berlin\"}"], &there[..]].concat()).unwrap();
-        assert_eq!(listed.list().map(|list| list.selector).as_deref(), Some("{site=\"berlin\"}"));
+        assert_eq!(listed.list.given().map(|list| list.selector).as_deref(), Some("{site=\"berlin\"}"));
         assert!(parse(&[]).is_err(), "the aggregator is required");
         let retired = parse(&[&["retire", "berlin/gw", "--undo"], &there[..]].concat()).unwrap();
         let Some(GatewaysCommand::Retire(args)) = retired.command else { panic!("{retired:?}") };
@@ -340,8 +340,8 @@ mod tests {
         };
         let there = ["--aggregator", "https://a:1", "--identity", "d"];
         let listed = parse(&[&["m"], &there[..]].concat()).unwrap();
-        assert_eq!(listed.list().map(|list| list.selector).as_deref(), Some("m"));
-        assert_eq!(parse(&there).unwrap().list().map(|list| list.selector).as_deref(), Some(""));
+        assert_eq!(listed.list.given().map(|list| list.selector).as_deref(), Some("m"));
+        assert_eq!(parse(&there).unwrap().list.given().map(|list| list.selector).as_deref(), Some(""));
         let forgotten = parse(&[&["forget", "m", "--dry-run"], &there[..]].concat()).unwrap();
         let Some(SeriesCommand::Forget(args)) = forgotten.command else { panic!("{forgotten:?}") };
         assert_eq!((args.selector.as_str(), args.dry_run), ("m", true));

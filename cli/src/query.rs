@@ -15,7 +15,7 @@ use crate::{
     query_result::{QueryRequest, QueryResult},
     render::{self, ResultFormat},
     suggestions,
-    time::{Moment, Span, now_ms, whole_millis},
+    time::{now_ms, whole_millis},
 };
 
 /// The request that the flags describe, if the current time is `now_ms`.
@@ -28,12 +28,7 @@ pub fn request(args: &QueryArgs, now_ms: i64) -> Result<QueryRequest, Failure> {
     if args.ascending && args.order.is_none() && args.top.is_none() {
         return Err(Failure::usage("--ascending sorts by --order or with --top: add one of them"));
     }
-    let span = match (args.last, args.from) {
-        (Some(last), _) => Span::Last(last),
-        (None, Some(from)) => Span::Between(from, args.to.unwrap_or(Moment::Now)),
-        (None, None) => Span::DEFAULT,
-    };
-    let (from_ms, to_ms) = span.resolve(now_ms, &zone).map_err(Failure::usage)?;
+    let (from_ms, to_ms) = args.range.span().resolve(now_ms, &zone).map_err(Failure::usage)?;
     let mut selectors = args.selectors.iter().cloned();
     let aggregates: Vec<String> = args.agg.iter().flat_map(|list| list.0.iter().cloned()).collect();
     let (step_ms, calendar_step) = match args.step {

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     print::print,
     render::{ResultFormat, json_line, table},
-    time::{Moment, Span, now_ms, rfc3339, rfc3339_nanos},
+    time::{now_ms, rfc3339, rfc3339_nanos},
 };
 
 /// The value of a reading.
@@ -62,12 +62,7 @@ struct RawResult {
 /// # Errors
 /// Wrong usage, or a failed request.
 pub async fn raw(args: &RawArgs) -> Result<(), Failure> {
-    let span = match (args.last, args.from) {
-        (Some(last), _) => Span::Last(last),
-        (None, Some(from)) => Span::Between(from, args.to.unwrap_or(Moment::Now)),
-        (None, None) => Span::DEFAULT,
-    };
-    let (from_ms, to_ms) = span.resolve(now_ms(), &Zone::UTC).map_err(Failure::usage)?;
+    let (from_ms, to_ms) = args.range.span().resolve(now_ms(), &Zone::UTC).map_err(Failure::usage)?;
     let request =
         wire::RawRequest { selector: args.selector.clone(), from_ms, to_ms, readings_max: args.max };
     let mut client =

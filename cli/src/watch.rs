@@ -49,7 +49,7 @@ pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
 /// depends on all points of it.
 fn is_pushed(query: &QueryArgs) -> bool {
     let whole = query.top.is_some() || query.order.is_some() || query.fill.is_some();
-    query.step.is_some() && query.to.is_none() && !whole
+    query.step.is_some() && query.range.to.is_none() && !whole
 }
 
 /// Why pushing ended.

@@ -17,7 +17,7 @@ mod values;
 use catchment_partial::{OrderFigures, Partial, Parts};
 
 pub use arguments::ArgumentError;
-pub use arithmetic::Arithmetic;
+pub use arithmetic::{Arithmetic, characters};
 pub use names::AggregateError;
 pub use order::OrderAggregate;
 pub use states::StateAggregate;

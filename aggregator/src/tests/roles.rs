@@ -78,7 +78,7 @@ async fn the_services_are_found_by_reflection() {
     names.sort();
     let ours = ["Fleet", "Ingest", "Maintenance", "Query"].map(|name| format!("catchment.v1.{name}"));
     for service in ours.into_iter().chain(["grpc.health.v1.Health".to_owned()]) {
-        assert!(names.iter().any(|name| *name == service), "{names:?}");
+        assert!(names.contains(&service), "{names:?}");
         let check = HealthCheckRequest { service: service.clone() };
         let known = HealthClient::new(channel.clone()).check(check).await.is_ok();
         assert_eq!(known, service.starts_with("catchment"), "{service}");

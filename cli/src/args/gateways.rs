@@ -2,8 +2,7 @@
 
 use clap::{Args, Subcommand};
 
-use super::{Connection, ListArgs};
-use crate::render::ListFormat;
+use super::{Connection, ListFlags};
 
 /// Gateways to list, or a subcommand.
 #[derive(Clone, Debug, Args)]
@@ -19,23 +18,9 @@ pub struct GatewaysArgs {
     /// Subcommand; `None` lists.
     #[command(subcommand)]
     pub command: Option<GatewaysCommand>,
-    /// PromQL vector selector [default: everything]
-    #[arg(value_name = "SELECTOR", default_value = "", hide_default_value = true)]
-    pub selector: String,
-    /// The aggregator, and the identity to present.
+    /// What to list.
     #[command(flatten)]
-    pub connection: Option<Connection>,
-    /// Output format
-    #[arg(long, value_enum, default_value_t = ListFormat::Table)]
-    pub format: ListFormat,
-}
-
-impl GatewaysArgs {
-    /// The gateways to list; `None` without an aggregator, which the parser requires unless there is a subcommand.
-    pub fn list(&self) -> Option<ListArgs> {
-        let connection = self.connection.clone()?;
-        Some(ListArgs { selector: self.selector.clone(), connection, format: self.format })
-    }
+    pub list: ListFlags,
 }
 
 /// Subcommands of `gateways`.

@@ -3,8 +3,8 @@
 use catchment_proto::wire;
 use clap::Args;
 
-use super::Connection;
-use crate::{aggregate_list::AggregateList, length::Length, render::ResultFormat, time::Moment};
+use super::{Connection, RangeArgs};
+use crate::{aggregate_list::AggregateList, length::Length, render::ResultFormat};
 
 /// A query.
 #[derive(Clone, Debug, Args)]
@@ -25,15 +25,9 @@ pub struct QueryArgs {
     /// The aggregator, and the identity to present.
     #[command(flatten)]
     pub connection: Connection,
-    /// Length of the range, which ends now: 15m, 24h, 1d, 1mo [default: 15m]
-    #[arg(long, value_name = "DURATION", conflicts_with_all = ["from", "to"])]
-    pub last: Option<Length>,
-    /// Start of the range: RFC 3339, a date such as 2026-11-22, Unix seconds, now, or now-1h
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
-    pub from: Option<Moment>,
-    /// End of the range, exclusive [default: now]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, requires = "from")]
-    pub to: Option<Moment>,
+    /// The range.
+    #[command(flatten)]
+    pub range: RangeArgs,
     /// Width of each point: a multiple of the gateways' window such as 1m or 24h, or calendar days, weeks (from Monday
     /// on), months or years: 1d, 1w, 3mo, 1y
     #[arg(long, value_name = "DURATION", value_parser = step)]
@@ -118,7 +112,7 @@ mod tests {
             .unwrap();
         assert_eq!(query.agg, [AggregateList(["count", "mean", "p99"].map(str::to_owned).to_vec())]);
         let minutes = |minutes: u64| Some(Length::Fixed(std::time::Duration::from_secs(60 * minutes)));
-        assert_eq!((query.last, query.step), (minutes(15), minutes(1)));
+        assert_eq!((query.range.last, query.step), (minutes(15), minutes(1)));
         assert_eq!((query.by, query.format), (vec!["device".to_owned()], ResultFormat::Json));
     }
 

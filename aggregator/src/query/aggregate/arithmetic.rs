@@ -83,18 +83,27 @@ impl Arithmetic {
 
 /// The operators outside of parentheses and quotation marks, and their places.
 fn operators(text: &str) -> impl Iterator<Item = (usize, Operator)> + '_ {
+    let outside = characters(text).filter(|(_, _, outside)| *outside);
+    outside.filter_map(|(at, character, _)| {
+        Operator::ALL.into_iter().find(|of| of.character() == character).map(|of| (at, of))
+    })
+}
+
+/// The characters of a text with their places in bytes, and of each whether it is outside of parentheses and quotation
+/// marks.
+pub fn characters(text: &str) -> impl Iterator<Item = (usize, char, bool)> + '_ {
     let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
-    text.char_indices().filter_map(move |(at, character)| {
+    text.char_indices().map(move |(at, character)| {
+        let outside = !quoted && depth == 0;
         match character {
             _ if escaped => escaped = false,
             '\\' if quoted => escaped = true,
             '"' => quoted = !quoted,
             '(' if !quoted => depth += 1,
             ')' if !quoted => depth = depth.saturating_sub(1),
-            _ if quoted || depth > 0 => {}
-            other => return Operator::ALL.into_iter().find(|of| of.character() == other).map(|of| (at, of)),
+            _ => {}
         }
-        None
+        (at, character, outside)
     })
 }
 
