@@ -125,15 +125,6 @@ impl Partial {
         Self { parts, ..self }
     }
 
-    /// The same without what depends on the order of more than [`EXACT_MAX`] readings.
-    #[must_use]
-    pub fn without_order(mut self) -> Self {
-        if let Values::Many(many) = &mut self.values {
-            many.keep_unordered(many.parts());
-        }
-        self
-    }
-
     /// Adds a reading. The value must be finite; otherwise it is a bug of the caller: debug builds panic, release
     /// builds ignore the reading.
     #[inline]

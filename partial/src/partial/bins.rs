@@ -129,13 +129,14 @@ impl Bins {
                 None => missing += 1,
             }
         }
-        if missing > 0 {
-            self.insert_between(bins, missing);
-        }
+        self.insert_between(bins, missing);
     }
 
     /// Inserts those of these bins, by rising key, whose keys are not there: their number is `missing`.
     fn insert_between(&mut self, bins: &[Bin], missing: usize) {
+        if missing == 0 {
+            return;
+        }
         let mut unread = self.0.len();
         let mut unwritten = unread + missing;
         self.grow(missing);
@@ -166,18 +167,6 @@ impl Bins {
             self.add_to_lowest(collapsed);
             self.0.shrink_to(MAX_BINS);
         }
-    }
-
-    /// Inserts bins with new keys, in rising order.
-    fn insert_missing(&mut self, mut missing: Vec<Bin>) {
-        if missing.is_empty() {
-            return;
-        }
-        self.0.reserve_exact(missing.len());
-        self.0.append(&mut missing);
-        // The stable sort merges the two sorted runs.
-        self.0.sort_by_key(|bin| bin.key);
-        self.limit();
     }
 
     /// The bins, by rising key.

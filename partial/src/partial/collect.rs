@@ -4,7 +4,7 @@
 use super::encoding;
 use super::extent::Point;
 use super::many::Many;
-use super::{DecodeError, EXACT_MAX, Partial, Parts, Values, run};
+use super::{DecodeError, EXACT_MAX, Partial, Parts, Values, run, timed};
 use crate::time::Timestamp;
 
 /// Readings that are added to a summary together.
@@ -91,6 +91,12 @@ impl Collector {
         &self.merged
     }
 
+    /// Takes what was merged, and begins anew.
+    pub fn take(&mut self, spares: &mut Spares) -> Partial {
+        self.add_points(spares);
+        std::mem::replace(&mut self.merged, Partial::with_parts(self.asked))
+    }
+
     /// Begins anew.
     pub fn clear(&mut self, spares: &mut Spares) {
         self.points.clear();
@@ -103,9 +109,7 @@ impl Collector {
 
     fn add_points(&mut self, spares: &mut Spares) {
         // Windows of several parts overlap.
-        if !self.points.is_sorted_by(super::timed::in_order) {
-            self.points.sort_by(|a, b| a.time.cmp(&b.time).then(a.value.total_cmp(&b.value)));
-        }
+        timed::put_in_order(&mut self.points);
         self.merged.push_points(&self.points, spares);
         self.points.clear();
     }

@@ -21,8 +21,19 @@ pub(super) struct Timed(Vec<Point>);
 
 /// Whether `a` may precede `b`.
 #[inline]
-pub(super) fn in_order(a: &Point, b: &Point) -> bool {
+fn in_order(a: &Point, b: &Point) -> bool {
     a.time < b.time || (a.time == b.time && a.value <= b.value)
+}
+
+/// Sorts readings, unless they are in order.
+pub(super) fn put_in_order(points: &mut [Point]) {
+    if !points.is_sorted_by(in_order) {
+        sort(points);
+    }
+}
+
+fn sort(points: &mut [Point]) {
+    points.sort_by(|a, b| a.time.cmp(&b.time).then(a.value.total_cmp(&b.value)));
 }
 
 impl Timed {
@@ -59,7 +70,7 @@ impl Timed {
         let follows = self.0.last().zip(points.first()).is_none_or(|(last, first)| in_order(last, first));
         self.0.extend_from_slice(points);
         if !(follows && points.is_sorted_by(in_order)) {
-            self.0.sort_by(|a, b| a.time.cmp(&b.time).then(a.value.total_cmp(&b.value)));
+            sort(&mut self.0);
         }
     }
 

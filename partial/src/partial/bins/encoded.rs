@@ -217,7 +217,7 @@ impl Bins {
         let mut adder = Adder { own: &mut self.0, at, missing: Vec::new() };
         other.visit(&mut adder);
         let missing = adder.missing;
-        self.insert_missing(missing);
+        self.insert_between(&missing, missing.len());
     }
 }
 

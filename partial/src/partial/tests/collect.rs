@@ -21,6 +21,13 @@ fn encoded(partial: &Partial) -> Vec<u8> {
     bytes
 }
 
+fn without_order(mut partial: Partial) -> Partial {
+    if let Values::Many(many) = &mut partial.values {
+        many.keep_unordered(many.parts());
+    }
+    partial
+}
+
 /// A counter with a reading every `step` milliseconds, and a reset now and then.
 fn counter(readings: i64, step: i64) -> Vec<Reading> {
     (0..readings).map(|n| (at(n * step), ((n * 7) % 1_000 + n % 3) as f64)).collect()
@@ -53,7 +60,7 @@ proptest! {
             prop_assert_eq!(&found, &one_pass);
             let mut bytes = Vec::new();
             merged.encode_without_order(at(0), &mut bytes);
-            prop_assert_eq!(bytes, encoded(&merged.without_order()));
+            prop_assert_eq!(bytes, encoded(&without_order(merged)));
         }
     }
 
