@@ -5,9 +5,10 @@ use std::{fmt, sync::Arc};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
-    metrics::{counter::ConstCounter, gauge::ConstGauge},
+    metrics::counter::ConstCounter,
 };
 
+use super::stats::encode_gauges;
 use crate::ingest::IngestBytes;
 
 /// Encodes a snapshot at each scrape.
@@ -29,11 +30,7 @@ impl Collector for IngestCollector {
             ("ingest_names_bytes", "Memory of series names, part of ingest_bytes", counts.names),
             ("ingest_streams_waiting", "Streams that wait for memory", counts.waiting),
         ];
-        for (name, help, value) in gauges {
-            // Beyond 2^53 a double rounds, which does not matter for a gauge.
-            let gauge = ConstGauge::new(value as f64);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
+        encode_gauges(gauges.map(|(name, help, value)| (name, help, value as u64)), &mut encoder)?;
         let kind = ConstCounter::new(0_u64).metric_type();
         let help = "Times that a stream had to wait for memory, by bound: its gateway's share or the whole";
         let mut waits = encoder.encode_descriptor("ingest_waits", help, None, kind)?;

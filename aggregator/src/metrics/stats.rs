@@ -80,11 +80,7 @@ impl Collector for StoreCollector {
             ("store_index_bytes", "Memory of the label index", stats.index_bytes as u64),
             ("retired_gateways", "Gateways that do not count in completeness", stats.retired_gateways),
         ];
-        for (name, help, value) in gauges {
-            // Beyond 2^53 a double rounds, which does not matter for a gauge of bytes.
-            let gauge = ConstGauge::new(value as f64);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
-        }
+        encode_gauges(gauges, &mut encoder)?;
         encode_counters(&stats, &mut encoder)?;
         let kind = ConstCounter::new(0_u64).metric_type();
         let mut dropped =
@@ -120,6 +116,19 @@ fn encode_counters(stats: &StoreStats, encoder: &mut DescriptorEncoder<'_>) -> f
     for (name, help, value) in counters {
         let counter = ConstCounter::new(value);
         counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)?;
+    }
+    Ok(())
+}
+
+/// Writes gauges: name, help text and value.
+pub(super) fn encode_gauges(
+    gauges: impl IntoIterator<Item = (&'static str, &'static str, u64)>,
+    encoder: &mut DescriptorEncoder<'_>,
+) -> fmt::Result {
+    for (name, help, value) in gauges {
+        // Beyond 2^53 a double rounds, which does not matter for a gauge of bytes.
+        let gauge = ConstGauge::new(value as f64);
+        gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)?;
     }
     Ok(())
 }
