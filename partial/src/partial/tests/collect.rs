@@ -68,7 +68,7 @@ proptest! {
     fn the_order_stays_known_over_a_day_of_hours_of_minutes(
         step in prop::sample::select(vec![50_i64, 1_000, 7_000, 20_000]),
         windows_with_order: bool,
-        readings in 1_i64..9_000,
+        readings in 2_i64..9_000,
     ) {
         let readings = counter(readings, step);
         let parts = if windows_with_order { Parts::ORDER } else { Parts::NONE };
@@ -103,7 +103,7 @@ proptest! {
         prop_assert!(found.increase().is_some());
         prop_assert_eq!(found.resets(), expected.resets());
         let close = |a: Option<f64>, b: Option<f64>| a.zip(b).is_some_and(|(a, b)| (a - b).abs() <= 1e-9 * b.abs());
-        prop_assert!(readings.len() == 1 || close(found.time_weighted_mean(), expected.time_weighted_mean()));
+        prop_assert!(close(found.time_weighted_mean(), expected.time_weighted_mean()));
     }
 }
 
