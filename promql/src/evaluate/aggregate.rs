@@ -1,0 +1,20 @@
+//! Not built yet.
+
+use super::Context;
+use crate::{
+    error::{PromqlError, Span},
+    grid::Grid,
+    plan::Aggregation,
+    value::Value,
+};
+
+/// Its value on a grid.
+pub(super) async fn value(
+    context: &Context<'_>,
+    of: &Aggregation,
+    span: Span,
+    grid: Grid,
+) -> Result<Value, PromqlError> {
+    let _ = (context, of, span, grid);
+    Err(PromqlError::execution("not built yet"))
+}

@@ -1,0 +1,1 @@
+//! What is checked and rewritten before the library's parser sees a text.
