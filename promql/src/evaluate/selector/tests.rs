@@ -91,7 +91,7 @@ proptest! {
             prop_assert_eq!(&floats(&source, instant(selector("x")), Grid::instant(time))[..], &[*value][..]);
             let end = time / width_ms * width_ms;
             let within = |at: &&(i64, f64)| at.0 <= end && at.0 > end - 300_000;
-            prop_assert_eq!(*value, points.iter().filter(within).next_back().map(|point| point.1));
+            prop_assert_eq!(*value, points.iter().rfind(within).map(|point| point.1));
         }
     }
 }
