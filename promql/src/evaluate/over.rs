@@ -227,16 +227,19 @@ fn note_present<T>(present: &mut Column, panes: &[(i64, T)], ranges: &Ranges) {
     }
 }
 
-/// The labels of what `absent` and `absent_over_time` return: those that matchers give exactly one value.
+/// The labels of what `absent` and `absent_over_time` return: those that matchers give one value. As in Prometheus, a further
+/// condition on a label removes it.
 pub(super) fn absent_labels(matchers: &[Matcher]) -> Labels {
-    let mut labels = Vec::new();
-    for matcher in matchers.iter().filter(|matcher| &*matcher.label != METRIC_NAME) {
-        let others = matchers.iter().filter(|other| other.label == matcher.label).count();
-        if let (Test::Equal(value), 1) = (&matcher.test, others) {
-            labels.push((Arc::clone(&matcher.label), Arc::clone(value)));
+    let mut labels: Vec<(Arc<str>, Option<Arc<str>>)> = Vec::new();
+    for Matcher { label, test } in matchers.iter().filter(|matcher| &*matcher.label != METRIC_NAME) {
+        let known = labels.iter_mut().find(|(known, _)| known == label);
+        match (known, test) {
+            (Some((_, value)), _) => *value = None,
+            (None, Test::Equal(value)) => labels.push((Arc::clone(label), Some(Arc::clone(value)))),
+            (None, _) => {}
         }
     }
-    Labels::new(labels)
+    labels.into_iter().filter_map(|(label, value)| Some((label, value?))).collect()
 }
 
 /// Removes names of metrics, and refuses two series that are equal then.
