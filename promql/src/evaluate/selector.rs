@@ -32,3 +32,13 @@ pub(super) async fn each_batch(
         Value::Scalar(_) | Value::Text(_) => Ok(()),
     }
 }
+
+/// For each step the time of the last reading, Unix seconds.
+pub(super) async fn timestamps(
+    context: &Context<'_>,
+    of: &Selector,
+    span: Span,
+    grid: Grid,
+) -> Result<Value, PromqlError> {
+    value(context, of, span, grid).await
+}
