@@ -1,12 +1,16 @@
 //! `label_replace`.
 
-use regex::{Regex, RegexBuilder};
-
 use super::{LABEL_BYTES_MAX, argument, relabelled, template, text};
-use crate::{error::PromqlError, evaluate::Context, grid::Grid, plan::Node, value::Value};
+use crate::{
+    error::PromqlError,
+    evaluate::Context,
+    grid::Grid,
+    plan::{Node, whole_regex},
+    value::Value,
+};
 
 /// Most bytes of a compiled expression.
-const REGEX_BYTES_MAX: usize = 1 << 20;
+const REGEX_BYTES_MAX: usize = 256 << 10;
 
 /// A label from a template that is filled with parts of another label's value, where that matches as a whole.
 pub(super) async fn value(
@@ -19,18 +23,13 @@ pub(super) async fn value(
     if target.is_empty() {
         return Err(PromqlError::execution("invalid destination label name in label_replace(): "));
     }
-    let regex = compiled(pattern)?;
+    let regex = whole_regex(pattern, REGEX_BYTES_MAX).map_err(|reason| {
+        let text = format!("invalid regular expression in label_replace(): {pattern}: {reason}");
+        PromqlError::execution(text)
+    })?;
     relabelled(context, argument(arguments, 0)?, grid, target, |series| {
         let captures = regex.captures(series.labels.get(source));
         Ok(captures.map(|captures| template::expanded(replacement, &regex, &captures, LABEL_BYTES_MAX)))
     })
     .await
-}
-
-/// An expression that matches whole values; a dot matches line breaks too.
-fn compiled(pattern: &str) -> Result<Regex, PromqlError> {
-    let whole = format!("^(?s:{pattern})$");
-    RegexBuilder::new(&whole).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build().map_err(
-        |_| PromqlError::execution(format!("invalid regular expression in label_replace(): {pattern}")),
-    )
 }
