@@ -9,7 +9,13 @@ mod call;
 mod histogram;
 mod over;
 mod pace;
+mod quantile;
+mod ranges;
 mod selector;
+mod sliding;
+mod subquery;
+#[cfg(test)]
+mod testing;
 mod text;
 mod unique;
 

@@ -7,14 +7,14 @@ use catchment_promql::{Labels, METRIC_NAME, Samples, Series, Value};
 
 /// A sample of a series.
 #[derive(Clone, Debug)]
-pub enum Sample {
+pub(crate) enum Sample {
     None,
     Number(f64),
     Window(Arc<Partial>),
 }
 
 /// Lines such as `x{a="1"} 1 2 _`.
-pub fn read(data: &str, time_ms: impl Fn(usize) -> i64) -> Vec<(Labels, Vec<Sample>)> {
+pub(crate) fn read(data: &str, time_ms: impl Fn(usize) -> i64) -> Vec<(Labels, Vec<Sample>)> {
     let lines = data.lines().map(str::trim).filter(|line| !line.is_empty());
     let mut series: Vec<(Labels, Vec<Sample>)> = lines
         .map(|line| {
@@ -48,7 +48,7 @@ fn sample(text: &str, time_ms: i64) -> Sample {
 }
 
 /// A series as a line; windows as `[count;sum]`.
-pub fn shown(series: &Series) -> String {
+pub(crate) fn shown(series: &Series) -> String {
     let labels: Vec<String> = series.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     let values: Vec<String> = match &series.samples {
         Samples::Floats(column) => {
@@ -67,7 +67,7 @@ fn number(value: f64) -> String {
 }
 
 /// A line for each series, or one of a scalar.
-pub fn shown_value(value: &Value) -> Vec<String> {
+pub(crate) fn shown_value(value: &Value) -> Vec<String> {
     match value {
         Value::Scalar(numbers) => {
             vec![numbers.iter().map(|value| number(*value)).collect::<Vec<_>>().join(" ")]

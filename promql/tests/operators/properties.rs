@@ -140,11 +140,10 @@ proptest! {
 fn is_in_order(text_of: &str, value: &Value) -> Result<(), TestCaseError> {
     let Value::Vector(series) = value else { return Ok(()) };
     prop_assert!(series.is_sorted_by(|a, b| a.labels < b.labels), "{}", text_of);
-    prop_assert!(
-        shown_value(value)
-            .iter()
-            .all(|line| line.split("} ").any(|values| values.contains(|c: char| c != '_' && c != ' ')))
-    );
+    let has_some =
+        |line: &String| line.split("} ").any(|values| values.contains(|c: char| c != '_' && c != ' '));
+    let lines = shown_value(value);
+    prop_assert!(lines.iter().all(has_some), "{}: {:?}", text_of, lines);
     Ok(())
 }
 

@@ -15,17 +15,17 @@ use crate::{
     notation::{self, Sample},
 };
 
-pub struct TestSource {
+pub(crate) struct TestSource {
     series: Vec<(Labels, Vec<Sample>)>,
     /// Series of a batch.
     batch: AtomicUsize,
     /// Most memory that a query may hold, and held.
-    pub memory_max: usize,
-    pub memory: AtomicUsize,
+    pub(crate) memory_max: usize,
+    pub(crate) memory: AtomicUsize,
 }
 
 impl TestSource {
-    pub fn new(data: &str) -> Self {
+    pub(crate) fn new(data: &str) -> Self {
         Self {
             series: notation::read(data, |step| grid(1).time(step)),
             batch: AtomicUsize::new(64),
@@ -35,11 +35,11 @@ impl TestSource {
     }
 
     /// Gives single series from now on.
-    pub fn narrow(&self) {
+    pub(crate) fn narrow(&self) {
         self.batch.store(1, Ordering::Relaxed);
     }
 
-    pub fn steps(&self) -> usize {
+    pub(crate) fn steps(&self) -> usize {
         self.series.iter().map(|(_, samples)| samples.len()).max().unwrap_or(1).max(1)
     }
 }
