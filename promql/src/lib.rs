@@ -21,6 +21,7 @@ mod labels;
 mod parse;
 mod plan;
 mod source;
+mod steps;
 mod value;
 
 pub use annotations::Annotations;

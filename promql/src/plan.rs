@@ -8,6 +8,7 @@ use std::sync::Arc;
 use ::regex::Regex;
 
 pub(crate) use self::build::{Selectors, offset_ms, time_ms};
+pub(crate) use self::regex::whole as whole_regex;
 use crate::{error::Span, function::Function, grid::Grid};
 
 /// Most steps of a subquery for each series; checked by the plan where its step is given.

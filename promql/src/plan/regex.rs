@@ -26,7 +26,7 @@ const POSIX: [&str; 14] = [
 ///
 /// # Errors
 /// Why it is none, or that it is too large.
-pub(super) fn whole(pattern: &str, bytes_max: usize) -> Result<Regex, String> {
+pub(crate) fn whole(pattern: &str, bytes_max: usize) -> Result<Regex, String> {
     let bytes_max = bytes_max.max(COMPILED_BYTES_MIN);
     let translated = translated(pattern)?;
     let build =
