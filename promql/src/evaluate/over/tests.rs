@@ -202,15 +202,20 @@ fn says_what_was_rounded_and_what_may_be_wrong() {
         answer.annotations.infos()
     };
     assert_eq!(infos(F::Delta, 300_000), [""; 0]);
-    assert_eq!(infos(F::Delta, 295_000), ["the range of 4m55s is rounded up to 5m (1:1)"]);
+    assert_eq!(infos(F::Delta, 295_000), ["PromQL info: the range of 4m55s is rounded up to 5m (1:1)"]);
     assert_eq!(
         infos(F::Rate, 300_000),
-        ["metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (1:1)"],
+        [
+            "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (1:1)"
+        ],
     );
     let range = Range::Selector { selector: selector("x"), range_ms: 300_000 };
     let node = over(F::QuantileOverTime, range, vec![number(2.0)]);
     let answer = try_answer(&source, node, Grid::instant(300_000)).unwrap();
-    assert_eq!(answer.annotations.warnings(), ["quantile value should be between 0 and 1, got 2 (1:1)"]);
+    assert_eq!(
+        answer.annotations.warnings(),
+        ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:1)"]
+    );
 }
 
 fn windows() -> TestSource {
