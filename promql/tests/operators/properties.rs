@@ -20,8 +20,8 @@ fn data() -> impl Strategy<Value = String> {
     prop::collection::btree_map((any::<bool>(), 0..3_u8, 0..3_u8), prop::collection::vec(value, 5), 1..9)
         .prop_map(|all| {
             let mut text = String::new();
-            for ((name, a, b), values) in all {
-                let name = ["x", "y"][name];
+            for ((is_first, a, b), values) in all {
+                let name = if is_first { "x" } else { "y" };
                 writeln!(text, "{name}{{a=\"{a}\",b=\"{b}\"}} {}", values.join(" "))
                     .expect("text can be written");
             }
