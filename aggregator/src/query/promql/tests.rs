@@ -32,7 +32,7 @@ use crate::{
     testing::{MemoryStore, batch, gateway, key},
 };
 
-const SUMS: Columns = Columns { sum: true, deviations: false, extent: false, counter: false, sketch: false };
+const SUMS: Columns = Columns { sum: true, deviations: false, extent: false, ..Columns::default() };
 
 fn ada() -> CallingOperator {
     CallingOperator {

@@ -25,7 +25,7 @@ const MINUTELY: Grid = Grid { start_ms: 60_000, step_ms: 30_000, count: 5 };
 #[tokio::test]
 async fn series_come_in_the_order_of_their_labels_with_the_readings_of_each_range() {
     let store = store_of(150).await;
-    let columns = Columns { sum: true, deviations: true, extent: true, counter: true, sketch: false };
+    let columns = Columns { sum: true, deviations: true, extent: true, counter: true, ..Columns::default() };
     let asked =
         fetch(&[("__name__", "=", "m"), ("device", "!=", "d003")], MINUTELY, FetchRange::Ms(45_000), columns);
     let (alignment, series, begun) = fetched(&store, asked).await.unwrap();
@@ -134,7 +134,7 @@ async fn wider_windows_that_come_up_late_move_all_times() {
     let wide = wide_batch(2, key("d2", "m", &[]), &[(5_000, 1.0), (65_000, 2.0)], 60_000);
     store.put(&g, wide, false).await.unwrap();
     let store = Arc::new(store);
-    let grid = Grid { start_ms: 70_000, step_ms: 10_000, count: 5 };
+    let grid = Grid { start_ms: 70_000, step_ms: 30_000, count: 3 };
     let asked = fetch(&[("__name__", "=", "m")], grid, FetchRange::Ms(30_000), SUMS);
     let (alignment, series, begun) = fetched(&store, asked).await.unwrap();
     assert_eq!((alignment.width_ms, alignment.range_ms, begun), (60_000, 60_000, 2));
