@@ -6,8 +6,18 @@
 mod aggregate;
 mod binary;
 mod call;
+mod histogram;
 mod over;
+mod pace;
+mod quantile;
+mod ranges;
 mod selector;
+mod sliding;
+mod subquery;
+#[cfg(test)]
+mod testing;
+mod text;
+mod unique;
 
 use std::sync::{
     Mutex, PoisonError,
@@ -24,6 +34,11 @@ use crate::{
     source::Source,
     value::{Column, Samples, Series, Value},
 };
+
+/// Bytes of a step of a series: a number or a shared window, and a bit.
+const STEP_BYTES: usize = 9;
+/// Most series that are visited at once.
+const BATCH: usize = 64;
 
 /// The answer to an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -97,6 +112,11 @@ impl<'a> Context<'a> {
             self.source.yield_point().await?;
             if node.invariant && grid.count > 1 {
                 let once = self.operation(node, Grid::instant(grid.start_ms)).await?;
+                let mut held = self.hold();
+                if let Value::Vector(series) = &once {
+                    let labels: usize = series.iter().map(Series::bytes).sum();
+                    held.set(labels + series.len() * grid.count * STEP_BYTES)?;
+                }
                 return Ok(repeated(once, grid.count));
             }
             self.operation(node, grid).await
@@ -132,7 +152,22 @@ impl<'a> Context<'a> {
             Operation::Over(of) if !node.invariant => {
                 over::each_batch(self, of, node.span, grid, visit).await
             }
-            _ => visit(self.vector(node, grid).await?),
+            _ => self.each_of_all(self.vector(node, grid).await?, visit).await,
+        }
+    }
+
+    /// Visits series that are in memory, some at a time, so that others can work in between.
+    async fn each_of_all(&self, series: Vec<Series>, visit: &mut Visit<'_>) -> Result<(), PromqlError> {
+        let mut held = self.hold();
+        held.set(series.iter().map(Series::bytes).sum())?;
+        let mut series = series.into_iter();
+        loop {
+            let batch: Vec<Series> = series.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                return Ok(());
+            }
+            visit(batch)?;
+            self.source.yield_point().await?;
         }
     }
 
@@ -159,33 +194,43 @@ impl<'a> Context<'a> {
         Held { context: self, bytes: 0 }
     }
 
-    /// Warns, with the place in the text.
+    /// Warns, with the place in the text, as `PromQL warning: TEXT (line:column)`.
     pub(crate) fn warn(&self, text: &str, span: Span) {
-        self.annotations.lock().unwrap_or_else(PoisonError::into_inner).warn(self.placed(text, span));
+        self.annotations.lock().unwrap_or_else(PoisonError::into_inner).warn(self.placed(
+            "PromQL warning",
+            text,
+            span,
+        ));
     }
 
-    /// Informs, with the place in the text.
+    /// Informs, with the place in the text, as `PromQL info: TEXT (line:column)`.
     pub(crate) fn inform(&self, text: &str, span: Span) {
-        self.annotations.lock().unwrap_or_else(PoisonError::into_inner).inform(self.placed(text, span));
+        self.annotations.lock().unwrap_or_else(PoisonError::into_inner).inform(self.placed(
+            "PromQL info",
+            text,
+            span,
+        ));
     }
 
-    fn placed(&self, text: &str, span: Span) -> String {
+    fn placed(&self, kind: &str, text: &str, span: Span) -> String {
         let (line, column) = span.position(&self.plan.text);
-        format!("{text} ({line}:{column})")
+        format!("{kind}: {text} ({line}:{column})")
     }
 }
 
-/// The value of one step at each of several.
+/// The value of one step at each of several. Series of several steps are always in the order of their labels.
 fn repeated(once: Value, steps: usize) -> Value {
     match once {
         Value::Scalar(numbers) => Value::Scalar(vec![numbers.first().copied().unwrap_or(f64::NAN); steps]),
         Value::Text(text) => Value::Text(text),
-        Value::Vector(series) => {
+        Value::Vector(mut series) => {
+            series.sort_by(|a, b| a.labels.cmp(&b.labels));
             Value::Vector(series.into_iter().map(|of| repeated_series(of, steps)).collect())
         }
     }
 }
 
+/// A series of one step at each of several.
 fn repeated_series(series: Series, steps: usize) -> Series {
     let samples = match series.samples {
         Samples::Floats(column) => Samples::Floats(match column.get(0) {

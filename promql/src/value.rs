@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use catchment_partial::Partial;
 
-use crate::labels::Labels;
+use crate::{labels::Labels, steps::Steps};
 
 /// A number, or none, for each step. Absence is a bit, never a NaN.
 #[derive(Clone, Debug, Default)]
@@ -88,6 +88,47 @@ impl Column {
         self.values.iter_mut().for_each(|value| *value = of(*value));
     }
 
+    /// Numbers at some steps; those of the others are never looked at.
+    pub(crate) fn at(values: Vec<f64>, steps: Steps) -> Self {
+        debug_assert_eq!(steps.words().len(), values.len().div_ceil(BITS));
+        Self { values, present: steps.into_words() }
+    }
+
+    /// A value for each step, of which those of the absent mean nothing.
+    pub(crate) fn values(&self) -> &[f64] {
+        &self.values
+    }
+
+    /// A bit for each step that has a number.
+    pub(crate) fn words(&self) -> &[u64] {
+        &self.present
+    }
+
+    /// Removes the numbers of all other steps.
+    pub(crate) fn keep(&mut self, steps: &Steps) {
+        self.present.iter_mut().zip(steps.words()).for_each(|(word, kept)| *word &= kept);
+    }
+
+    /// Calls with each number and the cell of its step.
+    #[inline]
+    pub(crate) fn zip_each<T>(&self, cells: &mut [T], mut each: impl FnMut(&mut T, f64)) {
+        let chunks = self.values.chunks(BITS).zip(cells.chunks_mut(BITS));
+        for (word, (values, cells)) in self.present.iter().zip(chunks) {
+            if word.count_ones() as usize == values.len() {
+                cells.iter_mut().zip(values).for_each(|(cell, value)| each(cell, *value));
+                continue;
+            }
+            let mut left = *word;
+            while left != 0 {
+                let place = left.trailing_zeros() as usize;
+                if let (Some(cell), Some(value)) = (cells.get_mut(place), values.get(place)) {
+                    each(cell, *value);
+                }
+                left &= left - 1;
+            }
+        }
+    }
+
     /// Memory, bytes.
     #[must_use]
     pub fn bytes(&self) -> usize {
@@ -109,6 +150,40 @@ pub enum Samples {
     Floats(Column),
     /// Partials, as native histograms; `None`: absent.
     Windows(Vec<Option<Arc<Partial>>>),
+}
+
+impl Samples {
+    /// The steps that have something.
+    pub(crate) fn steps(&self) -> Steps {
+        match self {
+            Self::Floats(column) => Steps::from_words(column.words().to_vec()),
+            Self::Windows(windows) => {
+                let mut steps = Steps::none(windows.len());
+                let present = windows.iter().enumerate().filter(|(_, window)| window.is_some());
+                present.for_each(|(step, _)| steps.insert(step));
+                steps
+            }
+        }
+    }
+
+    /// Removes what other steps have.
+    pub(crate) fn keep(&mut self, steps: &Steps) {
+        match self {
+            Self::Floats(column) => column.keep(steps),
+            Self::Windows(windows) => {
+                let others = windows.iter_mut().enumerate().filter(|(step, _)| !steps.contains(*step));
+                others.for_each(|(_, window)| *window = None);
+            }
+        }
+    }
+
+    /// Whether no step has anything.
+    pub(crate) fn is_absent(&self) -> bool {
+        match self {
+            Self::Floats(column) => column.is_absent(),
+            Self::Windows(windows) => windows.iter().all(Option::is_none),
+        }
+    }
 }
 
 /// A series of a vector on a grid; it has something at one step at least.
