@@ -58,7 +58,7 @@ pub use collect::{Collector, Spares};
 pub use encoding::ENCODING_VERSION;
 pub use exact::EXACT_MAX;
 pub use extent::Point;
-pub use order::{OrderFigures, SeriesOrder};
+pub use order::{CounterFigures, OrderFigures, SeriesOrder};
 pub use parts::{Parts, PartsError};
 
 /// Relative accuracy of quantiles of more than [`EXACT_MAX`] values: a fraction of the value at the rank.

@@ -45,7 +45,6 @@ async fn evaluate(
     let options = Options { timeout: parameters.timeout()?, hide_incomplete: parameters.hides_incomplete()? };
     let limit = parameters.limit("limit")?;
     let text = parameters.expression();
-    tracing::debug!(operator = %asked.caller.operator, expression = %text.escape_debug(), ?grid, "promql");
     let plan = parsed(text, move |expression| Plan::new(expression, grid)).await?;
     if plan.root.kind == Kind::Text && shape == Shape::Range {
         let text = r#"invalid expression type "string" for range query, must be Scalar or instant Vector"#;

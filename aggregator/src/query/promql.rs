@@ -1,24 +1,41 @@
 //! PromQL over the store: runs expressions and lists of series as queries of an operator.
 //!
-//! Data path of an expression: `run` (a query's turn, deadline and memory) → `source` (what the evaluator asks for)
-//! → `select` (series by name and view) → `panes` (how time is cut) → `read` (rows into figures, on all query threads) →
-//! the evaluator → bytes.
+//! Data path of an expression: `run` (evaluates it as a query, and sends the answer) → `source` (what the evaluator asks
+//! of the store) → `views`, `select` (which series, by both names of a metric) → `widths`, `cuts` (where time is cut) →
+//! `batches` (parts of the query, a few ahead) → `read` (one part) → `fold` (rows into panes) → `figures`.
 //!
-//! * `failure`: why there is no answer, as the HTTP side says it.
+//! * `notes`: what is said with an answer: from when on it is incomplete, and why.
 //! * `lists`: series, label names and label values.
+//! * `failure`: why there is no answer, as the HTTP side says it.
 
+mod batches;
+mod cuts;
 mod failure;
+mod figures;
+mod fold;
+mod lists;
+mod notes;
+mod read;
+mod run;
+mod select;
+mod source;
+#[cfg(test)]
+mod tests;
+mod views;
+mod widths;
 
 use std::{pin::Pin, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use catchment_promql::{Answer, Labels, Matcher, Plan};
+use futures_util::StreamExt as _;
 use tokio_stream::Stream;
+use tonic::Response;
 
 pub(crate) use failure::{Failure, FailureKind};
 
-use super::Runner;
-use crate::{access::CallingOperator, ingest::StreamRegistry, metrics::Metrics, store::QueryStore};
+use super::{ResponseStream, Runner, scan::Present, sink::Sink};
+use crate::{access::CallingOperator, clock, ingest::StreamRegistry, metrics::Metrics, store::QueryStore};
 
 /// A written answer, chunk by chunk. An error after the first chunk means that it is cut short.
 pub(crate) type Chunks = Pin<Box<dyn Stream<Item = Result<Bytes, Failure>> + Send>>;
@@ -80,8 +97,15 @@ impl Promql {
         options: Options,
         write: impl FnOnce(Answer) -> Written + Send + 'static,
     ) -> Result<Chunks, Failure> {
-        let _ = (caller, plan, options, write);
-        Err(Failure::new(FailureKind::Internal, "not built yet"))
+        tracing::debug!(operator = %caller.operator, expression = %plan.text.escape_debug(), "PromQL");
+        let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
+        let present = Present {
+            now_ms: clock::now_ms(),
+            clock_tolerance: self.clock_tolerance,
+            streams: Arc::clone(&self.streams),
+        };
+        let work = move |sink| run::evaluate(store, metrics, present, (plan, options), sink, write);
+        Ok(chunks(self.runner.run_within(caller, options.timeout, work).await?))
     }
 
     /// Lists series with their labels.
@@ -94,8 +118,12 @@ impl Promql {
         request: ListRequest,
         write: impl FnOnce(Listing<Labels>) -> Written + Send + 'static,
     ) -> Result<Chunks, Failure> {
-        let _ = (caller, request, write);
-        Err(Failure::new(FailureKind::Internal, "not built yet"))
+        let (store, timeout) = (Arc::clone(&self.store), request.timeout);
+        let work = move |sink: Sink<Bytes>| async move {
+            let written = write(lists::series(&*store, &request, &sink).await?);
+            run::send(&sink, written).await
+        };
+        Ok(chunks(self.runner.run_within(caller, timeout, work).await?))
     }
 
     /// Lists names of labels.
@@ -108,8 +136,12 @@ impl Promql {
         request: ListRequest,
         write: impl FnOnce(Listing<Arc<str>>) -> Written + Send + 'static,
     ) -> Result<Chunks, Failure> {
-        let _ = (caller, request, write);
-        Err(Failure::new(FailureKind::Internal, "not built yet"))
+        let (store, timeout) = (Arc::clone(&self.store), request.timeout);
+        let work = move |sink: Sink<Bytes>| async move {
+            let written = write(lists::label_names(&*store, &request, &sink).await?);
+            run::send(&sink, written).await
+        };
+        Ok(chunks(self.runner.run_within(caller, timeout, work).await?))
     }
 
     /// Lists values of a label; names of metrics of windows (`temperature:window`) only where a matcher asks for them.
@@ -123,7 +155,15 @@ impl Promql {
         request: ListRequest,
         write: impl FnOnce(Listing<Arc<str>>) -> Written + Send + 'static,
     ) -> Result<Chunks, Failure> {
-        let _ = (caller, label, request, write);
-        Err(Failure::new(FailureKind::Internal, "not built yet"))
+        let (store, timeout) = (Arc::clone(&self.store), request.timeout);
+        let work = move |sink: Sink<Bytes>| async move {
+            let written = write(lists::label_values(&*store, &label, &request, &sink).await?);
+            run::send(&sink, written).await
+        };
+        Ok(chunks(self.runner.run_within(caller, timeout, work).await?))
     }
+}
+
+fn chunks(response: Response<ResponseStream<Bytes>>) -> Chunks {
+    Box::pin(response.into_inner().map(|chunk| chunk.map_err(Failure::from)))
 }
