@@ -21,6 +21,7 @@
 //!   of them at once.
 //! * `result_queue`, `sink`: the messages in flight to the reader, and the work's interface to them.
 //! * `runner`: a query from its arrival to its reader's last message, under one deadline.
+//! * `promql`: the source of the evaluator of PromQL, and lists of series and labels.
 //! * `raw`: raw readings, asked of the gateways.
 //! * `error`: why an answer is incomplete.
 //! * `watch`: pushes the points of a query as they change.
@@ -39,6 +40,7 @@ mod order;
 mod pieces;
 mod plan;
 mod points;
+pub(crate) mod promql;
 mod range;
 mod raw;
 mod read;

@@ -150,6 +150,11 @@ impl Selector {
         Ok(Self { matchers, text: text.into() })
     }
 
+    /// Selects what fulfils all of these conditions; everything, if there are none. Its text is empty.
+    pub(crate) fn of(matchers: Vec<Matcher>) -> Self {
+        Self { matchers, text: Box::default() }
+    }
+
     /// The selector as it was written; empty if it selects everything.
     #[must_use]
     pub fn text(&self) -> &str {
@@ -222,6 +227,14 @@ impl Matcher {
 }
 
 impl Test {
+    /// Whole values that match one of `count` regular expressions of a selector.
+    ///
+    /// # Errors
+    /// [`SelectorError::Regex`].
+    pub(crate) fn regex(label: &str, pattern: &str, count: usize) -> Result<Self, SelectorError> {
+        whole(label, pattern, REGEX_BYTES_MAX / count.max(1)).map(Self::Regex)
+    }
+
     /// Whether a value (empty: no such label) fulfils it.
     pub(crate) fn passes(&self, value: &str) -> bool {
         match self {

@@ -14,6 +14,7 @@
 //! The encoding is described in [`encoding`].
 
 mod bins;
+mod buckets;
 mod codec;
 mod collect;
 mod counter;
@@ -51,12 +52,13 @@ use states::States;
 use timed::Timed;
 
 pub use bins::MAX_BINS;
+pub use buckets::Bucket;
 pub use codec::DecodeError;
 pub use collect::{Collector, Spares};
 pub use encoding::ENCODING_VERSION;
 pub use exact::EXACT_MAX;
 pub use extent::Point;
-pub use order::{OrderFigures, SeriesOrder};
+pub use order::{CounterFigures, OrderFigures, SeriesOrder};
 pub use parts::{Parts, PartsError};
 
 /// Relative accuracy of quantiles of more than [`EXACT_MAX`] values: a fraction of the value at the rank.

@@ -46,14 +46,23 @@ pub(crate) enum QueryError {
     Gone,
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error("{0}")]
+    BadExpression(String),
+    #[error("{0}")]
+    Execution(String),
+    #[error(
+        "stored windows of {0} ms lie across the times of the expression, and wider ones were found each time it was evaluated: ask for a shorter range"
+    )]
+    WiderWindows(u32),
     #[error("the query failed unexpectedly; see the aggregator's log")]
     Panicked,
 }
 
 /// Why queries are refused: all labels for metrics.
-pub(crate) const REFUSED_REASONS: [&str; 11] = [
+pub(crate) const REFUSED_REASONS: [&str; 12] = [
     "malformed",
     "step",
+    "execution",
     "too_many_points",
     "deadline",
     "unread",
@@ -69,8 +78,9 @@ impl QueryError {
     /// Label of the metric.
     pub(super) fn reason(&self) -> &'static str {
         match self {
-            Self::Plan(_) | Self::Selector(_) => "malformed",
-            Self::Width(_) => "step",
+            Self::Plan(_) | Self::Selector(_) | Self::BadExpression(_) => "malformed",
+            Self::Width(_) | Self::WiderWindows(_) => "step",
+            Self::Execution(_) => "execution",
             Self::TooManyPoints { .. } => "too_many_points",
             Self::Deadline(_) => "deadline",
             Self::Unread(_) => "unread",
@@ -91,11 +101,13 @@ impl From<QueryError> for Status {
             QueryError::Plan(_)
             | QueryError::Selector(_)
             | QueryError::Width(_)
+            | QueryError::BadExpression(_)
             | QueryError::TooManyPoints { .. } => Self::invalid_argument(message),
             QueryError::Deadline(_) | QueryError::Unread(_) => Self::deadline_exceeded(message),
             QueryError::TooManyWaiting { .. } | QueryError::Busy(_) | QueryError::Memory(_) => {
                 Self::resource_exhausted(message)
             }
+            QueryError::Execution(_) | QueryError::WiderWindows(_) => Self::failed_precondition(message),
             QueryError::Gone => Self::cancelled(message),
             QueryError::Store(StoreError::Failed(_)) => Self::unavailable(message),
             QueryError::Store(_) | QueryError::Panicked => Self::internal(message),

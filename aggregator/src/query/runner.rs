@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use catchment_proto::OperatorId;
@@ -108,7 +109,26 @@ impl Runner {
         F: FnOnce(Sink<T>) -> W + Send + 'static,
         W: Future<Output = Result<(), QueryError>> + Send + 'static,
     {
-        let QueryLimits { timeout: longest, read_timeout, .. } = self.limits;
+        self.run_within(caller, None, work).await
+    }
+
+    /// As [`Runner::run`], within a shorter time than that of the configuration if it says so.
+    ///
+    /// # Errors
+    /// As [`Runner::run`].
+    pub(super) async fn run_within<T, F, W>(
+        &self,
+        caller: &CallingOperator,
+        within: Option<Duration>,
+        work: F,
+    ) -> Result<Response<ResponseStream<T>>, Status>
+    where
+        T: Send + 'static,
+        F: FnOnce(Sink<T>) -> W + Send + 'static,
+        W: Future<Output = Result<(), QueryError>> + Send + 'static,
+    {
+        let QueryLimits { timeout: most, read_timeout, .. } = self.limits;
+        let longest = within.map_or(most, |within| within.min(most));
         let deadline = Instant::now() + longest;
         let workers = &self.threads.0;
         let queue = Arc::new(ResultQueue::default());
@@ -119,7 +139,7 @@ impl Runner {
             read: Notify::new(),
             start: Instant::now(),
             deadline,
-            limits: self.limits,
+            limits: QueryLimits { timeout: longest, ..self.limits },
             metrics: Arc::clone(&self.metrics),
             runtime: self.runtime.clone(),
             disconnect: caller.disconnect.clone(),

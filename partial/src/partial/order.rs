@@ -35,6 +35,21 @@ pub struct SeriesOrder {
     summarised: bool,
 }
 
+/// What rates of a counter need of the readings of one series in a stretch of time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct CounterFigures {
+    /// The earliest reading.
+    pub first: Point,
+    /// The latest reading.
+    pub last: Point,
+    /// Sum of the values before each reset.
+    pub correction: f64,
+    /// Readings less than their predecessor; saturates.
+    pub resets: u64,
+    /// Readings different from their predecessor; saturates.
+    pub changes: u64,
+}
+
 /// How long a series was beyond a bound, nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct TimeBeyond {
@@ -121,6 +136,19 @@ impl SeriesOrder {
         let spans = self.values.spans.capacity() * size_of::<ValueSpan>();
         let states = self.states_total.as_ref().map_or(0, |total| total.times.len() * 64);
         size_of::<Self>() + readings + spans + states
+    }
+
+    /// The counter of all that was pushed, after which it begins anew. `None` without numbers, or if their order is not
+    /// known somewhere.
+    pub fn take_counter(&mut self) -> Option<CounterFigures> {
+        self.end_window();
+        self.window = None;
+        (self.states_total, self.states_unknown, self.summarised) = (None, false, false);
+        let total = self.total.take();
+        let is_known = !std::mem::take(&mut self.unknown);
+        let ValueSpan { first, last, counter, .. } = total.filter(|_| is_known)?;
+        let (correction, resets, changes) = (counter.correction, counter.resets, counter.changes);
+        Some(CounterFigures { first, last, correction, resets, changes })
     }
 
     /// The figures of the range `[from, to)`, which contains all windows that were pushed. `rate`, `increase` and

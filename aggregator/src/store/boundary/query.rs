@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use catchment_partial::{Timestamp, Width};
+
 use super::{
     ChangeListener, Cursor, GatewayEntry, Page, RowReader, RowRequest, Selection, SeriesEntry, SeriesId,
     StoreError,
@@ -16,6 +18,12 @@ pub trait QueryStore: Send + Sync + 'static {
 
     /// A series by its id; `None`: there is none, or no longer. May block like a step of a selection.
     fn series(&self, id: SeriesId) -> Option<SeriesEntry>;
+
+    /// Width of the intervals that stand for the windows of a series from a time on, where windows were removed; `None`:
+    /// from there on, all windows are stored. Answers from memory.
+    fn merged_width(&self, _series: SeriesId, _from: Timestamp) -> Option<Width> {
+        None
+    }
 
     /// A bounded page of all series, ordered by id, from an id on; its end is the id from which the next one begins.
     /// Answers from memory.

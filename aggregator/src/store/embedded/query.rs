@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use catchment_journal::Disk;
+use catchment_partial::{Timestamp, Width};
 
 use crate::{
     selector::Selector,
@@ -11,7 +12,7 @@ use crate::{
         Selection, SeriesEntry, SeriesId, StoreError,
         catalog::{index::selection::IndexSelection, listing::number_of},
         embedded::locks::{lock, read, write},
-        tables::reader::TableReader,
+        tables::{reader::TableReader, resolution::Resolution},
     },
 };
 
@@ -24,6 +25,17 @@ impl<D: Disk> QueryStore for EmbeddedStore<D> {
     fn series(&self, id: SeriesId) -> Option<SeriesEntry> {
         self.inner.apply_durable();
         read(&self.inner.state).catalog.entry_of(number_of(id))
+    }
+
+    fn merged_width(&self, series: SeriesId, from: Timestamp) -> Option<Width> {
+        let state = read(&self.inner.state);
+        let known = state.catalog.series.get(number_of(series))?;
+        let floors = self.inner.tables.floors_of(&state.catalog, known);
+        let from = from.max(known.first);
+        let is_complete = |resolution: &Resolution| {
+            floors.get(usize::from(resolution.number())).is_none_or(|floor| *floor <= from)
+        };
+        Resolution::ALL.into_iter().find(is_complete).unwrap_or(Resolution::Day).interval()
     }
 
     fn series_page(&self, from: SeriesId) -> Page<SeriesEntry, SeriesId> {
