@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use catchment_certs::{Identity, Peer};
 use catchment_proto::{GatewayId, OperatorId};
 use tokio::sync::Notify;
-use tonic::{Request, Status};
+use tonic::{Extensions, Request, Status};
 
 use crate::usage::Usage;
 
@@ -49,8 +49,8 @@ pub(crate) struct CallingOperator {
     pub(crate) disconnect: Disconnect,
 }
 
-fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
-    request.extensions().get::<Caller>().ok_or_else(|| Status::unauthenticated("no certificate"))
+fn caller(extensions: &Extensions) -> Result<&Caller, Status> {
+    extensions.get::<Caller>().ok_or_else(|| Status::unauthenticated("no certificate"))
 }
 
 /// The gateway that calls.
@@ -58,7 +58,7 @@ fn caller<T>(request: &Request<T>) -> Result<&Caller, Status> {
 /// # Errors
 /// PERMISSION_DENIED for a certificate of another role.
 pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr), Status> {
-    let caller = caller(request)?;
+    let caller = caller(request.extensions())?;
     match &caller.peer.identity {
         Identity::Gateway(gateway) => Ok((gateway.clone(), caller.addr)),
         other => Err(denied("gateway", other)),
@@ -70,7 +70,15 @@ pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr)
 /// # Errors
 /// PERMISSION_DENIED for a certificate of another role.
 pub(crate) fn operator<T>(request: &Request<T>) -> Result<CallingOperator, Status> {
-    let caller = caller(request)?;
+    operator_of(request.extensions())
+}
+
+/// As [`operator`], of a request of any protocol.
+///
+/// # Errors
+/// PERMISSION_DENIED for a certificate of another role.
+pub(crate) fn operator_of(extensions: &Extensions) -> Result<CallingOperator, Status> {
+    let caller = caller(extensions)?;
     match &caller.peer.identity {
         Identity::Operator(operator) => {
             Ok(CallingOperator { operator: operator.clone(), disconnect: caller.disconnect.clone() })

@@ -15,6 +15,7 @@ mod fleet;
 pub mod ingest;
 pub mod inspect;
 mod metrics;
+mod prometheus;
 pub mod query;
 mod retention;
 pub mod selector;

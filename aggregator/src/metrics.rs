@@ -5,6 +5,7 @@
 
 mod backup;
 mod ingest;
+mod prometheus;
 mod queries;
 mod reasons;
 mod retention;
@@ -31,7 +32,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use self::{backup::BackupMetrics, reasons::Families, retention::RetentionMetrics, watch::WatchMetrics};
+use self::{
+    backup::BackupMetrics, prometheus::PrometheusMetrics, reasons::Families, retention::RetentionMetrics,
+    watch::WatchMetrics,
+};
 use crate::{
     clock, conditions,
     config::QueryLimits,
@@ -81,6 +85,7 @@ pub(crate) struct Metrics {
     pub(crate) retention: RetentionMetrics,
     pub(crate) backup: BackupMetrics,
     pub(crate) watch: WatchMetrics,
+    pub(crate) prometheus: PrometheusMetrics,
     panics: Counter,
     log_lines_suppressed: Counter,
 }
@@ -131,6 +136,7 @@ impl Metrics {
             retention: RetentionMetrics::default(),
             backup: BackupMetrics::new(),
             watch: WatchMetrics::new(),
+            prometheus: PrometheusMetrics::new(),
             panics: Counter::default(),
             log_lines_suppressed: Counter::default(),
         };
@@ -194,6 +200,7 @@ impl Metrics {
         self.retention.register(r);
         self.backup.register(r);
         self.watch.register(r);
+        self.prometheus.register(r);
         r.register(
             "panics",
             "Panics in this process, each a defect: the log says where",

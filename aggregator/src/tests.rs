@@ -1,5 +1,6 @@
 //! The whole aggregator in this process: real mutual TLS on port 0, identities of a new authority.
 
+mod api;
 mod completeness;
 mod delivering;
 mod epochs;

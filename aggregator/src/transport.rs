@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_certs::{Accepted, Identity, Socket};
+use catchment_certs::{Accepted, Identity, Socket, channel::ALPN_GRPC};
 use catchment_settings::connection_slots::ConnectionSlot;
 use hashbrown::HashMap;
 use tokio::{
@@ -30,7 +30,14 @@ use crate::{
 };
 
 /// Why connections are closed: all labels for metrics.
-pub(crate) const CLOSED_REASONS: [&str; 3] = ["gave_way", "idle_timeout", "first_request_timeout"];
+pub(crate) const CLOSED_REASONS: [&str; 4] =
+    ["gave_way", "idle_timeout", "first_request_timeout", "request_too_long"];
+
+/// Most bytes from the head of one HTTP/1.1 request to that of the next: a body, and a head with its URL. HTTP/2 has
+/// windows and bounds of its own.
+const HTTP1_REQUEST_BYTES_MAX: usize = 160 << 10;
+/// The first bytes of HTTP/2.
+const HTTP2_PREFACE: &[u8] = b"PRI";
 
 /// Counts the connections of each identity.
 #[derive(Debug)]
@@ -98,6 +105,8 @@ pub(crate) struct Connection {
     evicted: oneshot::Receiver<()>,
     metrics: Arc<Metrics>,
     slot: ConnectionSlot,
+    /// Bounds requests of HTTP/1.1; `None` for HTTP/2.
+    http1: Option<Http1>,
     /// The peer has sent a request: the slot cannot be taken away any more.
     kept: bool,
     _slot_of_identity: PeerSlot,
@@ -121,6 +130,7 @@ impl Connection {
                 () = disconnect_requested.triggered() => {}
             }
         };
+        let is_http2 = accepted.alpn() == Some(ALPN_GRPC);
         let Accepted { stream, peer, addr, slot } = accepted;
         let (evict, evicted) = oneshot::channel();
         slot.on_evict(move || _ = evict.send(()));
@@ -133,6 +143,7 @@ impl Connection {
             evicted,
             metrics,
             slot,
+            http1: (!is_http2).then(Http1::default),
             kept: false,
             _slot_of_identity: slot_of_identity,
         }
@@ -162,10 +173,41 @@ impl Connection {
         Poll::Pending
     }
 
+    /// Fails if the peer sends more than a request of HTTP/1.1 may have.
+    fn count_http1(&mut self, read: &[u8]) -> Poll<io::Result<()>> {
+        let Some(http1) = &mut self.http1 else { return Poll::Ready(Ok(())) };
+        let begun = self.caller.usage.begun();
+        if http1.bytes == 0 && begun == 0 && read.starts_with(HTTP2_PREFACE) {
+            // A client that did not say which protocol it speaks.
+            self.http1 = None;
+        } else if !http1.count(read.len(), begun) {
+            return self.close("request_too_long");
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// `reason`: one of [`CLOSED_REASONS`].
     fn close(&self, reason: &'static str) -> Poll<io::Result<()>> {
         Metrics::count(&self.metrics.connections_ended, reason);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+/// What an HTTP/1.1 connection has sent since its last request arrived.
+#[derive(Debug, Default)]
+struct Http1 {
+    bytes: usize,
+    begun: u64,
+}
+
+impl Http1 {
+    /// Counts bytes, of which `begun` requests were read so far; returns whether it is still within its bound.
+    fn count(&mut self, bytes: usize, begun: u64) -> bool {
+        if self.begun != begun {
+            (self.begun, self.bytes) = (begun, 0);
+        }
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.bytes <= HTTP1_REQUEST_BYTES_MAX
     }
 }
 
@@ -190,8 +232,10 @@ impl AsyncRead for Connection {
             this.kept = true;
             this.slot.mark_used();
         }
+        let before = buf.filled().len();
         match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Ready(result) => Poll::Ready(result),
+            Poll::Ready(Ok(())) => this.count_http1(buf.filled().get(before..).unwrap_or_default()),
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
             Poll::Pending => this.poll_end(cx),
         }
     }
@@ -227,6 +271,16 @@ impl AsyncWrite for Connection {
 mod tests {
     use super::*;
     use catchment_proto::{Name, OperatorId};
+
+    #[test]
+    fn requests_of_http1_are_bounded_each() {
+        let mut http1 = Http1::default();
+        for begun in 0..10 {
+            assert!(http1.count(HTTP1_REQUEST_BYTES_MAX - 1, begun));
+            assert!(http1.count(1, begun));
+        }
+        assert!(!http1.count(1, 9));
+    }
 
     #[test]
     fn an_identity_has_a_limit_of_slots_and_returns_them() {

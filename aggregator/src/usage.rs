@@ -20,6 +20,8 @@ pub(crate) struct Usage(Mutex<State>);
 struct State {
     /// A request has arrived.
     requested: bool,
+    /// Requests that have arrived.
+    begun: u64,
     /// Requests in progress.
     open: usize,
     /// When the last request ended, or the connection began.
@@ -29,7 +31,7 @@ struct State {
 impl Usage {
     /// Usage of a new connection.
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self(Mutex::new(State { requested: false, open: 0, since: Instant::now() })))
+        Arc::new(Self(Mutex::new(State { requested: false, begun: 0, open: 0, since: Instant::now() })))
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut State) -> T) -> T {
@@ -41,6 +43,11 @@ impl Usage {
         self.with(|state| state.requested)
     }
 
+    /// How many requests have arrived.
+    pub(crate) fn begun(&self) -> u64 {
+        self.with(|state| state.begun)
+    }
+
     /// How long no request has been in progress.
     pub(crate) fn idle(&self) -> Duration {
         self.with(|state| if state.open > 0 { Duration::ZERO } else { state.since.elapsed() })
@@ -50,6 +57,7 @@ impl Usage {
     fn begin(self: &Arc<Self>) -> RequestGuard {
         self.with(|state| {
             state.requested = true;
+            state.begun += 1;
             state.open += 1;
         });
         RequestGuard(Arc::clone(self))

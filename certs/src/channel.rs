@@ -23,6 +23,8 @@ use crate::{
 
 /// Application protocol (ALPN) of gRPC.
 pub const ALPN_GRPC: &[u8] = b"h2";
+/// Application protocol (ALPN) of HTTP/1.1.
+pub const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// Why a text is not a valid `https://HOST:PORT`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

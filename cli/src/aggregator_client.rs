@@ -22,7 +22,7 @@ use tonic::{
 use crate::query_result::{QueryRequest, QueryResult};
 
 /// Timeout for name resolution, TCP and TLS together.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// Largest gRPC message of a response, in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 /// Most points of a result, or entries of a list.
@@ -332,7 +332,7 @@ fn request(selector: &str) -> wire::FleetRequest {
 }
 
 /// The most specific cause of a transport error, and whether retries cannot succeed.
-fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
+pub(crate) fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
     let mut cause = Some(error);
     let mut last = error.to_string();
     while let Some(error) = cause {

@@ -3,7 +3,7 @@
 mod gateways;
 mod query;
 
-use std::{path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use catchment_settings::logging::LogFormat;
 use clap::{Args, Parser, Subcommand};
@@ -13,6 +13,7 @@ pub use self::query::{Fill, QueryArgs};
 use crate::{
     device::{GatewayAddress, Protocol},
     length::Length,
+    proxy::loopback,
     render::{ListFormat, ResultFormat},
     time::{Moment, Span},
 };
@@ -62,6 +63,8 @@ pub enum Command {
     Send(SendArgs),
     /// Simulate devices and report what was acknowledged
     Load(LoadArgs),
+    /// Serve the aggregator's Prometheus API on loopback, for programs without certificates
+    Proxy(ProxyArgs),
     /// Run everything on this machine: certificates, servers, devices, queries
     Demo(DemoArgs),
 }
@@ -296,6 +299,24 @@ pub struct LoadArgs {
     /// Output format
     #[arg(long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
+}
+
+/// Where to serve the aggregator's API.
+#[derive(Clone, Debug, Args)]
+#[command(after_help = "Examples:
+  catchment proxy --aggregator https://centre.example:7700 --identity pki/operator/ada
+  curl 'http://127.0.0.1:9090/api/v1/query?query=temperature'
+
+Everybody on this machine can query through it in the name of the identity, and nobody else: other addresses than those of
+loopback are refused, and web pages too. It prints `ready ADDRESS` when it listens, and runs until SIGTERM or Ctrl-C. While the
+aggregator is away, requests are answered with status 502.")]
+pub struct ProxyArgs {
+    /// The aggregator, and the identity to present.
+    #[command(flatten)]
+    pub connection: Connection,
+    /// Loopback address to listen on; port 0 chooses a free one
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:9090", value_parser = loopback)]
+    pub listen: SocketAddr,
 }
 
 /// Size and duration of the demo.

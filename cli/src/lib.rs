@@ -3,6 +3,7 @@
 //! * queries: `query`, [`watch`](mod@watch), `raw`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`]
 //!   holds results, [`render`] prints them;
 //! * sending: `send` and `load`, over [`device`]; `lines` parses text into messages;
+//! * `proxy`: the aggregator's HTTP API on loopback;
 //! * `demo`: the whole system on one machine.
 //!
 //! Results go to standard output, everything else to standard error.
@@ -18,6 +19,7 @@ pub mod lines;
 pub mod list;
 pub mod load;
 mod print;
+pub mod proxy;
 pub mod query;
 pub mod query_result;
 pub mod raw;
@@ -61,6 +63,7 @@ async fn command(command: &Command) -> Result<(), Failure> {
         Command::Series(args) => list::series(args).await,
         Command::Send(args) => send::send(args).await,
         Command::Load(args) => load::load(args).await,
+        Command::Proxy(args) => proxy::proxy(args).await,
         Command::Demo(args) => demo::demo(args).await,
     }
 }

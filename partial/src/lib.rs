@@ -14,8 +14,9 @@ mod window;
 mod zigzag;
 
 pub use partial::{
-    Collector, CounterFigures, DecodeError, ENCODING_VERSION, EXACT_MAX, MAX_BINS, OTHER_STATE, OrderFigures, Partial, Parts,
-    PartsError, Point, RELATIVE_ACCURACY, STATE_BYTES_MAX, STATES_MAX, SeriesOrder, Spares,
+    Bucket, Collector, CounterFigures, DecodeError, ENCODING_VERSION, EXACT_MAX, MAX_BINS, OTHER_STATE,
+    OrderFigures, Partial, Parts, PartsError, Point, RELATIVE_ACCURACY, STATE_BYTES_MAX, STATES_MAX,
+    SeriesOrder, Spares,
 };
 pub use time::Timestamp;
 pub use window::{Width, WidthError, Window};

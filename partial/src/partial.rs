@@ -14,6 +14,7 @@
 //! The encoding is described in [`encoding`].
 
 mod bins;
+mod buckets;
 mod codec;
 mod collect;
 mod counter;
@@ -51,6 +52,7 @@ use states::States;
 use timed::Timed;
 
 pub use bins::MAX_BINS;
+pub use buckets::Bucket;
 pub use codec::DecodeError;
 pub use collect::{Collector, Spares};
 pub use encoding::ENCODING_VERSION;

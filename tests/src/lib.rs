@@ -10,6 +10,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
+pub mod api;
 pub mod connection;
 pub mod delivery;
 pub mod device;

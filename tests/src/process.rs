@@ -94,10 +94,25 @@ fn wait(child: &mut Child) -> Option<ExitStatus> {
 }
 
 fn spawn(name: &str, config: &Path, log: &Path) -> Child {
-    let stderr = File::options().create(true).append(true).open(log).unwrap();
     let mut command = command(name);
-    command.arg("--config").arg(config).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
+    command.arg("--config").arg(config);
+    spawn_command(command, log)
+}
+
+fn spawn_command(mut command: Command, log: &Path) -> Child {
+    let stderr = File::options().create(true).append(true).open(log).unwrap();
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
     command.spawn().unwrap()
+}
+
+/// As [`run`] without input, beside the test's own tasks.
+///
+/// # Panics
+/// As [`run`].
+pub async fn program_output(name: &str, arguments: &[&str]) -> Output {
+    let mut command = command(name);
+    command.args(arguments);
+    tokio::task::spawn_blocking(move || run_to_end(command, "")).await.unwrap()
 }
 
 /// Starts a server and kills it `after` a while, at any stage of its start.
@@ -130,7 +145,20 @@ impl Process {
     /// # Panics
     /// When it does not become ready within the wait limit.
     pub fn start(name: &str, config: &Path, log: &Path) -> Self {
-        let mut child = spawn(name, config, log);
+        Self::ready(name, spawn(name, config, log), log)
+    }
+
+    /// As [`Self::start`], with arguments instead of a configuration file.
+    ///
+    /// # Panics
+    /// As [`Self::start`].
+    pub fn start_with(name: &str, arguments: &[&str], log: &Path) -> Self {
+        let mut command = command(name);
+        command.args(arguments);
+        Self::ready(name, spawn_command(command, log), log)
+    }
+
+    fn ready(name: &str, mut child: Child, log: &Path) -> Self {
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = mpsc::sync_channel(1);
         thread::spawn(move || {

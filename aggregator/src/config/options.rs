@@ -41,7 +41,7 @@ pub struct Options {
     /// Maximum time for a TLS handshake [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
-    /// Maximum time from the handshake to the first request [default: 10s]
+    /// Maximum time from the handshake to the first request, and for a body of the HTTP API [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_FIRST_REQUEST_TIMEOUT")]
     pub first_request_timeout: Option<HumanDuration>,
     /// Time after which a connection without a request in progress ends [default: 1h]

@@ -1,4 +1,5 @@
-//! The gRPC services on the one port, each with its limits: `catchment.v1`, health and reflection.
+//! What is served on the one port, each with its limits: the gRPC services `catchment.v1`, health and reflection, and
+//! Prometheus' API.
 
 use std::{io, sync::Arc};
 
@@ -31,7 +32,8 @@ use crate::{
     fleet::FleetService,
     ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
-    query::{QueryService, Runner, WatchHub},
+    prometheus::{self, Api},
+    query::{QueryService, Runner, WatchHub, promql::Promql},
     store::{BackupSource, Store},
     usage::layer::TrackUsage,
 };
@@ -134,6 +136,17 @@ impl Services {
         }
         let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()))
             .max_decoding_message_size(REQUEST_BYTES_MAX);
+        let api = Api {
+            promql: Promql {
+                store: Arc::clone(store) as Arc<_>,
+                runner: runner.clone(),
+                streams: Arc::clone(streams),
+                clock_tolerance: config.clock_tolerance,
+                metrics: Arc::clone(metrics),
+            },
+            body_timeout: config.first_request_timeout,
+            metrics: Arc::clone(metrics),
+        };
         let routes = Routes::new(
             IngestServer::new(ingest)
                 .accept_compressed(Zstd)
@@ -149,17 +162,23 @@ impl Services {
         // Tables are compressed already.
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(backup::REQUEST_BYTES_MAX))
         .add_service(health_service);
-        let router = Server::builder()
-            .layer(TrackUsage)
-            .http2_keepalive_interval(Some(config.keepalive))
-            .http2_keepalive_timeout(Some(config.keepalive))
-            .max_concurrent_streams(Some(STREAMS_MAX))
-            .initial_stream_window_size(Some(STREAM_WINDOW))
-            .initial_connection_window_size(Some(CONNECTION_WINDOW))
-            .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
-            .add_routes(with_reflection(routes));
-        Ok(Self { router, health: Health(health), runner })
+        let routes = with_reflection(routes).into_axum_router().merge(prometheus::router(api));
+        Ok(Self { router: router(config, routes.into()), health: Health(health), runner })
     }
+}
+
+/// The server of these routes, over HTTP/2, and HTTP/1.1 for Prometheus' API.
+fn router(config: &Config, routes: Routes) -> Router<Stack<TrackUsage, Identity>> {
+    Server::builder()
+        .layer(TrackUsage)
+        .accept_http1(true)
+        .http2_keepalive_interval(Some(config.keepalive))
+        .http2_keepalive_timeout(Some(config.keepalive))
+        .max_concurrent_streams(Some(STREAMS_MAX))
+        .initial_stream_window_size(Some(STREAM_WINDOW))
+        .initial_connection_window_size(Some(CONNECTION_WINDOW))
+        .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
+        .add_routes(routes)
 }
 
 fn ingest(

@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use catchment_certs::{IdentityFolder, Role, ServerTls, channel::ALPN_GRPC};
+use catchment_certs::{
+    IdentityFolder, Role, ServerTls,
+    channel::{ALPN_GRPC, ALPN_HTTP1},
+};
 use catchment_journal::check_folder;
 use catchment_settings::{OutageLog, http::HttpServer};
 use tokio::{net::TcpListener, time::Instant};
@@ -35,7 +38,7 @@ pub(crate) fn identity(config: &Config) -> Result<(ServerTls, String), StartErro
     if identity.role() != Role::Aggregator {
         return Err(StartError::Role { dir: config.identity.clone(), found: identity.to_string() });
     }
-    Ok((ServerTls::new(&folder, &[ALPN_GRPC])?, folder.peer().uri()))
+    Ok((ServerTls::new(&folder, &[ALPN_GRPC, ALPN_HTTP1])?, folder.peer().uri()))
 }
 
 /// Opens the store and binds the addresses. On a full file system it waits for space until the future is dropped.

@@ -64,6 +64,19 @@ pub(crate) fn magnitude(key: i32) -> f64 {
     }
 }
 
+/// The least magnitude of a bin, but for rounding; infinite beyond [`MAX_KEY`].
+pub(crate) fn least_magnitude(key: i32) -> f64 {
+    let exponent = key.div_euclid(KEYS_PER_OCTAVE);
+    let significand = 1.0 + inverse(key.rem_euclid(KEYS_PER_OCTAVE));
+    if exponent > MAX_EXPONENT {
+        f64::INFINITY
+    } else if exponent < MIN_EXPONENT + FRACTION_BITS as i32 {
+        significand * power_of_two(exponent + SUBNORMAL_SCALE) * power_of_two(-SUBNORMAL_SCALE)
+    } else {
+        significand * power_of_two(exponent)
+    }
+}
+
 /// The `s` whose position is `target`, by Newton's method; the slope is between 26 and 50.
 fn inverse(target: i32) -> f64 {
     let target = f64::from(target);
@@ -97,6 +110,19 @@ mod tests {
         for wanted in -35..70 {
             assert_eq!(key(magnitude(wanted)), wanted);
         }
+    }
+
+    #[test]
+    fn bins_begin_at_their_least_magnitude() {
+        for key_of in (-70..70).chain([MIN_KEY, MAX_KEY]) {
+            let least = least_magnitude(key_of);
+            assert!(least <= magnitude(key_of) && magnitude(key_of) <= least_magnitude(key_of + 1));
+            assert!((key(least) - key_of).abs() <= 1, "{key_of}");
+        }
+        assert_eq!(
+            (least_magnitude(0), least_magnitude(35), least_magnitude(MAX_KEY + 1)),
+            (1.0, 2.0, f64::INFINITY)
+        );
     }
 
     proptest! {

@@ -26,6 +26,7 @@ mod mqtt_clients;
 mod mqtt_load;
 mod owner;
 mod programs;
+mod prometheus;
 mod raw;
 mod refill;
 mod removed;
