@@ -11,9 +11,11 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 pub mod connection;
+pub mod debian;
 pub mod delivery;
 pub mod device;
 pub mod eventually;
+pub mod http;
 pub mod link;
 pub mod model;
 pub mod mqtt;
