@@ -49,6 +49,17 @@ impl PromqlError {
         Self::Bad(reason.into())
     }
 
+    /// Text that is no PromQL, or mistyped; worded as Prometheus does, `line:column: parse error: reason`.
+    pub(crate) fn syntax(text: &str, span: Span, reason: impl fmt::Display) -> Self {
+        Self::at(text, span, format_args!("parse error: {reason}"))
+    }
+
+    /// An expression that is refused, with its place.
+    pub(crate) fn at(text: &str, span: Span, reason: impl fmt::Display) -> Self {
+        let (line, column) = span.position(text);
+        Self::Bad(format!("{line}:{column}: {reason}"))
+    }
+
     /// An expression that this data has no answer to.
     pub fn execution(reason: impl Into<String>) -> Self {
         Self::Execution(reason.into())

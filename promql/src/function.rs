@@ -1,5 +1,11 @@
 //! All functions, by what they need.
 
+mod advice;
+mod signature;
+
+pub use advice::Advice;
+pub(crate) use signature::{Argument, Signature};
+
 /// A function of PromQL that has an answer here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named as in PromQL")]
@@ -87,6 +93,24 @@ pub enum Function {
     HistogramSum,
 }
 
-/// Why a function is refused, and what to use instead.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Advice(pub &'static str);
+impl Function {
+    /// The function of a name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        signature::TABLE.iter().find(|(known, ..)| *known == name).map(|(_, function, _)| *function)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        signature::TABLE.iter().find(|(_, function, _)| *function == self).map_or("", |(name, ..)| name)
+    }
+
+    /// What it takes and gives.
+    pub(crate) fn signature(self) -> Signature {
+        signature::TABLE
+            .iter()
+            .find(|(_, function, _)| *function == self)
+            .map_or(signature::NOTHING, |(_, _, of)| *of)
+    }
+}

@@ -30,6 +30,7 @@ pub use figures::{Figures, Stamp};
 pub use format::format;
 pub use function::{Advice, Function};
 pub use grid::Grid;
+pub use guard::{name_as_matcher, without_raw_strings};
 pub use labels::{Labels, METRIC_NAME};
 pub use parse::{Expression, parse, parse_matchers};
 pub use plan::{

@@ -1,12 +1,17 @@
 //! A checked expression on a grid: what the evaluator walks over.
 
 mod build;
+mod regex;
 
 use std::sync::Arc;
 
-use regex::Regex;
+use ::regex::Regex;
 
+pub(crate) use self::build::{Selectors, offset_ms, time_ms};
 use crate::{error::Span, function::Function, grid::Grid};
+
+/// Most steps of a subquery for each series; checked by the plan where its step is given.
+pub(crate) const SUBQUERY_POINTS_MAX: i64 = 100_000;
 
 /// What a node's value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,0 +1,180 @@
+//! Finds where a text stops being PromQL: the library's parser only says that it does.
+
+use super::token::{Token, What};
+use crate::error::{PromqlError, Span};
+
+/// Names that bind two operands.
+const BINDING: [&str; 4] = ["and", "or", "unless", "atan2"];
+/// Names before a list of labels or a value, between an operator and its right operand.
+const MATCHING: [&str; 7] =
+    ["on", "ignoring", "group_left", "group_right", "fill", "fill_left", "fill_right"];
+/// Names that the parser does not take for metrics.
+const RESERVED: [&str; 8] = ["atan2", "bool", "group_left", "group_right", "ignoring", "on", "inf", "nan"];
+
+/// An error that says which word is out of place, if that can be said.
+pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> PromqlError {
+    let mut walk = Walk { text, tokens, at: 0, open: 0, wants_operand: true, may_be_called: false };
+    loop {
+        let Some(token) = tokens.get(walk.at).copied() else { break };
+        if !walk.step(token) {
+            return reserved(text, tokens, walk.at).unwrap_or_else(|| walk.refuse(token));
+        }
+    }
+    let end = Span { from: text.len(), to: text.len() };
+    if walk.wants_operand || walk.open > 0 {
+        let last = tokens.len().checked_sub(1).and_then(|last| reserved(text, tokens, last));
+        return last.unwrap_or_else(|| PromqlError::syntax(text, end, "unexpected end of input"));
+    }
+    let known = (0..tokens.len()).find_map(|at| reserved(text, tokens, at));
+    known.unwrap_or_else(|| PromqlError::bad("parse error: invalid promql query"))
+}
+
+/// Whether a word, or the one before it, is a keyword that was meant as a metric.
+fn reserved(text: &str, tokens: &[Token], at: usize) -> Option<PromqlError> {
+    let before = at.checked_sub(1).and_then(|before| tokens.get(before)).copied();
+    let keyword = [before, tokens.get(at).copied()];
+    let keyword = keyword.into_iter().flatten().find(|token| token.is_keyword(text, &RESERVED))?;
+    let name = keyword.of(text);
+    Some(PromqlError::syntax(
+        text,
+        keyword.span,
+        format_args!(
+            "unexpected {name:?}, a keyword: a metric of that name is written {{__name__={name:?}}}"
+        ),
+    ))
+}
+
+/// Whether an operand or an operator may follow.
+struct Walk<'t> {
+    text: &'t str,
+    tokens: &'t [Token],
+    at: usize,
+    /// Open parentheses.
+    open: usize,
+    wants_operand: bool,
+    /// After a name: parentheses or braces may follow.
+    may_be_called: bool,
+}
+
+impl Walk<'_> {
+    /// Takes a word, and those that belong to it; `false`: it is out of place.
+    fn step(&mut self, token: Token) -> bool {
+        let is_after_open = self.at.checked_sub(1).and_then(|before| self.tokens.get(before));
+        let is_after_open = is_after_open.is_some_and(|before| before.is(self.text, "("));
+        let may_be_called = std::mem::take(&mut self.may_be_called);
+        self.at += 1;
+        match token.what {
+            What::Close if token.is(self.text, ")") && self.open > 0 => {
+                let is_right = !self.wants_operand || is_after_open;
+                self.open -= 1;
+                self.wants_operand = false;
+                // Grouping may follow: it is a name, and skipped with its labels.
+                is_right
+            }
+            _ if self.wants_operand => self.operand(token),
+            What::Open if token.is(self.text, "[") => self.skip("]"),
+            What::Open if token.is(self.text, "{") => may_be_called && self.skip("}"),
+            What::Open => {
+                self.open += 1;
+                self.wants_operand = true;
+                may_be_called
+            }
+            What::Comma => {
+                self.wants_operand = true;
+                self.open > 0
+            }
+            What::At => self.number() || self.boundary(),
+            What::Operator => {
+                self.wants_operand = true;
+                !["=", "=~", "!~"].contains(&token.of(self.text))
+            }
+            What::Name => self.between(token),
+            What::Close | What::Colon | What::Number | What::Text => false,
+        }
+    }
+
+    fn operand(&mut self, token: Token) -> bool {
+        match token.what {
+            What::Operator => ["+", "-"].contains(&token.of(self.text)),
+            What::Name if token.is_keyword(self.text, &["bool"]) => true,
+            What::Name if token.is_keyword(self.text, &MATCHING) && self.next_is("(") => self.skip(")"),
+            What::Name if token.is_keyword(self.text, &["group_left", "group_right"]) => true,
+            What::Open if token.is(self.text, "(") => {
+                self.open += 1;
+                true
+            }
+            What::Open => {
+                self.wants_operand = false;
+                token.is(self.text, "{") && self.skip("}")
+            }
+            What::Name | What::Number | What::Text => {
+                self.wants_operand = false;
+                self.may_be_called = token.what == What::Name;
+                !token.is_keyword(self.text, &["on", "ignoring", "atan2"])
+            }
+            What::Close | What::Comma | What::Colon | What::At => false,
+        }
+    }
+
+    /// A name where an operator may stand.
+    fn between(&mut self, token: Token) -> bool {
+        if token.is_keyword(self.text, &BINDING) {
+            self.wants_operand = true;
+            return true;
+        }
+        if token.is_keyword(self.text, &["offset"]) {
+            return self.number();
+        }
+        self.may_be_called = true;
+        token.is_keyword(self.text, &["by", "without"]) && self.next_is("(") && self.skip(")")
+    }
+
+    fn next_is(&self, symbol: &str) -> bool {
+        self.tokens.get(self.at).is_some_and(|next| next.is(self.text, symbol))
+    }
+
+    /// Skips words until a bracket, which must come.
+    fn skip(&mut self, until: &str) -> bool {
+        let rest = self.tokens.get(self.at..).unwrap_or_default();
+        let found = rest.iter().position(|token| token.is(self.text, until));
+        self.at += found.map_or(rest.len(), |found| found + 1);
+        found.is_some()
+    }
+
+    /// A number, with its sign.
+    fn number(&mut self) -> bool {
+        while self.next_is("+") || self.next_is("-") {
+            self.at += 1;
+        }
+        let is_number = self.tokens.get(self.at).is_some_and(|next| next.what == What::Number);
+        self.at += usize::from(is_number);
+        is_number
+    }
+
+    /// `start()` or `end()`.
+    fn boundary(&mut self) -> bool {
+        let name = self.tokens.get(self.at).filter(|next| next.is_keyword(self.text, &["start", "end"]));
+        self.at += usize::from(name.is_some());
+        name.is_some() && self.next_is("(") && self.skip(")")
+    }
+
+    /// Says that a word is out of place.
+    fn refuse(&self, token: Token) -> PromqlError {
+        let word = token.of(self.text);
+        if token.is_keyword(self.text, &["anchored", "smoothed"]) {
+            let reason = format_args!(
+                "{word} is not supported: increase and rate extrapolate to the ends of the range"
+            );
+            return PromqlError::at(self.text, token.span, reason);
+        }
+        let kind = match token.what {
+            What::Name => "identifier ",
+            What::Number => "number ",
+            What::Text => "string ",
+            What::Open if word != "(" => "unclosed ",
+            _ => "",
+        };
+        let quoted: String = word.chars().take(100).collect();
+        PromqlError::syntax(self.text, token.span, format_args!("unexpected {kind}{quoted:?}"))
+    }
+}
