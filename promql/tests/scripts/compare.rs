@@ -76,6 +76,9 @@ fn equal(expected: &Number, number: f64, tolerance: f64) -> bool {
     if value.is_nan() || number.is_nan() {
         return value.is_nan() && number.is_nan();
     }
+    if value.is_infinite() || number.is_infinite() {
+        return value == number;
+    }
     if value == number || (value - number).abs() <= tolerance * value.abs() {
         return true;
     }
