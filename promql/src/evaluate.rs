@@ -6,8 +6,15 @@
 mod aggregate;
 mod binary;
 mod call;
+mod histogram;
 mod over;
+mod quantile;
+mod ranges;
 mod selector;
+mod sliding;
+mod subquery;
+#[cfg(test)]
+mod testing;
 
 use std::sync::{
     Mutex, PoisonError,

@@ -32,6 +32,12 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// It may not have that much.
     fn set_memory(&self, bytes: usize) -> Result<(), PromqlError>;
+
+    /// Whether ranges include their left end, as before Prometheus 3. For comparisons only; agrees with
+    /// [`Alignment::closed_left`].
+    fn closed_left(&self) -> bool {
+        false
+    }
 }
 
 /// What to read: at each time `t` of the grid, the readings in a range that ends there.
@@ -71,6 +77,8 @@ pub struct Columns {
     pub counter: bool,
     /// The partials, for quantiles: panes are then [`Panes::Windows`] for series of numbers too.
     pub sketch: bool,
+    /// Panes of series of windows are single windows, as with [`FetchRange::Lookback`]: the first or the last is wanted.
+    pub single_windows: bool,
 }
 
 /// How a source cuts time for a fetch: at time `t` the answer is of the panes in `[T − R, T)`, where `T` is `t` rounded down
