@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stdout)]
 
 mod by_design;
+mod closed;
 mod compare;
 mod fetch;
 mod pinned;

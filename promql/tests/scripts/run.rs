@@ -6,6 +6,7 @@ use catchment_promql::{Grid, Plan, evaluate, parse};
 
 use crate::{
     by_design::{self, ByDesign},
+    closed::closed,
     compare::{compare, step},
     pinned::pinned,
     script::{self, Command, Eval},
@@ -116,7 +117,7 @@ async fn eval(eval: &Eval, samples: &mut Samples, evaluations: &mut usize) -> Re
 /// The plan; `None` if it was to be pinned and cannot be.
 fn plan(eval: &Eval, grid: Grid, pin: bool) -> Result<Option<Plan>, String> {
     let expression = parse(&reading_times(&eval.expression)).map_err(|error| error.to_string())?;
-    let plan = Plan::new(&expression, grid).map_err(|error| error.to_string())?;
+    let plan = closed(Plan::new(&expression, grid).map_err(|error| error.to_string())?);
     Ok(if pin { pinned(plan, eval.time_ms) } else { Some(plan) })
 }
 
