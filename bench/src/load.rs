@@ -11,6 +11,7 @@ pub(crate) mod delivery;
 pub(crate) mod frames;
 pub(crate) mod handshakes;
 pub(crate) mod history;
+pub(crate) mod http;
 pub(crate) mod idle;
 pub(crate) mod json;
 pub(crate) mod line_protocol;

@@ -5,10 +5,12 @@ pub(crate) mod duckdb;
 pub(crate) mod influx;
 pub(crate) mod mosquitto;
 pub(crate) mod postgres;
+pub(crate) mod prometheus;
 pub(crate) mod sink;
 pub(crate) mod sled;
 
 /// Versions of the installed third-party programs.
 pub(crate) fn versions() -> Vec<String> {
-    [mosquitto::version(), influx::version(), postgres::version()].into_iter().flatten().collect()
+    let versions = [mosquitto::version(), influx::version(), postgres::version(), prometheus::version()];
+    versions.into_iter().flatten().collect()
 }

@@ -12,9 +12,11 @@
 
 pub mod api;
 pub mod connection;
+pub mod debian;
 pub mod delivery;
 pub mod device;
 pub mod eventually;
+pub mod http;
 pub mod link;
 pub mod model;
 pub mod mqtt;

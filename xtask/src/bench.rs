@@ -17,8 +17,9 @@ use crate::{
 /// Path of the document from the repository's root.
 const DOCUMENT: &str = "docs/benchmarks.md";
 /// Third-party programs that figures are compared with.
-const REFERENCES: [packages::Package; 3] = [
+const REFERENCES: [packages::Package; 4] = [
     ("mosquitto", &[&["test", "-x", "/usr/sbin/mosquitto"], &["sh", "-c", "command -v mosquitto"]]),
+    ("prometheus", &[&["promtool", "--version"]]),
     ("influxdb", &[&["influxd", "version"]]),
     ("postgresql", &[&["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb"]]),
 ];
@@ -27,8 +28,8 @@ const REFERENCES: [packages::Package; 3] = [
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Figures to measure [default: all]: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink,
-    /// aggregator, latency, fair, crowd, sharing, watch, backup, refill, partials, query (all of query-month, query-sites, query-names,
-    /// query-disk), growth
+    /// aggregator, latency, fair, crowd, sharing, watch, backup, refill, partials, query (all of query-month,
+    /// query-sites, query-names, query-disk), promql, growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
     /// Length of one measurement

@@ -10,7 +10,7 @@ use crate::command::{output, run};
 pub(crate) type Package = (&'static str, &'static [&'static [&'static str]]);
 
 /// Packages that the tests need.
-const NEEDED: [Package; 5] = [
+const NEEDED: [Package; 7] = [
     ("python3", &[&["python3", "-c", "import ssl, json"]]),
     ("openssl", &[&["openssl", "version"]]),
     ("mosquitto-clients", &[&["sh", "-c", "command -v mosquitto_pub"]]),
@@ -18,6 +18,8 @@ const NEEDED: [Package; 5] = [
         "python3-paho-mqtt",
         &[&["python3", "-c", "import paho.mqtt"], &["/usr/bin/python3", "-c", "import paho.mqtt"]],
     ),
+    ("prometheus", &[&["promtool", "--version"]]),
+    ("victoria-metrics", &[&["vmalert", "-version"]]),
     ("python3-pytest", &[&["python3", "-c", "import pytest"], &["/usr/bin/python3", "-c", "import pytest"]]),
 ];
 
@@ -38,7 +40,9 @@ fn missing(needed: &[Package]) -> Vec<&'static str> {
 }
 
 fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
-    run(Command::new("apt-get").args(arguments).env("DEBIAN_FRONTEND", "noninteractive"))
+    // In run level 1, the services of packages do not start: only their programs are needed.
+    let environment = [("DEBIAN_FRONTEND", "noninteractive"), ("RUNLEVEL", "1")];
+    run(Command::new("apt-get").args(arguments).envs(environment))
 }
 
 /// Checks the packages that the tests need; installs missing ones if possible.

@@ -1,10 +1,11 @@
-//! The read path: answers beside DuckDB over the raw readings, right after a backlog and once it is in blocks; what a
+//! The read path: answers beside DuckDB and Prometheus over the raw readings, right after a backlog and once it is in blocks; what a
 //! merge, a selector, a start and a stored window cost; and queries beside ingest.
 
 mod beside;
 mod disk;
 mod growth;
 mod month;
+mod promql;
 mod question;
 mod selector;
 mod sites;
@@ -45,4 +46,9 @@ pub(super) fn by_names(bench: &Bench, report: &mut Report) -> anyhow::Result<()>
 /// Bytes of a stored window.
 pub(super) fn bytes_on_disk(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     disk::run(bench, report)
+}
+
+/// Expressions of PromQL.
+pub(super) fn by_promql(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
+    promql::run(bench, report)
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 22] = [
+pub(crate) const NAMES: [&str; 23] = [
     "frames",
     "json",
     "line-protocol",
@@ -33,6 +33,7 @@ pub(crate) const NAMES: [&str; 22] = [
     "query-sites",
     "query-names",
     "query-disk",
+    "promql",
     "growth",
 ];
 
@@ -74,6 +75,7 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
         "query-sites" => query::of_sites(bench, report)?,
         "query-names" => query::by_names(bench, report)?,
         "query-disk" => query::bytes_on_disk(bench, report)?,
+        "promql" => query::by_promql(bench, report)?,
         "partials" => report.measurements.extend(partials::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("unknown figure: {other}"),

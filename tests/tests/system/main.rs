@@ -6,6 +6,7 @@ mod aggregates;
 mod asking;
 mod backlog;
 mod backup;
+mod beside;
 mod completeness;
 mod conditions;
 mod defects;

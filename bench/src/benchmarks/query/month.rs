@@ -68,6 +68,7 @@ pub(super) fn history(bench: &Bench, times: i64) -> Formula {
     let days = bench.sized(30, 1) as i64;
     Formula {
         series: 20 * times,
+        metrics: 10,
         sites: 1,
         windows: days * DAY_MS / WIDTH_MS,
         width_ms: WIDTH_MS,

@@ -33,6 +33,7 @@ pub(super) fn history(bench: &Bench, times: usize) -> Formula {
     let days = if bench.quick { 1 } else { (DAYS * times).min(30) } as i64;
     Formula {
         series: bench.sized(1_000, 20) as i64,
+        metrics: 10,
         sites: 10.min(bench.sized(10, 2)) as i64,
         windows: days * DAY_MS / WIDTH_MS,
         width_ms: WIDTH_MS,

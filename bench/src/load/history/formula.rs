@@ -13,8 +13,10 @@ const BATCH: i64 = 1_024;
 /// another.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Formula {
-    /// Series of all sites, ten for each device.
+    /// Series of all sites.
     pub(crate) series: i64,
+    /// Series of each device: `m0`, `m1` ….
+    pub(crate) metrics: i64,
     /// Sites that share them equally: `site-00`, `site-01` ….
     pub(crate) sites: i64,
     /// Windows of each series.
@@ -52,27 +54,38 @@ impl Formula {
 
     /// A query for all its readings: `site`, `device`, `metric`, `time` and `value`.
     pub(crate) fn sql(&self) -> String {
-        let Self { series, sites, windows, width_ms, readings, start_ms, skipped } = self;
+        let Self { series, metrics, sites, windows, width_ms, readings, start_ms, skipped } = self;
         let (per_site, step) = (series / sites, width_ms / readings);
         let first = start_ms + step / 5;
         format!(
             "SELECT 'site-' || lpad((s // {per_site})::VARCHAR, 2, '0') AS site, \
-             'press-' || lpad((s // 10)::VARCHAR, 5, '0') AS device, 'm' || (s % 10)::VARCHAR AS metric, \
+             'press-' || lpad((s // {metrics})::VARCHAR, 5, '0') AS device, 'm' || (s % {metrics})::VARCHAR AS metric, \
              make_timestamp(({first} + w * {width_ms} + k * {step}) * 1000) AS time, \
              (1500 + ((w * {readings} + k) * 7919 + s * 104729) % 2111) / 100.0 AS value \
              FROM range({series}) a(s), range({skipped}, {windows}) b(w), range({readings}) c(k)"
         )
     }
 
+    /// The device of a series.
+    pub(crate) fn device(&self, series: i64) -> String {
+        format!("press-{:05}", series / self.metrics)
+    }
+
+    /// The readings of a window: milliseconds after its start, and values.
+    pub(crate) fn readings_of(&self, series: i64, window: i64) -> impl Iterator<Item = (i64, f64)> + use<> {
+        let Self { readings, width_ms, .. } = *self;
+        let step = width_ms / readings;
+        (0..readings).map(move |reading| {
+            let value = 1_500 + ((window * readings + reading) * 7_919 + series * 104_729) % 2_111;
+            (step / 5 + reading * step, value as f64 / 100.0)
+        })
+    }
+
     /// The readings of a window, with times relative to its start.
     fn partial(&self, series: i64, window: i64) -> Partial {
-        let step = self.width_ms / self.readings;
         let mut partial = Partial::empty();
-        partial.push_run((0..self.readings).map(|reading| {
-            let value = 1_500 + ((window * self.readings + reading) * 7_919 + series * 104_729) % 2_111;
-            let time = Timestamp::from_nanos((step / 5 + reading * step) * 1_000_000);
-            (time, value as f64 / 100.0)
-        }));
+        let readings = self.readings_of(series, window);
+        partial.push_run(readings.map(|(ms, value)| (Timestamp::from_nanos(ms * 1_000_000), value)));
         partial
     }
 
@@ -88,8 +101,8 @@ impl Formula {
 
     fn batch(&self, series: i64, from: i64, number: u64) -> Batch {
         let name = SeriesRef {
-            device: format!("press-{:05}", series / 10),
-            metric: format!("m{}", series % 10),
+            device: self.device(series),
+            metric: format!("m{}", series % self.metrics),
             labels: Vec::new(),
         };
         let mut columns = Columns::new(number, self.width_ms, vec![name]);
@@ -119,8 +132,10 @@ mod tests {
     #[test]
     fn every_window_is_delivered_once() {
         let (series, sites, windows, start_ms) = (20, 2, 2_500, 1_767_225_600_000);
+        let metrics = 10;
         let all =
-            Formula { series, sites, windows, width_ms: 10_000, readings: 2, start_ms, skipped: 0 }.newest(2);
+            Formula { series, metrics, sites, windows, width_ms: 10_000, readings: 2, start_ms, skipped: 0 }
+                .newest(2);
         assert_eq!((all.stored(), all.first_ms()), (25_000, start_ms + 12_500_000));
         for site in 0..sites {
             let batches: Vec<Batch> = all.batches(site).collect();
