@@ -81,10 +81,12 @@ def failure(error: Exception, address: Address, timeout: float) -> CatchmentErro
             # Not from the aggregator: pyarrow could not read what it sent.
             kind = ProtocolError
     whole = _WORDS.fullmatch(text)
-    words = (whole[1] if whole else text).strip() or code or type(error).__name__
+    words = (whole[1] if whole else text).strip()
     if kind is Unsupported:
-        words += f" ({address} has no Arrow Flight: it is older than this client; upgrade it)"
-    elif kind is DeadlineExceeded:
+        # A server that does not know the method says nothing.
+        words = words or f"{address} has no Arrow Flight: it is older than this client; upgrade it"
+    words = words or code or type(error).__name__
+    if kind is DeadlineExceeded:
         words += f" (timeout: {timeout:g} s)"
     return kind(words)
 
