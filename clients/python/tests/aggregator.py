@@ -73,6 +73,9 @@ class FakeFlight(flight.FlightServerBase):  # type: ignore[misc]
         self.tickets.append(ticket.ticket)
         answer = self.answer(ticket.ticket)
         if isinstance(answer, pa.Table):
+            if int(pa.__version__.split(".")[0]) < 22:
+                # It sends only the first dictionary of a column.
+                answer = answer.unify_dictionaries()
             return flight.RecordBatchStream(answer)
         return answer
 

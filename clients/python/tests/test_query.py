@@ -235,6 +235,13 @@ def test_an_unreadable_header_is_refused(serve: Serve, header: bytes | None) -> 
         serve(lambda _: answer).query("temperature")
 
 
+def test_a_batch_that_is_not_valid_is_refused(serve: Serve) -> None:
+    beyond = pa.DictionaryArray.from_arrays(pa.array([0, 7], pa.int32()), pa.array(["a"]), safe=False)
+    answer = pa.table({"time": pa.array([0, 1], TIME), "device": beyond}).replace_schema_metadata(metadata())
+    with pytest.raises(catchment.ProtocolError, match="out of bounds"):
+        serve(lambda _: answer).query("temperature").to_pandas()
+
+
 def test_a_time_that_is_not_known_is_none(serve: Serve) -> None:
     answer = points("a", [1.0]).replace_schema_metadata({"catchment": b'{"complete_until":"9223372036854775807"}'})
     assert serve(lambda _: answer).query("temperature").complete_until is None

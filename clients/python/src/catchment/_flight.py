@@ -175,6 +175,8 @@ class _Call:
                     f"the answer has more than {_ROWS_MAX:,} points or {_BYTES_MAX >> 30} GiB; narrow the selector or "
                     "the range, or use a longer step"
                 )
+            # An index beyond its dictionary would crash whoever follows it.
+            batch.validate(full=True)
             batches.append(batch)
         if header is None:
             raise ProtocolError("the answer has no header: is that an aggregator?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import ssl
 import threading
 import time
@@ -74,7 +75,7 @@ class HttpLink:
                 except BaseException:
                     connection.close()
                     raise
-        except TimeoutError as error:
+        except (TimeoutError, socket.timeout) as error:  # Two classes before Python 3.10.
             if isinstance(error, CatchmentError):
                 raise
             raise DeadlineExceeded(f"{self._address} did not answer within {timeout:g} s") from error
