@@ -118,7 +118,7 @@ class HttpLink:
             return answer
         kind = str(answer.get("errorType", ""))
         words = str(answer.get("error") or f"status {status}")
-        if kind in ("timeout", "canceled"):
+        if kind == "timeout":
             raise DeadlineExceeded(words)
         if kind == "not_found":
             raise Unsupported(words)

@@ -29,6 +29,8 @@ _CALENDAR_UNITS = {name: unit for unit, names in _CALENDAR.items() for name in n
 # A thousand years, in each unit.
 _COUNT_MAX = {DAY: 366_000, WEEK: 52_300, MONTH: 12_000, YEAR: 1_000}
 
+_FIXED_MS_MAX = 366_000 * 86_400_000
+
 _FIXED = {
     1: ("ns", "nsec"),
     10**3: ("us", "usec"),
@@ -82,10 +84,9 @@ def zone(name: str | tzinfo | None) -> tuple[str, tzinfo]:
 def length(value: LengthLike, what: str) -> Length:
     """A length of time; ``what`` names the argument in errors."""
     if isinstance(value, timedelta):
-        ms = value // timedelta(milliseconds=1)
-        if ms < 0:
+        if value < timedelta(0):
             raise BadRequest(f"{what}: {value!r} is negative")
-        return ms
+        return _fixed(value // timedelta(milliseconds=1), value, what)
     if not isinstance(value, str):
         raise BadRequest(f"{what}: {value!r} is neither a text such as '1h' nor a timedelta")
     parts = _PARTS.findall(value)
@@ -106,7 +107,13 @@ def length(value: LengthLike, what: str) -> Length:
         if unit_name not in _FIXED_UNITS:
             raise BadRequest(f"{what}: {value!r}: {unit_name!r} is no unit: use ms, s, m, h, d, w, mo or y")
         nanoseconds += int(digits) * _FIXED_UNITS[unit_name]
-    return nanoseconds // 10**6
+    return _fixed(nanoseconds // 10**6, value, what)
+
+
+def _fixed(ms: int, value: LengthLike, what: str) -> int:
+    if ms > _FIXED_MS_MAX:
+        raise BadRequest(f"{what}: {value!r} must be at most 1,000 years")
+    return ms
 
 
 def seconds(value: float | LengthLike, what: str) -> float:
