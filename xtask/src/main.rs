@@ -52,8 +52,10 @@ enum Command {
     Tidy,
     /// Write docs/api.md from the .proto files (`tidy` checks that it is up to date)
     Api,
-    /// Run all tests: unit, property and system tests, the README's commands, the files of deploy/
+    /// Run all tests: unit, property and system tests, the Python client, the README's commands, the files of deploy/
     Test,
+    /// Check and test clients/python (part of `test`)
+    Python,
     /// Run the commands of the README's "Deploy it for real" (part of `test`)
     Readme,
     /// Check the configuration files of deploy/ against the programs (part of `test`)
@@ -111,6 +113,7 @@ fn main() -> ExitCode {
         Command::Api => api::run().map(|()| true),
         Command::Tidy => tidy::run().map(|()| true),
         Command::Test => Ok(test::run().report()),
+        Command::Python => test::build().and_then(|()| python::run()).map(TestCounts::report),
         Command::Readme => test::build().and_then(|()| readme::run()).map(TestCounts::report),
         Command::Chaos { minutes, seed } => chaos::run(minutes, seed).map(|()| true),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| true),

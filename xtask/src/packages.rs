@@ -20,12 +20,15 @@ const NEEDED: [Package; 7] = [
     ),
     ("prometheus", &[&["promtool", "--version"]]),
     ("victoria-metrics", &[&["vmalert", "-version"]]),
-    ("python3-pytest", &[&["python3", "-c", "import pytest"], &["/usr/bin/python3", "-c", "import pytest"]]),
+    ("python3-venv", &[&["python3", "-c", VENV], &["/usr/bin/python3", "-c", VENV]]),
 ];
 
-/// A Python with pytest: the one in the search path, or Debian's.
-pub(crate) fn python_with_pytest() -> Option<&'static str> {
-    ["python3", "/usr/bin/python3"].into_iter().find(|python| succeeds(&[*python, "-c", "import pytest"]))
+/// Python code that fails where virtual environments cannot be made.
+const VENV: &str = "import ensurepip, venv";
+
+/// A Python that can make virtual environments: the one in the search path, or Debian's.
+pub(crate) fn python_with_venv() -> Option<&'static str> {
+    ["python3", "/usr/bin/python3"].into_iter().find(|python| succeeds(&[*python, "-c", VENV]))
 }
 
 fn succeeds(command: &[&str]) -> bool {

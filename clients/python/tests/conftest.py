@@ -41,6 +41,8 @@ def _by_openssl(folder: Path) -> None:
     for name, alternative in (
         ("gateway", "DNS:localhost,IP:127.0.0.1,URI:spiffe://t/site/s/gateway/g"),
         ("device", "URI:spiffe://t/site/s/device/d"),
+        ("aggregator", "DNS:localhost,IP:127.0.0.1,URI:spiffe://t/aggregator/a"),
+        ("operator", "URI:spiffe://t/operator/o"),
     ):
         (folder / name).mkdir()
         (folder / "extensions").write_text(f"subjectAltName={alternative}\n")
@@ -53,7 +55,7 @@ def _by_openssl(folder: Path) -> None:
 
 @pytest.fixture(scope="session")
 def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the identities ``gateway`` and ``device``."""
+    """A folder with the identities ``gateway``, ``device``, ``aggregator`` and ``operator``."""
     folder = tmp_path_factory.mktemp("pki")
     if programs := os.environ.get("CATCHMENT_BIN"):
         certs = Path(programs).resolve() / "catchment-certs"
@@ -61,6 +63,9 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run(certs, "issue", "gateway", "--dir", "pki", "--site", "s", "--name", "g", "--out", "gateway",
             "--host", "localhost", "127.0.0.1", cwd=folder)  # fmt: skip
         run(certs, "issue", "device", "--dir", "pki", "--site", "s", "--name", "d", "--out", "device", cwd=folder)
+        run(certs, "issue", "aggregator", "--dir", "pki", "--name", "a", "--out", "aggregator",
+            "--host", "localhost", "127.0.0.1", cwd=folder)  # fmt: skip
+        run(certs, "issue", "operator", "--dir", "pki", "--name", "o", "--out", "operator", cwd=folder)
     elif shutil.which("openssl"):
         _by_openssl(folder)
     else:

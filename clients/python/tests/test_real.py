@@ -170,17 +170,25 @@ def blocks(document: Path, heading: str) -> list[str]:
 
 @pytest.mark.parametrize(
     ("document", "heading", "least"),
-    [(REPOSITORY / "README.md", "### A device in Python", 1), (ROOT / "README.md", "## Use", 4)],
+    [
+        (REPOSITORY / "README.md", "### A device in Python", 1),
+        (ROOT / "README.md", "## Send", 4),
+        (REPOSITORY / "README.md", "### pandas", 1),
+        (ROOT / "README.md", "## Ask", 3),
+    ],
 )
 def test_examples_of_the_documents_run(system: System, document: Path, heading: str, least: int) -> None:
     """Runs each example unchanged except for the port."""
     examples = blocks(document, heading)
     assert len(examples) >= least
+    if any("import catchment\n" in example for example in examples):
+        pytest.importorskip("pyarrow.flight")
+        pytest.importorskip("pandas")
+    gateway_port = system.gateway.rpartition(":")[2]
     for example in examples:
-        assert "localhost:7600" in example or '"localhost", 7600' in example
-        port = system.gateway.rpartition(":")[2]
+        assert "localhost:7600" in example or '"localhost", 7600' in example or "localhost:7700" in example
         script = system.folder / "example.py"
-        script.write_text(example.replace("7600", port))
+        script.write_text(example.replace("localhost:7700", system.aggregator).replace("7600", gateway_port))
         environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
         done = subprocess.run(
             [sys.executable, script.name],

@@ -72,9 +72,7 @@ class StateFile:
             yield
         except sqlite3.Error as error:
             if "locked" in str(error):
-                raise StateLocked(
-                    f"the state file {self._path} is in use: each device needs its own file"
-                ) from error
+                raise StateLocked(f"the state file {self._path} is in use: each device needs its own file") from error
             raise StateError(f"cannot {what} the state file {self._path}: {error}") from error
 
     @contextmanager
