@@ -2,12 +2,9 @@
 
 use std::fmt::Write;
 
-use promql_parser::{
-    label::MatchOp,
-    parser::{
-        AggregateExpr, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality,
-        VectorSelector,
-    },
+use promql_parser::parser::{
+    AggregateExpr, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality,
+    VectorSelector,
 };
 
 use crate::{
@@ -108,13 +105,10 @@ impl Printer<'_> {
     /// A metric and its sorted matchers.
     fn selector(&self, of: &VectorSelector) -> String {
         let name = of.name.as_deref().unwrap_or_default();
-        let matchers = of.matchers.matchers.iter().map(|matcher| {
-            let value = match &matcher.op {
-                MatchOp::Equal | MatchOp::NotEqual => matcher.value.as_str().into(),
-                MatchOp::Re(_) | MatchOp::NotRe(_) => self.expression.pattern(&matcher.value),
-            };
-            format!("{}{}{}", label(&matcher.name), matcher.op, quoted(&value))
-        });
+        let conditions = of.matchers.matchers.iter();
+        let conditions = conditions.filter_map(|of| Some((&of.name, self.expression.condition(of)?)));
+        let matchers = conditions
+            .map(|(name, of)| format!("{}{}{}", label(name), of.comparison.symbol(), quoted(&of.value)));
         let mut matchers: Vec<_> = matchers.collect();
         matchers.sort();
         if matchers.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", matchers.join(",")) }
@@ -239,3 +233,6 @@ fn quoted(text: &str) -> String {
     printed.push('"');
     printed
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -277,3 +277,6 @@ pub struct Fill {
     /// For a missing right side.
     pub right: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests;

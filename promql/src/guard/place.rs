@@ -11,22 +11,35 @@ const MATCHING: [&str; 7] =
 /// Names that the parser does not take for metrics.
 const RESERVED: [&str; 8] = ["atan2", "bool", "group_left", "group_right", "ignoring", "on", "inf", "nan"];
 
-/// An error that says which word is out of place, if that can be said.
-pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> PromqlError {
+/// An error that says which word is out of place, if one is.
+pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> Option<PromqlError> {
     let mut walk = Walk { text, tokens, at: 0, open: 0, wants_operand: true, may_be_called: false };
-    loop {
-        let Some(token) = tokens.get(walk.at).copied() else { break };
-        if !walk.step(token) {
-            return reserved(text, tokens, walk.at).unwrap_or_else(|| walk.refuse(token));
-        }
+    if tokens.is_empty() {
+        return Some(PromqlError::bad("parse error: no expression found in input"));
     }
-    let end = Span { from: text.len(), to: text.len() };
+    while let Some(token) = tokens.get(walk.at).copied() {
+        let at = walk.at;
+        if walk.step(token) {
+            continue;
+        }
+        if let Some(error) = reserved(text, tokens, at) {
+            return Some(error);
+        }
+        // After these, the next word is the wrong one.
+        let is_modifier = token.what == What::At || token.is_keyword(text, &["offset"]);
+        let wrong = if is_modifier { tokens.get(walk.at).copied() } else { Some(token) };
+        let end = Span { from: text.len(), to: text.len() };
+        return Some(match wrong {
+            Some(wrong) => walk.refuse(wrong),
+            None => PromqlError::syntax(text, end, "unexpected end of input"),
+        });
+    }
     if walk.wants_operand || walk.open > 0 {
         let last = tokens.len().checked_sub(1).and_then(|last| reserved(text, tokens, last));
-        return last.unwrap_or_else(|| PromqlError::syntax(text, end, "unexpected end of input"));
+        let end = Span { from: text.len(), to: text.len() };
+        return Some(last.unwrap_or_else(|| PromqlError::syntax(text, end, "unexpected end of input")));
     }
-    let known = (0..tokens.len()).find_map(|at| reserved(text, tokens, at));
-    known.unwrap_or_else(|| PromqlError::bad("parse error: invalid promql query"))
+    None
 }
 
 /// Whether a word, or the one before it, is a keyword that was meant as a metric.
@@ -146,7 +159,9 @@ impl Walk<'_> {
         while self.next_is("+") || self.next_is("-") {
             self.at += 1;
         }
-        let is_number = self.tokens.get(self.at).is_some_and(|next| next.what == What::Number);
+        let next = self.tokens.get(self.at);
+        let is_number =
+            next.is_some_and(|next| next.what == What::Number || next.is_keyword(self.text, &["inf", "nan"]));
         self.at += usize::from(is_number);
         is_number
     }
@@ -167,14 +182,14 @@ impl Walk<'_> {
             );
             return PromqlError::at(self.text, token.span, reason);
         }
-        let kind = match token.what {
-            What::Name => "identifier ",
-            What::Number => "number ",
-            What::Text => "string ",
-            What::Open if word != "(" => "unclosed ",
-            _ => "",
+        let reason = match token.what {
+            What::Name => "unexpected identifier",
+            What::Number => "unexpected number",
+            What::Text => "unexpected string",
+            What::Open if word != "(" => "unclosed",
+            _ => "unexpected",
         };
         let quoted: String = word.chars().take(100).collect();
-        PromqlError::syntax(self.text, token.span, format_args!("unexpected {kind}{quoted:?}"))
+        PromqlError::syntax(self.text, token.span, format_args!("{reason} {quoted:?}"))
     }
 }

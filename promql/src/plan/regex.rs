@@ -7,9 +7,10 @@ use std::{iter::Peekable, str::Chars};
 
 use ::regex::{Error, Regex, RegexBuilder};
 
-/// Most bytes of the compiled regular expressions of one selector or expression together: this limits the cost of matching a
-/// series.
+/// Most bytes of a compiled regular expression: this limits the cost of matching a series.
 pub(super) const COMPILED_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of all of an expression together.
+pub(super) const ALL_COMPILED_BYTES_MAX: usize = 1 << 20;
 /// What each may have however many there are: a small one.
 const COMPILED_BYTES_MIN: usize = 4 << 10;
 
@@ -322,3 +323,6 @@ impl Translation<'_> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;
