@@ -19,11 +19,12 @@ const LINE_BYTES_MAX: usize = 100;
 /// The expression, formatted: one line, or indented lines where it is long. It parses to the same plan.
 #[must_use]
 pub fn format(expression: &Expression) -> String {
-    Printer { expression }.pretty(&expression.tree, 0)
+    Printer { expression, line_bytes_max: LINE_BYTES_MAX }.pretty(&expression.tree, 0)
 }
 
 struct Printer<'e> {
     expression: &'e Expression,
+    line_bytes_max: usize,
 }
 
 impl Printer<'_> {
@@ -31,7 +32,7 @@ impl Printer<'_> {
     fn pretty(&self, tree: &Expr, level: usize) -> String {
         let line = self.line(tree);
         let indent = "  ".repeat(level);
-        let is_short = line.len() <= LINE_BYTES_MAX;
+        let is_short = line.len() <= self.line_bytes_max;
         match tree {
             Expr::Unary(of) => format!("{indent}-{}", self.pretty(&of.expr, level).trim()),
             // As in Prometheus, a short subquery is not indented.

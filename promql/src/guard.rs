@@ -179,7 +179,14 @@ fn rewrite(text: &str, tokens: &[Token]) -> Result<(String, Vec<Condition>), Pro
             rewriter.written.push(' ');
         }
         end = token.span.to;
+        let is_in_brackets = places.open == Some('[');
         let place = places.step(text, *token);
+        let is_arithmetic = is_in_brackets && matches!(token.what, What::Operator | What::Open)
+            || place == Place::Offset && token.what == What::Open;
+        if is_arithmetic {
+            let reason = "arithmetic on durations is not supported: write one duration, such as 30m";
+            return Err(PromqlError::at(text, token.span, reason));
+        }
         let before = index.checked_sub(1).and_then(|index| tokens.get(index)).copied();
         let next = tokens.get(index + 1).copied();
         match token.what {

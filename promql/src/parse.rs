@@ -62,13 +62,25 @@ impl Expression {
     }
 }
 
+/// Words of the library, and those of Prometheus' documentation.
+const WORDS: [(&str, &str); 9] = [
+    ("'", "\""),
+    ("type matrix", "type range vector"),
+    ("type vector", "type instant vector"),
+    ("got matrix", "got range vector"),
+    ("got: matrix", "got range vector"),
+    ("got vector", "got instant vector"),
+    ("between vectors", "between instant vectors"),
+    ("scalar or vector", "scalar or instant vector"),
+    ("an vector selector or matrix selector", "an instant vector selector or range vector selector"),
+];
+
 /// What the library says; it gives no place.
 fn readable(error: &str) -> PromqlError {
     // Values of matchers are not those that were written.
-    let reason = match error.split_once(" twice: ") {
-        Some((start, _)) => format!("{start} twice"),
-        None => error.to_owned(),
-    };
+    let reason =
+        error.split_once(" twice: ").map_or_else(|| error.to_owned(), |(start, _)| format!("{start} twice"));
+    let reason = WORDS.iter().fold(reason, |reason, (from, to)| reason.replace(from, to));
     PromqlError::bad(format!("parse error: {reason}"))
 }
 

@@ -9,7 +9,10 @@ const BINDING: [&str; 4] = ["and", "or", "unless", "atan2"];
 const MATCHING: [&str; 7] =
     ["on", "ignoring", "group_left", "group_right", "fill", "fill_left", "fill_right"];
 /// Names that the parser does not take for metrics.
-const RESERVED: [&str; 8] = ["atan2", "bool", "group_left", "group_right", "ignoring", "on", "inf", "nan"];
+const RESERVED: [&str; 10] =
+    ["anchored", "atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on", "smoothed"];
+/// Modifiers of ranges that have no answer here.
+const EXTENDED: [&str; 2] = ["anchored", "smoothed"];
 
 /// An error that says which word is out of place, if one is.
 pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> Option<PromqlError> {
@@ -19,10 +22,11 @@ pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> Option<PromqlError> {
     }
     while let Some(token) = tokens.get(walk.at).copied() {
         let at = walk.at;
+        let is_extended = token.is_keyword(text, &EXTENDED) && !walk.wants_operand;
         if walk.step(token) {
             continue;
         }
-        if let Some(error) = reserved(text, tokens, at) {
+        if let Some(error) = reserved(text, tokens, at).filter(|_| !is_extended) {
             return Some(error);
         }
         // After these, the next word is the wrong one.
@@ -37,7 +41,8 @@ pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> Option<PromqlError> {
     if walk.wants_operand || walk.open > 0 {
         let last = tokens.len().checked_sub(1).and_then(|last| reserved(text, tokens, last));
         let end = Span { from: text.len(), to: text.len() };
-        return Some(last.unwrap_or_else(|| PromqlError::syntax(text, end, "unexpected end of input")));
+        let reason = if walk.wants_operand { "unexpected end of input" } else { "unclosed left parenthesis" };
+        return Some(last.unwrap_or_else(|| PromqlError::syntax(text, end, reason)));
     }
     None
 }
@@ -123,7 +128,7 @@ impl Walk<'_> {
             What::Name | What::Number | What::Text => {
                 self.wants_operand = false;
                 self.may_be_called = token.what == What::Name;
-                !token.is_keyword(self.text, &["on", "ignoring", "atan2"])
+                !token.is_keyword(self.text, &["on", "ignoring", "atan2", "anchored", "smoothed"])
             }
             What::Close | What::Comma | What::Colon | What::At => false,
         }
@@ -176,10 +181,16 @@ impl Walk<'_> {
     /// Says that a word is out of place.
     fn refuse(&self, token: Token) -> PromqlError {
         let word = token.of(self.text);
-        if token.is_keyword(self.text, &["anchored", "smoothed"]) {
+        if token.is_keyword(self.text, &EXTENDED) {
             let reason = format_args!(
                 "{word} is not supported: increase and rate extrapolate to the ends of the range"
             );
+            return PromqlError::at(self.text, token.span, reason);
+        }
+        let before = self.text.get(..token.span.from).unwrap_or_default();
+        if word == "/" && before.ends_with(['<', '>']) {
+            let reason =
+                "</ and >/ are not supported: take histogram_fraction for the share below or above a value";
             return PromqlError::at(self.text, token.span, reason);
         }
         let reason = match token.what {
