@@ -68,38 +68,64 @@ impl Printer<'_> {
 
     /// One line.
     fn line(&self, tree: &Expr) -> String {
+        let mut line = String::new();
+        self.push(&mut line, tree);
+        line
+    }
+
+    fn push(&self, line: &mut String, tree: &Expr) {
         match tree {
-            Expr::NumberLiteral(of) => number(of.val),
-            Expr::StringLiteral(of) => quoted(&of.val),
-            Expr::Paren(of) => format!("({})", self.line(&of.expr)),
-            Expr::Unary(of) => format!("-{}", self.line(&of.expr)),
+            Expr::NumberLiteral(of) => line.push_str(&number(of.val)),
+            Expr::StringLiteral(of) => line.push_str(&quoted(&of.val)),
+            Expr::Paren(of) => {
+                line.push('(');
+                self.push(line, &of.expr);
+                line.push(')');
+            }
+            Expr::Unary(of) => {
+                line.push('-');
+                self.push(line, &of.expr);
+            }
             Expr::Binary(of) => {
-                let matching = matching(of.modifier.as_ref());
-                format!("{} {}{matching} {}", self.line(&of.lhs), of.op, self.line(&of.rhs))
+                self.push(line, &of.lhs);
+                line.push_str(&format!(" {}{} ", of.op, matching(of.modifier.as_ref())));
+                self.push(line, &of.rhs);
             }
             Expr::Call(of) => {
-                let arguments: Vec<_> = of.args.args.iter().map(|of| self.line(of)).collect();
-                format!("{}({})", of.func.name, arguments.join(", "))
+                line.push_str(of.func.name);
+                line.push('(');
+                self.push_all(line, of.args.args.iter().map(|of| &**of));
+                line.push(')');
             }
             Expr::Aggregate(of) => {
-                let parameter = of.param.as_ref().map(|of| self.line(of) + ", ").unwrap_or_default();
-                format!("{}({parameter}{})", aggregation(of), self.line(&of.expr))
+                line.push_str(&aggregation(of));
+                line.push('(');
+                self.push_all(line, of.param.as_deref().into_iter().chain([&*of.expr]));
+                line.push(')');
             }
-            Expr::VectorSelector(of) => self.selector(of) + &times(of.at.as_ref(), of.offset.as_ref()),
+            Expr::VectorSelector(of) => {
+                line.push_str(&self.selector(of));
+                line.push_str(&times(of.at.as_ref(), of.offset.as_ref()));
+            }
             Expr::MatrixSelector(of) => {
-                let range = length(of.range);
-                format!(
-                    "{}[{range}]{}",
-                    self.selector(&of.vs),
-                    times(of.vs.at.as_ref(), of.vs.offset.as_ref())
-                )
+                line.push_str(&self.selector(&of.vs));
+                line.push_str(&format!("[{}]", length(of.range)));
+                line.push_str(&times(of.vs.at.as_ref(), of.vs.offset.as_ref()));
             }
             Expr::Subquery(of) => {
+                self.push(line, &of.expr);
                 let step = of.step.map(length).unwrap_or_default();
-                let times = times(of.at.as_ref(), of.offset.as_ref());
-                format!("{}[{}:{step}]{times}", self.line(&of.expr), length(of.range))
+                line.push_str(&format!("[{}:{step}]", length(of.range)));
+                line.push_str(&times(of.at.as_ref(), of.offset.as_ref()));
             }
-            Expr::Extension(_) => String::new(),
+            Expr::Extension(_) => {}
+        }
+    }
+
+    fn push_all<'t>(&self, line: &mut String, trees: impl Iterator<Item = &'t Expr>) {
+        for (index, tree) in trees.enumerate() {
+            line.push_str(if index > 0 { ", " } else { "" });
+            self.push(line, tree);
         }
     }
 

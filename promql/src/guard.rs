@@ -32,7 +32,7 @@ pub(crate) const MATCHERS_MAX: usize = 64;
 /// Longest regular expression, bytes.
 const PATTERN_BYTES_MAX: usize = 4_096;
 /// Most different regular expressions.
-const PATTERNS_MAX: usize = 256;
+const PATTERNS_MAX: usize = 64;
 
 /// Operators that are names.
 const NAMED_OPERATORS: [&str; 4] = ["and", "or", "unless", "atan2"];

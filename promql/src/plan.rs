@@ -44,7 +44,7 @@ pub struct Node {
     pub operation: Operation,
     /// Its value is the same at each step: it is evaluated once.
     pub invariant: bool,
-    /// Where it is written.
+    /// Where it is written; for a function of a range, where the range is: annotations speak of that.
     pub span: Span,
 }
 

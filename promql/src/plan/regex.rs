@@ -30,10 +30,8 @@ const POSIX: [&str; 14] = [
 pub(super) fn whole(pattern: &str, bytes_max: usize) -> Result<Regex, String> {
     let bytes_max = bytes_max.max(COMPILED_BYTES_MIN);
     let translated = translated(pattern)?;
-    let build =
-        |pattern: &str| RegexBuilder::new(pattern).size_limit(bytes_max).dfa_size_limit(bytes_max).build();
-    // Alone first, so that one like `a)|(b` cannot break out of the group that anchors it.
-    build(&translated).and_then(|_| build(&format!("\\A(?s:{translated})\\z"))).map_err(|error| match error {
+    let mut builder = RegexBuilder::new(&format!("\\A(?s:{translated})\\z"));
+    builder.size_limit(bytes_max).dfa_size_limit(bytes_max).build().map_err(|error| match error {
         Error::CompiledTooBig(_) => "it is too large".to_owned(),
         other => readable(&other.to_string()),
     })
@@ -49,7 +47,14 @@ fn readable(message: &str) -> String {
 fn translated(pattern: &str) -> Result<String, String> {
     let mut translation =
         Translation { written: String::with_capacity(pattern.len() + 16), rest: pattern.chars().peekable() };
+    let mut groups = 0_usize;
     while let Some(character) = translation.rest.next() {
+        // Balanced, so that one like `a)|(b` cannot break out of the group that anchors it.
+        groups = match character {
+            '(' => groups + 1,
+            ')' => groups.checked_sub(1).ok_or("unexpected )")?,
+            _ => groups,
+        };
         match character {
             '\\' => translation.escape()?,
             '[' => translation.set()?,
@@ -58,7 +63,7 @@ fn translated(pattern: &str) -> Result<String, String> {
             other => translation.written.push(other),
         }
     }
-    Ok(translation.written)
+    if groups > 0 { Err("missing closing )".to_owned()) } else { Ok(translation.written) }
 }
 
 struct Translation<'p> {
