@@ -44,7 +44,7 @@ pub(super) async fn samples(
     let time = |place: usize, of: fn(&Partial) -> Option<Stamp>| {
         let (start, window) = panes.get(place)?;
         // The values of an expression count by the time of their evaluation.
-        let ms = if ranges.sample_lag_ms == 0 { *start + 1 } else { of(window)?.sample_ms - 1 };
+        let ms = if ranges.sample_lag_ms == 0 { start.saturating_add(1) } else { of(window)?.sample_ms - 1 };
         Some(ms as f64 / 1_000.0)
     };
     let floats = match function {
