@@ -10,6 +10,7 @@ mod lines;
 mod mqtt;
 mod opening;
 mod partial;
+mod promql;
 mod rig;
 mod topics;
 
@@ -33,7 +34,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 11] = [
+pub static TARGETS: [Target; 12] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
@@ -45,6 +46,7 @@ pub static TARGETS: [Target; 11] = [
     partial::TARGET,
     batch::TARGET,
     journal::TARGET,
+    promql::TARGET,
 ];
 
 /// The signature of any value.

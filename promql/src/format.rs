@@ -2,12 +2,9 @@
 
 use std::fmt::Write;
 
-use promql_parser::{
-    label::MatchOp,
-    parser::{
-        AggregateExpr, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality,
-        VectorSelector,
-    },
+use promql_parser::parser::{
+    AggregateExpr, AtModifier, BinModifier, Expr, LabelModifier, Offset, VectorMatchCardinality,
+    VectorSelector,
 };
 
 use crate::{
@@ -22,11 +19,12 @@ const LINE_BYTES_MAX: usize = 100;
 /// The expression, formatted: one line, or indented lines where it is long. It parses to the same plan.
 #[must_use]
 pub fn format(expression: &Expression) -> String {
-    Printer { expression }.pretty(&expression.tree, 0)
+    Printer { expression, line_bytes_max: LINE_BYTES_MAX }.pretty(&expression.tree, 0)
 }
 
 struct Printer<'e> {
     expression: &'e Expression,
+    line_bytes_max: usize,
 }
 
 impl Printer<'_> {
@@ -34,7 +32,7 @@ impl Printer<'_> {
     fn pretty(&self, tree: &Expr, level: usize) -> String {
         let line = self.line(tree);
         let indent = "  ".repeat(level);
-        let is_short = line.len() <= LINE_BYTES_MAX;
+        let is_short = line.len() <= self.line_bytes_max;
         match tree {
             Expr::Unary(of) => format!("{indent}-{}", self.pretty(&of.expr, level).trim()),
             // As in Prometheus, a short subquery is not indented.
@@ -70,51 +68,74 @@ impl Printer<'_> {
 
     /// One line.
     fn line(&self, tree: &Expr) -> String {
+        let mut line = String::new();
+        self.push(&mut line, tree);
+        line
+    }
+
+    fn push(&self, line: &mut String, tree: &Expr) {
         match tree {
-            Expr::NumberLiteral(of) => number(of.val),
-            Expr::StringLiteral(of) => quoted(&of.val),
-            Expr::Paren(of) => format!("({})", self.line(&of.expr)),
-            Expr::Unary(of) => format!("-{}", self.line(&of.expr)),
+            Expr::NumberLiteral(of) => line.push_str(&number(of.val)),
+            Expr::StringLiteral(of) => line.push_str(&quoted(&of.val)),
+            Expr::Paren(of) => {
+                line.push('(');
+                self.push(line, &of.expr);
+                line.push(')');
+            }
+            Expr::Unary(of) => {
+                line.push('-');
+                self.push(line, &of.expr);
+            }
             Expr::Binary(of) => {
-                let matching = matching(of.modifier.as_ref());
-                format!("{} {}{matching} {}", self.line(&of.lhs), of.op, self.line(&of.rhs))
+                self.push(line, &of.lhs);
+                line.push_str(&format!(" {}{} ", of.op, matching(of.modifier.as_ref())));
+                self.push(line, &of.rhs);
             }
             Expr::Call(of) => {
-                let arguments: Vec<_> = of.args.args.iter().map(|of| self.line(of)).collect();
-                format!("{}({})", of.func.name, arguments.join(", "))
+                line.push_str(of.func.name);
+                line.push('(');
+                self.push_all(line, of.args.args.iter().map(|of| &**of));
+                line.push(')');
             }
             Expr::Aggregate(of) => {
-                let parameter = of.param.as_ref().map(|of| self.line(of) + ", ").unwrap_or_default();
-                format!("{}({parameter}{})", aggregation(of), self.line(&of.expr))
+                line.push_str(&aggregation(of));
+                line.push('(');
+                self.push_all(line, of.param.as_deref().into_iter().chain([&*of.expr]));
+                line.push(')');
             }
-            Expr::VectorSelector(of) => self.selector(of) + &times(of.at.as_ref(), of.offset.as_ref()),
+            Expr::VectorSelector(of) => {
+                line.push_str(&self.selector(of));
+                line.push_str(&times(of.at.as_ref(), of.offset.as_ref()));
+            }
             Expr::MatrixSelector(of) => {
-                let range = length(of.range);
-                format!(
-                    "{}[{range}]{}",
-                    self.selector(&of.vs),
-                    times(of.vs.at.as_ref(), of.vs.offset.as_ref())
-                )
+                line.push_str(&self.selector(&of.vs));
+                line.push_str(&format!("[{}]", length(of.range)));
+                line.push_str(&times(of.vs.at.as_ref(), of.vs.offset.as_ref()));
             }
             Expr::Subquery(of) => {
+                self.push(line, &of.expr);
                 let step = of.step.map(length).unwrap_or_default();
-                let times = times(of.at.as_ref(), of.offset.as_ref());
-                format!("{}[{}:{step}]{times}", self.line(&of.expr), length(of.range))
+                line.push_str(&format!("[{}:{step}]", length(of.range)));
+                line.push_str(&times(of.at.as_ref(), of.offset.as_ref()));
             }
-            Expr::Extension(_) => String::new(),
+            Expr::Extension(_) => {}
+        }
+    }
+
+    fn push_all<'t>(&self, line: &mut String, trees: impl Iterator<Item = &'t Expr>) {
+        for (index, tree) in trees.enumerate() {
+            line.push_str(if index > 0 { ", " } else { "" });
+            self.push(line, tree);
         }
     }
 
     /// A metric and its sorted matchers.
     fn selector(&self, of: &VectorSelector) -> String {
         let name = of.name.as_deref().unwrap_or_default();
-        let matchers = of.matchers.matchers.iter().map(|matcher| {
-            let value = match &matcher.op {
-                MatchOp::Equal | MatchOp::NotEqual => matcher.value.as_str().into(),
-                MatchOp::Re(_) | MatchOp::NotRe(_) => self.expression.pattern(&matcher.value),
-            };
-            format!("{}{}{}", label(&matcher.name), matcher.op, quoted(&value))
-        });
+        let conditions = of.matchers.matchers.iter();
+        let conditions = conditions.filter_map(|of| Some((&of.name, self.expression.condition(of)?)));
+        let matchers = conditions
+            .map(|(name, of)| format!("{}{}{}", label(name), of.comparison.symbol(), quoted(&of.value)));
         let mut matchers: Vec<_> = matchers.collect();
         matchers.sort();
         if matchers.is_empty() { name.to_owned() } else { format!("{name}{{{}}}", matchers.join(",")) }
@@ -239,3 +260,6 @@ fn quoted(text: &str) -> String {
     printed.push('"');
     printed
 }
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -7,7 +7,7 @@ pub(crate) mod duration;
 mod place;
 pub(crate) mod token;
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 pub(crate) use place::unexpected;
 use promql_parser::util::unquote_string;
@@ -17,7 +17,7 @@ use self::{
     token::{Token, What, tokens},
 };
 use crate::{
-    error::{PromqlError, Span},
+    error::PromqlError,
     function::{Advice, Function},
 };
 
@@ -28,9 +28,11 @@ const BRACKETS_MAX: usize = 64;
 /// Most operators of an expression.
 const OPERATORS_MAX: usize = 1_000;
 /// Most matchers of a selector.
-const MATCHERS_MAX: usize = 64;
+pub(crate) const MATCHERS_MAX: usize = 64;
 /// Longest regular expression, bytes.
 const PATTERN_BYTES_MAX: usize = 4_096;
+/// Most different regular expressions.
+const PATTERNS_MAX: usize = 64;
 
 /// Operators that are names.
 const NAMED_OPERATORS: [&str; 4] = ["and", "or", "unless", "atan2"];
@@ -69,12 +71,12 @@ const BEFORE_BRACKETS: [&str; 29] = [
 
 /// A text that the library's parser may see.
 pub(crate) struct Guarded {
-    /// With raw strings quoted, patterns replaced by [`placeholder`]s, and durations that the parser can read.
+    /// With raw strings quoted, conditions of matchers replaced by their numbers, and durations that the parser can read.
     pub(crate) text: String,
     /// The words of the text as it was written.
     pub(crate) tokens: Vec<Token>,
-    /// The regular expressions, in order.
-    pub(crate) patterns: Vec<Arc<str>>,
+    /// The conditions of all matchers, in order.
+    pub(crate) conditions: Vec<Condition>,
 }
 
 /// Checks and rewrites a text.
@@ -91,8 +93,9 @@ pub(crate) fn guard(text: &str) -> Result<Guarded, PromqlError> {
     let tokens = tokens(text)?;
     check_bounds(text, &tokens)?;
     check_functions(text, &tokens)?;
-    let (rewritten, patterns) = rewrite(text, &tokens)?;
-    Ok(Guarded { text: rewritten, tokens, patterns })
+    let (rewritten, conditions) = rewrite(text, &tokens)?;
+    check_patterns(&conditions)?;
+    Ok(Guarded { text: rewritten, tokens, conditions })
 }
 
 fn check_bounds(text: &str, tokens: &[Token]) -> Result<(), PromqlError> {
@@ -133,6 +136,17 @@ fn check_bounds(text: &str, tokens: &[Token]) -> Result<(), PromqlError> {
     Ok(())
 }
 
+fn check_patterns(conditions: &[Condition]) -> Result<(), PromqlError> {
+    let patterns = conditions.iter().filter(|of| of.comparison.is_regex()).map(|of| &*of.value);
+    let count = patterns.collect::<HashSet<&str>>().len();
+    if count > PATTERNS_MAX {
+        return Err(PromqlError::bad(format!(
+            "{count} different regular expressions, at most {PATTERNS_MAX} are allowed: split the expression"
+        )));
+    }
+    Ok(())
+}
+
 /// Refuses functions that have no answer here, and unknown ones.
 fn check_functions(text: &str, tokens: &[Token]) -> Result<(), PromqlError> {
     let mut before = None;
@@ -155,89 +169,165 @@ fn check_functions(text: &str, tokens: &[Token]) -> Result<(), PromqlError> {
     Ok(())
 }
 
-/// What stands for the pattern of this number: for `=~` something that does not match the empty value, for `!~` something that
-/// does, so that the parser's own check of selectors passes. Ours knows the patterns.
-fn placeholder(number: usize, is_negated: bool) -> String {
-    format!("\"{number}{}\"", if is_negated { "|" } else { "" })
-}
-
-/// The number of the pattern that a placeholder stands for.
-pub(crate) fn pattern_number(placeholder: &str) -> Option<usize> {
-    placeholder.trim_end_matches('|').parse().ok()
-}
-
-/// The text that the parser may see, and the patterns that were taken out of it.
-fn rewrite(text: &str, tokens: &[Token]) -> Result<(String, Vec<Arc<str>>), PromqlError> {
-    let mut rewritten = String::with_capacity(text.len());
-    let mut patterns = Vec::new();
+/// The text that the parser may see, and the conditions that were taken out of it.
+fn rewrite(text: &str, tokens: &[Token]) -> Result<(String, Vec<Condition>), PromqlError> {
+    let mut rewriter = Rewriter { text, written: String::with_capacity(text.len()), conditions: Vec::new() };
     let mut places = Places::default();
     let mut end = 0;
     for (index, token) in tokens.iter().enumerate() {
         if token.span.from > end {
-            rewritten.push(' ');
+            rewriter.written.push(' ');
         }
         end = token.span.to;
-        let before = index.checked_sub(1).and_then(|index| tokens.get(index)).copied();
+        let is_in_brackets = places.open == Some('[');
         let place = places.step(text, *token);
-        let written = token.of(text);
+        let is_arithmetic = is_in_brackets && matches!(token.what, What::Operator | What::Open)
+            || place == Place::Offset && token.what == What::Open;
+        if is_arithmetic {
+            let reason = "arithmetic on durations is not supported: write one duration, such as 30m";
+            return Err(PromqlError::at(text, token.span, reason));
+        }
+        let before = index.checked_sub(1).and_then(|index| tokens.get(index)).copied();
+        let next = tokens.get(index + 1).copied();
         match token.what {
-            What::Number => {
-                let number = duration::rewritten(written, place)
-                    .map_err(|reason| PromqlError::syntax(text, token.span, reason))?;
-                rewritten.push_str(number.as_deref().unwrap_or(written));
+            What::Text if places.open == Some('{') => rewriter.text_in_braces(*token, before, next)?,
+            What::Operator if places.open == Some('{') => rewriter.operator_in_braces(*token, next),
+            What::Text => rewriter.written.push_str(&requoted(token.of(text))),
+            What::Number => rewriter.number(*token, place)?,
+            What::Name if place == Place::Offset && token.is_keyword(text, &["inf", "nan"]) => {
+                return Err(PromqlError::syntax(text, token.span, "duration out of range"));
             }
-            What::Text => {
-                let quoted = requoted(written);
-                let negated = before.map(|before| (before.is(text, "=~"), before.is(text, "!~")));
-                if let Some((true, _) | (_, true)) = negated {
-                    rewritten.push_str(&placeholder(patterns.len(), matches!(negated, Some((_, true)))));
-                    patterns.push(pattern(text, token.span, &quoted)?);
-                } else {
-                    rewritten.push_str(&quoted);
-                }
-            }
-            _ => rewritten.push_str(written),
+            _ => rewriter.written.push_str(token.of(text)),
         }
     }
-    Ok((rewritten, patterns))
+    Ok((rewriter.written, rewriter.conditions))
 }
 
-/// A pattern without its quotes.
-fn pattern(text: &str, span: Span, quoted: &str) -> Result<Arc<str>, PromqlError> {
-    let pattern = unquote_string(quoted)
-        .map_err(|_| PromqlError::syntax(text, span, "invalid escape sequence in a string"))?;
-    if pattern.len() > PATTERN_BYTES_MAX {
-        let length = pattern.len();
-        return Err(PromqlError::at(
-            text,
-            span,
-            format_args!("a regular expression of {length} bytes, at most {PATTERN_BYTES_MAX} are allowed"),
-        ));
+/// Writes the text that the parser sees. Conditions of matchers become `="NUMBER"`: the parser would compile each regular
+/// expression twice, without a bound of ours, and refuse some that Go knows.
+struct Rewriter<'t> {
+    text: &'t str,
+    written: String,
+    conditions: Vec<Condition>,
+}
+
+impl Rewriter<'_> {
+    fn number(&mut self, token: Token, place: Place) -> Result<(), PromqlError> {
+        let written = token.of(self.text);
+        let number = duration::rewritten(written, place)
+            .map_err(|reason| PromqlError::syntax(self.text, token.span, reason))?;
+        self.written.push_str(number.as_deref().unwrap_or(written));
+        Ok(())
     }
-    Ok(pattern.into())
+
+    fn operator_in_braces(&mut self, token: Token, next: Option<Token>) {
+        let is_condition = Comparison::of(token.of(self.text)).is_some();
+        let is_before_text = next.is_some_and(|next| next.what == What::Text);
+        self.written.push_str(if is_condition && is_before_text { "=" } else { token.of(self.text) });
+    }
+
+    /// The value of a condition, the name of a metric, or of a label.
+    fn text_in_braces(
+        &mut self,
+        token: Token,
+        before: Option<Token>,
+        next: Option<Token>,
+    ) -> Result<(), PromqlError> {
+        let quoted = requoted(token.of(self.text));
+        let comparison = before.and_then(|before| Comparison::of(before.of(self.text)));
+        let is_label = next.is_some_and(|next| next.what == What::Operator);
+        let is_misplaced = before.is_some_and(|before| before.what == What::Operator);
+        let comparison = match comparison {
+            None if is_label || is_misplaced => {
+                self.written.push_str(&quoted);
+                return Ok(());
+            }
+            None => {
+                self.written.push_str("__name__=");
+                Comparison::Equal
+            }
+            Some(comparison) => comparison,
+        };
+        let value = unquote_string(&quoted)
+            .map_err(|_| PromqlError::syntax(self.text, token.span, "invalid escape sequence in a string"))?;
+        if comparison.is_regex() && value.len() > PATTERN_BYTES_MAX {
+            let length = value.len();
+            let reason = format_args!(
+                "a regular expression of {length} bytes, at most {PATTERN_BYTES_MAX} are allowed: split it"
+            );
+            return Err(PromqlError::at(self.text, token.span, reason));
+        }
+        self.written.push_str(&format!("\"{}\"", self.conditions.len()));
+        self.conditions.push(Condition { comparison, value: value.into() });
+        Ok(())
+    }
 }
 
-/// Follows where numbers stand.
+/// What a matcher asks of a value.
+#[derive(Clone, Debug)]
+pub(crate) struct Condition {
+    pub(crate) comparison: Comparison,
+    /// A value, or a pattern.
+    pub(crate) value: Arc<str>,
+}
+
+/// The operator of a matcher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Comparison {
+    Equal,
+    NotEqual,
+    Regex,
+    NotRegex,
+}
+
+impl Comparison {
+    fn of(operator: &str) -> Option<Self> {
+        Some(match operator {
+            "=" => Self::Equal,
+            "!=" => Self::NotEqual,
+            "=~" => Self::Regex,
+            "!~" => Self::NotRegex,
+            _ => return None,
+        })
+    }
+
+    /// As it is written.
+    pub(crate) fn symbol(self) -> &'static str {
+        match self {
+            Self::Equal => "=",
+            Self::NotEqual => "!=",
+            Self::Regex => "=~",
+            Self::NotRegex => "!~",
+        }
+    }
+
+    pub(crate) fn is_regex(self) -> bool {
+        matches!(self, Self::Regex | Self::NotRegex)
+    }
+}
+
+/// Follows where words stand.
 #[derive(Default)]
 struct Places {
-    in_brackets: bool,
+    /// The innermost bracket, if it is `[` or `{`.
+    open: Option<char>,
     /// After `offset` or `@` and a sign.
     after: Option<Place>,
 }
 
 impl Places {
-    /// Where the next word stands, if it is a number.
+    /// Where a word stands, if it is a number.
     fn step(&mut self, text: &str, token: Token) -> Place {
         let after = self.after.take();
         match token.what {
-            What::Open => self.in_brackets = token.is(text, "["),
-            What::Close => self.in_brackets = false,
+            What::Open => self.open = token.of(text).chars().next().filter(|open| *open != '('),
+            What::Close => self.open = None,
             What::At => self.after = Some(Place::At),
             What::Name if token.is_keyword(text, &["offset"]) => self.after = Some(Place::Offset),
             What::Operator if token.is(text, "+") || token.is(text, "-") => self.after = after,
             _ => {}
         }
-        if self.in_brackets { Place::Brackets } else { after.unwrap_or(Place::Value) }
+        if self.open == Some('[') { Place::Brackets } else { after.unwrap_or(Place::Value) }
     }
 }
 

@@ -7,11 +7,11 @@ use std::{
     sync::Arc,
 };
 
-use promql_parser::parser::Expr;
+use promql_parser::{label::Matcher as Parsed, parser::Expr};
 
 use crate::{
     error::{PromqlError, Span},
-    guard::{Guarded, guard, name_as_matcher, unexpected},
+    guard::{Condition, Guarded, guard, name_as_matcher, unexpected},
     plan::{Matcher, Selectors},
 };
 
@@ -21,12 +21,12 @@ const DEPTH_MAX: usize = 256;
 /// A parsed expression.
 #[derive(Clone, Debug)]
 pub struct Expression {
-    /// The library's tree; values of regular expressions in it are placeholders of `patterns`.
+    /// The library's tree; matchers in it have numbers of `conditions` as their values.
     pub(crate) tree: Expr,
     /// As it was written.
     pub(crate) text: Arc<str>,
-    /// The regular expressions, in order.
-    pub(crate) patterns: Arc<[Arc<str>]>,
+    /// The conditions of all matchers.
+    pub(crate) conditions: Arc<[Condition]>,
     /// Where each node is written: a node before its parts, parts in the order of the text.
     pub(crate) spans: Arc<[Span]>,
 }
@@ -37,12 +37,12 @@ pub struct Expression {
 /// [`PromqlError::Bad`], with the position where it is known: text that is no PromQL, is beyond a bound, or has a function
 /// without an answer here.
 pub fn parse(text: &str) -> Result<Expression, PromqlError> {
-    let Guarded { text: rewritten, tokens, patterns } = guard(text)?;
+    let Guarded { text: rewritten, tokens, conditions } = guard(text)?;
     // The guard refuses what is known to make the parser panic; this is for what is not known.
     let parsed = catch_unwind(AssertUnwindSafe(|| promql_parser::parser::parse(&rewritten)));
     let tree = match parsed {
         Ok(Ok(tree)) => tree,
-        Ok(Err(error)) => return Err(readable(&error).unwrap_or_else(|| unexpected(text, &tokens))),
+        Ok(Err(error)) => return Err(unexpected(text, &tokens).unwrap_or_else(|| readable(&error))),
         Err(_) => return Err(PromqlError::bad("parse error: the parser failed on this expression")),
     };
     if is_deeper(&tree, DEPTH_MAX) {
@@ -52,20 +52,36 @@ pub fn parse(text: &str) -> Result<Expression, PromqlError> {
         )));
     }
     let spans = spans::spans(&tree, text, &tokens);
-    Ok(Expression { tree, text: text.into(), patterns: patterns.into(), spans: spans.into() })
+    Ok(Expression { tree, text: text.into(), conditions: conditions.into(), spans: spans.into() })
 }
 
-/// What the library says of what is wrong, if it says something.
-fn readable(error: &str) -> Option<PromqlError> {
-    if error.contains("invalid promql query") || error.contains("ParseError") {
-        return None;
+impl Expression {
+    /// The condition of a matcher of the tree.
+    pub(crate) fn condition(&self, of: &Parsed) -> Option<&Condition> {
+        self.conditions.get(of.value.parse::<usize>().ok()?)
     }
-    // Its values may be placeholders.
-    let reason = match error.split_once(" twice: ") {
-        Some((start, _)) => format!("{start} twice"),
-        None => error.to_owned(),
-    };
-    Some(PromqlError::bad(format!("parse error: {reason}")))
+}
+
+/// Words of the library, and those of Prometheus' documentation.
+const WORDS: [(&str, &str); 9] = [
+    ("'", "\""),
+    ("type matrix", "type range vector"),
+    ("type vector", "type instant vector"),
+    ("got matrix", "got range vector"),
+    ("got: matrix", "got range vector"),
+    ("got vector", "got instant vector"),
+    ("between vectors", "between instant vectors"),
+    ("scalar or vector", "scalar or instant vector"),
+    ("an vector selector or matrix selector", "an instant vector selector or range vector selector"),
+];
+
+/// What the library says; it gives no place.
+fn readable(error: &str) -> PromqlError {
+    // Values of matchers are not those that were written.
+    let reason =
+        error.split_once(" twice: ").map_or_else(|| error.to_owned(), |(start, _)| format!("{start} twice"));
+    let reason = WORDS.iter().fold(reason, |reason, (from, to)| reason.replace(from, to));
+    PromqlError::bad(format!("parse error: {reason}"))
 }
 
 fn is_deeper(tree: &Expr, levels: usize) -> bool {
@@ -110,3 +126,6 @@ pub fn parse_matchers(text: &str) -> Result<Arc<[Matcher]>, PromqlError> {
     }
     Selectors::new(&expression).matchers(selector, Span { from: 0, to: text.len() })
 }
+
+#[cfg(test)]
+mod tests;

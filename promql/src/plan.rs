@@ -45,7 +45,7 @@ pub struct Node {
     pub operation: Operation,
     /// Its value is the same at each step: it is evaluated once.
     pub invariant: bool,
-    /// Where it is written.
+    /// Where it is written; for a function of a range, where the range is: annotations speak of that.
     pub span: Span,
 }
 
@@ -278,3 +278,6 @@ pub struct Fill {
     /// For a missing right side.
     pub right: Option<f64>,
 }
+
+#[cfg(test)]
+mod tests;

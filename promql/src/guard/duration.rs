@@ -41,8 +41,7 @@ pub(super) fn rewritten(written: &str, place: Place) -> Result<Option<String>, S
         let milliseconds = duration(written)? as f64;
         milliseconds
     } else {
-        // The parser says whether it is a number.
-        number(written).unwrap_or(0.0) * 1_000.0
+        number(written).ok_or_else(|| format!("bad number or duration syntax: {written:?}"))? * 1_000.0
     };
     match place {
         #[expect(clippy::cast_precision_loss, reason = "at most 2^44")]
@@ -130,7 +129,7 @@ pub(crate) fn printed(milliseconds: u64) -> String {
     for (unit, size) in UNITS {
         let only_whole = matches!(unit, "y" | "w");
         let value = rest / size;
-        if value > 0 && (!only_whole || rest % size == 0) {
+        if value > 0 && (!only_whole || rest.is_multiple_of(size)) {
             // Writing to a string does not fail.
             let _ = write!(printed, "{value}{unit}");
             rest -= value * size;

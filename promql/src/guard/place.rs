@@ -9,24 +9,42 @@ const BINDING: [&str; 4] = ["and", "or", "unless", "atan2"];
 const MATCHING: [&str; 7] =
     ["on", "ignoring", "group_left", "group_right", "fill", "fill_left", "fill_right"];
 /// Names that the parser does not take for metrics.
-const RESERVED: [&str; 8] = ["atan2", "bool", "group_left", "group_right", "ignoring", "on", "inf", "nan"];
+const RESERVED: [&str; 10] =
+    ["anchored", "atan2", "bool", "group_left", "group_right", "ignoring", "inf", "nan", "on", "smoothed"];
+/// Modifiers of ranges that have no answer here.
+const EXTENDED: [&str; 2] = ["anchored", "smoothed"];
 
-/// An error that says which word is out of place, if that can be said.
-pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> PromqlError {
+/// An error that says which word is out of place, if one is.
+pub(crate) fn unexpected(text: &str, tokens: &[Token]) -> Option<PromqlError> {
     let mut walk = Walk { text, tokens, at: 0, open: 0, wants_operand: true, may_be_called: false };
-    loop {
-        let Some(token) = tokens.get(walk.at).copied() else { break };
-        if !walk.step(token) {
-            return reserved(text, tokens, walk.at).unwrap_or_else(|| walk.refuse(token));
-        }
+    if tokens.is_empty() {
+        return Some(PromqlError::bad("parse error: no expression found in input"));
     }
-    let end = Span { from: text.len(), to: text.len() };
+    while let Some(token) = tokens.get(walk.at).copied() {
+        let at = walk.at;
+        let is_extended = token.is_keyword(text, &EXTENDED) && !walk.wants_operand;
+        if walk.step(token) {
+            continue;
+        }
+        if let Some(error) = reserved(text, tokens, at).filter(|_| !is_extended) {
+            return Some(error);
+        }
+        // After these, the next word is the wrong one.
+        let is_modifier = token.what == What::At || token.is_keyword(text, &["offset"]);
+        let wrong = if is_modifier { tokens.get(walk.at).copied() } else { Some(token) };
+        let end = Span { from: text.len(), to: text.len() };
+        return Some(match wrong {
+            Some(wrong) => walk.refuse(wrong),
+            None => PromqlError::syntax(text, end, "unexpected end of input"),
+        });
+    }
     if walk.wants_operand || walk.open > 0 {
         let last = tokens.len().checked_sub(1).and_then(|last| reserved(text, tokens, last));
-        return last.unwrap_or_else(|| PromqlError::syntax(text, end, "unexpected end of input"));
+        let end = Span { from: text.len(), to: text.len() };
+        let reason = if walk.wants_operand { "unexpected end of input" } else { "unclosed left parenthesis" };
+        return Some(last.unwrap_or_else(|| PromqlError::syntax(text, end, reason)));
     }
-    let known = (0..tokens.len()).find_map(|at| reserved(text, tokens, at));
-    known.unwrap_or_else(|| PromqlError::bad("parse error: invalid promql query"))
+    None
 }
 
 /// Whether a word, or the one before it, is a keyword that was meant as a metric.
@@ -110,7 +128,7 @@ impl Walk<'_> {
             What::Name | What::Number | What::Text => {
                 self.wants_operand = false;
                 self.may_be_called = token.what == What::Name;
-                !token.is_keyword(self.text, &["on", "ignoring", "atan2"])
+                !token.is_keyword(self.text, &["on", "ignoring", "atan2", "anchored", "smoothed"])
             }
             What::Close | What::Comma | What::Colon | What::At => false,
         }
@@ -146,7 +164,9 @@ impl Walk<'_> {
         while self.next_is("+") || self.next_is("-") {
             self.at += 1;
         }
-        let is_number = self.tokens.get(self.at).is_some_and(|next| next.what == What::Number);
+        let next = self.tokens.get(self.at);
+        let is_number =
+            next.is_some_and(|next| next.what == What::Number || next.is_keyword(self.text, &["inf", "nan"]));
         self.at += usize::from(is_number);
         is_number
     }
@@ -161,20 +181,26 @@ impl Walk<'_> {
     /// Says that a word is out of place.
     fn refuse(&self, token: Token) -> PromqlError {
         let word = token.of(self.text);
-        if token.is_keyword(self.text, &["anchored", "smoothed"]) {
+        if token.is_keyword(self.text, &EXTENDED) {
             let reason = format_args!(
                 "{word} is not supported: increase and rate extrapolate to the ends of the range"
             );
             return PromqlError::at(self.text, token.span, reason);
         }
-        let kind = match token.what {
-            What::Name => "identifier ",
-            What::Number => "number ",
-            What::Text => "string ",
-            What::Open if word != "(" => "unclosed ",
-            _ => "",
+        let before = self.text.get(..token.span.from).unwrap_or_default();
+        if word == "/" && before.ends_with(['<', '>']) {
+            let reason =
+                "</ and >/ are not supported: take histogram_fraction for the share below or above a value";
+            return PromqlError::at(self.text, token.span, reason);
+        }
+        let reason = match token.what {
+            What::Name => "unexpected identifier",
+            What::Number => "unexpected number",
+            What::Text => "unexpected string",
+            What::Open if word != "(" => "unclosed",
+            _ => "unexpected",
         };
         let quoted: String = word.chars().take(100).collect();
-        PromqlError::syntax(self.text, token.span, format_args!("unexpected {kind}{quoted:?}"))
+        PromqlError::syntax(self.text, token.span, format_args!("{reason} {quoted:?}"))
     }
 }

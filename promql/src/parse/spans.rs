@@ -125,7 +125,8 @@ impl Walk<'_> {
             let is_fill = next.is_keyword(self.text, &["fill", "fill_left", "fill_right"]);
             let is_called = self.tokens.get(self.at + 1).is_some_and(|next| next.is(self.text, "("));
             let known = ["bool", "on", "ignoring", "group_left", "group_right"];
-            if !next.is_keyword(self.text, &known) && !(is_fill && is_called) {
+            let is_modifier = next.is_keyword(self.text, &known) || is_fill && is_called;
+            if !is_modifier {
                 return;
             }
             self.at += 1;

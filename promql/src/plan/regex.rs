@@ -7,9 +7,10 @@ use std::{iter::Peekable, str::Chars};
 
 use ::regex::{Error, Regex, RegexBuilder};
 
-/// Most bytes of the compiled regular expressions of one selector or expression together: this limits the cost of matching a
-/// series.
+/// Most bytes of a compiled regular expression: this limits the cost of matching a series.
 pub(super) const COMPILED_BYTES_MAX: usize = 256 << 10;
+/// Most bytes of all of an expression together.
+pub(super) const ALL_COMPILED_BYTES_MAX: usize = 1 << 20;
 /// What each may have however many there are: a small one.
 const COMPILED_BYTES_MIN: usize = 4 << 10;
 
@@ -29,10 +30,8 @@ const POSIX: [&str; 14] = [
 pub(crate) fn whole(pattern: &str, bytes_max: usize) -> Result<Regex, String> {
     let bytes_max = bytes_max.max(COMPILED_BYTES_MIN);
     let translated = translated(pattern)?;
-    let build =
-        |pattern: &str| RegexBuilder::new(pattern).size_limit(bytes_max).dfa_size_limit(bytes_max).build();
-    // Alone first, so that one like `a)|(b` cannot break out of the group that anchors it.
-    build(&translated).and_then(|_| build(&format!("\\A(?s:{translated})\\z"))).map_err(|error| match error {
+    let mut builder = RegexBuilder::new(&format!("\\A(?s:{translated})\\z"));
+    builder.size_limit(bytes_max).dfa_size_limit(bytes_max).build().map_err(|error| match error {
         Error::CompiledTooBig(_) => "it is too large".to_owned(),
         other => readable(&other.to_string()),
     })
@@ -48,7 +47,14 @@ fn readable(message: &str) -> String {
 fn translated(pattern: &str) -> Result<String, String> {
     let mut translation =
         Translation { written: String::with_capacity(pattern.len() + 16), rest: pattern.chars().peekable() };
+    let mut groups = 0_usize;
     while let Some(character) = translation.rest.next() {
+        // Balanced, so that one like `a)|(b` cannot break out of the group that anchors it.
+        groups = match character {
+            '(' => groups + 1,
+            ')' => groups.checked_sub(1).ok_or("unexpected )")?,
+            _ => groups,
+        };
         match character {
             '\\' => translation.escape()?,
             '[' => translation.set()?,
@@ -57,7 +63,7 @@ fn translated(pattern: &str) -> Result<String, String> {
             other => translation.written.push(other),
         }
     }
-    Ok(translation.written)
+    if groups > 0 { Err("missing closing )".to_owned()) } else { Ok(translation.written) }
 }
 
 struct Translation<'p> {
@@ -322,3 +328,6 @@ impl Translation<'_> {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,9 +1,13 @@
 //! Selectors: their conditions and times.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use promql_parser::{
-    label::{MatchOp, Matcher as Parsed},
+    label::Matcher as Parsed,
     parser::{AtModifier, Offset, VectorSelector},
 };
 use regex::Regex;
@@ -12,12 +16,12 @@ use super::{Builder, range::milliseconds};
 use crate::{
     error::{PromqlError, Span},
     grid::Grid,
-    guard::pattern_number,
+    guard::{Comparison, MATCHERS_MAX},
     labels::METRIC_NAME,
     parse::Expression,
     plan::{
         Matcher, Selector, Test,
-        regex::{COMPILED_BYTES_MAX, whole},
+        regex::{ALL_COMPILED_BYTES_MAX, COMPILED_BYTES_MAX, whole},
     },
 };
 
@@ -25,11 +29,17 @@ use crate::{
 pub(crate) struct Selectors<'e> {
     expression: &'e Expression,
     compiled: HashMap<Arc<str>, Regex>,
+    /// Most bytes of one compiled pattern.
+    bytes_max: usize,
 }
 
 impl<'e> Selectors<'e> {
     pub(crate) fn new(expression: &'e Expression) -> Self {
-        Self { expression, compiled: HashMap::new() }
+        let patterns = expression.conditions.iter().filter(|of| of.comparison.is_regex());
+        let distinct: HashSet<&str> = patterns.map(|of| &*of.value).collect();
+        // Together they have a bound too, so that their number is no way around it.
+        let bytes_max = COMPILED_BYTES_MAX.min(ALL_COMPILED_BYTES_MAX / distinct.len().max(1));
+        Self { expression, compiled: HashMap::new(), bytes_max }
     }
 
     /// The conditions of a selector, sorted, each once, so that selectors that mean the same are equal.
@@ -48,6 +58,11 @@ impl<'e> Selectors<'e> {
                 span,
                 "`or` between matchers is not supported: write {…} or {…}, or a regular expression",
             ));
+        }
+        if selector.matchers.matchers.len() > MATCHERS_MAX {
+            // Quoted names of metrics have no operator, by which the guard counts.
+            let reason = format_args!("more than {MATCHERS_MAX} matchers in a selector");
+            return Err(PromqlError::at(text, span, reason));
         }
         let mut matchers = Vec::with_capacity(selector.matchers.matchers.len() + 1);
         if let Some(name) = &selector.name {
@@ -72,35 +87,35 @@ impl<'e> Selectors<'e> {
         if parsed.name.is_empty() {
             return Err(PromqlError::syntax(text, span, "a label has an empty name"));
         }
-        let test = match &parsed.op {
-            MatchOp::Equal => Test::Equal(parsed.value.as_str().into()),
-            MatchOp::NotEqual => Test::NotEqual(parsed.value.as_str().into()),
-            MatchOp::Re(_) => {
-                let (pattern, regex) = self.pattern(parsed, span)?;
-                Test::Regex(pattern, regex)
+        let Some(condition) = self.expression.condition(parsed) else {
+            return Err(PromqlError::syntax(text, span, "invalid matcher"));
+        };
+        let value = condition.value.clone();
+        let test = match condition.comparison {
+            Comparison::Equal => Test::Equal(value),
+            Comparison::NotEqual => Test::NotEqual(value),
+            Comparison::Regex => {
+                let regex = self.compiled(&parsed.name, &value, span)?;
+                Test::Regex(value, regex)
             }
-            MatchOp::NotRe(_) => {
-                let (pattern, regex) = self.pattern(parsed, span)?;
-                Test::NotRegex(pattern, regex)
+            Comparison::NotRegex => {
+                let regex = self.compiled(&parsed.name, &value, span)?;
+                Test::NotRegex(value, regex)
             }
         };
         Ok(Matcher { label: parsed.name.as_str().into(), test })
     }
 
-    fn pattern(&mut self, parsed: &Parsed, span: Span) -> Result<(Arc<str>, Regex), PromqlError> {
-        let pattern = self.expression.pattern(&parsed.value);
-        if let Some(regex) = self.compiled.get(&pattern) {
-            return Ok((pattern, regex.clone()));
+    fn compiled(&mut self, label: &str, pattern: &Arc<str>, span: Span) -> Result<Regex, PromqlError> {
+        if let Some(regex) = self.compiled.get(pattern) {
+            return Ok(regex.clone());
         }
-        // All of an expression may have so much together, so that their number is no way around the bound.
-        let bytes_max = COMPILED_BYTES_MAX / self.expression.patterns.len().max(1);
-        let regex = whole(&pattern, bytes_max).map_err(|reason| {
-            let label = &parsed.name;
+        let regex = whole(pattern, self.bytes_max).map_err(|reason| {
             let reason = format_args!("label {label}: invalid regular expression {pattern:?}: {reason}");
             PromqlError::syntax(&self.expression.text, span, reason)
         })?;
         self.compiled.insert(pattern.clone(), regex.clone());
-        Ok((pattern, regex))
+        Ok(regex)
     }
 }
 
@@ -148,14 +163,5 @@ impl Builder<'_> {
             at_ms: at_ms(of.at.as_ref(), self.grid),
             offset_ms: offset_ms(of.offset.as_ref()),
         })
-    }
-}
-
-impl Expression {
-    /// The pattern that a placeholder stands for.
-    pub(crate) fn pattern(&self, placeholder: &str) -> Arc<str> {
-        let number = pattern_number(placeholder);
-        let pattern = number.and_then(|number| self.patterns.get(number));
-        pattern.map_or_else(|| placeholder.into(), Arc::clone)
     }
 }
