@@ -139,7 +139,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Visits the series of a vector in the order of their labels, batch by batch where the node can be evaluated so.
+    /// Visits the series of a vector in the order of their labels, or in that of `sort` and `topk` below; batch by batch
+    /// where the node can be evaluated so.
     pub(crate) async fn each_batch(
         &self,
         node: &Node,

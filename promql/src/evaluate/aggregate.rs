@@ -18,8 +18,7 @@ use fold::Windows;
 
 use super::Context;
 use crate::{
-    error::PromqlError,
-    error::Span,
+    error::{PromqlError, Span},
     grid::Grid,
     plan::{Aggregation, AggregationOperator},
     value::Value,
