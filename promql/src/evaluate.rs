@@ -139,7 +139,8 @@ impl<'a> Context<'a> {
         }
     }
 
-    /// Visits the series of a vector in the order of their labels, batch by batch where the node can be evaluated so.
+    /// Visits the series of a vector in the order of their labels, or in that of `sort` and `topk` below; batch by batch
+    /// where the node can be evaluated so.
     pub(crate) async fn each_batch(
         &self,
         node: &Node,
@@ -175,9 +176,25 @@ impl<'a> Context<'a> {
             if some.is_empty() {
                 return Ok(());
             }
-            visit(some)?;
+            self.hand_over(some, visit).await?;
             self.source.yield_point().await?;
         }
+    }
+
+    /// Hands over a batch: windows one series at a time, since to merge them takes long.
+    pub(crate) async fn hand_over(
+        &self,
+        batch: Vec<Series>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), PromqlError> {
+        if batch.iter().all(|series| matches!(series.samples, Samples::Floats(_))) {
+            return if batch.is_empty() { Ok(()) } else { visit(batch) };
+        }
+        for series in batch {
+            visit(vec![series])?;
+            self.source.yield_point().await?;
+        }
+        Ok(())
     }
 
     /// The series of a node that is a vector.

@@ -18,8 +18,7 @@ use fold::Windows;
 
 use super::Context;
 use crate::{
-    error::PromqlError,
-    error::Span,
+    error::{PromqlError, Span},
     grid::Grid,
     plan::{Aggregation, AggregationOperator},
     value::Value,
@@ -29,7 +28,7 @@ use crate::{
 pub(super) async fn value(
     context: &Context<'_>,
     of: &Aggregation,
-    _span: Span,
+    span: Span,
     grid: Grid,
 ) -> Result<Value, PromqlError> {
     use AggregationOperator::{
@@ -46,8 +45,8 @@ pub(super) async fn value(
         Stddev => fold::value::<Variance<true>>(context, of, grid, Windows::Ignored).await,
         Stdvar => fold::value::<Variance<false>>(context, of, grid, Windows::Ignored).await,
         Quantile => quantile::value(context, of, grid).await,
-        Topk => top::value::<true>(context, of, grid).await,
-        Bottomk => top::value::<false>(context, of, grid).await,
+        Topk => top::value::<true>(context, of, span, grid).await,
+        Bottomk => top::value::<false>(context, of, span, grid).await,
         LimitK => limit::first(context, of, grid).await,
         LimitRatio => limit::ratio(context, of, grid).await,
         CountValues => count_values::value(context, of, grid).await,
@@ -56,8 +55,8 @@ pub(super) async fn value(
 }
 
 /// Says that windows were left out.
-fn ignored(context: &Context<'_>, of: &Aggregation) {
-    context.inform(&format!("ignored histogram in {} aggregation", name(of.operator)), of.operand.span);
+fn ignored(context: &Context<'_>, of: &Aggregation, span: Span) {
+    context.inform(&format!("ignored histogram in {} aggregation", name(of.operator)), span);
 }
 
 /// The numbers of the parameter, one for each step.

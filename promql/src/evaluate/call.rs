@@ -140,6 +140,7 @@ async fn relabelled(
     let mut bytes: usize = series.iter().map(Series::bytes).sum();
     let mut pace = super::pace::Pace::new(context);
     for one in &mut series {
+        pace.did(super::pace::SERIES_VALUES).await?;
         let Some(value) = value_of(one)? else { continue };
         if value.len() > LABEL_BYTES_MAX {
             return Err(PromqlError::execution(format!(

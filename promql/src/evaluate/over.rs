@@ -155,7 +155,7 @@ impl<'c, 'a> Work<'c, 'a> {
             answers.push(Series { labels: self.names.labels(series.labels)?, samples });
         }
         held.set(answers.iter().map(Series::bytes).sum())?;
-        if answers.is_empty() { Ok(()) } else { visit(answers) }
+        self.context.hand_over(answers, visit).await
     }
 
     /// The values of a series; `None`: the function has none for windows.

@@ -6,6 +6,9 @@ use crate::error::PromqlError;
 /// Values after which others may work.
 const VALUES_MAX: usize = 16_384;
 
+/// Labels of a series cost as much as so many values.
+pub(super) const SERIES_VALUES: usize = 64;
+
 /// Counts values since others could work.
 pub(super) struct Pace<'c, 'a> {
     context: &'c Context<'a>,

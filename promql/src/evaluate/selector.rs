@@ -123,7 +123,7 @@ async fn each_fetched(
             }
         }
         held.set(answers.iter().map(Series::bytes).sum())?;
-        visit(answers)?;
+        context.hand_over(answers, visit).await?;
         held.set(0)?;
     }
     Ok(())

@@ -127,6 +127,7 @@ fn values_are_counted() {
 fn windows_are_merged_counted_or_ignored() {
     let data = "w{a=\"1\"} [1;2] [5]\nw{a=\"2\"} [3] _\nx{a=\"3\"} _ 7";
     check("sum(w)", data, "{} [3;6] [1;5]");
+    check("sum by (a) (w + on() group_left sum(w))", data, "{a=\"1\"} [5;9] [2;10]\n{a=\"2\"} [4;9] _");
     check("count(w)", data, "{} 2 1");
     check("group(w)", data, "{} 1 1");
     check("max(w)", data, "");

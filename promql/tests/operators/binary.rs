@@ -173,5 +173,6 @@ fn windows_are_added_and_otherwise_left_out() {
 fn an_order_by_value_stays() {
     let data = "x{a=\"1\"} 1\nx{a=\"2\"} 3\nx{a=\"3\"} 2";
     assert_eq!(instant("sort_desc(x) > 1", data), [r#"{__name__="x",a="2"} 3"#, r#"{__name__="x",a="3"} 2"#]);
+    assert_eq!(instant("limitk(1, sort_desc(x))", data), [r#"{__name__="x",a="2"} 3"#]);
     assert_eq!(instant("topk(2, x) * 10", data), [r#"{a="2"} 30"#, r#"{a="3"} 20"#]);
 }

@@ -6,6 +6,7 @@
 mod aggregations;
 mod binary;
 mod functions;
+mod model;
 mod notation;
 mod properties;
 mod source;

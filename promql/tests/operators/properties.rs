@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use crate::{at, evaluated, grid, notation::shown_value, ordered, source::TestSource};
 
 /// Series of two metrics with some labels, in the notation.
-fn data() -> impl Strategy<Value = String> {
+pub(crate) fn data() -> impl Strategy<Value = String> {
     let value = prop_oneof![
         3 => Just("_".to_owned()),
         1 => Just("NaN".to_owned()),

@@ -43,7 +43,7 @@ pub(super) async fn value(
         })
         .await?;
     if counts.seen_windows {
-        ignored(context, of);
+        ignored(context, of, of.operand.span);
     }
     let rows = std::mem::take(&mut counts.rows).into_iter();
     let mut series: Vec<Series> = rows.map(|(labels, column)| Series::floats(labels, column)).collect();

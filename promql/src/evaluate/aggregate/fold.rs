@@ -112,7 +112,7 @@ impl<C: Cell> Fold<'_, '_, '_, C> {
     async fn finish(mut self, context: &Context<'_>) -> Result<Vec<Series>, PromqlError> {
         if self.seen_windows {
             match self.policy {
-                Windows::Ignored => ignored(context, self.of),
+                Windows::Ignored => ignored(context, self.of, self.of.operand.span),
                 Windows::NotScaled => context.inform(
                     "ignored histogram in avg aggregation: windows are not scaled; use sum, of which histogram_avg is \
                      the mean of all readings",

@@ -49,7 +49,7 @@ pub(super) async fn value(
         })
         .await?;
     if seen_windows {
-        ignored(context, of);
+        ignored(context, of, of.operand.span);
     }
     rows.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut pace = Pace::new(context);

@@ -7,7 +7,7 @@ use super::{
     ignored, parameter,
 };
 use crate::{
-    error::PromqlError,
+    error::{PromqlError, Span},
     evaluate::{Context, Held, pace::Pace},
     grid::Grid,
     labels::Labels,
@@ -19,6 +19,7 @@ use crate::{
 pub(super) async fn value<const TOP: bool>(
     context: &Context<'_>,
     of: &Aggregation,
+    span: Span,
     grid: Grid,
 ) -> Result<Vec<Series>, PromqlError> {
     let Some(counts) = counts(&parameter(context, of, grid).await?)? else { return Ok(Vec::new()) };
@@ -39,7 +40,7 @@ pub(super) async fn value<const TOP: bool>(
         })
         .await?;
     if top.seen_windows {
-        ignored(context, of);
+        ignored(context, of, span);
     }
     if grid.count == 1 { Ok(top.at_one_step()) } else { top.over_steps(context).await }
 }

@@ -33,7 +33,8 @@ pub(super) async fn value(
     let (left, right) = (Side::new(left), Side::new(right));
     let bytes = bytes + left.bytes() + right.bytes();
     held.set(bytes)?;
-    let groups = sides::groups(&of.matching, &left, &right);
+    let mut pace = Pace::new(context);
+    let groups = sides::groups(&of.matching, &left, &right, &mut pace).await?;
     let swapped = matches!(of.matching.cardinality, Cardinality::OneToMany(_));
     let (many, one) = if swapped { (&right, &left) } else { (&left, &right) };
     // Where one vector is empty, nothing matches, and nothing is checked.
@@ -56,13 +57,22 @@ pub(super) async fn value(
         results: Vec::new(),
         held,
         bytes,
-        pace: Pace::new(context),
+        pace,
     };
+    // As in Prometheus, duplicates are found before anything is matched.
+    let mut sides = Vec::with_capacity(groups.len());
     for mut group in groups {
         if swapped {
             std::mem::swap(&mut group.left, &mut group.right);
         }
-        pairs.group(&group).await?;
+        let one_any = pairs.one_side(&group)?;
+        pairs.bytes += one_any.bytes();
+        pairs.held.set(pairs.bytes)?;
+        pairs.pace.did((group.right.len() + 1) * one_any.words().len()).await?;
+        sides.push((group, one_any));
+    }
+    for (group, one_any) in &sides {
+        pairs.group(group, one_any).await?;
     }
     unique::unique(pairs.results, was_ordered || swapped).map(Value::Vector)
 }
@@ -118,9 +128,8 @@ struct Matched {
 }
 
 impl Pairs<'_, '_, '_> {
-    /// Adds the results of the series with one signature.
-    async fn group(&mut self, group: &Group) -> Result<(), PromqlError> {
-        let one_any = self.one_side(group)?;
+    /// Adds the results of the series with one signature, whose one side has something at those steps.
+    async fn group(&mut self, group: &Group, one_any: &Steps) -> Result<(), PromqlError> {
         let mut matched = Matched { any: Steps::none(self.count), by_labels: HashMap::new() };
         let fill = self.of.matching.fill;
         for place in &group.left {
@@ -136,7 +145,7 @@ impl Pairs<'_, '_, '_> {
             }
             if let Some(fill) = fill.right {
                 let mut alone = steps.clone();
-                alone.remove(&one_any);
+                alone.remove(one_any);
                 let filled = Operand::Fill(&group.signature, fill);
                 self.pair(Operand::Series(series), filled, alone, &mut matched)?;
                 self.pace.did(self.count).await?;

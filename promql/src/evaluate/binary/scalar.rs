@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{
     error::{PromqlError, Span},
-    evaluate::{Context, pace::Pace, unique},
+    evaluate::{
+        Context,
+        pace::{Pace, SERIES_VALUES},
+        unique,
+    },
     grid::Grid,
     plan::Binary,
     value::{Samples, Series, Value},
@@ -53,7 +57,7 @@ pub(super) async fn vector(
     let mut pace = Pace::new(context);
     let mut results = Vec::with_capacity(series.len());
     for Series { labels, samples } in series {
-        pace.did(grid.count).await?;
+        pace.did(grid.count + SERIES_VALUES).await?;
         let Samples::Floats(column) = samples else {
             incompatible(context, of, span, !scalar_left, scalar_left);
             continue;

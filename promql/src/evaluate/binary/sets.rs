@@ -18,7 +18,7 @@ pub(super) async fn value(context: &Context<'_>, of: &Binary, grid: Grid) -> Res
     held.set(bytes + left.bytes() + right.bytes())?;
     let words = grid.count.div_ceil(64);
     let mut pace = Pace::new(context);
-    for group in sides::groups(&of.matching, &left, &right) {
+    for group in sides::groups(&of.matching, &left, &right, &mut pace).await? {
         let (filter, kept) = match of.operator {
             BinaryOperator::Or => (&group.left, &group.right),
             _ => (&group.right, &group.left),

@@ -3,6 +3,8 @@
 use hashbrown::HashMap;
 
 use crate::{
+    error::PromqlError,
+    evaluate::pace::{Pace, SERIES_VALUES},
     labels::{Labels, METRIC_NAME},
     plan::Matching,
     steps::Steps,
@@ -49,11 +51,17 @@ pub(super) struct Group {
 }
 
 /// All series by their signatures.
-pub(super) fn groups(matching: &Matching, left: &Side, right: &Side) -> Vec<Group> {
+pub(super) async fn groups(
+    matching: &Matching,
+    left: &Side,
+    right: &Side,
+    pace: &mut Pace<'_, '_>,
+) -> Result<Vec<Group>, PromqlError> {
     let mut places: HashMap<Labels, usize> = HashMap::new();
     let mut groups: Vec<Group> = Vec::new();
     for (is_left, side) in [(true, left), (false, right)] {
         for (number, series) in side.series.iter().enumerate() {
+            pace.did(SERIES_VALUES).await?;
             let signature = signature(matching, &series.labels);
             let place = places.get(&signature).copied().unwrap_or_else(|| {
                 places.insert(signature.clone(), groups.len());
@@ -65,7 +73,7 @@ pub(super) fn groups(matching: &Matching, left: &Side, right: &Side) -> Vec<Grou
             }
         }
     }
-    groups
+    Ok(groups)
 }
 
 /// The labels in which a series must be equal to one of the other side.

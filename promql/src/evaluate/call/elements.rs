@@ -3,7 +3,11 @@
 use super::argument;
 use crate::{
     error::PromqlError,
-    evaluate::{Context, pace::Pace, unique},
+    evaluate::{
+        Context,
+        pace::{Pace, SERIES_VALUES},
+        unique,
+    },
     function::Function,
     grid::Grid,
     plan::Node,
@@ -46,7 +50,7 @@ async fn changed(
         let Samples::Floats(mut column) = samples else { continue };
         change(&mut column);
         results.push(Series::floats(labels.without_name(), column));
-        pace.did(grid.count).await?;
+        pace.did(grid.count + SERIES_VALUES).await?;
     }
     unique::unique(results, was_ordered).map(Value::Vector)
 }
