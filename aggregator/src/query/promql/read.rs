@@ -50,8 +50,6 @@ pub(super) struct ReadMembers {
 pub(super) struct ReadGroups {
     pub(super) series: Vec<FetchedSeries>,
     pub(super) met: Met,
-    /// Number of panes.
-    pub(super) panes: usize,
     /// Holds the panes.
     pub(super) _memory: Memory,
 }
@@ -73,18 +71,17 @@ pub(super) async fn read_groups(
     groups: Vec<Group>,
 ) -> Result<ReadGroups, QueryError> {
     let memory = task.memory();
-    let (mut series, mut met, mut panes, mut bytes) = (Vec::new(), Met::default(), 0, 0);
+    let (mut series, mut met, mut bytes) = (Vec::new(), Met::default(), 0);
     for group in groups {
         let Group { labels, is_windows, members } = group;
         let wanted = reading.wanted(is_windows);
         let at_hand = AtHand { reading: &reading, task: &task, memory: &memory, bytes };
         let Some(list) = at_hand.members(&members, wanted, &mut met).await? else { continue };
-        panes += list.len();
         bytes += labels.bytes() + list.bytes();
         memory.set(bytes)?;
         series.push(FetchedSeries { labels, is_windows, panes: panes_of(list) });
     }
-    Ok(ReadGroups { series, met, panes, _memory: memory })
+    Ok(ReadGroups { series, met, _memory: memory })
 }
 
 /// Reads some members of a group.

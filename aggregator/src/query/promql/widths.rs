@@ -55,7 +55,8 @@ fn spans(sample: &Member, (from_ms, to_ms): (i64, i64)) -> impl Iterator<Item = 
     let (first, last) = (sample.rows.0.as_millis().max(from_ms), sample.rows.1.as_millis());
     let end = match last < to_ms {
         true => (last, last.saturating_add(1)),
-        false => (to_ms.saturating_sub(SAMPLE_MS).max(first), to_ms),
+        // Also before the range: its beginning may be rounded down to a window.
+        false => (to_ms.saturating_sub(SAMPLE_MS).max(sample.rows.0.as_millis()), to_ms),
     };
     let begin = (first, first.saturating_add(SAMPLE_MS).min(end.0));
     [end, begin].into_iter().filter(|(from, to)| from < to)
