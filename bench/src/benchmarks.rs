@@ -3,6 +3,7 @@
 //! `bench` is what they share, `goals` what they must reach, `run` measures those that are wanted.
 
 mod aggregator;
+mod backup;
 mod bench;
 mod crowd;
 mod fairness;
@@ -12,6 +13,7 @@ mod idle;
 mod latency;
 mod partials;
 mod query;
+mod refill;
 mod run;
 mod sharing;
 mod throughput;

@@ -50,13 +50,19 @@ impl Moment {
             Self::Now => now_ms,
             Self::Before(length) => length.shift(now_ms, false, zone),
             Self::After(length) => length.shift(now_ms, true, zone),
-            // A date so far away is refused as such.
-            Self::Date(date) => zone.day_start(date).unwrap_or(i64::MIN),
+            Self::Date(date) => zone.day_start(date).unwrap_or_else(|| limit(date)),
             Self::Local(time) => {
-                zone.time_zone().to_timestamp(time).map_or(i64::MIN, |time| time.as_millisecond())
+                let timestamp = zone.time_zone().to_timestamp(time);
+                timestamp.map_or_else(|_| limit(time.date()), |time| time.as_millisecond())
             }
         }
     }
+}
+
+/// The end of time that is nearest to a date beyond it: no aggregator takes it.
+fn limit(date: Date) -> i64 {
+    let limit = if date.year() > 0 { Timestamp::MAX } else { Timestamp::MIN };
+    limit.as_millisecond()
 }
 
 impl FromStr for Moment {

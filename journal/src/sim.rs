@@ -94,6 +94,11 @@ impl SimDisk {
         self.machine.state().fail_write = Some(successes);
     }
 
+    /// Refuses to open files for reading, as a system without descriptors left, until it is set back.
+    pub fn refuse_opens(&self, refuse: bool) {
+        self.machine.state().refuse_opens = refuse;
+    }
+
     /// Makes syncs report success and do nothing: shows that a test would notice a forgotten sync.
     pub fn ignore_syncs(&self, ignore: bool) {
         self.machine.state().ignore_syncs = ignore;
@@ -175,6 +180,9 @@ impl Disk for SimDisk {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<SimFile> {
+        if self.machine.running()?.refuse_opens {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         self.open(path)
     }
 

@@ -37,8 +37,9 @@ use crate::{
 
 /// Bytes of a step of a series: a number or a shared window, and a bit.
 const STEP_BYTES: usize = 9;
-/// Most series that are visited at once.
+/// Most series that are visited at once, and most values of them if they are several.
 const BATCH: usize = 64;
+const BATCH_VALUES: usize = 16_384;
 
 /// The answer to an expression.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,21 +153,29 @@ impl<'a> Context<'a> {
             Operation::Over(of) if !node.invariant => {
                 over::each_batch(self, of, node.span, grid, visit).await
             }
-            _ => self.each_of_all(self.vector(node, grid).await?, visit).await,
+            _ => {
+                let batch = (BATCH_VALUES / grid.count.max(1)).clamp(1, BATCH);
+                self.each_of_all(self.vector(node, grid).await?, batch, visit).await
+            }
         }
     }
 
     /// Visits series that are in memory, some at a time, so that others can work in between.
-    async fn each_of_all(&self, series: Vec<Series>, visit: &mut Visit<'_>) -> Result<(), PromqlError> {
+    async fn each_of_all(
+        &self,
+        series: Vec<Series>,
+        batch: usize,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), PromqlError> {
         let mut held = self.hold();
         held.set(series.iter().map(Series::bytes).sum())?;
         let mut series = series.into_iter();
         loop {
-            let batch: Vec<Series> = series.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
+            let some: Vec<Series> = series.by_ref().take(batch).collect();
+            if some.is_empty() {
                 return Ok(());
             }
-            visit(batch)?;
+            visit(some)?;
             self.source.yield_point().await?;
         }
     }

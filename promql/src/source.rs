@@ -77,7 +77,8 @@ pub struct Columns {
     pub counter: bool,
     /// The partials, for quantiles: panes are then [`Panes::Windows`] for series of numbers too.
     pub sketch: bool,
-    /// Panes of series of windows are single windows, as with [`FetchRange::Lookback`]: the first or the last is wanted.
+    /// Panes of series of windows are single windows, as with [`FetchRange::Lookback`]: of each stretch at least the first
+    /// and the last, which are what is wanted.
     pub single_windows: bool,
 }
 

@@ -66,7 +66,7 @@ impl Source {
     pub(crate) fn open(dir: &Path) -> Result<Self, Failure> {
         let none = |reason: &str| Failure::NoBackup { dir: dir.to_owned(), reason: reason.to_owned() };
         if list::read(dir)?.is_none() {
-            return Err(none("holds no backup"));
+            return Err(none(&format!("holds no backup: it has no {}", list::LIST)));
         }
         let lock = target::lock(dir)?;
         let complete = list::read(dir)?.and_then(|list| list.complete);

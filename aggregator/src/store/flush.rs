@@ -8,3 +8,6 @@ pub(in crate::store) mod marker;
 pub(in crate::store) mod round;
 pub(in crate::store) mod rows;
 pub(in crate::store) mod signal;
+
+#[cfg(test)]
+mod tests;

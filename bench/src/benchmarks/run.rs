@@ -5,13 +5,13 @@ use std::time::Instant;
 use clap::builder::PossibleValuesParser;
 
 use super::{
-    Bench, aggregator, crowd, fairness, growth, idle, latency, partials, query, sharing, throughput, uplink,
-    watch,
+    Bench, aggregator, backup, crowd, fairness, growth, idle, latency, partials, query, refill, sharing,
+    throughput, uplink, watch,
 };
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 20] = [
+pub(crate) const NAMES: [&str; 22] = [
     "frames",
     "json",
     "line-protocol",
@@ -26,6 +26,8 @@ pub(crate) const NAMES: [&str; 20] = [
     "crowd",
     "sharing",
     "watch",
+    "backup",
+    "refill",
     "partials",
     "query-month",
     "query-sites",
@@ -65,6 +67,8 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
             report.measurements.push(crowd::gateways(bench)?);
         }
         "sharing" => report.measurements.push(sharing::run(bench)?),
+        "backup" => report.measurements.push(backup::run(bench)?),
+        "refill" => report.measurements.push(refill::run(bench)?),
         "watch" => report.measurements.extend(watch::run(bench)?),
         "query-month" => query::of_a_month(bench, report)?,
         "query-sites" => query::of_sites(bench, report)?,

@@ -1,6 +1,6 @@
 //! Functions of values.
 
-mod absent;
+pub(super) mod absent;
 mod dates;
 mod elements;
 mod join;

@@ -5,7 +5,7 @@ mod buckets;
 use catchment_partial::Partial;
 use hashbrown::HashMap;
 
-use super::{Context, quantile};
+use super::{Context, quantile, unique::unique};
 use crate::{
     error::{PromqlError, Span},
     function::Function,
@@ -61,7 +61,8 @@ pub(super) async fn value(
     if wanted.is_of_buckets() && !numbers.is_empty() {
         of_buckets(context, &wanted, numbers, span, &mut answers).await?;
     }
-    Ok(Value::Vector(without_names(answers)?))
+    let without_name = |(labels, column): (Labels, Column)| Series::floats(labels.without_name(), column);
+    unique(answers.into_iter().map(without_name).collect(), true).map(Value::Vector)
 }
 
 /// What is wanted of a histogram; parameters for each step.
@@ -200,30 +201,6 @@ fn remove_mixed(context: &Context<'_>, window: &mut Column, buckets: &mut Column
     if is_mixed {
         context.warn("vector contains a mix of classic and native histograms", span);
     }
-}
-
-/// Series without names; those that are equal then are one, unless both have a number at one step.
-fn without_names(answers: Vec<(Labels, Column)>) -> Result<Vec<Series>, PromqlError> {
-    let mut answers: Vec<_> =
-        answers.into_iter().map(|(labels, column)| (labels.without_name(), column)).collect();
-    answers.sort_by(|(a, _), (b, _)| a.cmp(b));
-    let mut merged: Vec<(Labels, Column)> = Vec::with_capacity(answers.len());
-    for (labels, column) in answers {
-        match merged.last_mut() {
-            Some((known, before)) if *known == labels => {
-                for (step, value) in column.iter() {
-                    if before.get(step).is_some() {
-                        let reason = "vector cannot contain metrics with the same labelset";
-                        return Err(PromqlError::execution(reason));
-                    }
-                    before.set(step, value);
-                }
-            }
-            _ => merged.push((labels, column)),
-        }
-    }
-    merged.retain(|(_, column)| !column.is_absent());
-    Ok(merged.into_iter().map(|(labels, column)| Series::floats(labels, column)).collect())
 }
 
 #[cfg(test)]

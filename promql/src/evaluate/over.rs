@@ -8,9 +8,11 @@ use std::sync::Arc;
 use hashbrown::HashSet;
 
 use super::{
-    Context, Held, Visit, quantile,
+    Context, Held, Visit,
+    call::absent,
+    quantile,
     ranges::{Ranges, fetched_grid, inform_of_alignment},
-    selector::{Collected, fetched_bytes, is_absent},
+    selector::{Collected, fetched_bytes},
     subquery,
 };
 use crate::{
@@ -20,6 +22,7 @@ use crate::{
     labels::{Labels, METRIC_NAME},
     plan::{Matcher, Over, Range, Selector, Test},
     source::{Columns, Fetch, FetchRange, FetchedSeries, Panes},
+    steps::Steps,
     value::{Column, Samples, Series, Value},
 };
 
@@ -120,14 +123,14 @@ struct Work<'c, 'a> {
     parameter: Vec<f64>,
     names: Names<'c, 'a>,
     /// The steps at which any series has a sample, for `absent_over_time`.
-    present: Column,
+    present: Steps,
     /// The last metric that was said to be no counter.
     no_counter: String,
 }
 
 impl<'c, 'a> Work<'c, 'a> {
     fn new(context: &'c Context<'a>, of: &'c Over, span: Span, ranges: Ranges, parameter: Vec<f64>) -> Self {
-        let present = Column::absent(ranges.steps());
+        let present = Steps::none(ranges.steps());
         let names = Names::new(context, of);
         Self { context, of, span, ranges, parameter, names, present, no_counter: String::new() }
     }
@@ -143,7 +146,7 @@ impl<'c, 'a> Work<'c, 'a> {
                 continue;
             }
             let Some(samples) = self.samples(&series).await? else { continue };
-            if is_absent(&samples) {
+            if samples.is_absent() {
                 continue;
             }
             if matches!(samples, Samples::Floats(_)) {
@@ -204,39 +207,24 @@ impl<'c, 'a> Work<'c, 'a> {
         if self.of.function != Function::AbsentOverTime {
             return Ok(());
         }
-        let mut absent = Column::absent(self.ranges.steps());
-        for step in 0..absent.len() {
-            if self.present.get(step).is_none() {
-                absent.set(step, 1.0);
-            }
-        }
-        if absent.is_absent() {
+        let mut absent = Steps::all(self.ranges.steps());
+        absent.remove(&self.present);
+        if absent.is_empty() {
             return Ok(());
         }
         let labels = match &self.of.range {
-            Range::Selector { selector, .. } => absent_labels(&selector.matchers),
+            Range::Selector { selector, .. } => absent::labels(&selector.matchers),
             Range::Subquery { .. } => Labels::default(),
         };
-        visit(vec![Series::floats(labels, absent)])
+        let ones = vec![1.0; self.ranges.steps()];
+        visit(vec![Series::floats(labels, Column::at(ones, absent))])
     }
 }
 
-fn note_present<T>(present: &mut Column, panes: &[(i64, T)], ranges: &Ranges) {
+fn note_present<T>(present: &mut Steps, panes: &[(i64, T)], ranges: &Ranges) {
     for reach in ranges.reaches(panes).filter(|reach| !reach.is_empty()) {
-        present.set(reach.step, 1.0);
+        present.insert(reach.step);
     }
-}
-
-/// The labels of what `absent` and `absent_over_time` return: those that matchers give exactly one value.
-pub(super) fn absent_labels(matchers: &[Matcher]) -> Labels {
-    let mut labels = Vec::new();
-    for matcher in matchers.iter().filter(|matcher| &*matcher.label != METRIC_NAME) {
-        let others = matchers.iter().filter(|other| other.label == matcher.label).count();
-        if let (Test::Equal(value), 1) = (&matcher.test, others) {
-            labels.push((Arc::clone(&matcher.label), Arc::clone(value)));
-        }
-    }
-    Labels::new(labels)
 }
 
 /// Removes names of metrics, and refuses two series that are equal then.

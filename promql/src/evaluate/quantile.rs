@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use catchment_partial::Partial;
 
-use super::Context;
+use super::{Context, text};
 use crate::error::Span;
 
 /// The quantile of numbers, which are put in another order: NaN counts as the least. NaN of none.
@@ -50,14 +50,9 @@ pub(super) fn beyond(quantile: f64) -> Option<f64> {
 /// Warns of quantiles that there are not.
 pub(super) fn warn_beyond(context: &Context<'_>, quantiles: &[f64], span: Span) {
     if let Some(quantile) = quantiles.iter().find(|quantile| beyond(**quantile).is_some()) {
-        let got = number(*quantile);
+        let got = text::short(*quantile);
         context.warn(&format!("quantile value should be between 0 and 1, got {got}"), span);
     }
-}
-
-/// A number as Go's `%g` prints it, but for exponents.
-pub(super) fn number(of: f64) -> String {
-    if of.is_infinite() { format!("{}Inf", if of > 0.0 { '+' } else { '-' }) } else { of.to_string() }
 }
 
 /// The rank below and how far beyond it.

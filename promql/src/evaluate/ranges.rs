@@ -40,7 +40,7 @@ impl Ranges {
         let width = alignment.width_ms.max(1);
         let ends = (0..steps).map(|step| {
             let time = fetched.time(if fetched.count == 1 { 0 } else { step });
-            time.div_euclid(width) * width
+            time.div_euclid(width).saturating_mul(width)
         });
         let closed = if alignment.closed_left { width } else { 0 };
         Self {

@@ -118,7 +118,7 @@ async fn each_fetched(
         for series in batch {
             context.source.yield_point().await?;
             let answer = series_of(&series, &ranges);
-            if !is_absent(&answer.samples) {
+            if !answer.samples.is_absent() {
                 answers.push(answer);
             }
         }
@@ -163,14 +163,6 @@ pub(super) fn last_of(window: &Partial) -> Option<Stamp> {
 /// The first reading of a window.
 pub(super) fn first_of(window: &Partial) -> Option<Stamp> {
     window.first().map(|point| Stamp { value: point.value, sample_ms: point.time.as_millis() + 1 })
-}
-
-/// Whether no step has a sample.
-pub(super) fn is_absent(samples: &Samples) -> bool {
-    match samples {
-        Samples::Floats(column) => column.is_absent(),
-        Samples::Windows(windows) => windows.iter().all(Option::is_none),
-    }
 }
 
 /// Approximate memory of a fetched series.

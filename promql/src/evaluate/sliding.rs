@@ -37,14 +37,35 @@ impl<S> Sliding<S> {
         Self { suffixes: Vec::new(), middle: 0, prefix: None, end: 0 }
     }
 
-    /// Whether the next range needs new suffixes, one for each of its panes.
+    /// Whether the next range needs new suffixes, one for each of its panes: [`Sliding::begin`].
     pub(super) fn is_behind(&self, reach: Reach) -> bool {
         reach.from >= self.middle
     }
 
-    /// The suffixes that are kept.
-    pub(super) fn suffixes(&self) -> &[S] {
-        &self.suffixes
+    /// Makes the end of a range the middle. Then come all its suffixes.
+    pub(super) fn begin(&mut self, reach: Reach) {
+        self.suffixes.clear();
+        self.prefix = None;
+        self.middle = reach.to;
+        self.end = reach.to;
+    }
+
+    /// Adds at most so many suffixes of a range; those added. None: it has all.
+    pub(super) fn add_suffixes<P>(&mut self, panes: &[(i64, P)], reach: Reach, most: usize) -> &[S]
+    where
+        S: Summary<P>,
+    {
+        let known = self.suffixes.len();
+        let to = self.middle.saturating_sub(known);
+        let from = to.saturating_sub(most).max(reach.from);
+        for (_, pane) in panes.get(from..to).unwrap_or_default().iter().rev() {
+            let mut suffix = S::of(pane);
+            if let Some(later) = self.suffixes.last() {
+                suffix.join(later);
+            }
+            self.suffixes.push(suffix);
+        }
+        self.suffixes.get(known..).unwrap_or_default()
     }
 
     /// The summary of a range, neither end of which is before that of the range before it. `None`: it has no pane.
@@ -57,7 +78,8 @@ impl<S> Sliding<S> {
             return None;
         }
         if self.is_behind(reach) {
-            self.begin(panes, reach);
+            self.begin(reach);
+            self.add_suffixes(panes, reach, usize::MAX);
         }
         for (_, pane) in panes.get(self.end..reach.to).unwrap_or_default() {
             match &mut self.prefix {
@@ -71,23 +93,5 @@ impl<S> Sliding<S> {
             summary.join(prefix);
         }
         Some(summary)
-    }
-
-    /// Makes the end of a range the middle.
-    fn begin<P>(&mut self, panes: &[(i64, P)], reach: Reach)
-    where
-        S: Summary<P>,
-    {
-        self.suffixes.clear();
-        for (_, pane) in panes.get(reach.from..reach.to).unwrap_or_default().iter().rev() {
-            let mut suffix = S::of(pane);
-            if let Some(later) = self.suffixes.last() {
-                suffix.join(later);
-            }
-            self.suffixes.push(suffix);
-        }
-        self.prefix = None;
-        self.middle = reach.to;
-        self.end = reach.to;
     }
 }

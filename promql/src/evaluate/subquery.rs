@@ -12,13 +12,11 @@ use crate::{
     error::PromqlError,
     figures::Figures,
     grid::Grid,
-    plan::{Matcher, Node, Operation, Range},
+    plan::{Matcher, Node, Operation, Range, SUBQUERY_POINTS_MAX},
     source::{Alignment, Columns, Fetch, FetchRange, FetchedSeries, Panes},
     value::{Samples, Series},
 };
 
-/// Most points of a series.
-const POINTS_MAX: i64 = 100_000;
 /// The step where none is given, rounded up to the width of the source's windows.
 const DEFAULT_STEP_MS: i64 = 60_000;
 
@@ -66,10 +64,11 @@ fn points(after_ms: i64, until_ms: i64, step_ms: i64) -> Result<Option<Grid>, Pr
     let step = step_ms.max(1);
     let start = (after_ms.div_euclid(step).saturating_add(1)).saturating_mul(step);
     let more = until_ms.saturating_sub(start).div_euclid(step);
-    if more >= POINTS_MAX {
+    if more >= SUBQUERY_POINTS_MAX {
         let (asked, step) = (more.saturating_add(1), duration(step));
         return Err(PromqlError::execution(format!(
-            "the subquery needs {asked} points a series, more than {POINTS_MAX}: use a longer step than {step}, or ask for less time"
+            "a subquery of {asked} steps of {step} for all times asked for, at most {SUBQUERY_POINTS_MAX} are allowed: take \
+             a longer step in its brackets, or ask for less time"
         )));
     }
     let count = usize::try_from(more.saturating_add(1)).unwrap_or(0);

@@ -74,7 +74,7 @@ impl TestSource {
         let is_windows = labels.get(METRIC_NAME).ends_with(":window");
         let are_single = fetch.range == FetchRange::Lookback || (is_windows && fetch.columns.single_windows);
         let cuts = self.cuts(fetch);
-        let mut panes: Vec<(i64, usize, Vec<(i64, f64)>)> = Vec::new();
+        let mut panes: Vec<(i64, usize, Points)> = Vec::new();
         for (sample, value) in points {
             let start = (sample - 1).div_euclid(self.width_ms) * self.width_ms;
             let segment = cuts.partition_point(|cut| *cut <= start);

@@ -84,7 +84,7 @@ impl Extrapolation {
     /// The same by second of the range.
     pub(crate) fn rate(self, start_ms: i64, end_ms: i64) -> Option<f64> {
         let factor = self.factor(start_ms, end_ms)?;
-        Some(self.difference * (factor / seconds(end_ms - start_ms)))
+        Some(self.difference * (factor / seconds(start_ms, end_ms)))
     }
 
     /// How much longer the range counts than the time between the readings.
@@ -93,7 +93,7 @@ impl Extrapolation {
         if count < 2.0 {
             return None;
         }
-        let sampled = seconds(last.sample_ms - first.sample_ms);
+        let sampled = seconds(first.sample_ms, last.sample_ms);
         if sampled == 0.0 {
             return Some(1.0);
         }
@@ -101,16 +101,16 @@ impl Extrapolation {
         // The series is thought to go on until an end that is nearer than this; otherwise for half a distance.
         let near = apart * 1.1;
         let reached = |seconds: f64| if seconds >= near { apart / 2.0 } else { seconds };
-        let mut before = reached(seconds(first.sample_ms - start_ms));
+        let mut before = reached(seconds(start_ms, first.sample_ms));
         if self.is_counter && self.difference > 0.0 && first.value >= 0.0 {
             // A counter was never less than zero.
             before = before.min(sampled * (first.value / self.difference));
         }
-        let after = reached(seconds(end_ms - last.sample_ms));
+        let after = reached(seconds(last.sample_ms, end_ms));
         Some((sampled + before + after) / sampled)
     }
 }
 
-fn seconds(ms: i64) -> f64 {
-    ms as f64 / 1_000.0
+fn seconds(from_ms: i64, to_ms: i64) -> f64 {
+    to_ms.saturating_sub(from_ms) as f64 / 1_000.0
 }

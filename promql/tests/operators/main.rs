@@ -45,7 +45,7 @@ fn lines(text: &str, data: &str) -> Vec<String> {
         assert_eq!(at(&range, step), ordered(&instant), "{text} at step {step}");
     }
     source.narrow();
-    let narrow = evaluated(text, &source, grid(steps)).unwrap();
+    let narrow = evaluated(text, &source, grid(steps)).expect("as before");
     assert_eq!(shown_value(&narrow.value), shown_value(&range), "{text} depends on batches");
     shown_value(&range)
 }

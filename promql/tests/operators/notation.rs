@@ -42,7 +42,7 @@ fn sample(text: &str, time_ms: i64) -> Sample {
     };
     let mut window = Partial::empty();
     for reading in readings.split(';') {
-        window.push(Timestamp::from_millis(time_ms - 1).unwrap(), reading.parse().expect("a number"));
+        window.push(Timestamp::from_millis(time_ms - 1).expect("a time"), reading.parse().expect("a number"));
     }
     Sample::Window(Arc::new(window))
 }
@@ -52,7 +52,7 @@ pub(crate) fn shown(series: &Series) -> String {
     let labels: Vec<String> = series.labels.iter().map(|(name, value)| format!("{name}={value:?}")).collect();
     let values: Vec<String> = match &series.samples {
         Samples::Floats(column) => {
-            (0..column.len()).map(|step| column.get(step).map_or("_".into(), |value| number(value))).collect()
+            (0..column.len()).map(|step| column.get(step).map_or("_".into(), number)).collect()
         }
         Samples::Windows(windows) => {
             let text = |window: &Partial| format!("[{};{}]", window.count(), window.sum());

@@ -17,17 +17,16 @@ fn data() -> impl Strategy<Value = String> {
         8 => (-3_i32..4).prop_map(|value| value.to_string()),
         2 => any::<f64>().prop_filter("a number", |value| value.is_finite()).prop_map(|value| value.to_string()),
     ];
-    let one = (0..2_usize, 0..3_u8, 0..3_u8, prop::collection::vec(value, 5));
-    prop::collection::btree_map((0..2_usize, 0..3_u8, 0..3_u8), one.prop_map(|one| one.3), 1..9).prop_map(
-        |all| {
+    prop::collection::btree_map((any::<bool>(), 0..3_u8, 0..3_u8), prop::collection::vec(value, 5), 1..9)
+        .prop_map(|all| {
             let mut text = String::new();
-            for ((name, a, b), values) in all {
-                let name = ["x", "y"][name];
-                writeln!(text, "{name}{{a=\"{a}\",b=\"{b}\"}} {}", values.join(" ")).unwrap();
+            for ((is_first, a, b), values) in all {
+                let name = if is_first { "x" } else { "y" };
+                writeln!(text, "{name}{{a=\"{a}\",b=\"{b}\"}} {}", values.join(" "))
+                    .expect("text can be written");
             }
             text
-        },
-    )
+        })
 }
 
 const EXPRESSIONS: [&str; 36] = [

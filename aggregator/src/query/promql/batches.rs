@@ -1,6 +1,6 @@
 //! The series of a fetch, read in tasks a few ahead of what the evaluator takes.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, sync::Arc, vec};
 
 use catchment_promql::{Alignment, Batches, Fetch, FetchedSeries, Labels, PromqlError};
 use catchment_settings::ByteSize;
@@ -24,6 +24,8 @@ const BATCH_BYTES: usize = 4 << 20;
 /// Memory of a pane of windows, about.
 const WINDOW_BYTES: usize = 1_024;
 
+const UNKNOWN_ORDER: &str = "windows of more than 32 readings do not hold their order, so increases, resets and changes over them are NaN: give the metric `parts = [\"order\"]` in the gateway's configuration";
+
 /// A fetch that is being read.
 pub(super) struct StoreBatches<'f, 's> {
     source: &'f StoreSource<'s>,
@@ -34,13 +36,20 @@ pub(super) struct StoreBatches<'f, 's> {
     /// Groups of a task.
     groups_a_task: usize,
     /// The rest of a group of many series.
-    large: Option<Group>,
+    large: Option<Large>,
     ahead: VecDeque<Ahead>,
     /// What is merged so far of a group of many series.
     merged: Option<PaneList>,
     merged_memory: Memory,
     /// Holds the groups.
     _memory: Memory,
+}
+
+/// A group of many series, some of which are still to be read.
+struct Large {
+    labels: Labels,
+    is_windows: bool,
+    members: vec::IntoIter<Member>,
 }
 
 /// Work of a task.
@@ -98,8 +107,8 @@ impl<'f, 's> StoreBatches<'f, 's> {
         let task = &self.source.sink.task;
         while self.ahead.len() < task.ahead() {
             task.yield_point().await?;
-            if let Some(group) = self.large.take() {
-                self.split_members(group);
+            if let Some(large) = self.large.take() {
+                self.split_members(large);
                 continue;
             }
             let (mut groups, mut series) = (Vec::new(), 0);
@@ -110,7 +119,8 @@ impl<'f, 's> StoreBatches<'f, 's> {
                 }
                 let Some(group) = self.groups.next() else { break };
                 if group.members.len() > SERIES_A_TASK {
-                    self.large = Some(group);
+                    let Group { labels, is_windows, members } = group;
+                    self.large = Some(Large { labels, is_windows, members: members.into_iter() });
                     break;
                 }
                 series += group.members.len();
@@ -128,13 +138,13 @@ impl<'f, 's> StoreBatches<'f, 's> {
     }
 
     /// Splits off a task that reads some series of a group of many.
-    fn split_members(&mut self, mut group: Group) {
-        let wanted = self.reading.wanted(group.is_windows);
-        let rest = group.members.split_off(group.members.len().min(SERIES_A_TASK));
-        let members: Vec<Member> = std::mem::replace(&mut group.members, rest);
-        let last = group.members.is_empty().then(|| (group.labels.clone(), group.is_windows));
-        if last.is_none() {
-            self.large = Some(group);
+    fn split_members(&mut self, mut large: Large) {
+        let wanted = self.reading.wanted(large.is_windows);
+        let members: Vec<Member> = large.members.by_ref().take(SERIES_A_TASK).collect();
+        let mut last = None;
+        match large.members.as_slice().is_empty() {
+            true => last = Some((large.labels, large.is_windows)),
+            false => self.large = Some(large),
         }
         let reading = Arc::clone(&self.reading);
         let part = self.source.sink.task.split(|task| read::read_members(reading, task, members, wanted));
@@ -180,7 +190,10 @@ impl<'f, 's> StoreBatches<'f, 's> {
     }
 
     async fn note(&self, met: Met) -> Result<(), QueryError> {
-        let Met { damaged, overlap } = met;
+        let Met { damaged, overlap, is_order_unknown } = met;
+        if is_order_unknown {
+            self.source.note(|notes| notes.warn(UNKNOWN_ORDER.to_owned()));
+        }
         if overlap {
             self.source.note(|notes| {
                 notes.inform(

@@ -16,6 +16,8 @@ pub(super) enum Wanted {
     Windows,
     /// The last window.
     LastWindow,
+    /// The first window and the last one.
+    EndWindows,
 }
 
 impl Wanted {
@@ -24,8 +26,13 @@ impl Wanted {
         match self {
             Self::Figures(columns) => columns.counter,
             Self::Windows => false,
-            Self::LastWindow => true,
+            Self::LastWindow | Self::EndWindows => true,
         }
+    }
+
+    /// Whether windows stay as they are.
+    pub(super) fn is_single(self) -> bool {
+        matches!(self, Self::LastWindow | Self::EndWindows)
     }
 
     /// Whether nothing but the counter is wanted, which needs no merged partial.
@@ -38,7 +45,7 @@ impl Wanted {
 /// Readings of a series, or of several, in one segment.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Pane<T> {
-    /// Number of the segment.
+    /// Number of the segment; of [`Wanted::EndWindows`], twice that for the first window, and one more for the last.
     pub(super) segment: usize,
     /// Start of its first window, and end of its last.
     pub(super) start_ms: i64,
@@ -76,6 +83,8 @@ pub(super) struct Fold<'a> {
     counter: Counter,
     panes: PaneList,
     bytes: usize,
+    /// Whether the order of the readings of some counter is not known.
+    pub(super) is_order_unknown: bool,
 }
 
 /// The counter of the segment at hand.
@@ -90,10 +99,11 @@ impl<'a> Fold<'a> {
     pub(super) fn new(cuts: &'a Cuts, wanted: Wanted) -> Self {
         let panes = match wanted {
             Wanted::Figures(_) => PaneList::Figures(Vec::new()),
-            Wanted::Windows | Wanted::LastWindow => PaneList::Windows(Vec::new()),
+            Wanted::Windows | Wanted::LastWindow | Wanted::EndWindows => PaneList::Windows(Vec::new()),
         };
         let (partial, counter) = (Partial::empty(), Counter::default());
-        Self { cuts, wanted, at: 0, open: None, partial, counter, panes, bytes: 0 }
+        let is_order_unknown = false;
+        Self { cuts, wanted, at: 0, open: None, partial, counter, panes, bytes: 0, is_order_unknown }
     }
 
     /// Adds a row: its window and its encoded partial.
@@ -113,8 +123,8 @@ impl<'a> Fold<'a> {
         if start_ms < from || end_ms > to {
             return Err(RowError::Across(window.width()));
         }
-        if self.wanted == Wanted::LastWindow && self.open.is_some_and(|(_, end)| start_ms >= end) {
-            (self.open, _) = (None, self.partial.clear());
+        if self.wanted.is_single() && self.open.is_some_and(|(_, end)| start_ms >= end) {
+            self.end_window();
         }
         match self.wanted {
             Wanted::Figures(columns) if columns.counter => self.add_ordered(window, body)?,
@@ -142,6 +152,24 @@ impl<'a> Fold<'a> {
         Ok(())
     }
 
+    /// The window at hand, of [`Wanted::is_single`], is not the last one of its segment.
+    fn end_window(&mut self) {
+        let Some((start_ms, end_ms)) = self.open.take() else { return };
+        let segment = 2 * self.at;
+        match &mut self.panes {
+            PaneList::Windows(panes)
+                if self.wanted == Wanted::EndWindows
+                    && self.partial.count() > 0
+                    && panes.last().is_none_or(|last| last.segment < segment) =>
+            {
+                let of = Arc::new(std::mem::take(&mut self.partial));
+                self.bytes += size_of::<Pane<Arc<Partial>>>() + of.memory();
+                panes.push(Pane { segment, start_ms, end_ms, of });
+            }
+            _ => self.partial.clear(),
+        }
+    }
+
     /// The segment at hand has no more rows.
     fn leave(&mut self) {
         let Some((start_ms, end_ms)) = self.open.take() else { return };
@@ -154,6 +182,7 @@ impl<'a> Fold<'a> {
                 };
                 if columns.counter {
                     let counter = self.counter.order.take_counter();
+                    self.is_order_unknown |= counter.is_none() && figures.is_some();
                     figures.iter_mut().for_each(|figures| figures::set_counter(figures, counter));
                 }
                 let pane = figures.map(|of| Pane { segment, start_ms, end_ms, of });
@@ -164,7 +193,13 @@ impl<'a> Fold<'a> {
             (PaneList::Windows(panes), _) if self.partial.count() > 0 => {
                 let of = Arc::new(std::mem::take(&mut self.partial));
                 self.bytes += size_of::<Pane<Arc<Partial>>>() + of.memory();
-                panes.push(Pane { segment, start_ms, end_ms, of });
+                if self.wanted != Wanted::EndWindows {
+                    return panes.push(Pane { segment, start_ms, end_ms, of });
+                }
+                if panes.last().is_none_or(|last| last.segment < 2 * segment) {
+                    panes.push(Pane { segment: 2 * segment, start_ms, end_ms, of: Arc::clone(&of) });
+                }
+                panes.push(Pane { segment: 2 * segment + 1, start_ms, end_ms, of });
             }
             _ => self.partial.clear(),
         }
@@ -176,9 +211,13 @@ impl<'a> Fold<'a> {
     }
 
     /// The panes of all rows, and their memory in bytes. Panes without numbers are left out.
-    pub(super) fn finish(mut self) -> (PaneList, usize) {
-        self.leave();
+    pub(super) fn finish(self) -> (PaneList, usize) {
         (self.panes, self.bytes)
+    }
+
+    /// Call after the last row.
+    pub(super) fn end(&mut self) {
+        self.leave();
     }
 }
 
@@ -207,10 +246,14 @@ impl PaneList {
             (Self::Figures(own), Self::Figures(other)) => {
                 let columns = match wanted {
                     Wanted::Figures(columns) => columns,
-                    Wanted::Windows | Wanted::LastWindow => Columns::default(),
+                    Wanted::Windows | Wanted::LastWindow | Wanted::EndWindows => Columns::default(),
                 };
                 let mut overlap = false;
-                merge(own, other, |own, other| overlap |= figures::add(&mut own.of, &other.of, columns));
+                merge(own, other, |own, other| {
+                    overlap |= figures::add(&mut own.of, &other.of, columns);
+                    (own.start_ms, own.end_ms) =
+                        (own.start_ms.min(other.start_ms), own.end_ms.max(other.end_ms));
+                });
                 overlap
             }
             (Self::Windows(own), Self::Windows(other)) => {
@@ -223,15 +266,15 @@ impl PaneList {
 }
 
 fn add_window(own: &mut Pane<Arc<Partial>>, other: Pane<Arc<Partial>>, wanted: Wanted) {
-    if wanted == Wanted::LastWindow {
-        if other.start_ms >= own.end_ms {
+    let (precedes, follows) = (other.end_ms <= own.start_ms, own.end_ms <= other.start_ms);
+    if wanted.is_single() && (precedes || follows) {
+        let first = wanted == Wanted::EndWindows && own.segment.is_multiple_of(2);
+        if first == precedes {
             *own = other;
-            return;
         }
-        if own.start_ms >= other.end_ms {
-            return;
-        }
+        return;
     }
+    (own.start_ms, own.end_ms) = (own.start_ms.min(other.start_ms), own.end_ms.max(other.end_ms));
     Arc::make_mut(&mut own.of).merge_across_series(&other.of);
 }
 
@@ -249,9 +292,7 @@ fn merge<T>(own: &mut Vec<Pane<T>>, other: Vec<Pane<T>>, mut add: impl FnMut(&mu
         }
         match before.next_if(|own| own.segment == pane.segment) {
             Some(mut same) => {
-                let (start_ms, end_ms) = (same.start_ms.min(pane.start_ms), same.end_ms.max(pane.end_ms));
                 add(&mut same, pane);
-                (same.start_ms, same.end_ms) = (start_ms, end_ms);
                 own.push(same);
             }
             None => own.push(pane),
@@ -261,123 +302,4 @@ fn merge<T>(own: &mut Vec<Pane<T>>, other: Vec<Pane<T>>, mut add: impl FnMut(&mu
 }
 
 #[cfg(test)]
-mod tests {
-    use catchment_partial::Timestamp;
-    use catchment_promql::{FetchRange, Grid};
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::testing::partial;
-
-    const ALL: Columns = Columns {
-        sum: true,
-        deviations: true,
-        extent: true,
-        counter: true,
-        sketch: false,
-        single_windows: false,
-    };
-
-    /// Rows of windows of so many milliseconds.
-    fn rows(readings: &[(i64, f64)], width_ms: u32) -> Vec<(Window, Vec<u8>)> {
-        let width = Width::from_millis(width_ms).unwrap();
-        let of = |(ms, _): &(i64, f64)| Window::containing(Timestamp::from_millis(*ms).unwrap(), width);
-        let windows = readings.chunk_by(|a, b| of(a) == of(b));
-        let encoded = windows.map(|readings| {
-            let (window, mut body) = (of(&readings[0]), Vec::new());
-            partial(readings).encode(window.start(), &mut body);
-            (window, body)
-        });
-        encoded.collect()
-    }
-
-    fn folded(cuts: &Cuts, wanted: Wanted, rows: &[(Window, Vec<u8>)]) -> PaneList {
-        let mut fold = Fold::new(cuts, wanted);
-        rows.iter().for_each(|(window, body)| fold.push(*window, body).unwrap());
-        fold.finish().0
-    }
-
-    proptest! {
-        #[test]
-        fn panes_hold_exactly_the_readings_of_their_segments(
-            mut readings in prop::collection::vec((0_i64..2_000, -9_i32..9), 0..120),
-            start in 0_i64..1_500, step in 1_i64..400, count in 1_usize..9, range in 1_i64..500,
-            width in prop_oneof![Just(1_u32), Just(10), Just(70)],
-        ) {
-            readings.sort_unstable();
-            readings.dedup_by_key(|(ms, _)| *ms);
-            let readings: Vec<_> = readings.into_iter().map(|(ms, value)| (ms, f64::from(value))).collect();
-            let grid = Grid { start_ms: start, step_ms: step, count };
-            let cuts = Cuts::new(grid, FetchRange::Ms(range), i64::from(width));
-            let PaneList::Figures(panes) = folded(&cuts, Wanted::Figures(ALL), &rows(&readings, width)) else {
-                panic!("figures")
-            };
-            let mut found = panes.iter();
-            for (segment, (from, to)) in cuts.segments.iter().enumerate() {
-                let inside: Vec<_> = readings.iter().filter(|(ms, _)| (*from..*to).contains(ms)).collect();
-                if inside.is_empty() {
-                    continue;
-                }
-                let Pane { segment: at, start_ms, end_ms, of } = found.next().unwrap();
-                prop_assert_eq!(*at, segment);
-                prop_assert!(from <= start_ms && start_ms <= &inside[0].0 && end_ms <= to);
-                prop_assert_eq!(of.count as usize, inside.len());
-                prop_assert_eq!(of.sum, inside.iter().map(|(_, value)| value).sum::<f64>());
-                let last = inside[inside.len() - 1];
-                prop_assert_eq!((of.last.value, of.last.sample_ms), (last.1, last.0 + 1));
-                let pairs = inside.windows(2).map(|pair| (pair[0].1, pair[1].1));
-                let resets: Vec<f64> = pairs.clone().filter(|(a, b)| b < a).map(|(a, _)| a).collect();
-                prop_assert_eq!(of.correction, resets.iter().sum::<f64>());
-                prop_assert_eq!(of.resets as usize, resets.len());
-                prop_assert_eq!(of.changes as usize, pairs.filter(|(a, b)| a != b).count());
-            }
-            prop_assert_eq!(found.next(), None);
-            let only = Columns { counter: true, ..Columns::default() };
-            let PaneList::Figures(light) = folded(&cuts, Wanted::Figures(only), &rows(&readings, width)) else {
-                panic!("figures")
-            };
-            let counter = |pane: &Pane<Figures>| {
-                let Figures { count, first, last, correction, resets, changes, .. } = pane.of;
-                (pane.segment, count, first, last, correction, resets, changes)
-            };
-            prop_assert_eq!(light.iter().map(counter).collect::<Vec<_>>(), panes.iter().map(counter).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn a_window_across_a_border_is_said_and_one_beside_the_ranges_is_left_out() {
-        let grid = Grid { start_ms: 100, step_ms: 1_000, count: 2 };
-        let cuts = Cuts::new(grid, FetchRange::Ms(50), 10);
-        assert_eq!(*cuts.segments, [(50, 100), (1_050, 1_100)]);
-        let mut fold = Fold::new(&cuts, Wanted::Windows);
-        for (ms, width_ms, expected) in
-            [(10, 10, true), (60, 30, false), (300, 70, true), (1_040, 20, true), (1_040, 60, false)]
-        {
-            let rows = rows(&[(ms, 1.0)], width_ms);
-            assert_eq!(fold.push(rows[0].0, &rows[0].1).is_ok(), expected, "{ms} {width_ms}");
-        }
-        assert_eq!(fold.finish().0.len(), 0);
-    }
-
-    #[test]
-    fn of_the_last_windows_of_two_gateways_the_later_one_counts_and_one_window_is_merged() {
-        let cuts = Cuts::new(Grid::instant(300_000), FetchRange::Lookback, 10_000);
-        let of = |readings: &[(i64, f64)]| folded(&cuts, Wanted::LastWindow, &rows(readings, 10_000));
-        let counts = |list: &PaneList| match list {
-            PaneList::Windows(panes) => {
-                panes.iter().map(|pane| (pane.start_ms, pane.of.count(), pane.of.sum())).collect::<Vec<_>>()
-            }
-            PaneList::Figures(_) => panic!("windows"),
-        };
-        let (early, late) =
-            (of(&[(5_000, 1.0), (11_000, 2.0)]), of(&[(13_000, 4.0), (20_000, 8.0), (21_000, 16.0)]));
-        assert_eq!(counts(&early), [(10_000, 1, 2.0)]);
-        for (mut own, other) in [(early.clone(), late.clone()), (late.clone(), early.clone())] {
-            assert!(!own.add(other, Wanted::LastWindow));
-            assert_eq!(counts(&own), [(20_000, 2, 24.0)]);
-        }
-        let mut own = early.clone();
-        own.add(early, Wanted::LastWindow);
-        assert_eq!(counts(&own), [(10_000, 2, 4.0)]);
-    }
-}
+mod tests;

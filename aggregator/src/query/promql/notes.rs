@@ -130,7 +130,8 @@ impl Notes {
         self.incomplete_from_ms = self.incomplete_from_ms.into_iter().chain(from_ms).min();
     }
 
-    fn warn(&mut self, text: String) {
+    /// Warns.
+    pub(super) fn warn(&mut self, text: String) {
         if self.warnings.len() < NOTES_MAX {
             self.warnings.insert(text);
         }

@@ -33,6 +33,8 @@ pub(super) struct Met {
     pub(super) damaged: Vec<(SeriesId, (Timestamp, Timestamp))>,
     /// Two gateways delivered readings of a counter at the same time.
     pub(super) overlap: bool,
+    /// Windows of many readings of a counter do not hold their order.
+    pub(super) is_order_unknown: bool,
 }
 
 /// Panes of some series of a group.
@@ -109,7 +111,10 @@ pub(super) fn panes_of(list: PaneList) -> Panes {
             Panes::Figures(panes.into_iter().map(|pane| (pane.start_ms, pane.of)).collect())
         }
         PaneList::Windows(panes) => {
-            Panes::Windows(panes.into_iter().map(|pane| (pane.start_ms, pane.of)).collect())
+            let mut windows: Vec<_> = panes.into_iter().map(|pane| (pane.start_ms, pane.of)).collect();
+            // The only window of a segment is the first and the last one.
+            windows.dedup_by_key(|(start_ms, _)| *start_ms);
+            Panes::Windows(windows)
         }
     }
 }
@@ -189,6 +194,8 @@ impl AtHand<'_> {
                 }
             }
         }
+        fold.end();
+        met.is_order_unknown |= fold.is_order_unknown;
         Ok(fold.finish())
     }
 }
@@ -197,7 +204,7 @@ impl AtHand<'_> {
 pub(super) fn request(series: SeriesId, span_ms: (i64, i64), wanted: Wanted, steps: &Steps) -> RowRequest {
     let (resolution, steps) = match wanted {
         // Where windows are no longer stored, the finest rows that are left stand for them.
-        Wanted::LastWindow => (Merged::OnlyWithoutWindows, Steps::Every(1)),
+        Wanted::LastWindow | Wanted::EndWindows => (Merged::OnlyWithoutWindows, Steps::Every(1)),
         _ if wanted.needs_windows() => (Merged::OnlyWithoutWindows, steps.clone()),
         _ => (Merged::Allowed, steps.clone()),
     };

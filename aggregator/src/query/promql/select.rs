@@ -25,6 +25,7 @@ const CHECK_EVERY: usize = 16;
 const SERIES_MAX: usize = 500_000;
 /// Most values of a fetch: series times steps.
 const VALUES_MAX: usize = 50_000_000;
+const DAY_MS: i64 = 86_400_000;
 /// Approximate memory of a group and of a label without its text.
 const GROUP_BYTES: usize = 160;
 const LABEL_BYTES: usize = 40;
@@ -64,7 +65,7 @@ pub(super) struct Selected {
     pub(super) bytes: usize,
 }
 
-/// Selects series with rows in `[from_ms, to_ms)`. `group`: labels over which they are summed.
+/// Selects series with rows in `[from_ms, to_ms)`, or up to a day before: times may be rounded. `group`: labels over which they are summed.
 ///
 /// # Errors
 /// [`QueryError::Execution`] where there are too many; what ends the query.
@@ -80,6 +81,7 @@ pub(super) async fn select(
     let (mut samples, mut merged_ms) = (HashMap::<GatewayId, Member>::new(), None);
     let memory = source.sink.task.memory();
     let from = Timestamp::from_millis(from_ms).unwrap_or(Timestamp::MIN);
+    let least_ms = from_ms.saturating_sub(DAY_MS);
     for view in &views {
         let mut selection = source.store.select(&view.selector);
         loop {
@@ -93,7 +95,7 @@ pub(super) async fn select(
                     continue;
                 }
                 holders.push(&entry);
-                if entry.rows_from.as_millis() >= to_ms || entry.windows.1.as_millis() < from_ms {
+                if entry.rows_from.as_millis() >= to_ms || entry.windows.1.as_millis() < least_ms {
                     continue;
                 }
                 let width = source.store.merged_width(entry.id, from);

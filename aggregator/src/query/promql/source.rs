@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use catchment_promql::{Batches, Fetch, FetchRange, Grid, PromqlError, Source};
+use catchment_promql::{Batches, Columns, Fetch, FetchRange, Grid, PromqlError, Source};
 use catchment_proto::GatewayId;
 use futures_util::future::BoxFuture;
 
@@ -34,8 +34,6 @@ use crate::{
 
 /// Approximate memory of a gateway without its gaps.
 const GATEWAY_BYTES: usize = 192;
-/// Ranges may be rounded to windows of up to a day.
-const DAY_MS: i64 = 86_400_000;
 /// Least lookback.
 const LOOKBACK_MS: i64 = 300_000;
 
@@ -135,7 +133,7 @@ impl<'a> StoreSource<'a> {
 
     async fn begin<'f>(&'f self, fetch: &'f Fetch) -> Result<StoreBatches<'f, 'a>, QueryError> {
         let columns = fetch.columns;
-        let only_sums = !(columns.counter || columns.extent || columns.deviations || columns.sketch);
+        let only_sums = Columns { sum: columns.sum, ..Columns::default() } == columns;
         let group = fetch.group.as_ref().filter(|_| only_sums);
         let back_ms = match fetch.range {
             FetchRange::Lookback => LOOKBACK_MS,
@@ -144,8 +142,7 @@ impl<'a> StoreSource<'a> {
         let (from_ms, to_ms) = (fetch.grid.start_ms.saturating_sub(back_ms), fetch.grid.end_ms());
         let range = Range { from_ms, to_ms, steps: Steps::Whole };
         let holders = Holders::new(range, self.present.now_ms);
-        let span = (from_ms.saturating_sub(DAY_MS), to_ms);
-        let mut selected = select::select(self, fetch, group, span, holders).await?;
+        let mut selected = select::select(self, fetch, group, (from_ms, to_ms), holders).await?;
         let known_ms = self.lock().widths.iter().find(|(known, _)| known == fetch).map_or(1, |(_, ms)| *ms);
         let width_ms = widths::width_ms(self, &selected, (from_ms, to_ms), known_ms).await?;
         let cuts = Cuts::new(fetch.grid, fetch.range, width_ms);
@@ -154,6 +151,7 @@ impl<'a> StoreSource<'a> {
         let wanted = if columns.sketch { Wanted::Windows } else { Wanted::Figures(columns) };
         let wanted_of_windows = match fetch.range {
             FetchRange::Lookback => Wanted::LastWindow,
+            FetchRange::Ms(_) if columns.single_windows => Wanted::EndWindows,
             FetchRange::Ms(_) => Wanted::Windows,
         };
         let reading = Reading { store: Arc::clone(&self.store), cuts, wanted, wanted_of_windows };

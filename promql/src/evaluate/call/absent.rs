@@ -33,7 +33,7 @@ pub(super) async fn value(context: &Context<'_>, of: &Node, grid: Grid) -> Resul
 }
 
 /// The labels of which a selector says the value: with one equality, and nothing else after it.
-fn labels(matchers: &[Matcher]) -> Labels {
+pub(in crate::evaluate) fn labels(matchers: &[Matcher]) -> Labels {
     let mut seen: Vec<&str> = Vec::new();
     let mut labels: Vec<(Arc<str>, Arc<str>)> = Vec::new();
     for matcher in matchers.iter().filter(|matcher| *matcher.label != *METRIC_NAME) {

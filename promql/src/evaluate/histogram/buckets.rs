@@ -1,6 +1,6 @@
 //! Classic histograms: numbers of readings up to bounds, as Prometheus understands them.
 
-use crate::evaluate::quantile;
+use crate::evaluate::{quantile, text};
 
 /// Relative differences between counts that are thought to come from rounding.
 const ROUNDING: f64 = 1e-12;
@@ -40,9 +40,9 @@ impl Repairs {
             "input to histogram_quantile needed to be fixed for monotonicity (see \
              https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile), from buckets {} to \
              {}, with a max diff of {}, over {} samples",
-            quantile::number(low),
-            quantile::number(high),
-            quantile::number(difference),
+            text::short(low),
+            text::short(high),
+            text::short(difference),
             self.histograms
         ))
     }

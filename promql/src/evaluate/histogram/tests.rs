@@ -93,7 +93,10 @@ fn bounds_must_be_numbers() {
     let (series, said) =
         asked(&buckets(&[("x", 1.0)]), Function::HistogramQuantile, &[0.5], instant(selector("b")));
     assert!(series.is_empty());
-    assert_eq!(said, ["bucket label \"le\" is missing or has a malformed value of \"x\" (1:1)"]);
+    assert_eq!(
+        said,
+        ["PromQL warning: bucket label \"le\" is missing or has a malformed value of \"x\" (1:1)"]
+    );
 }
 
 fn windows() -> TestSource {

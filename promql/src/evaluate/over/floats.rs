@@ -2,16 +2,13 @@
 
 use crate::{
     error::PromqlError,
-    evaluate::{Context, quantile, ranges::Ranges, sliding::Sliding},
+    evaluate::{Context, pace::Pace, quantile, ranges::Ranges, sliding::Sliding},
     figures::{
         Count, Counter, Ends, Extrapolation, Figures, Greatest, Least, Mean, Spread, Stamp, Sum, Summary,
     },
     function::Function,
     value::Column,
 };
-
-/// Panes that are looked at before others may work.
-const WORK_MAX: usize = 4_096;
 
 type FiguresPane = (i64, Figures);
 
@@ -97,17 +94,13 @@ pub(super) async fn quantiles(
     ranges: &Ranges,
 ) -> Result<Column, PromqlError> {
     let mut column = Column::absent(ranges.steps());
-    let (mut numbers, mut work) = (Vec::new(), 0);
+    let (mut numbers, mut pace) = (Vec::new(), Pace::new(context));
     for (reach, quantile) in ranges.reaches(panes).zip(quantiles) {
         let within = panes.get(reach.from..reach.to).unwrap_or_default();
         if within.is_empty() {
             continue;
         }
-        work += within.len();
-        if work > WORK_MAX {
-            context.source.yield_point().await?;
-            work = 0;
-        }
+        pace.did(within.len()).await?;
         numbers.clear();
         numbers.extend(within.iter().map(|(_, figures)| figures.last.value));
         column.set(reach.step, quantile::of_numbers(*quantile, &mut numbers));

@@ -1,13 +1,18 @@
 mod naive;
 mod properties;
 
+use std::sync::atomic::Ordering;
+
+use futures_util::FutureExt;
+
 use super::*;
 use crate::{
     evaluate::testing::{
-        Points, TestSource, answer, floats, instant, labels, number, over, over_x, selector, subquery,
-        try_answer,
+        Points, TestSource, answer, fixture, floats, instant, labels, number, over, over_x, selector,
+        subquery, try_answer,
     },
     function::Function as F,
+    plan::Operation,
 };
 
 /// A sample each minute, from the first on.
@@ -197,15 +202,20 @@ fn says_what_was_rounded_and_what_may_be_wrong() {
         answer.annotations.infos()
     };
     assert_eq!(infos(F::Delta, 300_000), [""; 0]);
-    assert_eq!(infos(F::Delta, 295_000), ["the range of 4m55s is rounded up to 5m (1:1)"]);
+    assert_eq!(infos(F::Delta, 295_000), ["PromQL info: the range of 4m55s is rounded up to 5m (1:1)"]);
     assert_eq!(
         infos(F::Rate, 300_000),
-        ["metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (1:1)"],
+        [
+            "PromQL info: metric might not be a counter, name does not end in _total/_sum/_count/_bucket: \"x\" (1:1)"
+        ],
     );
     let range = Range::Selector { selector: selector("x"), range_ms: 300_000 };
     let node = over(F::QuantileOverTime, range, vec![number(2.0)]);
     let answer = try_answer(&source, node, Grid::instant(300_000)).unwrap();
-    assert_eq!(answer.annotations.warnings(), ["quantile value should be between 0 and 1, got 2 (1:1)"]);
+    assert_eq!(
+        answer.annotations.warnings(),
+        ["PromQL warning: quantile value should be between 0 and 1, got 2 (1:1)"]
+    );
 }
 
 fn windows() -> TestSource {
@@ -258,7 +268,7 @@ fn subqueries_look_at_multiples_of_their_step() {
     // One minute by default.
     assert_eq!(floats(&source, node(0), grid), [None, None]);
     let error = try_answer(&source, node(1), Grid { start_ms: 0, step_ms: 100_000, count: 2 }).unwrap_err();
-    assert!(error.to_string().contains("110000 points"), "{error}");
+    assert!(error.to_string().contains("a subquery of 110000 steps of 1ms"), "{error}");
 }
 
 #[test]
@@ -278,4 +288,61 @@ fn memory_is_charged_before_windows_are_merged() {
     let peak = source.memory.get_mut();
     source.memory_max = *peak - 1;
     assert!(try_answer(&source, node, Grid::instant(5_000)).is_err());
+}
+
+#[test]
+fn times_of_values_are_those_of_evaluations() {
+    let source = minutely(3, &[2.0, 1.0]);
+    let of = |function| {
+        let node = over(function, subquery(instant(selector("x")), 180_000, 60_000), Vec::new());
+        floats(&source, node, Grid::instant(330_000))[0]
+    };
+    assert_eq!(of(F::TsOfFirstOverTime), Some(180.0));
+    assert_eq!(of(F::TsOfLastOverTime), Some(300.0));
+    assert_eq!(of(F::TsOfMinOverTime), Some(300.0));
+    assert_eq!(of(F::TsOfMaxOverTime), Some(180.0));
+}
+
+#[test]
+fn offset_and_at_move_ranges() {
+    let source = minutely(1, &[1.0, 2.0, 3.0, 4.0, 5.0]);
+    let grid = Grid { start_ms: 300_000, step_ms: 60_000, count: 2 };
+    let sums = |at_ms: Option<i64>, offset_ms: i64| {
+        let selected = Selector { at_ms, offset_ms, ..selector("x") };
+        let selected = Range::Selector { selector: selected, range_ms: 120_000 };
+        let inner = Box::new(instant(selector("x")));
+        let subqueried = Range::Subquery { inner, range_ms: 120_000, step_ms: 60_000, at_ms, offset_ms };
+        let sums = floats(&source, over(F::SumOverTime, selected, Vec::new()), grid);
+        assert_eq!(floats(&source, over(F::SumOverTime, subqueried, Vec::new()), grid), sums);
+        sums
+    };
+    assert_eq!(sums(None, 120_000), [Some(5.0), Some(7.0)]);
+    assert_eq!(sums(Some(120_000), 0), [Some(3.0); 2]);
+    assert_eq!(sums(Some(120_000), -60_000), [Some(5.0); 2]);
+}
+
+#[test]
+fn batches_are_not_kept() {
+    let mut source = two_names();
+    source.series = (0..1_000)
+        .map(|n| (labels(&[(METRIC_NAME, "x"), ("n", &format!("{n:03}"))]), vec![(1_000, 1.0)]))
+        .collect();
+    source.batch = 10;
+    let fixture = fixture(&source);
+    let context = fixture.context();
+    let node = over_x(F::SumOverTime, 5_000);
+    let Operation::Over(of) = &node.operation else { panic!("{node:?}") };
+    let mut seen = 0;
+    let mut visit = |batch: Vec<Series>| {
+        seen += batch.len();
+        Ok(())
+    };
+    let each = each_batch(&context, of, Span::default(), Grid::instant(5_000), &mut visit);
+    each.now_or_never().unwrap().unwrap();
+    assert_eq!(seen, 1_000);
+    let streamed = source.memory.swap(0, Ordering::Relaxed);
+    answer(&source, node, Grid::instant(5_000));
+    let collected = source.memory.load(Ordering::Relaxed);
+    assert!(streamed * 10 < collected, "{streamed} {collected}");
+    assert!(source.yields.load(Ordering::Relaxed) >= 2_000);
 }

@@ -7,7 +7,9 @@ use catchment_partial::Partial;
 use crate::{
     error::{PromqlError, Span},
     evaluate::{
-        Context, Held, quantile,
+        Context, Held,
+        pace::Pace,
+        quantile,
         ranges::{Ranges, Reach},
         selector::{first_of, last_of},
         sliding::Sliding,
@@ -18,8 +20,10 @@ use crate::{
     value::{Column, Samples},
 };
 
-/// Windows that are merged before others may work.
-const WORK_MAX: usize = 256;
+/// Windows that are merged at a time.
+const MERGES_MAX: usize = 64;
+/// Merging two windows takes as long as computing so many numbers.
+const MERGE_WORK: usize = 256;
 
 type WindowPane = (i64, Arc<Partial>);
 
@@ -44,7 +48,7 @@ pub(super) async fn samples(
     let time = |place: usize, of: fn(&Partial) -> Option<Stamp>| {
         let (start, window) = panes.get(place)?;
         // The values of an expression count by the time of their evaluation.
-        let ms = if ranges.sample_lag_ms == 0 { *start + 1 } else { of(window)?.sample_ms - 1 };
+        let ms = if ranges.sample_lag_ms == 0 { start.saturating_add(1) } else { of(window)?.sample_ms - 1 };
         Some(ms as f64 / 1_000.0)
     };
     let floats = match function {
@@ -117,43 +121,51 @@ async fn merged(
 
 /// Merges the windows of ranges.
 struct Merging<'p, 'c, 'a> {
-    context: &'c Context<'a>,
     panes: &'p [WindowPane],
     sliding: Sliding<Arc<Partial>>,
     held: Held<'c, 'a>,
     /// Memory of the largest window so far.
     largest: usize,
-    work: usize,
+    pace: Pace<'c, 'a>,
 }
 
 impl<'p, 'c, 'a> Merging<'p, 'c, 'a> {
     fn new(context: &'c Context<'a>, panes: &'p [WindowPane]) -> Self {
         let largest = panes.iter().map(|(_, window)| window.memory()).max().unwrap_or(0);
-        Self { context, panes, sliding: Sliding::new(), held: context.hold(), largest, work: 0 }
+        Self { panes, sliding: Sliding::new(), held: context.hold(), largest, pace: Pace::new(context) }
     }
 
     /// The windows of a range as one.
     async fn window(&mut self, reach: Reach) -> Result<Option<Arc<Partial>>, PromqlError> {
-        let begins = !reach.is_empty() && self.sliding.is_behind(reach);
-        if begins {
-            self.held.set((reach.to - reach.from).saturating_mul(self.largest))?;
-            self.work += reach.to - reach.from;
+        if reach.is_empty() {
+            return Ok(None);
         }
-        self.work += 1;
-        if self.work > WORK_MAX {
-            self.context.source.yield_point().await?;
-            self.work = 0;
+        if self.sliding.is_behind(reach) {
+            self.begin(reach).await?;
         }
+        self.pace.did(MERGE_WORK).await?;
         let window = self.sliding.summary(self.panes, reach);
-        if begins {
-            let suffixes: usize = self.sliding.suffixes().iter().map(|window| window.memory()).sum();
-            // Beside them, the prefix and what was cloned to be merged.
-            self.held.set(suffixes + 2 * self.largest)?;
-        }
         if let Some(window) = &window {
             self.largest = self.largest.max(window.memory());
         }
         Ok(window)
+    }
+
+    /// Merges a range from its end on; charges memory first.
+    async fn begin(&mut self, reach: Reach) -> Result<(), PromqlError> {
+        self.sliding.begin(reach);
+        let mut bytes = 0;
+        loop {
+            // Beside the suffixes, the prefix and what is cloned to be merged.
+            self.held.set(bytes + (MERGES_MAX.min(reach.to - reach.from) + 2) * self.largest)?;
+            let added = self.sliding.add_suffixes(self.panes, reach, MERGES_MAX);
+            if added.is_empty() {
+                return self.held.set(bytes + 2 * self.largest);
+            }
+            bytes += added.iter().map(|window| window.memory()).sum::<usize>();
+            self.largest = added.last().map_or(0, |window| window.memory()).max(self.largest);
+            self.pace.did(added.len() * MERGE_WORK).await?;
+        }
     }
 }
 

@@ -52,8 +52,8 @@ fn says_that_times_are_rounded() {
         try_answer(&source(), instant(selector("x")), grid).unwrap().annotations.infos()
     };
     assert_eq!(infos(3_000, 1_000), [""; 0]);
-    assert_eq!(infos(3_000, 500), ["times are rounded down to windows of 1s (1:1)"]);
-    assert_eq!(infos(3_001, 1_000), ["times are rounded down to windows of 1s (1:1)"]);
+    assert_eq!(infos(3_000, 500), ["PromQL info: times are rounded down to windows of 1s (1:1)"]);
+    assert_eq!(infos(3_001, 1_000), ["PromQL info: times are rounded down to windows of 1s (1:1)"]);
 }
 
 #[test]
