@@ -133,7 +133,14 @@ mod tests {
     use super::*;
     use crate::testing::partial;
 
-    const ALL: Columns = Columns { sum: true, deviations: true, extent: true, ..Columns::default() };
+    const ALL: Columns = Columns {
+        sum: true,
+        deviations: true,
+        extent: true,
+        counter: false,
+        sketch: false,
+        single_windows: false,
+    };
 
     fn close(a: f64, b: f64) -> bool {
         (a - b).abs() <= 1e-12 * a.abs().max(b.abs()).max(1.0)

@@ -32,7 +32,14 @@ use crate::{
     testing::{MemoryStore, batch, gateway, key},
 };
 
-const SUMS: Columns = Columns { sum: true, deviations: false, extent: false, ..Columns::default() };
+const SUMS: Columns = Columns {
+    sum: true,
+    deviations: false,
+    extent: false,
+    counter: false,
+    sketch: false,
+    single_windows: false,
+};
 
 fn ada() -> CallingOperator {
     CallingOperator {

@@ -7,8 +7,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::testing::partial;
 
-const ALL: Columns =
-    Columns { sum: true, deviations: true, extent: true, counter: true, ..Columns::default() };
+const ALL: Columns = Columns {
+    sum: true,
+    deviations: true,
+    extent: true,
+    counter: true,
+    sketch: false,
+    single_windows: false,
+};
 
 /// Rows of windows of so many milliseconds.
 fn rows(readings: &[(i64, f64)], width_ms: u32) -> Vec<(Window, Vec<u8>)> {
