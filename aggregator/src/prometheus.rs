@@ -17,5 +17,5 @@ mod times;
 pub(crate) use self::{
     endpoint::ENDPOINTS,
     failure::STATUSES,
-    service::{Api, router},
+    service::{Api, not_found, router},
 };

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, header};
 use http_body_util::LengthLimitError;
 use tokio::time::timeout;
+use tonic::Status;
 
 use super::{endpoint::Endpoint, expressions, failure::ApiError, fixed, lists, parameters::Parameters};
 use crate::{
@@ -46,18 +47,29 @@ pub(crate) fn router(api: Api) -> Router {
     Router::new().route("/api/v1/{*rest}", any(answer)).with_state(Arc::new(api))
 }
 
+/// The answer to a request that is for no service: with HTTP's status, or that of gRPC.
+pub(crate) async fn not_found(request: Request<Body>) -> Response<Body> {
+    let kind = request.headers().get(header::CONTENT_TYPE);
+    if kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        return Status::unimplemented("").into_http();
+    }
+    refusal(&ApiError::not_found(request.uri().path()))
+}
+
 async fn answer(State(api): State<Arc<Api>>, request: Request<Body>) -> Response<Body> {
     let endpoint = Endpoint::of(request.uri().path());
     let answer = match serve(&api, &endpoint, request).await {
         Ok(Content::Whole(body)) => with_type(Response::new(Body::from(body))),
         Ok(Content::Stream(chunks)) => with_type(Response::new(Body::from_stream(chunks))),
-        Err(error) => {
-            let mut answer = with_type(Response::new(Body::from(error.body())));
-            *answer.status_mut() = error.status;
-            answer
-        }
+        Err(error) => refusal(&error),
     };
     api.metrics.prometheus.count(endpoint.name(), answer.status());
+    answer
+}
+
+fn refusal(error: &ApiError) -> Response<Body> {
+    let mut answer = with_type(Response::new(Body::from(error.body())));
+    *answer.status_mut() = error.status;
     answer
 }
 

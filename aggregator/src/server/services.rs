@@ -163,6 +163,7 @@ impl Services {
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(backup::REQUEST_BYTES_MAX))
         .add_service(health_service);
         let routes = with_reflection(routes).into_axum_router().merge(prometheus::router(api));
+        let routes = routes.fallback(prometheus::not_found);
         Ok(Self { router: router(config, routes.into()), health: Health(health), runner })
     }
 }

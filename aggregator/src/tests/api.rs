@@ -91,6 +91,8 @@ async fn wrong_requests_are_refused_in_json() {
         ("label/a-b/values", 400, "bad_data", "invalid label name"),
         ("status/config", 404, "not_found", "status/config"),
         ("write", 404, "not_found", "write"),
+        ("../../metrics", 404, "not_found", "metrics"),
+        ("", 404, "not_found", "/api/v1/"),
     ] {
         let (found, answer) = get(&world, &running, &format!("/api/v1/{path}")).await;
         assert_eq!((found, &answer["status"], &answer["errorType"]), (status, &json!("error"), &json!(kind)));
@@ -142,6 +144,14 @@ async fn both_protocols_share_the_port() {
     let request = "GET /api/v1/rules HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert!(exchange(&mut neither, request).await.starts_with("HTTP/1.1 200"));
     run_query(&mut world.query(running.addr), query_request("m")).await.unwrap();
+    // Of other paths, each is told in its own terms.
+    let channel = world.channel(running.addr, &operator());
+    let other = || http::Request::post("/catchment.v1.Unknown/Method");
+    let grpc = other().header("content-type", "application/grpc").body(tonic::body::Body::empty());
+    let answer = channel.clone().oneshot(grpc.unwrap()).await.unwrap();
+    assert_eq!((answer.status().as_u16(), answer.headers()["grpc-status"].as_bytes()), (200, &b"12"[..]));
+    let plain = channel.oneshot(other().body(tonic::body::Body::empty()).unwrap()).await.unwrap();
+    assert_eq!(plain.status(), http::StatusCode::NOT_FOUND);
     running.stop().await.unwrap();
 }
 

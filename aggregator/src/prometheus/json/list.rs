@@ -23,7 +23,7 @@ struct List<T> {
 
 impl<T: Send + 'static> List<T> {
     /// Between `ends`, those of an array or of an object.
-    fn new(entries: Vec<T>, truncated: bool, ends: [char; 2], put: fn(&mut Vec<u8>, &T)) -> Written {
+    fn written(entries: Vec<T>, truncated: bool, ends: [char; 2], put: fn(&mut Vec<u8>, &T)) -> Written {
         let mut annotations = Annotations::default();
         if truncated {
             annotations.warn(TRUNCATED);
@@ -60,17 +60,17 @@ pub(in crate::prometheus) fn texts<T: AsRef<str> + Send + 'static>(
     texts: Vec<T>,
     truncated: bool,
 ) -> Written {
-    List::new(texts, truncated, ARRAY, |json, text| put_text(json, text.as_ref()))
+    List::written(texts, truncated, ARRAY, |json, text| put_text(json, text.as_ref()))
 }
 
 /// A list of labels, those of one series each.
 pub(in crate::prometheus) fn label_sets(series: Vec<Labels>, truncated: bool) -> Written {
-    List::new(series, truncated, ARRAY, put_labels)
+    List::written(series, truncated, ARRAY, put_labels)
 }
 
 /// What is known of metrics, which is not more than their names.
 pub(in crate::prometheus) fn metadata(names: Vec<Arc<str>>) -> Written {
-    List::new(names, false, OBJECT, |json, name| {
+    List::written(names, false, OBJECT, |json, name| {
         put_text(json, name);
         json.extend_from_slice(br#":[{"type":"unknown","help":"","unit":""}]"#);
     })

@@ -25,12 +25,28 @@ pub(super) fn put_digits(json: &mut Vec<u8>, value: f64) {
         f64::INFINITY => "\"+Inf\"",
         f64::NEG_INFINITY => "\"-Inf\"",
         _ => {
-            // Writing to memory does not fail.
-            let _ = write!(json, "\"{value}\"");
+            json.push(b'"');
+            put_plain(json, value);
+            json.push(b'"');
             return;
         }
     };
     json.extend_from_slice(name.as_bytes());
+}
+
+/// A finite number without an exponent.
+fn put_plain(json: &mut Vec<u8>, value: f64) {
+    let start = json.len();
+    // Several times as fast as the standard library, but with an exponent where it saves digits, and `.0` otherwise.
+    // Writing to memory does not fail.
+    let _ = serde_json::to_writer(&mut *json, &value);
+    let written = json.get(start..).unwrap_or_default();
+    if written.contains(&b'e') {
+        json.truncate(start);
+        let _ = write!(json, "{value}");
+    } else if written.ends_with(b".0") {
+        json.truncate(json.len().saturating_sub(2));
+    }
 }
 
 /// With an exponent of at least two digits and its sign: `1e-07`, `1.5e+21`.
@@ -59,6 +75,8 @@ pub(super) fn put_short_time(json: &mut Vec<u8>, ms: i64) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn text(put: impl FnOnce(&mut Vec<u8>)) -> String {
@@ -104,6 +122,14 @@ mod tests {
             (f64::NAN, "NaN"),
         ] {
             assert_eq!(text(|json| put_digits(json, value)), format!("\"{expected}\""));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn plain_numbers_have_the_digits_of_the_standard_library(value in prop::num::f64::ANY) {
+            prop_assume!(value.is_finite());
+            prop_assert_eq!(text(|json| put_plain(json, value)), value.to_string());
         }
     }
 
