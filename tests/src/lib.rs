@@ -16,7 +16,6 @@ pub mod debian;
 pub mod delivery;
 pub mod device;
 pub mod eventually;
-pub mod http;
 pub mod link;
 pub mod model;
 pub mod mqtt;

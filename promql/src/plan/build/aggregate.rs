@@ -8,7 +8,8 @@ use super::Builder;
 use crate::{
     error::{PromqlError, Span},
     function::Function,
-    plan::{Aggregation, AggregationOperator, Grouping, Kind, Node, Operation, Range},
+    labels::METRIC_NAME,
+    plan::{Aggregation, AggregationOperator, Grouping, Kind, Matcher, Node, Operation, Range, Test},
 };
 
 impl Builder<'_> {
@@ -51,14 +52,20 @@ impl Builder<'_> {
     }
 }
 
-/// Lets the source merge series whose sums or counts are added up.
+/// Lets the source merge series whose sums or counts are added up. Not those of several metrics: two that differ in
+/// their names only are an error, which would go unseen.
 fn push_down(operand: &mut Node, grouping: &Grouping) {
     if let Operation::Over(over) = &mut operand.operation
         && matches!(over.function, Function::SumOverTime | Function::CountOverTime)
-        && matches!(over.range, Range::Selector { .. })
+        && let Range::Selector { selector, .. } = &over.range
+        && selector.matchers.iter().any(is_of_one_metric)
     {
         over.group = Some(grouping.clone());
     }
+}
+
+fn is_of_one_metric(matcher: &Matcher) -> bool {
+    &*matcher.label == METRIC_NAME && matches!(matcher.test, Test::Equal(_))
 }
 
 /// Labels, sorted, each once.

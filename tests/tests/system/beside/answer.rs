@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use catchment_tests::http::Response;
+use catchment_tests::api;
 use serde_json::Value;
 
 /// Labels, and a number for each time.
@@ -26,16 +26,15 @@ fn point(point: &Value) -> (f64, f64) {
     (point[0].as_f64().unwrap_or_else(|| panic!("{point} has no time")), number(&point[1]))
 }
 
-/// Parses a response; also returns its warnings.
-pub(super) fn parse(response: &Response) -> (Answer, Vec<String>) {
-    let json = response.json();
+/// Parses an answer; also returns its warnings.
+pub(super) fn parse((status, json): &api::Answer) -> (Answer, Vec<String>) {
     let warnings = json["warnings"].as_array().into_iter().flatten().map(Value::to_string).collect();
-    if response.status != 200 {
-        assert_eq!(json["status"], "error", "{response:?}");
-        assert!(json["error"].is_string() && json["errorType"].is_string(), "{response:?}");
-        return (Answer::Refused(response.status), warnings);
+    if *status != 200 {
+        assert_eq!(json["status"], "error", "{json}");
+        assert!(json["error"].is_string() && json["errorType"].is_string(), "{json}");
+        return (Answer::Refused(*status), warnings);
     }
-    assert_eq!(json["status"], "success", "{response:?}");
+    assert_eq!(json["status"], "success", "{json}");
     let kind = json["data"]["resultType"].as_str().unwrap().to_owned();
     let result = &json["data"]["result"];
     if kind == "scalar" {

@@ -17,7 +17,7 @@ pub(super) const SAME: &[&str] = &[
     "{device=\"press-4\"}",
     "nothing",
     "temperature offset 5m",
-    "temperature offset -10m",
+    "temperature offset -2m",
     "temperature @ $T",
     "temperature @ $T offset 10m",
     "temperature @ start()",
@@ -74,7 +74,6 @@ pub(super) const SAME: &[&str] = &[
     "avg by (site, room) (temperature)",
     "avg by (site) (avg_over_time(temperature[1m]))",
     "sum by (site) (sum_over_time(temperature[5m])) / sum by (site) (count_over_time(temperature[5m]))",
-    "sum without (device, room) (count_over_time({__name__=~\"temperature|level\"}[5m]))",
     "min by (room) (temperature)",
     "max without (room) (temperature)",
     "count(temperature)",
@@ -211,4 +210,5 @@ pub(super) const REFUSED: &[&str] = &[
     "temperature and on (site) group_left () level",
     "{__name__=~\"temperature|level\"} + 0",
     "rate({__name__=~\"temperature|level\"}[5m])",
+    "sum without (device, room) (count_over_time({__name__=~\"temperature|level\"}[5m]))",
 ];

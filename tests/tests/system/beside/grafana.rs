@@ -4,11 +4,11 @@
 use std::{fs, path::Path};
 
 use catchment_tests::{
+    api::{Answer, Api},
     connection::Protocol,
     debian::Background,
     device::Sample,
     eventually::eventually,
-    http::{HttpClient, Response},
     model::labels,
     now_ms,
     process::command,
@@ -27,11 +27,10 @@ fn file(path: &str) -> String {
 }
 
 /// The data of a successful answer without warnings or notes.
-fn data(response: &Response) -> Value {
-    let json = response.json();
-    assert!(response.status == 200 && json["status"] == "success", "{response:?}");
+fn data((status, json): &Answer) -> Value {
+    assert!(*status == 200 && json["status"] == "success", "{json}");
     for kind in ["warnings", "infos"] {
-        assert!(json[kind].is_null(), "{response:?}");
+        assert!(json[kind].is_null(), "{json}");
     }
     json["data"].clone()
 }
@@ -53,50 +52,51 @@ fn interpolated(text: &str) -> String {
     text
 }
 
-/// A world with readings of two devices in the last minutes.
-async fn world() -> World {
+/// A world with readings of two devices in the last minutes, and a second that they reach, which Grafana has aligned to
+/// the step.
+async fn world() -> (World, i64) {
     let world = World::small().await;
-    let now = now_ms() / 1000 * 1000;
+    let now_s = now_ms() / 1000;
     for (name, room) in [("press-1", "north"), ("press-2", "south")] {
         let mut device = world.device(0, name, Protocol::Json);
-        for second in 0..RANGE_S + 60 {
+        for second in (0..RANGE_S + 60).rev() {
             let values =
                 vec![("temperature".to_owned(), 20.0 + (second % 7) as f64), ("load".to_owned(), 0.5)];
             let labels = labels(&[("room", room)]);
-            device.send(&Sample { time_ms: now - second * 1000 - 500, labels, values }).await;
+            device.send(&Sample { time_ms: (now_s - second) * 1000 - 500, labels, values }).await;
         }
         device.settle().await;
     }
-    world
+    (world, (now_s - 20) / STEP_S * STEP_S)
 }
 
 /// What Grafana asks of a data source before any panel.
-async fn check_data_source(api: &HttpClient, start: &str, end: &str) {
+async fn check_data_source(api: &Api, start: &str, end: &str) {
     // "Save & test".
-    let health = data(&api.post("/api/v1/query", &[("query", "1+1"), ("time", "4")]).await);
+    let health = data(&api.post("query", &[("query", "1+1"), ("time", "4")]).await);
     assert_eq!(health, serde_json::json!({"resultType": "scalar", "result": [4, "2"]}));
-    let version = data(&api.get("/api/v1/status/buildinfo", &[]).await)["version"].clone();
+    let version = data(&api.get("status/buildinfo", &[]).await)["version"].clone();
     let parts: Vec<u32> =
         version.as_str().unwrap().split('.').take(2).map(|part| part.parse().unwrap()).collect();
     assert!(parts >= vec![2, 24], "{version}: from 2.24 on it asks for label values with match[]");
     // The editor's lists.
-    let names = data(&api.get("/api/v1/label/__name__/values", &[("start", start), ("end", end)]).await);
+    let names = data(&api.get("label/__name__/values", &[("start", start), ("end", end)]).await);
     assert_eq!(names, serde_json::json!(["load", "temperature"]));
     let matching = [("match[]", "temperature"), ("start", start), ("end", end), ("limit", "40000")];
-    let labels = data(&api.post("/api/v1/labels", &matching).await);
+    let labels = data(&api.post("labels", &matching).await);
     assert_eq!(labels, serde_json::json!(["__name__", "device", "room", "site"]));
-    let rooms = data(&api.get("/api/v1/label/room/values", &[("match[]", "{__name__=~\".+\"}")]).await);
+    let rooms = data(&api.get("label/room/values", &[("match[]", "{__name__=~\".+\"}")]).await);
     assert_eq!(rooms, serde_json::json!(["north", "south"]));
-    let series = data(&api.post("/api/v1/series", &matching).await);
+    let series = data(&api.post("series", &matching).await);
     assert_eq!(series.as_array().unwrap().len(), 2, "{series}");
-    assert!(data(&api.get("/api/v1/metadata", &[("limit", "40000")]).await).is_object());
-    assert!(data(&api.get("/api/v1/rules", &[]).await)["groups"].is_array());
+    assert!(data(&api.get("metadata", &[("limit", "40000")]).await).is_object());
+    assert!(data(&api.get("rules", &[]).await)["groups"].is_array());
     let exemplars = [("query", "temperature"), ("start", start), ("end", end)];
-    assert_eq!(data(&api.get("/api/v1/query_exemplars", &exemplars).await), serde_json::json!([]));
+    assert_eq!(data(&api.get("query_exemplars", &exemplars).await), serde_json::json!([]));
 }
 
 /// What the lists of the dashboard's variables ask.
-async fn check_variables(api: &HttpClient, dashboard: &Value, start: &str, end: &str) {
+async fn check_variables(api: &Api, dashboard: &Value, start: &str, end: &str) {
     let expected = [("metric", "temperature"), ("site", "berlin"), ("device", "press-2")];
     let variables = dashboard["templating"]["list"].as_array().unwrap();
     assert_eq!(variables.len(), expected.len());
@@ -110,13 +110,13 @@ async fn check_variables(api: &HttpClient, dashboard: &Value, start: &str, end: 
         };
         let mut parameters = vec![("start", start), ("end", end)];
         parameters.extend(selector.map(|selector| ("match[]", selector)));
-        let values = data(&api.get(&format!("/api/v1/label/{label}/values"), &parameters).await);
+        let values = data(&api.get(&format!("label/{label}/values"), &parameters).await);
         assert!(values.as_array().unwrap().contains(&value.into()), "{query}: {values}");
     }
 }
 
 /// What the panels ask.
-async fn check_panels(api: &HttpClient, dashboard: &Value, start: &str, end: &str) {
+async fn check_panels(api: &Api, dashboard: &Value, start: &str, end: &str) {
     let panels = dashboard["panels"].as_array().unwrap();
     assert!(panels.len() > 5, "{} panels", panels.len());
     for panel in panels {
@@ -125,10 +125,10 @@ async fn check_panels(api: &HttpClient, dashboard: &Value, start: &str, end: &st
             let query = interpolated(target["expr"].as_str().unwrap());
             let step = STEP_S.to_string();
             let result = if target["instant"] == true {
-                data(&api.post("/api/v1/query", &[("query", &query), ("time", end)]).await)
+                data(&api.post("query", &[("query", &query), ("time", end)]).await)
             } else {
                 let range = [("query", query.as_str()), ("start", start), ("end", end), ("step", &step)];
-                data(&api.post("/api/v1/query_range", &range).await)
+                data(&api.post("query_range", &range).await)
             };
             let first = &result["result"][0];
             let values = if panel["type"] == "heatmap" { "histograms" } else { "values" };
@@ -145,7 +145,7 @@ async fn check_panels(api: &HttpClient, dashboard: &Value, start: &str, end: &st
     }
 }
 
-async fn check_all(api: &HttpClient, end: i64) {
+async fn check_all(api: &Api, end: i64) {
     let dashboard: Value = serde_json::from_str(&file("dashboards/catchment.json")).unwrap();
     let (start, end) = ((end - RANGE_S).to_string(), end.to_string());
     check_data_source(api, &start, &end).await;
@@ -155,17 +155,17 @@ async fn check_all(api: &HttpClient, end: i64) {
 
 #[tokio::test]
 async fn grafanas_requests_are_answered_over_mutual_tls_and_through_the_proxy() {
-    let world = world().await;
+    let (world, end) = world().await;
     let operator = world.pki.operator();
-    let api = HttpClient::secure(world.aggregator.addr(), &operator);
-    // Grafana aligns the range to the step.
-    let end = (now_ms() / 1000 - 20) / STEP_S * STEP_S;
+    let api = Api { addr: world.aggregator.addr(), identity: Some(operator.clone()) };
+    let query = "sum(count_over_time(temperature[140s])) + sum(count_over_time(load[140s]))";
     let time = end.to_string();
+    let count = 2 * 2 * 140;
     eventually("complete figures", async || {
-        let response = api.post("/api/v1/query", &[("query", "temperature"), ("time", &time)]).await;
-        let json = response.json();
-        let is_complete = json["warnings"].is_null() && json["data"]["result"][1].is_object();
-        if is_complete { Ok(()) } else { Err(response.body) }
+        let (_, json) = api.get("query", &[("query", query), ("time", &time)]).await;
+        let seen = json["data"]["result"][0]["value"][1].as_str().and_then(|text| text.parse().ok());
+        let is_complete = json["warnings"].is_null() && seen == Some(count);
+        if is_complete { Ok(()) } else { Err(json.to_string()) }
     })
     .await;
     check_all(&api, end).await;
@@ -182,7 +182,7 @@ async fn grafanas_requests_are_answered_over_mutual_tls_and_through_the_proxy() 
     })
     .await
     .unwrap();
-    check_all(&HttpClient::plain(addr), end).await;
+    check_all(&Api { addr, identity: None }, end).await;
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use catchment_settings::HumanDuration;
 use catchment_tests::{
-    connection::Protocol, device::Sample, eventually::eventually, http::HttpClient, model::labels, now_ms,
+    api::Api, connection::Protocol, device::Sample, eventually::eventually, model::labels, now_ms,
     world::World,
 };
 
@@ -95,7 +95,7 @@ fn buckets(time_ms: i64, observations: u64) -> impl Iterator<Item = Sample> {
 /// Real programs with all readings, complete, and the same as samples in the OpenMetrics format.
 pub(super) struct Loaded {
     pub(super) world: World,
-    pub(super) api: HttpClient,
+    pub(super) api: Api,
     /// Time of the first window, a multiple of five minutes.
     pub(super) start_ms: i64,
     pub(super) open_metrics: String,
@@ -122,7 +122,7 @@ impl Loaded {
             assert!(device.refused().is_empty(), "{:?}", device.refused());
         }
         let open_metrics = lines.into_values().collect::<String>() + "# EOF\n";
-        let api = HttpClient::secure(world.aggregator.addr(), &world.pki.operator());
+        let api = Api { addr: world.aggregator.addr(), identity: Some(world.pki.operator()) };
         let loaded = Self { world, api, start_ms, open_metrics };
         loaded.complete(count).await;
         loaded
@@ -131,14 +131,14 @@ impl Loaded {
     /// Waits until all readings count, without a warning that figures are incomplete.
     async fn complete(&self, count: usize) {
         let time = ((self.start_ms + LENGTH_MS) / 1000).to_string();
-        let query =
-            r#"sum(count_over_time({__name__=~"temperature|energy_total|level|duration_bucket"}[1h]))"#;
+        let of_metric = |metric| format!("sum(count_over_time({metric}[1h]))");
+        let metrics = ["temperature", "energy_total", "level", "duration_bucket"];
+        let query = metrics.map(of_metric).join(" + ");
         eventually("all readings", async || {
-            let response = self.api.get("/api/v1/query", &[("query", query), ("time", &time)]).await;
-            let json = response.json();
+            let (_, json) = self.api.get("query", &[("query", &query), ("time", &time)]).await;
             let seen = json["data"]["result"][0]["value"][1].as_str().and_then(|text| text.parse().ok());
             let is_complete = seen == Some(count) && json["warnings"].is_null();
-            if is_complete { Ok(()) } else { Err(format!("{}, not {count} readings", response.body)) }
+            if is_complete { Ok(()) } else { Err(format!("{json}, not {count} readings")) }
         })
         .await;
     }
