@@ -3,6 +3,7 @@
 mod completeness;
 mod delivering;
 mod epochs;
+mod flight;
 mod queries;
 mod retention;
 mod rig;

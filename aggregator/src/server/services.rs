@@ -1,7 +1,8 @@
-//! The gRPC services on the one port, each with its limits: `catchment.v1`, health and reflection.
+//! The gRPC services on the one port, each with its limits: `catchment.v1`, Arrow Flight, health and reflection.
 
 use std::{io, sync::Arc};
 
+use arrow_flight::flight_service_server::FlightServiceServer;
 use catchment_proto::{
     batch::BATCH_BYTES_MAX,
     wire::{
@@ -29,6 +30,7 @@ use crate::{
     backup::{self, MaintenanceService},
     config::Config,
     fleet::FleetService,
+    flight::ArrowFlight,
     ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
     query::{QueryService, Runner, WatchHub},
@@ -62,12 +64,13 @@ pub(super) struct Services {
 pub(super) struct Health(HealthReporter);
 
 /// Services with a health status; the empty name is the whole server.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "",
     IngestServer::<IngestService>::NAME,
     QueryServer::<QueryService>::NAME,
     FleetServer::<FleetService>::NAME,
     MaintenanceServer::<MaintenanceService>::NAME,
+    FlightServiceServer::<ArrowFlight>::NAME,
 ];
 
 impl Health {
@@ -111,14 +114,14 @@ impl Services {
             supervisor,
         )?;
         watches.stop_when(when_set(stopping.clone()));
-        let query = QueryService {
+        let query = Arc::new(QueryService {
             store: Arc::clone(store) as Arc<_>,
             runner: runner.clone(),
             streams: Arc::clone(streams),
             clock_tolerance: config.clock_tolerance,
             metrics: Arc::clone(metrics),
             watches,
-        };
+        });
         let fleet = FleetService {
             store: Arc::clone(store) as Arc<_>,
             maintenance: Arc::clone(store) as Arc<_>,
@@ -141,7 +144,14 @@ impl Services {
                 .max_decoding_message_size(DELIVERY_BYTES_MAX),
         )
         .add_service(
-            QueryServer::new(query).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
+            QueryServer::from_arc(Arc::clone(&query))
+                .send_compressed(Zstd)
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            FlightServiceServer::new(ArrowFlight::new(query))
+                .send_compressed(Zstd)
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         .add_service(
             FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),

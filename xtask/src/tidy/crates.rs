@@ -6,15 +6,16 @@
 use super::File;
 
 /// All our crates, each with those of our crates that it may depend on; `None`: any.
-const OWN: [(&str, Option<&[&str]>); 13] = [
+const OWN: [(&str, Option<&[&str]>); 14] = [
     ("partial", Some(&[])),
     ("journal", Some(&[])),
     ("settings", Some(&[])),
     ("proto", Some(&["partial"])),
+    ("columns", Some(&["proto"])),
     ("certs", Some(&["proto", "settings"])),
     ("gateway", Some(&["certs", "journal", "partial", "proto", "settings"])),
-    ("aggregator", Some(&["certs", "journal", "partial", "proto", "settings"])),
-    ("cli", Some(&["aggregator", "certs", "gateway", "partial", "proto", "settings"])),
+    ("aggregator", Some(&["certs", "columns", "journal", "partial", "proto", "settings"])),
+    ("cli", Some(&["aggregator", "certs", "columns", "gateway", "partial", "proto", "settings"])),
     ("fuzz", Some(&["gateway", "journal", "partial", "proto"])),
     ("simulation", Some(&["aggregator", "gateway", "journal", "partial", "proto"])),
     ("tests", None),
