@@ -160,20 +160,12 @@ impl AggregatorClient {
     /// # Errors
     /// The aggregator refuses the request, the role lacks the right, or the connection fails.
     pub async fn aggregate(&mut self, query: &QueryRequest) -> Result<QueryResult, ClientError> {
-        let response = self.query.aggregate(query.to_wire()).await;
-        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
         let mut result = QueryResult::default();
         if !query.more_selectors.is_empty() {
             result.selectors = query.selectors().cloned().collect();
         }
         let mut points = 0_usize;
-        while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
-            if let Some(Kind::Header(header)) = &message.kind
-                && header.request_version < 1
-                && query.needs_version_1()
-            {
-                return Err(ClientError::Old { server: self.server.clone() });
-            }
+        self.answer(query, |message| {
             if let Some(Kind::Series(series)) = &message.kind {
                 let columns = series.columns.as_ref().map_or(0, |columns| columns.start_ms.len());
                 points = points.saturating_add(series.points.len().max(columns)).saturating_add(1);
@@ -182,8 +174,33 @@ impl AggregatorClient {
                 return Err(ClientError::TooMuch);
             }
             result.push_message(message);
-        }
+            Ok(())
+        })
+        .await?;
         Ok(result)
+    }
+
+    /// Queries aggregates, and gives each message of the answer to `take` as it comes: there may be any number.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`], and those of `take`.
+    pub(crate) async fn answer<E: From<ClientError>>(
+        &mut self,
+        query: &QueryRequest,
+        mut take: impl FnMut(wire::AggregateResponse) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let response = self.query.aggregate(query.to_wire()).await;
+        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
+        while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
+            if let Some(Kind::Header(header)) = &message.kind
+                && header.request_version < 1
+                && query.needs_version_1()
+            {
+                return Err(ClientError::Old { server: self.server.clone() }.into());
+            }
+            take(message)?;
+        }
+        Ok(())
     }
 
     /// Fetches raw readings.
