@@ -144,21 +144,12 @@ impl Services {
                 .max_decoding_message_size(DELIVERY_BYTES_MAX),
         )
         .add_service(
-            QueryServer::from_arc(Arc::clone(&query))
-                .send_compressed(Zstd)
-                .max_decoding_message_size(REQUEST_BYTES_MAX),
-        )
-        .add_service(
-            FlightServiceServer::new(ArrowFlight::new(query))
-                .send_compressed(Zstd)
-                .max_decoding_message_size(REQUEST_BYTES_MAX),
-        )
-        .add_service(
             FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         // Tables are compressed already.
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(backup::REQUEST_BYTES_MAX))
         .add_service(health_service);
+        let routes = with_queries(routes, query);
         let router = Server::builder()
             .layer(TrackUsage)
             .http2_keepalive_interval(Some(config.keepalive))
@@ -170,6 +161,21 @@ impl Services {
             .add_routes(with_reflection(routes));
         Ok(Self { router, health: Health(health), runner })
     }
+}
+
+/// Adds the two services that answer queries.
+fn with_queries(routes: Routes, query: Arc<QueryService>) -> Routes {
+    routes
+        .add_service(
+            QueryServer::from_arc(Arc::clone(&query))
+                .send_compressed(Zstd)
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            FlightServiceServer::new(ArrowFlight::new(query))
+                .send_compressed(Zstd)
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
+        )
 }
 
 fn ingest(

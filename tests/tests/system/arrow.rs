@@ -95,8 +95,7 @@ impl Asking {
         let query = "query temperature --from 2026-11-22 --to 2026-11-22T00:30:00Z --step 5m --fill null --by site,device";
         let agg = format!("--agg {}", AGGREGATES.join(","));
         let all = [query, &agg, arguments].join(" ");
-        let arguments: Vec<String> =
-            all.split_whitespace().chain(connection).map(str::to_owned).collect();
+        let arguments: Vec<String> = all.split_whitespace().chain(connection).map(str::to_owned).collect();
         let run = move || run("catchment", &arguments.iter().map(String::as_str).collect::<Vec<_>>(), "");
         let output = tokio::task::spawn_blocking(run).await.unwrap();
         assert!(output.status.success(), "{all}: {}", String::from_utf8_lossy(&output.stderr));
