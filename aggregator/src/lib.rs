@@ -1,7 +1,7 @@
 //! The aggregator: accepts partials from gateways, stores them and answers queries.
 //!
 //! Data path of a batch: `transport` (the connection and its identity) → `ingest` (rules of a stream, acks in order)
-//! → [`store`] (durable, ordered by number and revision). Data path of a query: `transport` → `query` or `fleet` →
+//! → [`store`] (durable, ordered by number and revision). Data path of a query: `transport` → `query`, `flight` or `fleet` →
 //! [`store`]. `server` composes them: [`bind`], then [`Aggregator::run`], then a graceful shutdown.
 
 mod access;
@@ -12,6 +12,7 @@ pub mod clock_bound;
 mod conditions;
 pub mod config;
 mod fleet;
+mod flight;
 pub mod ingest;
 pub mod inspect;
 mod metrics;

@@ -61,6 +61,7 @@ pub use aggregate::{
     StateAggregate, ValueAggregate, characters,
 };
 pub(crate) use error::{QueryError, REFUSED_REASONS};
+pub(crate) use plan::layout;
 pub(crate) use runner::{ResponseStream, Runner};
 pub(crate) use service::QueryService;
 pub(crate) use sink::Sink;

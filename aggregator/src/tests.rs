@@ -4,6 +4,7 @@ mod api;
 mod completeness;
 mod delivering;
 mod epochs;
+mod flight;
 mod queries;
 mod retention;
 mod rig;

@@ -9,9 +9,7 @@ use catchment_certs::{
     ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError,
     TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
 };
-use catchment_proto::wire::{
-    self, aggregate_response::Kind, fleet_client::FleetClient, query_client::QueryClient,
-};
+use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
 use catchment_settings::text::one_line;
 use tonic::{
     Code, Status, Streaming,
@@ -19,7 +17,9 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::query_result::{QueryRequest, QueryResult};
+use crate::query_result::QueryRequest;
+
+mod aggregates;
 
 /// Timeout for name resolution, TCP and TLS together.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -153,37 +153,6 @@ impl AggregatorClient {
             .accept_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
         Ok(Self { server: aggregator.to_owned(), who, query, watches, fleet })
-    }
-
-    /// Queries aggregates.
-    ///
-    /// # Errors
-    /// The aggregator refuses the request, the role lacks the right, or the connection fails.
-    pub async fn aggregate(&mut self, query: &QueryRequest) -> Result<QueryResult, ClientError> {
-        let response = self.query.aggregate(query.to_wire()).await;
-        let mut stream = response.map_err(|status| self.refused(&status))?.into_inner();
-        let mut result = QueryResult::default();
-        if !query.more_selectors.is_empty() {
-            result.selectors = query.selectors().cloned().collect();
-        }
-        let mut points = 0_usize;
-        while let Some(message) = stream.message().await.map_err(|status| self.refused(&status))? {
-            if let Some(Kind::Header(header)) = &message.kind
-                && header.request_version < 1
-                && query.needs_version_1()
-            {
-                return Err(ClientError::Old { server: self.server.clone() });
-            }
-            if let Some(Kind::Series(series)) = &message.kind {
-                let columns = series.columns.as_ref().map_or(0, |columns| columns.start_ms.len());
-                points = points.saturating_add(series.points.len().max(columns)).saturating_add(1);
-            }
-            if points > RESULT_POINTS_MAX {
-                return Err(ClientError::TooMuch);
-            }
-            result.push_message(message);
-        }
-        Ok(result)
     }
 
     /// Fetches raw readings.

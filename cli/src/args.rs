@@ -9,7 +9,7 @@ use catchment_settings::logging::LogFormat;
 use clap::{Args, Parser, Subcommand};
 
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
-pub use self::query::{Fill, QueryArgs};
+pub use self::query::{Fill, QueryArgs, QueryFormat};
 use crate::{
     device::{GatewayAddress, Protocol},
     length::Length,

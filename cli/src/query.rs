@@ -9,6 +9,7 @@ use catchment_settings::output;
 use crate::{
     aggregator_client::{AggregatorClient, ClientError},
     args::{QueryArgs, WatchArgs},
+    export,
     failure::Failure,
     length::Length,
     print::print,
@@ -77,20 +78,28 @@ fn trimmed_names(list: &[String]) -> Vec<String> {
 /// Wrong usage, or a failed request.
 pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     let request = request(args, now_ms())?;
+    let format = match args.format.kind() {
+        Ok(format) => format,
+        Err(file) => return export::export(args, &request, file).await,
+    };
     let mut client =
         AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
     let mut result = client.aggregate(&request).await?;
     suggestions::explain_empty(&mut client, &request, &mut result).await;
-    if args.format != ResultFormat::Table
+    if format != ResultFormat::Table
         && let Some(reason) = &result.nothing_selected
     {
         output::eprint_line(crate::failure::one_line(reason));
     }
-    if args.format == ResultFormat::Csv {
+    if format == ResultFormat::Csv {
         // On standard error: the CSV stays a plain table.
         render::completeness_text(&result).lines().for_each(output::eprint_line);
     }
-    print(&render::result_text(&result, &request.by, args.format))
+    let text = render::result_text(&result, &request.by, format);
+    match &args.output {
+        None => print(&text),
+        Some(path) => export::write_text(path, &text),
+    }
 }
 
 /// Repeats the query: shows each result and reports each outage once, until an error is final or standard output has no

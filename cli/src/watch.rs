@@ -28,13 +28,19 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 /// # Errors
 /// Wrong usage, a refused identity, or a request that cannot succeed.
 pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
+    let Ok(format) = args.query.format.kind() else {
+        return Err(Failure::usage("--format: a watch has no end, so it is no file: use table, json or csv"));
+    };
+    if args.query.output.is_some() {
+        return Err(Failure::usage("--output: a watch has no end: redirect standard output instead"));
+    }
     let clear = if io::stdout().is_terminal() { CLEAR } else { "" };
     let report = |line: String| output::eprint_line(format_args!("catchment watch: {line}"));
     let show = |request: &QueryRequest, result: &QueryResult| {
-        print_to_reader(&format!("{clear}{}", render::result_text(result, &request.by, args.query.format)))
+        print_to_reader(&format!("{clear}{}", render::result_text(result, &request.by, format)))
     };
     let watching = async {
-        if is_pushed(&args.query) && follow(args, clear, &report).await? == End::Reader {
+        if is_pushed(&args.query) && follow(args, (format, clear), &report).await? == End::Reader {
             return Ok(());
         }
         poll_forever(args, show, report).await
@@ -62,10 +68,14 @@ enum End {
 }
 
 /// Shows what the aggregator pushes. After a cut it continues where it was.
-async fn follow(args: &WatchArgs, clear: &str, report: &impl Fn(String)) -> Result<End, Failure> {
+async fn follow(
+    args: &WatchArgs,
+    (format, clear): (ResultFormat, &str),
+    report: &impl Fn(String),
+) -> Result<End, Failure> {
     let connection = &args.query.connection;
     let mut outage = Outage::default();
-    let mut known = Known::new(args.query.format == ResultFormat::Table, &args.query.selectors);
+    let mut known = Known::new(format == ResultFormat::Table, &args.query.selectors);
     let mut client: Option<AggregatorClient> = None;
     loop {
         // Points before the range are not wanted, also if everything has to be sent again.
@@ -82,7 +92,7 @@ async fn follow(args: &WatchArgs, clear: &str, report: &impl Fn(String)) -> Resu
                     report("the aggregator answers again; the watch continues where it was".to_owned());
                 }
                 let Some(update) = known.take(message) else { continue };
-                let mut shown = Shown { args, clear, report, client: &mut *client };
+                let mut shown = Shown { args, format, clear, report, client: &mut *client };
                 if !shown.update(&mut known, update).await? {
                     return Ok(Some(End::Reader));
                 }
@@ -129,6 +139,7 @@ impl From<Failure> for Failed {
 /// How updates are shown.
 struct Shown<'a, R> {
     args: &'a WatchArgs,
+    format: ResultFormat,
     clear: &'a str,
     report: &'a R,
     client: &'a mut AggregatorClient,
@@ -140,7 +151,7 @@ impl<R: Fn(String)> Shown<'_, R> {
         let query = &self.args.query;
         let request = request(query, now_ms())?;
         match update {
-            Update::Reset(reset) if query.format == ResultFormat::Json => {
+            Update::Reset(reset) if self.format == ResultFormat::Json => {
                 print_to_reader(&render::reset_json(reset.from_ms, reset.to_ms, &reset.reason))
             }
             Update::Reset(reset) => {
@@ -157,11 +168,11 @@ impl<R: Fn(String)> Shown<'_, R> {
                 if first {
                     suggestions::explain_empty(self.client, &request, &mut result).await;
                 }
-                let (csv, empty) = (query.format == ResultFormat::Csv, result.series.is_empty());
-                if empty && !first && query.format != ResultFormat::Table {
+                let (csv, empty) = (self.format == ResultFormat::Csv, result.series.is_empty());
+                if empty && !first && self.format != ResultFormat::Table {
                     return Ok(true);
                 }
-                let text = render::result_text(&result, &request.by, query.format);
+                let text = render::result_text(&result, &request.by, self.format);
                 // Its header comes once.
                 let text =
                     if csv && !first { text.split_once('\n').map_or("", |(_, rows)| rows) } else { &text };
@@ -172,6 +183,6 @@ impl<R: Fn(String)> Shown<'_, R> {
 
     /// Only a table replaces what was shown.
     fn clear_of(&self) -> &str {
-        if self.args.query.format == ResultFormat::Table { self.clear } else { "" }
+        if self.format == ResultFormat::Table { self.clear } else { "" }
     }
 }

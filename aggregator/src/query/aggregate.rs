@@ -14,6 +14,7 @@ mod order;
 mod states;
 mod values;
 
+use catchment_columns::Kind;
 use catchment_partial::{OrderFigures, Partial, Parts};
 
 pub use arguments::ArgumentError;
@@ -91,11 +92,21 @@ impl Aggregate {
         }
     }
 
+    /// What its values are.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        use StateAggregate::{Last, Shares, Times};
+        match self {
+            Self::State(Last) => Kind::Text,
+            Self::State(Shares | Times) => Kind::States,
+            _ => Kind::Number,
+        }
+    }
+
     /// Whether its values are numbers; otherwise they are texts or states.
     #[must_use]
     pub fn is_number(&self) -> bool {
-        use StateAggregate::{Last, Shares, Times};
-        !matches!(self, Self::State(Last | Shares | Times))
+        self.kind() == Kind::Number
     }
 
     /// Whether it needs [`Figures::order`].

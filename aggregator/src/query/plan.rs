@@ -2,6 +2,7 @@
 
 mod columns;
 mod labels;
+mod layout;
 mod range;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::{
     store::{Merged, Steps},
 };
 
+pub(crate) use self::layout::layout;
 use self::range::STEP_MAX_MS;
 
 /// Most selectors of one query.

@@ -14,7 +14,13 @@ use super::{
     scan::{self, Present},
     watch::WatchHub,
 };
-use crate::{access, clock, ingest::StreamRegistry, metrics::Metrics, store::QueryStore};
+use crate::{
+    access::{self, CallingOperator},
+    clock,
+    ingest::StreamRegistry,
+    metrics::Metrics,
+    store::QueryStore,
+};
 
 /// The service `catchment.v1.Query`.
 pub(crate) struct QueryService {
@@ -52,7 +58,20 @@ impl Query for QueryService {
         request: Request<AggregateRequest>,
     ) -> Result<Response<Self::AggregateStream>, Status> {
         let caller = access::operator(&request)?;
-        let request = request.into_inner();
+        self.answer(&caller, request.into_inner()).await
+    }
+}
+
+impl QueryService {
+    /// Runs a query for aggregates; returns the stream of its answer once the first message is there.
+    ///
+    /// # Errors
+    /// The query is refused, or ended before its first message.
+    pub(crate) async fn answer(
+        &self,
+        caller: &CallingOperator,
+        request: AggregateRequest,
+    ) -> Result<Response<ResponseStream<AggregateResponse>>, Status> {
         tracing::debug!(operator = %caller.operator, selector = %request.selector.escape_debug(), "query");
         let (store, metrics) = (Arc::clone(&self.store), Arc::clone(&self.metrics));
         let present = Present {
@@ -62,7 +81,7 @@ impl Query for QueryService {
         };
         let points_max = self.runner.limits().points_max;
         self.runner
-            .run(&caller, move |sink| async move {
+            .run(caller, move |sink| async move {
                 let points = scan::execute(store, request, points_max, &present, &sink).await?;
                 metrics.query_points.inc_by(points);
                 Ok(())

@@ -1,8 +1,9 @@
-//! What is served on the one port, each with its limits: the gRPC services `catchment.v1`, health and reflection, and
-//! Prometheus' API.
+//! What is served on the one port, each with its limits: the gRPC services `catchment.v1`, Arrow Flight, health and
+//! reflection, and Prometheus' API.
 
 use std::{io, sync::Arc};
 
+use arrow_flight::flight_service_server::FlightServiceServer;
 use catchment_proto::{
     batch::BATCH_BYTES_MAX,
     wire::{
@@ -30,6 +31,7 @@ use crate::{
     backup::{self, MaintenanceService},
     config::Config,
     fleet::FleetService,
+    flight::ArrowFlight,
     ingest::{ByteBounds, IngestBytes, IngestService, MESSAGE_BYTES, STREAM_BYTES, Shared, StreamRegistry},
     metrics::Metrics,
     prometheus::{self, Api},
@@ -64,12 +66,13 @@ pub(super) struct Services {
 pub(super) struct Health(HealthReporter);
 
 /// Services with a health status; the empty name is the whole server.
-const NAMES: [&str; 5] = [
+const NAMES: [&str; 6] = [
     "",
     IngestServer::<IngestService>::NAME,
     QueryServer::<QueryService>::NAME,
     FleetServer::<FleetService>::NAME,
     MaintenanceServer::<MaintenanceService>::NAME,
+    FlightServiceServer::<ArrowFlight>::NAME,
 ];
 
 impl Health {
@@ -113,14 +116,14 @@ impl Services {
             supervisor,
         )?;
         watches.stop_when(when_set(stopping.clone()));
-        let query = QueryService {
+        let query = Arc::new(QueryService {
             store: Arc::clone(store) as Arc<_>,
             runner: runner.clone(),
             streams: Arc::clone(streams),
             clock_tolerance: config.clock_tolerance,
             metrics: Arc::clone(metrics),
             watches,
-        };
+        });
         let fleet = FleetService {
             store: Arc::clone(store) as Arc<_>,
             maintenance: Arc::clone(store) as Arc<_>,
@@ -154,15 +157,13 @@ impl Services {
                 .max_decoding_message_size(DELIVERY_BYTES_MAX),
         )
         .add_service(
-            QueryServer::new(query).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
-        )
-        .add_service(
             FleetServer::new(fleet).send_compressed(Zstd).max_decoding_message_size(REQUEST_BYTES_MAX),
         )
         // Tables are compressed already.
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(backup::REQUEST_BYTES_MAX))
         .add_service(health_service);
-        let routes = with_reflection(routes).into_axum_router().merge(prometheus::router(api));
+        let routes =
+            with_reflection(with_queries(routes, query)).into_axum_router().merge(prometheus::router(api));
         let routes = routes.fallback(prometheus::not_found);
         Ok(Self { router: router(config, routes.into()), health: Health(health), runner })
     }
@@ -180,6 +181,21 @@ fn router(config: &Config, routes: Routes) -> Router<Stack<TrackUsage, Identity>
         .initial_connection_window_size(Some(CONNECTION_WINDOW))
         .http2_max_header_list_size(Some(HEADER_BYTES_MAX))
         .add_routes(routes)
+}
+
+/// Adds the two services that answer queries.
+fn with_queries(routes: Routes, query: Arc<QueryService>) -> Routes {
+    routes
+        .add_service(
+            QueryServer::from_arc(Arc::clone(&query))
+                .send_compressed(Zstd)
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
+        )
+        .add_service(
+            FlightServiceServer::new(ArrowFlight::new(query))
+                .send_compressed(Zstd)
+                .max_decoding_message_size(REQUEST_BYTES_MAX),
+        )
 }
 
 fn ingest(

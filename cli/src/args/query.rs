@@ -1,10 +1,12 @@
 //! The flags of a query.
 
+use std::path::PathBuf;
+
 use catchment_proto::wire;
 use clap::Args;
 
 use super::{Connection, RangeArgs};
-use crate::{aggregate_list::AggregateList, length::Length, render::ResultFormat};
+use crate::{aggregate_list::AggregateList, export::FileFormat, length::Length, render::ResultFormat};
 
 /// A query.
 #[derive(Clone, Debug, Args)]
@@ -12,6 +14,7 @@ use crate::{aggregate_list::AggregateList, length::Length, render::ResultFormat}
   catchment query 'temperature{site=\"berlin\"}' --last 15m --step 1m --agg count,mean,p99 --by device
   catchment query '{device=~\"press-.*\"}' --by __name__,device --from 2026-11-22T10:00:00Z --to now --format json
   catchment query temperature --from now-1d --step 1h --by site --format csv > temperature.csv
+  catchment query temperature --last 30d --step 1m --by device --agg mean,p99 --format parquet -o temperature.parquet
   catchment query energy --from 2026-01-01 --step 1mo --tz Europe/Berlin --agg sum --by site --fill zero
   catchment query temperature --last 7d --by site,device --agg p99,sum/count --top 10 --order p99
   catchment query temperature humidity --last 1h --without gateway --agg mean,max-min
@@ -61,8 +64,39 @@ pub struct QueryArgs {
     #[arg(long)]
     pub from_windows: bool,
     /// Output format
-    #[arg(long, value_enum, default_value_t = ResultFormat::Table)]
-    pub format: ResultFormat,
+    #[arg(long, value_enum, default_value_t = QueryFormat::Table)]
+    pub format: QueryFormat,
+    /// Write to a file, which appears when it is complete [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+/// Output format of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum QueryFormat {
+    /// A table for people
+    Table,
+    /// One JSON value
+    Json,
+    /// A header line, then one line per point
+    Csv,
+    /// A Parquet file (Snappy): for pandas, Polars, DuckDB and Spark
+    Parquet,
+    /// An Arrow IPC stream: for pyarrow and Polars
+    Arrow,
+}
+
+impl QueryFormat {
+    /// The format of a text, or that of a file.
+    pub fn kind(self) -> Result<ResultFormat, FileFormat> {
+        match self {
+            Self::Table => Ok(ResultFormat::Table),
+            Self::Json => Ok(ResultFormat::Json),
+            Self::Csv => Ok(ResultFormat::Csv),
+            Self::Parquet => Err(FileFormat::Parquet),
+            Self::Arrow => Err(FileFormat::Arrow),
+        }
+    }
 }
 
 /// What stands for a point without readings.
@@ -113,7 +147,7 @@ mod tests {
         assert_eq!(query.agg, [AggregateList(["count", "mean", "p99"].map(str::to_owned).to_vec())]);
         let minutes = |minutes: u64| Some(Length::Fixed(std::time::Duration::from_secs(60 * minutes)));
         assert_eq!((query.range.last, query.step), (minutes(15), minutes(1)));
-        assert_eq!((query.by, query.format), (vec!["device".to_owned()], ResultFormat::Json));
+        assert_eq!((query.by, query.format), (vec!["device".to_owned()], QueryFormat::Json));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod aggregates;
+mod arrow;
 mod asking;
 mod backlog;
 mod backup;

@@ -6,16 +6,17 @@
 use super::File;
 
 /// All our crates, each with those of our crates that it may depend on; `None`: any.
-const OWN: [(&str, Option<&[&str]>); 14] = [
+const OWN: [(&str, Option<&[&str]>); 16] = [
     ("partial", Some(&[])),
     ("journal", Some(&[])),
     ("settings", Some(&[])),
     ("proto", Some(&["partial"])),
     ("promql", Some(&["partial"])),
+    ("columns", Some(&["proto"])),
     ("certs", Some(&["proto", "settings"])),
     ("gateway", Some(&["certs", "journal", "partial", "proto", "settings"])),
-    ("aggregator", Some(&["certs", "journal", "partial", "proto", "settings"])),
-    ("cli", Some(&["aggregator", "certs", "gateway", "partial", "proto", "settings"])),
+    ("aggregator", Some(&["certs", "columns", "journal", "partial", "promql", "proto", "settings"])),
+    ("cli", Some(&["aggregator", "certs", "columns", "gateway", "partial", "proto", "settings"])),
     ("fuzz", Some(&["gateway", "journal", "partial", "promql", "proto"])),
     ("simulation", Some(&["aggregator", "gateway", "journal", "partial", "proto"])),
     ("tests", None),
