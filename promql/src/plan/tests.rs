@@ -228,6 +228,9 @@ fn sums_of_sums_are_pushed_down_and_nothing_else() {
         "sum(sum_over_time(x[5m:1m]))",
         "count(count_over_time(x[5m]))",
         "sum(rate(x[5m]))",
+        // Two metrics with the same labels are an error.
+        "sum(sum_over_time({__name__=~\"x|y\"}[5m]))",
+        "sum(count_over_time({a=\"b\"}[5m]))",
     ] {
         assert_eq!(group(text), None, "{text}");
     }

@@ -49,10 +49,13 @@ impl Asker {
     fn answer(&mut self) -> anyhow::Result<(usize, f64)> {
         let (body, _) = self.connection.post("/api/v1/query_range", &self.form)?;
         let answer: Value = serde_json::from_str(&body)?;
-        let series = answer["data"]["result"].as_array().context("a result")?;
-        let points = series.iter().flat_map(|series| series["values"].as_array().into_iter().flatten());
-        let numbers =
-            points.map(|point| point[1].as_str().context("a value")?.parse::<f64>().context("a number"));
+        let series = answer.pointer("/data/result").and_then(Value::as_array).context("a result")?;
+        let points = series
+            .iter()
+            .flat_map(|series| series.get("values").and_then(Value::as_array).into_iter().flatten());
+        let numbers = points.map(|point| {
+            point.get(1).and_then(Value::as_str).context("a value")?.parse::<f64>().context("a number")
+        });
         let numbers = numbers.collect::<anyhow::Result<Vec<f64>>>()?;
         Ok((numbers.len(), numbers.iter().sum()))
     }

@@ -65,7 +65,7 @@ pub(super) const SAME: &[&str] = &[
     "last_over_time(temperature[10m:20s] @ $T)",
     "changes(level[10m:10s])",
     "sum_over_time(vector(time())[5m:1m])",
-    "rate(energy_total[290s:1m])",
+    "rate(energy_total[295s:1m])",
     "sum by (site) (max_over_time(sum by (site, device) (rate(energy_total[1m]))[10m:1m]))",
     // Aggregations.
     "sum(temperature)",
