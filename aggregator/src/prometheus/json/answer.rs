@@ -32,7 +32,11 @@ pub(in crate::prometheus) fn answer(
     let Answer { value, mut annotations } = answer;
     let (head, mut series) = match (value, shape) {
         (Value::Vector(series), Shape::Instant) => (head("vector"), series),
-        (Value::Vector(series), Shape::Range) => (head("matrix"), series),
+        (Value::Vector(mut series), Shape::Range) => {
+            // Of a single step, `sort` and `topk` leave an order of their own.
+            series.sort_by(|a, b| a.labels.cmp(&b.labels));
+            (head("matrix"), series)
+        }
         (Value::Scalar(values), Shape::Range) => {
             (head("matrix"), vec![Series::floats(Labels::default(), Column::full(values))])
         }

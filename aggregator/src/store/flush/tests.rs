@@ -37,7 +37,9 @@ fn a_round_that_may_not_open_a_table_is_tried_again() {
     }
     let (store, mut committer, _) = start();
     put(&store, &mut committer, second.clone());
-    [&first, &second].map(|batch| model.put(&epoch("gw-1", 1), batch));
+    for batch in [&first, &second] {
+        model.put(&epoch("gw-1", 1), batch);
+    }
     disk.refuse_opens(true);
     for _ in 0..3 {
         store.flush_now().unwrap();

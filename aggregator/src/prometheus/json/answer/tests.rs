@@ -57,6 +57,14 @@ fn scalars_and_texts_have_short_times() {
 }
 
 #[test]
+fn a_range_of_one_step_is_ordered_by_labels() {
+    let of = |name: &str| Series::floats(labels(&[("a", name)]), column(&[Some(1.0)]));
+    let sorted_by_value = Value::Vector(vec![of("2"), of("1")]);
+    let text = text(sorted_by_value, Grid { count: 1, ..GRID }, Shape::Range, None);
+    assert!(text.find(r#""a":"1""#) < text.find(r#""a":"2""#), "{text}");
+}
+
+#[test]
 fn matrices_leave_out_absent_steps() {
     let series = vec![Series::floats(labels(&[("a", "b")]), column(&[None, Some(2.0), Some(3.0)]))];
     assert_eq!(
