@@ -214,12 +214,21 @@ fn length(of: std::time::Duration) -> String {
     duration::printed(u64::try_from(of.as_millis()).unwrap_or(u64::MAX))
 }
 
-/// A number without an exponent, as Go prints it.
+/// A number as Go prints it by default: with an exponent of two digits at least below 1e-4 and from 1e21 on.
 fn number(number: f64) -> String {
+    let magnitude = number.abs();
     if number.is_infinite() {
         return if number > 0.0 { "+Inf" } else { "-Inf" }.to_owned();
     }
-    number.to_string()
+    if number.is_nan() || magnitude == 0.0 || (1e-4..1e21).contains(&magnitude) {
+        return number.to_string();
+    }
+    let text = format!("{number:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    match exponent.strip_prefix('-') {
+        Some(exponent) => format!("{digits}e-{exponent:0>2}"),
+        None => format!("{digits}e+{exponent:0>2}"),
+    }
 }
 
 fn labels(names: &[String]) -> String {

@@ -10,6 +10,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http::{Method, Request, Response, header};
+use http_body::Body as _;
 use http_body_util::LengthLimitError;
 use tokio::time::timeout;
 use tonic::Status;
@@ -120,6 +121,9 @@ async fn parameters(api: &Api, endpoint: &Endpoint, request: Request<Body>) -> R
     }
     let kind = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     let is_form = kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case(FORM));
+    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+        return Err(ApiError::too_long(BODY_BYTES_MAX));
+    }
     let read = timeout(api.body_timeout, to_bytes(body, BODY_BYTES_MAX)).await;
     let body = read.map_err(|_| ApiError::slow_body())?.map_err(|error| {
         match error.source().is_some_and(|source| source.is::<LengthLimitError>()) {

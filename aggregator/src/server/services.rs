@@ -50,8 +50,8 @@ const DELIVERY_BYTES_MAX: usize = BATCH_BYTES_MAX + 1024;
 /// ms. A gateway has one stream; its window counts in the ingest budget.
 const STREAM_WINDOW: u32 = STREAM_BYTES as u32;
 const CONNECTION_WINDOW: u32 = 2 * STREAM_WINDOW;
-/// Headers of one request.
-const HEADER_BYTES_MAX: u32 = 16 << 10;
+/// Headers of one request: an expression of 16 KiB in a URL, percent-encoded.
+const HEADER_BYTES_MAX: u32 = 64 << 10;
 
 /// All services, ready to be served.
 pub(super) struct Services {

@@ -39,9 +39,10 @@ const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pings find out whether the aggregator is still there.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// Flow-control windows: enough for a fast network, and for a slow reader not to hold up others.
-const STREAM_WINDOW: u32 = 1 << 20;
-const CONNECTION_WINDOW: u32 = 8 << 20;
+/// Flow-control windows: the connection has room for each of as many unread answers as an aggregator allows on it, so
+/// slow readers do not hold up others.
+const STREAM_WINDOW: u32 = 256 << 10;
+const CONNECTION_WINDOW: u32 = 64 * STREAM_WINDOW;
 /// Headers of a request that are passed on.
 const REQUEST_HEADERS: [HeaderName; 2] = [header::CONTENT_TYPE, header::ACCEPT];
 /// Headers of an answer that are passed on.

@@ -1,7 +1,8 @@
 //! Keeps web pages out: a browser on this machine reaches the proxy too, and a page could have it query in the
 //! operator's name.
 //!
-//! A page whose name was made to resolve to loopback (DNS rebinding) is known by `Host`, another one by `Origin`.
+//! A page whose name was made to resolve to loopback (DNS rebinding) is known by `Host`, another one by `Origin`, or by
+//! `Sec-Fetch-Site` where it embeds an answer as if it were a picture.
 
 use std::net::IpAddr;
 
@@ -29,6 +30,10 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
         if !authority.is_some_and(|(_, authority)| is_loopback(authority)) {
             return Err(Refusal::forbidden("a web page of another host may not use this proxy"));
         }
+    }
+    let site = headers.get_all("sec-fetch-site").iter();
+    if site.map(|site| site.as_bytes()).any(|site| site == b"cross-site" || site == b"same-site") {
+        return Err(Refusal::forbidden("a web page of another host may not use this proxy"));
     }
     Ok(())
 }
@@ -84,6 +89,9 @@ mod tests {
             assert_eq!(refused.status(), 403, "{host}");
         }
         assert!(check(&request(&[], "/")).is_err());
+        for site in ["cross-site", "same-site"] {
+            assert!(check(&request(&[("Host", "localhost"), ("Sec-Fetch-Site", site)], "/")).is_err());
+        }
         assert!(check(&request(&[("Host", "localhost"), ("Host", "evil.example")], "/")).is_err());
         assert!(check(&request(&[("Host", "localhost")], "http://evil.example/")).is_err());
         for origin in

@@ -36,9 +36,9 @@ fn dates_and_times_without_offset_are_those_of_the_zone() {
 
 #[test]
 fn a_date_beyond_all_times_is_the_last_or_the_first_one() {
-    let at = |text: &str, zone: &str| rfc3339(moment(text).at(0, &Zone::named(zone).unwrap()));
-    assert_eq!(at("9999-12-31", "America/Sao_Paulo"), "9999-12-30T22:00:00.999Z");
-    assert_eq!(at("-009999-01-01", "Europe/Berlin"), "-009999-01-02T01:59:59Z");
+    let at = |text: &str, zone: &str| moment(text).at(0, &Zone::named(zone).unwrap());
+    assert_eq!(at("9999-12-31", "America/Sao_Paulo"), Timestamp::MAX.as_millisecond());
+    assert_eq!(at("-009999-01-01", "Europe/Berlin"), Timestamp::MIN.as_millisecond());
 }
 
 #[test]

@@ -23,6 +23,8 @@ use super::{
 const BATCH_BYTES: usize = 4 << 20;
 /// Memory of a pane of windows, about.
 const WINDOW_BYTES: usize = 1_024;
+/// Why readings of a selected series are absent.
+const STATES: &str = "states (readings that are texts) are no numbers and count as absent here: ask for them with `catchment query`, for example with --agg last_state";
 
 const UNKNOWN_ORDER: &str = "windows of more than 32 readings do not hold their order, so increases, resets and changes over them are NaN: give the metric `parts = [\"order\"]` in the gateway's configuration";
 
@@ -190,9 +192,12 @@ impl<'f, 's> StoreBatches<'f, 's> {
     }
 
     async fn note(&self, met: Met) -> Result<(), QueryError> {
-        let Met { damaged, overlap, is_order_unknown } = met;
+        let Met { damaged, overlap, is_order_unknown, has_states } = met;
         if is_order_unknown {
             self.source.note(|notes| notes.warn(UNKNOWN_ORDER.to_owned()));
+        }
+        if has_states {
+            self.source.note(|notes| notes.warn(STATES.to_owned()));
         }
         if overlap {
             self.source.note(|notes| {

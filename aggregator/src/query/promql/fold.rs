@@ -85,6 +85,8 @@ pub(super) struct Fold<'a> {
     bytes: usize,
     /// Whether the order of the readings of some counter is not known.
     pub(super) is_order_unknown: bool,
+    /// Whether some readings are states, which are no numbers.
+    pub(super) has_states: bool,
 }
 
 /// The counter of the segment at hand.
@@ -102,8 +104,18 @@ impl<'a> Fold<'a> {
             Wanted::Windows | Wanted::LastWindow | Wanted::EndWindows => PaneList::Windows(Vec::new()),
         };
         let (partial, counter) = (Partial::empty(), Counter::default());
-        let is_order_unknown = false;
-        Self { cuts, wanted, at: 0, open: None, partial, counter, panes, bytes: 0, is_order_unknown }
+        Self {
+            cuts,
+            wanted,
+            at: 0,
+            open: None,
+            partial,
+            counter,
+            panes,
+            bytes: 0,
+            is_order_unknown: false,
+            has_states: false,
+        }
     }
 
     /// Adds a row: its window and its encoded partial.
@@ -144,6 +156,7 @@ impl<'a> Fold<'a> {
         }
         // First and last reading, and the number of all.
         let columns = Columns::default();
+        self.has_states |= partial.states_alone() > 0;
         let Some(new) = figures::of_partial(&partial, columns) else { return Ok(()) };
         match &mut self.counter.figures {
             Some(own) => _ = figures::add(own, &new, columns),
@@ -173,6 +186,7 @@ impl<'a> Fold<'a> {
     /// The segment at hand has no more rows.
     fn leave(&mut self) {
         let Some((start_ms, end_ms)) = self.open.take() else { return };
+        self.has_states |= self.partial.states_alone() > 0;
         let segment = self.at;
         match (&mut self.panes, self.wanted) {
             (PaneList::Figures(panes), Wanted::Figures(columns)) => {

@@ -35,6 +35,8 @@ pub(super) struct Met {
     pub(super) overlap: bool,
     /// Windows of many readings of a counter do not hold their order.
     pub(super) is_order_unknown: bool,
+    /// Some readings are states.
+    pub(super) has_states: bool,
 }
 
 /// Panes of some series of a group.
@@ -193,6 +195,7 @@ impl AtHand<'_> {
         }
         fold.end();
         met.is_order_unknown |= fold.is_order_unknown;
+        met.has_states |= fold.has_states;
         Ok(fold.finish())
     }
 }

@@ -79,6 +79,8 @@ class HttpLink:
             if isinstance(error, CatchmentError):
                 raise
             raise DeadlineExceeded(f"{self._address} did not answer within {timeout:g} s") from error
+        except http.client.IncompleteRead as error:
+            raise Unavailable(f"{self._address} closed the connection within an answer") from error
         except http.client.HTTPException as error:
             raise ProtocolError(f"{self._address} does not answer as an aggregator: {error!r}") from error
         except OSError as error:

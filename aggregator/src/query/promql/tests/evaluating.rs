@@ -90,6 +90,24 @@ async fn expressions_are_answered_from_the_windows() {
 }
 
 #[tokio::test]
+async fn readings_that_are_states_are_absent_and_a_warning_says_why() {
+    let store = MemoryStore::default();
+    let states = crate::testing::state_batch(1, key("d1", "mode", &[]), &[(500, "run"), (10_500, "stop")]);
+    store.put(&epoch("g1", 1), states, true).await.unwrap();
+    let store = Arc::new(store);
+    for (expression, answer) in [
+        ("mode", None),
+        ("absent(mode)", Some("{} 1")),
+        ("changes(mode[1m])", None),
+        ("sum_over_time(mode:window[1m])", None),
+    ] {
+        let lines = asked(&store, expression, Grid::instant(60_000), Options::default()).await.unwrap();
+        assert!(lines.last().unwrap().contains("are no numbers"), "{expression}: {lines:?}");
+        assert_eq!((lines.len() == 2).then(|| &*lines[0]), answer, "{expression}");
+    }
+}
+
+#[tokio::test]
 async fn an_incomplete_answer_says_so_and_is_cut_if_asked() {
     let now_ms = crate::clock::now_ms() / 60_000 * 60_000;
     let store = store(now_ms - 300_000, now_ms - 100_000).await;
