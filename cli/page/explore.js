@@ -156,6 +156,7 @@ export function explore(root, parameters) {
       const there = cursor.at === null || Math.abs(series.start_ms[point] - cursor.at) < answer.step_ms;
       return { series, index, start: series.start_ms[point], values: series.columns.map((column) => (there ? column[point] : null)) };
     });
+    const states = stateColumn(answer);
     cursor.series = Math.min(cursor.series, rows.length - 1);
     const when = cursor.at ?? Math.max(...rows.map((row) => row.start));
     panel.body.querySelector(".readout").replaceChildren(
@@ -163,7 +164,7 @@ export function explore(root, parameters) {
       el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Values at the crosshair" }, el("table", null,
         el("thead", null, el("tr", null, ["Series", ...answer.aggregates].map((title, index) => el("th", { scope: "col", class: index > 0 && "number" }, title)))),
         el("tbody", null, rows.map(({ series, index, values }) => el("tr", { class: cursor.at !== null && index === cursor.series && "chosen" },
-          el("th", { scope: "row" }, swatch(index), labels(series.labels)), values.map((value) => el("td", { class: "number" }, number(value)))))))));
+          el("th", { scope: "row" }, states >= 0 ? `#${index + 1} ` : swatch(index), labels(series.labels)), values.map((value) => el("td", { class: "number" }, number(value)))))))));
     const row = rows[cursor.series];
     const words = row.values.map((value, index) => `${answer.aggregates[index]} ${number(value)}`).join(", ");
     if (frame) {

@@ -1,6 +1,6 @@
 //! `catchment dashboard` over HTTP, and its page in headless Chromium.
 
-use std::{fs, path::Path, process::Command};
+use std::{path::Path, process::Command};
 
 use catchment_tests::{
     connection::Protocol,
@@ -13,7 +13,7 @@ use catchment_tests::{
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{HeaderMap, Request, body::Bytes, client::conn::http1::handshake, header};
 use hyper_util::rt::TokioIo;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::{net::TcpStream, task::spawn_blocking};
 
 const BROWSER: &str = "chromium-headless-shell";
@@ -84,63 +84,62 @@ async fn the_token_opens_the_page_its_lists_charts_and_the_api() {
     let (status, headers, page) = get(&dashboard, "/", &[("Cookie", cookie)]).await;
     assert_eq!((status, headers["x-content-type-options"].to_str().unwrap()), (200, "nosniff"));
     assert!(page.contains("/app.js") && !page.contains(path.split('=').nth(1).unwrap()), "{page}");
-    let json = async |target: &str| -> (u16, Value) {
+    let ask = async |target: &str| -> (u16, Value) {
         let (status, _, body) = get(&dashboard, target, &[("Cookie", cookie)]).await;
         (status, serde_json::from_str(&body).unwrap_or_else(|error| panic!("{error}: {body}")))
     };
-    let (_, fleet) = json("/data/fleet").await;
+    let (_, fleet) = ask("/data/fleet").await;
     assert_eq!((&fleet["total"]["gateways"], &fleet["total"]["devices"]), (&1.into(), &1.into()), "{fleet}");
-    let (_, devices) = json("/data/devices?search=PRESS&sort=last_seen").await;
+    let (_, devices) = ask("/data/devices?search=PRESS&sort=last_seen").await;
     assert_eq!(devices["rows"][0]["device"], "press-17", "{devices}");
-    assert_eq!(json("/data/devices?search=other").await.1["found"], 0);
-    assert_eq!(json("/data/gateways").await.1["rows"][0]["connected"], true);
-    let (_, chart) = json("/data/explore?selector=temperature&by=room&agg=count,max&from=now-10m").await;
+    assert_eq!(ask("/data/devices?search=other").await.1["found"], 0);
+    assert_eq!(ask("/data/gateways").await.1["rows"][0]["connected"], true);
+    let (_, chart) = ask("/data/explore?selector=temperature&by=room&agg=count,max&from=now-10m").await;
     assert_eq!((&chart["step"], &chart["series"][0]["labels"]["room"]), (&"1s".into(), &HOSTILE.into()));
     let values = chart["series"][0]["columns"][0].as_array().unwrap();
     assert_eq!(values.iter().filter_map(Value::as_f64).sum::<f64>(), 60.0);
-    let (_, nothing) = json("/data/explore?selector=temprature").await;
+    let (_, nothing) = ask("/data/explore?selector=temprature").await;
     assert!(nothing["nothing"].as_str().unwrap().contains("did you mean temperature?"), "{nothing}");
     for (query, word) in [("selector=%7B", ""), ("selector=x&from=now-1d&step=1s", "2,000")] {
-        let (status, answer) = json(&format!("/data/explore?{query}")).await;
+        let (status, answer) = ask(&format!("/data/explore?{query}")).await;
         assert_eq!((status, &answer["kind"]), (400, &"refused".into()), "{answer}");
         assert!(answer["error"].as_str().unwrap().contains(word), "{answer}");
     }
-    assert_eq!(json("/api/v1/label/__name__/values").await.1["data"][0], "temperature");
+    assert_eq!(ask("/api/v1/label/__name__/values").await.1["data"][0], "temperature");
     let token = format!("Bearer {}", path.split('=').nth(1).unwrap());
     assert_eq!(get(&dashboard, "/api/v1/labels", &[("Authorization", &token)]).await.0, 200);
 
     world.aggregator.stop().await;
-    let (status, away) = json("/data/explore?selector=temperature").await;
+    let (status, away) = ask("/data/explore?selector=temperature").await;
     assert_eq!((status, &away["kind"]), (502, &"disconnected".into()), "{away}");
     assert!(dashboard.terminate().success());
 }
 
-/// The page at a fragment as the browser has made it, and what the browser reported.
-async fn shown(dashboard: &Process, fragment: &str, dir: &Path, width: u32) -> String {
-    let net_log = dir.join("net.json");
-    let mut command = Command::new(BROWSER);
-    let profile = dir.join("profile");
-    command
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"])
-        .args(["--disable-component-update", "--disable-sync", "--no-first-run", "--enable-logging=stderr"])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("--log-net-log={}", net_log.display()))
-        .arg(format!("--window-size={width},900"))
-        .args(["--virtual-time-budget=4000", "--dump-dom"])
-        .arg(format!("{}#{fragment}", link(dashboard)));
-    let output = spawn_blocking(move || run_to_end(command, "")).await.unwrap();
-    let reported = String::from_utf8_lossy(&output.stderr);
-    let console: Vec<&str> = reported.lines().filter(|line| line.contains("CONSOLE")).collect();
-    assert!(console.is_empty(), "{fragment}: {console:?}");
-    let asked = fs::read_to_string(net_log).unwrap();
-    let urls: Vec<&str> =
-        asked.split("\"url\":\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    let own = format!("http://{}/", dashboard.addr);
-    assert!(urls.iter().any(|url| url.starts_with(&own)), "{urls:?}");
-    let elsewhere: Vec<&&str> =
-        urls.iter().filter(|url| url.starts_with("http") && !url.starts_with(&own)).collect();
-    assert!(elsewhere.is_empty(), "{fragment}: {elsewhere:?}");
-    String::from_utf8_lossy(&output.stdout).into_owned()
+/// Steps of `browser.py`: fragments, keys, and words that the page must then hold.
+fn steps(dashboard: &Process, wide: u32, dark: bool) -> Value {
+    let url = |fragment: &str| format!("http://{}/#{fragment}", dashboard.addr);
+    let step = |url: Option<String>, keys: &[&str], words: &[&str]| {
+        let mut step = json!({"width": wide, "dark": dark, "keys": keys, "words": words});
+        if let Some(url) = url {
+            step["url"] = url.into();
+        }
+        step
+    };
+    let explore = "explore?selector=temperature&by=room&from=now-10m&live=0";
+    let drawn = ["step 1s", "band s0", "room=&lt;img src=x", "Last values", "· Catchment</title>"];
+    let mut crosshair = step(None, &["ArrowLeft"], &["<p>At 20", "class=\"chosen\""]);
+    crosshair["focus"] = ".chart".into();
+    json!([
+        step(Some(link(dashboard).to_owned()), &[], &["gateways", "silent for 5 min", "Sites"]),
+        step(None, &["g", "g"], &["complete until", "berlin", "1–1 of 1"]),
+        step(None, &["g", "d"], &["press-17", "1–1 of 1"]),
+        step(None, &["/", "z", "z"], &["No device is found."]),
+        step(Some(url("explore")), &[], &["Write a selector"]),
+        step(Some(url("explore?selector=temprature")), &[], &["did you mean temperature?"]),
+        step(Some(url(explore)), &[], &drawn),
+        crosshair,
+        step(None, &["?"], &["aria-labelledby=\"help-title\" open"]),
+    ])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -149,23 +148,29 @@ async fn every_view_is_shown_in_a_browser_and_a_hostile_label_is_text() {
         eprintln!("left out: install {BROWSER} to test the page in a browser");
         return;
     }
-    let (world, dashboard) = started().await;
-    let query = "selector=temperature&by=room&from=now-10m&live=0";
-    for (fragment, words) in [
-        ("fleet", &["gateways", "silent for 5 min", "No problems."][..]),
-        ("gateways", &["berlin", "connected", "1–1 of 1"]),
-        ("devices?search=press", &["press-17", "1–1 of 1"]),
-        (&format!("explore?{query}"), &["step 1s", "class=\"band s0\"", "room=&lt;img src=x", "Last values"]),
-        ("explore?selector=temprature", &["did you mean temperature?"]),
-        ("explore", &["Write a selector"]),
-    ] {
-        for width in [360, 1440] {
-            let dom = shown(&dashboard, fragment, world.dir(), width).await;
-            for word in words {
-                assert!(dom.contains(word), "{fragment}: no {word:?} in {dom}");
-            }
-            assert!(!dom.contains("<img") && !dom.contains("<title>harmed"), "{dom}");
-            assert!(dom.contains("· Catchment</title>"), "{dom}");
+    let (_world, dashboard) = started().await;
+    for (wide, dark) in [(360, false), (1440, true)] {
+        let steps = steps(&dashboard, wide, dark);
+        let mut command = Command::new("python3");
+        command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/browser.py")).arg(BROWSER);
+        let input = steps.to_string();
+        let output = spawn_blocking(move || run_to_end(command, &input)).await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let results: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let own = format!("http://{}/", dashboard.addr);
+        for (step, result) in steps.as_array().unwrap().iter().zip(&results) {
+            assert_eq!((&result["missing"], &result["errors"]), (&json!([]), &json!([])), "{step}: {result}");
+            let html = result["html"].as_str().unwrap();
+            assert!(!html.contains("<img") && !html.contains("<title>harmed"), "{html}");
+            assert!(
+                result["wide"].as_u64().unwrap() <= u64::from(wide),
+                "{step} needs {} px",
+                result["wide"]
+            );
+            let requests = result["requests"].as_array().unwrap().iter().filter_map(Value::as_str);
+            let elsewhere: Vec<&str> = requests.filter(|url| !url.starts_with(&own)).collect();
+            assert!(elsewhere.is_empty(), "{step}: {elsewhere:?}");
         }
+        assert_eq!(results.len(), steps.as_array().unwrap().len());
     }
 }
