@@ -42,9 +42,9 @@ function pressed(event) {
   gone = 0;
   if (second && KEYS[event.key]) location.hash = link(KEYS[event.key]);
   else if (event.key === "g") gone = performance.now();
-  else if (event.key === "/") current?.search?.();
+  else if (event.key === "/") current?.search();
   else if (event.key === "?") help.showModal();
-  else if (event.key === "p") (current?.pause ?? (() => current?.panel?.togglePause()))();
+  else if (event.key === "p") current?.pause();
   else return;
   event.preventDefault();
 }

@@ -34,14 +34,17 @@ export function frame(answer, { width, height, zone }, [low, high]) {
   const x = (ms) => LEFT + ((ms - answer.from_ms) / (answer.to_ms - answer.from_ms)) * (right - LEFT);
   const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - TOP);
   const inside = (ms) => Math.min(right, Math.max(LEFT, x(ms)));
-  const node = svg("svg", { class: "chart", width, height, viewBox: `0 0 ${width} ${height}`, tabindex: "0", role: "img" });
+  const box = `0 0 ${width} ${height}`;
+  const node = svg("svg", { class: "chart", width, height, viewBox: box, tabindex: "0", role: "img" });
+  const stripe = svg("path", { class: "hatch", d: "M0 8L8 0" });
   node.append(svg("defs", null,
-    svg("pattern", { id: "hatch", width: 8, height: 8, patternUnits: "userSpaceOnUse" }, svg("path", { class: "hatch", d: "M0 8L8 0" })),
+    svg("pattern", { id: "hatch", width: 8, height: 8, patternUnits: "userSpaceOnUse" }, stripe),
     svg("clipPath", { id: "inside" }, svg("rect", { x: LEFT, y: 0, width: right - LEFT, height: bottom + 1 }))));
   const area = (from, to, kind, title) => {
     const left = inside(from);
     const wide = inside(to) - left;
-    if (wide > 0) node.append(svg("rect", { class: kind, x: left, y: TOP, width: wide, height: bottom - TOP }, svg("title", null, title)));
+    const place = { x: left, y: TOP, width: wide, height: bottom - TOP };
+    if (wide > 0) node.append(svg("rect", { class: kind, ...place }, svg("title", null, title)));
   };
   const complete = answer.complete_until_ms ?? (answer.expected ? answer.from_ms : answer.to_ms);
   area(Math.max(complete, answer.from_ms), answer.to_ms, "incomplete", "Not complete yet");
@@ -54,7 +57,7 @@ export function frame(answer, { width, height, zone }, [low, high]) {
   return { node, x, y, left: LEFT, right, top: TOP, bottom };
 }
 
-// A chart of the series that `visible` says; null if there is no number.
+// A chart of all series; null if there is no number.
 export function chart(answer, size) {
   const { band, range, lines } = roles(answer.aggregates);
   const drawn = [...new Set([...(band ?? []), ...(range ?? []), ...lines])];

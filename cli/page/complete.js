@@ -5,6 +5,14 @@ import { getJson } from "./panel.js";
 
 const MOST = 30;
 const TYPING_MS = 150;
+const COMBOBOX = {
+  role: "combobox",
+  "aria-controls": "completions",
+  "aria-expanded": "false",
+  "aria-autocomplete": "list",
+  autocomplete: "off",
+  spellcheck: "false",
+};
 
 // What stands before the cursor: where the word begins, and where its continuations are listed.
 export function context(text, cursor) {
@@ -28,9 +36,7 @@ export function context(text, cursor) {
 // An input with a list of continuations below it (a combobox).
 export function completing(input) {
   const list = el("ul", { id: "completions", role: "listbox", "aria-label": "Continuations", hidden: true });
-  for (const [name, value] of [["role", "combobox"], ["aria-controls", "completions"], ["aria-expanded", "false"], ["aria-autocomplete", "list"], ["autocomplete", "off"], ["spellcheck", "false"]]) {
-    input.setAttribute(name, value);
-  }
+  for (const [name, value] of Object.entries(COMBOBOX)) input.setAttribute(name, value);
   let typing;
   let asking;
   let chosen = -1;
@@ -82,7 +88,7 @@ export function completing(input) {
   function take(index) {
     const cursor = input.selectionStart;
     const head = input.value.slice(0, cursor - at.word.length) + at.end(found[index]);
-    const tail = input.value.slice(cursor).replace(/^"(?=.*)/, head.endsWith('"') ? "" : '"');
+    const tail = input.value.slice(cursor).replace(/^"/, head.endsWith('"') ? "" : '"');
     input.value = head + tail;
     input.setSelectionRange(head.length, head.length);
     hide();
@@ -100,7 +106,8 @@ export function completing(input) {
     } else if (!found.length) return;
     else if (event.key === "ArrowDown" || event.key === "ArrowUp") {
       event.preventDefault();
-      chosen = (chosen + (event.key === "ArrowDown" ? 1 : -1) + found.length + (chosen < 0 && event.key === "ArrowUp" ? 1 : 0)) % found.length;
+      const down = event.key === "ArrowDown";
+      chosen = chosen < 0 ? (down ? 0 : found.length - 1) : (chosen + (down ? 1 : found.length - 1)) % found.length;
       show();
     } else if ((event.key === "Enter" || event.key === "Tab") && chosen >= 0) {
       event.preventDefault();

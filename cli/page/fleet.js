@@ -6,9 +6,14 @@ import { Panel } from "./panel.js";
 import { link } from "./state.js";
 
 export function fleet(root) {
-  const panel = new Panel("Fleet", { path: () => "/data/fleet", show, every: 5000, empty: () => "No gateway has connected yet." });
+  const empty = () => "No gateway has connected yet.";
+  const panel = new Panel("Fleet", { path: () => "/data/fleet", show, every: 5000, empty });
   root.append(el("h2", null, "Fleet"), panel.node);
-  return { panel, stop: () => panel.stop(), search: () => { location.hash = link("devices"); } };
+  return {
+    stop: () => panel.stop(),
+    search: () => { location.hash = link("devices"); },
+    pause: () => panel.togglePause(),
+  };
 }
 
 function tile(title, value, { bad, href } = {}) {
@@ -24,13 +29,14 @@ function show(answer, body) {
     body.replaceChildren();
     return false;
   }
+  const silent = { silent_only: "1", sort: "last_seen" };
   const tiles = [
     tile("sites", answer.sites_total),
     tile("gateways", total.gateways, { href: link("gateways") }),
     tile("not connected", total.down, { bad: total.down > 0, href: link("gateways", { sort: "connected" }) }),
     tile("behind", total.behind, { bad: total.behind > 0, href: link("gateways", { sort: "lag", descending: "1" }) }),
     tile("devices", total.devices, { href: link("devices") }),
-    tile("silent for 5 min", total.silent, { bad: total.silent > 0, href: link("devices", { silent_only: "1", sort: "last_seen" }) }),
+    tile("silent for 5 min", total.silent, { bad: total.silent > 0, href: link("devices", silent) }),
     tile("series", total.series),
   ];
   const complete = answer.complete_until_ms === null
@@ -57,8 +63,9 @@ function problems({ problems: list, problems_total: total }) {
 }
 
 function table(titles, rows) {
+  const head = titles.map((title, index) => el("th", { scope: "col", class: index > 0 && "number" }, title));
   const cells = (row) => row.map((cell, index) => el("td", { class: index > 0 && "number" }, cell));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sites" }, el("table", null,
-    el("thead", null, el("tr", null, titles.map((title, index) => el("th", { scope: "col", class: index > 0 && "number" }, title)))),
+    el("thead", null, el("tr", null, head)),
     el("tbody", null, rows.map((row) => el("tr", null, cells(row))))));
 }

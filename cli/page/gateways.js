@@ -16,10 +16,14 @@ export const gateways = listView({
     { title: "Lag", sort: "lag", number: true, cell: (row) => (row.lag_ms === null ? "–" : span(row.lag_ms)) },
     { title: "Complete until", cell: (row) => time(row.watermark_ms, browserZone()) },
     { title: "Devices", sort: "devices", number: true, cell: (row) => String(row.devices) },
-    { title: "Series", sort: "series", number: true, cell: (row) => (row.series_max ? `${row.series} of ${row.series_max}` : String(row.series)) },
+    { title: "Series", sort: "series", number: true, cell: series },
     { title: "Version", sort: "version", cell: (row) => row.version },
   ],
 });
+
+function series({ series: count, series_max: most }) {
+  return most ? `${count} of ${most}` : String(count);
+}
 
 function state(row) {
   if (row.retired) return "retired";

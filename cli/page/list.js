@@ -2,7 +2,7 @@
 
 import { el, field } from "./dom.js";
 import { Panel } from "./panel.js";
-import { go, note } from "./state.js";
+import { note } from "./state.js";
 
 const ROWS = 100;
 const TYPING_MS = 250;
@@ -11,7 +11,7 @@ const TYPING_MS = 250;
 export function listView({ view, title, columns, switches, words }) {
   return (root, first) => {
     let parameters = { ...first };
-    const search = el("input", { type: "search", id: "search", value: parameters.search, placeholder: "part of a name", input: typed });
+    const search = el("input", { type: "search", value: parameters.search, placeholder: "part of a name", input: typed });
     const boxes = switches.map(({ name, title: text }) => {
       const box = el("input", { type: "checkbox", change: () => change({ [name]: box.checked ? "1" : "", offset: "" }) });
       box.checked = parameters[name] === "1";
@@ -41,7 +41,8 @@ export function listView({ view, title, columns, switches, words }) {
       const down = own && parameters.descending === "1";
       const sorted = own ? (down ? "descending" : "ascending") : undefined;
       const press = () => change({ sort, descending: own && !down ? "1" : "", offset: "" });
-      const inside = sort ? el("button", { type: "button", "data-sort": sort, click: press }, text, own ? (down ? " ▾" : " ▴") : "") : text;
+      const arrow = own ? (down ? " ▾" : " ▴") : "";
+      const inside = sort ? el("button", { type: "button", "data-sort": sort, click: press }, text, arrow) : text;
       return el("th", { scope: "col", class: number && "number", "aria-sort": sorted }, inside);
     }
 
@@ -50,8 +51,9 @@ export function listView({ view, title, columns, switches, words }) {
       const focused = body.contains(document.activeElement) ? document.activeElement.dataset : null;
       const rows = answer.rows.map((row) =>
         el("tr", null, columns.map(({ cell, number }) => el("td", { class: number && "number" }, cell(row, answer.now_ms)))));
+      const turn = (to) => () => change({ offset: to > 0 ? String(to) : "" });
       const step = (text, to, disabled) =>
-        el("button", { type: "button", "data-page": text, disabled, click: () => change({ offset: to > 0 ? String(to) : "" }) }, text);
+        el("button", { type: "button", "data-page": text, disabled, click: turn(to) }, text);
       const last = offset + answer.rows.length;
       const pager = el("div", { class: "bar" },
         step("Previous", offset - ROWS, offset === 0),
@@ -68,10 +70,9 @@ export function listView({ view, title, columns, switches, words }) {
     }
 
     return {
-      panel,
       stop: () => { clearTimeout(typing); panel.stop(); },
       search: () => search.focus(),
-      go: (changed) => go(view, { ...parameters, ...changed }),
+      pause: () => panel.togglePause(),
     };
   };
 }

@@ -8,8 +8,8 @@ const ROW = 26;
 
 // The column that holds states; -1: none does.
 export function stateColumn(answer) {
-  return answer.aggregates.findIndex((_, column) =>
-    answer.series.some((series) => series.columns[column].some((value) => typeof value === "string" || Array.isArray(value))));
+  const isState = (value) => typeof value === "string" || Array.isArray(value);
+  return answer.aggregates.findIndex((_, column) => answer.series.some((series) => series.columns[column].some(isState)));
 }
 
 function prevailing(value) {
@@ -21,7 +21,8 @@ function prevailing(value) {
 export function timeline(answer, size, column) {
   const height = answer.series.length * ROW + 36;
   const at = frame(answer, { ...size, height }, [0, 1]);
-  const states = [...new Set(answer.series.flatMap((series) => series.columns[column].map(prevailing)).filter((state) => state !== null))].sort();
+  const all = answer.series.flatMap((series) => series.columns[column].map(prevailing));
+  const states = [...new Set(all.filter((state) => state !== null))].sort();
   const inside = svg("g", { "clip-path": "url(#inside)" });
   answer.series.forEach((series, row) => {
     series.start_ms.forEach((start, index) => {
@@ -31,7 +32,10 @@ export function timeline(answer, size, column) {
       const left = at.x(start);
       inside.append(svg("rect", {
         class: `state s${states.indexOf(state) % COLOURS}`,
-        x: left.toFixed(1), y: at.top + row * ROW + 2, width: Math.max(1, at.x(start + answer.step_ms) - left).toFixed(1), height: ROW - 4,
+        x: left.toFixed(1),
+        y: at.top + row * ROW + 2,
+        width: Math.max(1, at.x(start + answer.step_ms) - left).toFixed(1),
+        height: ROW - 4,
       }, svg("title", null, number(value))));
     });
     at.node.append(svg("text", { class: "axis end", x: at.left - 6, y: at.top + row * ROW + ROW / 2 + 4 }, `#${row + 1}`));

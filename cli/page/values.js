@@ -6,8 +6,7 @@ import { exact, labels, time } from "./format.js";
 const ROWS = 200;
 
 function rows(answer) {
-  const list = answer.series.flatMap((series) => series.start_ms.map((start, index) => ({ series, start, index })));
-  return list;
+  return answer.series.flatMap((series) => series.start_ms.map((start, index) => ({ series, start, index })));
 }
 
 // A table of some rows, and buttons to turn to the others.
@@ -27,12 +26,13 @@ export function valueTable(answer, zone) {
   };
   turn(0)();
   const titles = ["Time", "Series", ...answer.aggregates];
+  const head = titles.map((title, index) => el("th", { scope: "col", class: index > 1 && "number" }, title));
   return el("div", null,
     el("div", { class: "bar" },
       el("button", { type: "button", click: turn(-ROWS) }, "Previous"), said,
       el("button", { type: "button", click: turn(ROWS) }, "Next")),
     el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Values" }, el("table", null,
-      el("thead", null, el("tr", null, titles.map((title, index) => el("th", { scope: "col", class: index > 1 && "number" }, title)))), body)));
+      el("thead", null, el("tr", null, head)), body)));
 }
 
 function quoted(text) {
