@@ -1,5 +1,6 @@
 //! The command line of `catchment` and its help texts. No logic beyond checks of single values.
 
+mod dashboard;
 mod gateways;
 mod query;
 
@@ -8,6 +9,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use catchment_settings::logging::LogFormat;
 use clap::{Args, Parser, Subcommand};
 
+pub use self::dashboard::DashboardArgs;
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
 pub use self::query::{Fill, QueryArgs, QueryFormat};
 use crate::{
@@ -65,6 +67,8 @@ pub enum Command {
     Load(LoadArgs),
     /// Serve the aggregator's Prometheus API on loopback, for programs without certificates
     Proxy(ProxyArgs),
+    /// Serve a page with charts and lists of the fleet on loopback, for a browser of this machine
+    Dashboard(DashboardArgs),
     /// Run everything on this machine: certificates, servers, devices, queries
     Demo(DemoArgs),
 }

@@ -19,11 +19,12 @@ use std::{
 use catchment_settings::output;
 use indicatif::ProgressBar;
 use tempfile::TempDir;
-use tokio::{sync::watch, time::sleep};
+use tokio::{sync::watch, task::JoinSet, time::sleep};
 
 use crate::{
     aggregator_client::AggregatorClient,
     args::DemoArgs,
+    dashboard::Dashboard,
     failure::Failure,
     query_result::{QueryRequest, QueryResult},
     time::{now_ms, whole_millis},
@@ -90,12 +91,17 @@ async fn with_servers(
     mut interrupted: watch::Receiver<bool>,
 ) -> Result<(), Failure> {
     let mut client = AggregatorClient::connect(&servers.aggregator, &pki.operator).await?;
+    let dashboard = Dashboard::bind(([127, 0, 0, 1], 0).into(), &servers.aggregator, &pki.operator).await?;
+    let introduction = introduction(pki, servers, dashboard.url());
+    // It ends when the set is dropped: it keeps nothing.
+    let mut tasks = JoinSet::new();
+    tasks.spawn(dashboard.run(std::future::pending()));
     let began = StartTime { at: Instant::now(), ms: now_ms() };
     spinner.set_message("connecting devices, waiting for the first closed windows …");
     let mut devices = Devices::start(pki, &servers.gateways)?;
     let ledger = std::sync::Arc::clone(&devices.ledger);
     let ended = tokio::select! {
-        result = show(args, pki, servers, &mut client, &began, &ledger, screen, &spinner) => result,
+        result = show(args, &introduction, &mut client, &began, &ledger, screen, &spinner) => result,
         reason = devices.failed() => Err(Failure::failed(format!("a device failed: {reason}"))),
         _ = interrupted.wait_for(|interrupted| *interrupted) => Ok(()),
     };
@@ -113,11 +119,9 @@ struct StartTime {
 }
 
 /// Shows the table until the demo's duration has passed; forever without one.
-#[expect(clippy::too_many_arguments, reason = "the parts of the running demo, each used as it is")]
 async fn show(
     args: &DemoArgs,
-    pki: &Pki,
-    servers: &Servers,
+    introduction: &str,
     client: &mut AggregatorClient,
     began: &StartTime,
     ledger: &Ledger,
@@ -141,7 +145,7 @@ async fn show(
         if !result.series.is_empty() {
             if !introduced {
                 spinner.finish_and_clear();
-                screen.say(&introduction(pki, servers))?;
+                screen.say(introduction)?;
                 introduced = true;
             }
             let heading =
@@ -156,8 +160,8 @@ async fn show(
     }
 }
 
-/// Describes the running servers and how to query them from a second terminal.
-fn introduction(pki: &Pki, servers: &Servers) -> String {
+/// Describes the running servers, and how to look at them in a browser and from a second terminal.
+fn introduction(pki: &Pki, servers: &Servers, link: &str) -> String {
     let program = std::env::current_exe().ok();
     let folder = program.as_deref().and_then(Path::parent).map_or_else(|| ".".to_owned(), quoted);
     let gateways: Vec<String> =
@@ -172,6 +176,7 @@ fn introduction(pki: &Pki, servers: &Servers) -> String {
     let examples: Vec<String> = examples.iter().map(|example| format!("  catchment {example}")).collect();
     format!(
         "An aggregator runs at {}, gateways at {}; this machine and {} simulated sensors report to them.\n\
+         To see them in a browser, open this link while the demo runs:\n\n  {link}\n\n\
          To query them from a second terminal while the demo runs, set this once:\n\n  \
          export PATH={folder}:$PATH\n  \
          export CATCHMENT_AGGREGATOR={} CATCHMENT_IDENTITY={}\n\n\

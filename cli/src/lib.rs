@@ -4,6 +4,7 @@
 //!   holds results, [`render`] prints them, [`export`] writes Parquet and Arrow;
 //! * sending: `send` and `load`, over [`device`]; `lines` parses text into messages;
 //! * `proxy`: the aggregator's HTTP API on loopback;
+//! * `dashboard`: a page of the fleet on loopback;
 //! * `demo`: the whole system on one machine.
 //!
 //! Results go to standard output, everything else to standard error.
@@ -11,6 +12,7 @@
 pub mod aggregate_list;
 pub mod aggregator_client;
 pub mod args;
+pub mod dashboard;
 pub mod demo;
 pub mod device;
 pub mod export;
@@ -65,6 +67,7 @@ async fn command(command: &Command) -> Result<(), Failure> {
         Command::Send(args) => send::send(args).await,
         Command::Load(args) => load::load(args).await,
         Command::Proxy(args) => proxy::proxy(args).await,
+        Command::Dashboard(args) => dashboard::dashboard(args).await,
         Command::Demo(args) => demo::demo(args).await,
     }
 }

@@ -6,7 +6,7 @@
 
 mod answer;
 mod forward;
-mod origin;
+pub(crate) mod origin;
 mod server;
 
 use std::{net::SocketAddr, sync::Arc};
@@ -15,6 +15,7 @@ use catchment_settings::{output, shutdown_signal};
 use hyper::{Request, Response, body::Incoming};
 use tokio::net::TcpListener;
 
+pub(crate) use self::answer::whole;
 pub use self::{
     answer::{Body, Refusal},
     forward::Forward,
@@ -77,7 +78,7 @@ impl Handler for Proxy {
 
 /// Reports something on standard error.
 fn report(line: &str) {
-    output::eprint_line(format_args!("catchment proxy: {}", catchment_settings::text::one_line(line)));
+    output::eprint_line(format_args!("catchment: {}", catchment_settings::text::one_line(line)));
 }
 
 #[cfg(test)]

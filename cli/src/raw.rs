@@ -70,9 +70,9 @@ pub async fn raw(args: &RawArgs) -> Result<(), Failure> {
     let result = RawResult::of(client.raw(request).await?);
     if args.format != ResultFormat::Json {
         result.gateways.iter().filter_map(Gateway::line).for_each(output::eprint_line);
-        if result.gateways.is_empty() {
-            output::eprint_line("no series is selected");
-        }
+    }
+    if result.gateways.is_empty() {
+        output::eprint_line("no series is selected; one that is new is known once its first window was delivered");
     }
     print(&result.text(args.format))
 }

@@ -134,8 +134,16 @@ pub struct Process {
     child: Child,
     name: String,
     log: PathBuf,
-    /// The address that it printed after `ready`.
+    /// The address that it printed after `ready`, or in its link.
     pub addr: SocketAddr,
+    /// The first line that it printed.
+    pub line: String,
+}
+
+/// The address in the first line of a server.
+fn address(line: &str) -> Option<SocketAddr> {
+    let link = || line.strip_prefix("dashboard http://")?.split('/').next();
+    line.strip_prefix("ready ").or_else(link)?.parse().ok()
 }
 
 impl Process {
@@ -167,12 +175,11 @@ impl Process {
             }
         });
         let line = lines.recv_timeout(wait_limit());
-        let addr = line.as_deref().ok().and_then(|line| line.strip_prefix("ready ")?.parse().ok());
-        let Some(addr) = addr else {
+        let Some(addr) = line.as_deref().ok().and_then(address) else {
             let _ = child.kill();
             panic!("{name} is not ready, it printed {line:?}:\n{}", fs::read_to_string(log).unwrap());
         };
-        Self { child, name: name.to_owned(), log: log.to_owned(), addr }
+        Self { child, name: name.to_owned(), log: log.to_owned(), addr, line: line.unwrap_or_default() }
     }
 
     /// Sends SIGTERM.

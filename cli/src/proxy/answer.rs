@@ -53,6 +53,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_GATEWAY, "unavailable", reason)
     }
 
+    /// The reason, for people.
+    pub(crate) fn reason(&self) -> &str {
+        &self.reason
+    }
+
     /// HTTP's status.
     pub fn status(&self) -> StatusCode {
         self.status
@@ -72,6 +77,6 @@ impl From<Refusal> for Response<Body> {
 }
 
 /// A body that is known as a whole.
-fn whole(text: String) -> Body {
-    Full::new(Bytes::from(text)).map_err(|never| match never {}).boxed_unsync()
+pub(crate) fn whole(text: impl Into<Bytes>) -> Body {
+    Full::new(text.into()).map_err(|never| match never {}).boxed_unsync()
 }

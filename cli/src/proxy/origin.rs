@@ -14,7 +14,7 @@ use super::answer::Refusal;
 ///
 /// # Errors
 /// It may not.
-pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
+pub(crate) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     let headers = request.headers();
     let mut hosts = headers.get_all(header::HOST).iter();
     let host = hosts.next().and_then(|host| host.to_str().ok()).unwrap_or_default();
@@ -28,7 +28,7 @@ pub(super) fn check<B>(request: &Request<B>) -> Result<(), Refusal> {
     for origin in headers.get_all(header::ORIGIN) {
         let authority = origin.to_str().ok().and_then(|origin| origin.split_once("://"));
         if !authority.is_some_and(|(_, authority)| is_loopback(authority)) {
-            return Err(Refusal::forbidden("a web page of another host may not use this proxy"));
+            return Err(Refusal::forbidden("a web page of another host may not use this server"));
         }
     }
     let site = headers.get_all("sec-fetch-site").iter();

@@ -10,6 +10,7 @@ mod backup;
 mod beside;
 mod completeness;
 mod conditions;
+mod dashboard;
 mod defects;
 mod expiry;
 mod first_bytes;

@@ -1,0 +1,233 @@
+// Explore: a query as a chart, with its values as a table and as CSV.
+
+import { el, svg } from "./dom.js";
+import { browserZone, time } from "./format.js";
+import { Panel } from "./panel.js";
+import { chart } from "./chart.js";
+import { DEFAULTS, STATES, queryForm } from "./form.js";
+import { readout, spoken, valuesAt } from "./readout.js";
+import { nearest } from "./scale.js";
+import { go, link, note } from "./state.js";
+import { stateColumn, timeline } from "./timeline.js";
+import { csv, save, valueTable } from "./values.js";
+
+const HEIGHT = 320;
+const POINTS_MAX = 2000;
+const AXIS = 70;
+const LIVE_LEAST_MS = 2000;
+const LIVE_MOST_MS = 60000;
+const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
+
+class Explore {
+  constructor(root, parameters) {
+    this.root = root;
+    this.asked = { ...DEFAULTS, zone: browserZone(), ...parameters };
+    this.at = null;
+    this.chosen = 0;
+    this.open = false;
+    this.form = queryForm(this.asked, (value) => this.submitted(value));
+    this.said = el("p", { class: "visually-hidden", role: "status" });
+    root.append(el("h2", null, "Explore"), this.form.node, this.controls(), this.said);
+    if (!this.asked.selector) {
+      const words = "Write a selector: a metric such as temperature, with labels in braces. ↓ lists what there is.";
+      root.append(el("p", { class: "status" }, words));
+      this.form.selector.focus();
+      return;
+    }
+    this.panel = new Panel("Chart", {
+      path: () => this.path(),
+      show: (answer, body) => this.show(answer, body),
+      every: (answer) => this.pauseOf(answer),
+      empty: (answer) => answer.nothing ?? this.noReadings(answer),
+    });
+    root.append(this.panel.node);
+    this.resized = new ResizeObserver(() => {
+      if (this.drawn && this.drawn.width !== this.width()) this.show(this.panel.last, this.panel.body);
+    });
+    this.resized.observe(root);
+  }
+
+  controls() {
+    this.live = el("input", { type: "checkbox", change: () => this.setLive(this.live.checked) });
+    this.live.checked = this.asked.live !== "0";
+    const states = this.asked.agg === STATES;
+    const other = { ...this.asked, agg: states ? DEFAULTS.agg : STATES };
+    return el("div", { class: "bar" },
+      el("label", { class: "switch" }, this.live, "Live"),
+      el("button", { type: "button", click: () => this.saveCsv() }, "Save as CSV"),
+      el("button", { type: "button", click: () => go("explore", other) }, states ? "Show numbers" : "Show states"));
+  }
+
+  saveCsv() {
+    if (this.panel?.last) save("catchment.csv", csv(this.panel.last));
+  }
+
+  submitted(value) {
+    const next = { ...value, live: this.asked.live };
+    // The same question again is an answer of now.
+    if (location.hash === link("explore", next)) this.panel?.ask();
+    else go("explore", next);
+  }
+
+  width() {
+    return Math.max(260, this.root.clientWidth - 2);
+  }
+
+  path() {
+    const { live, ...asked } = this.asked;
+    const points = String(Math.min(POINTS_MAX, Math.max(50, this.width() - AXIS)));
+    const given = Object.entries({ ...asked, points }).filter(([, value]) => value);
+    return `/data/explore?${new URLSearchParams(given)}`;
+  }
+
+  pauseOf(answer) {
+    const moves = this.asked.to.startsWith("now") && this.asked.live !== "0";
+    return moves ? Math.min(LIVE_MOST_MS, Math.max(LIVE_LEAST_MS, answer.step_ms)) : 0;
+  }
+
+  setLive(on) {
+    this.asked.live = on ? "" : "0";
+    note("explore", this.asked);
+    if (!this.panel) return;
+    this.panel.paused = !on;
+    if (on) this.panel.ask();
+    else this.panel.later(0);
+    if (!on && this.panel.node.dataset.state === "ready") this.panel.ready();
+  }
+
+  noReadings(answer) {
+    const { zone } = this.asked;
+    return `No readings in this range, ${time(answer.from_ms, zone)} to ${time(answer.to_ms, zone)}.`;
+  }
+
+  show(answer, body) {
+    this.drawn = null;
+    if (!answer.series.length) {
+      body.replaceChildren();
+      return false;
+    }
+    const focused = document.activeElement?.classList.contains("chart") && body.contains(document.activeElement);
+    const size = { width: this.width(), height: HEIGHT, zone: this.asked.zone };
+    const states = stateColumn(answer);
+    const drawn = states >= 0 ? timeline(answer, size, states) : chart(answer, size);
+    this.legend = el("div", { class: "readout" });
+    const none = "These series have no numbers for a chart: show their states, or other aggregates.";
+    body.replaceChildren(this.heading(answer), drawn?.node ?? el("p", { class: "status" }, none),
+      drawn?.legend ?? "", this.legend, this.values(answer));
+    this.chosen = Math.min(this.chosen, answer.series.length - 1);
+    if (drawn) {
+      const line = drawn.node.appendChild(svg("line", { class: "crosshair", y1: drawn.top, y2: drawn.bottom }));
+      this.drawn = { ...drawn, line, answer, width: size.width };
+      this.listen(drawn.node);
+      if (focused) drawn.node.focus();
+    }
+    this.numbered = states >= 0;
+    this.mark(answer, false);
+    return true;
+  }
+
+  heading(answer) {
+    const { zone } = this.asked;
+    const late = answer.behind ? `, ${answer.behind} of ${answer.expected} gateways are behind` : "";
+    const complete = answer.complete_until_ms === null ? "not complete" : `complete until ${time(answer.complete_until_ms, zone)}`;
+    const more = " Shown are the 20 series with the most readings: narrow the selector, or group by fewer labels.";
+    return el("p", { class: "heading" }, el("strong", null, `step ${answer.step}`), ` · ${zone || "UTC"} · ${complete}${late}.`,
+      answer.more && el("span", { class: "warn" }, more));
+  }
+
+  // The table of all values, made when it is opened.
+  values(answer) {
+    const node = el("details", null, el("summary", null, "Values as a table"));
+    const fill = () => {
+      if (this.open && node.children.length === 1) node.append(valueTable(answer, this.asked.zone));
+    };
+    node.open = this.open;
+    fill();
+    node.addEventListener("toggle", () => {
+      this.open = node.open;
+      fill();
+    });
+    return node;
+  }
+
+  // Shows the values at the crosshair, and reads those of the chosen series out.
+  mark(answer, aloud) {
+    const rows = valuesAt(answer, this.at);
+    const { at, chosen, numbered } = this;
+    this.legend.replaceChildren(...readout(answer, rows, { at, chosen, numbered, zone: this.asked.zone }));
+    if (this.drawn) {
+      const { node, line, x } = this.drawn;
+      const words = "Arrow keys move the crosshair and choose the series.";
+      node.setAttribute("aria-label", `Chart of ${answer.series.length} series. ${words}`);
+      const place = at === null ? -10 : x(at + answer.step_ms / 2);
+      line.setAttribute("x1", place);
+      line.setAttribute("x2", place);
+    }
+    if (aloud) this.said.textContent = spoken(answer, rows[chosen], this.asked.zone);
+  }
+
+  listen(node) {
+    node.addEventListener("pointermove", (event) => {
+      const { answer, left, right } = this.drawn;
+      const share = (event.clientX - node.getBoundingClientRect().left - left) / (right - left);
+      const starts = answer.series[this.chosen].start_ms;
+      if (!starts.length || share < 0 || share > 1) return;
+      const wanted = answer.from_ms + share * (answer.to_ms - answer.from_ms) - answer.step_ms / 2;
+      this.at = starts[nearest(starts, wanted)];
+      this.mark(answer, false);
+    });
+    node.addEventListener("pointerleave", () => {
+      if (document.activeElement === node) return;
+      this.at = null;
+      this.mark(this.drawn.answer, false);
+    });
+    node.addEventListener("keydown", (event) => this.pressed(event));
+  }
+
+  pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const { answer } = this.drawn;
+    const { key } = event;
+    if (key in STEPS) this.move(answer, STEPS[key] * (event.shiftKey ? 10 : 1));
+    else if (key === "ArrowUp" || key === "ArrowDown") {
+      const count = answer.series.length;
+      this.chosen = (this.chosen + (key === "ArrowUp" ? count - 1 : 1)) % count;
+    } else if (key === "Escape") this.at = null;
+    else if (key === "+" || key === "-") this.zoom(answer, key === "+" ? 0.5 : 2);
+    else return;
+    event.preventDefault();
+    this.mark(answer, true);
+  }
+
+  move(answer, by) {
+    const starts = answer.series[this.chosen].start_ms;
+    const index = this.at === null ? starts.length - 1 : nearest(starts, this.at);
+    this.at = starts[Math.min(starts.length - 1, Math.max(0, index + by))];
+  }
+
+  zoom({ from_ms: from, to_ms: to }, factor) {
+    const middle = this.at ?? (from + to) / 2;
+    const at = (ms) => new Date(Math.round(middle + (ms - middle) * factor)).toISOString();
+    go("explore", { ...this.asked, from: at(from), to: at(to), step: "auto" });
+  }
+
+  stop() {
+    this.resized?.disconnect();
+    this.panel?.stop();
+  }
+
+  search() {
+    this.form.selector.focus();
+    this.form.selector.select();
+  }
+
+  pause() {
+    this.live.checked = !this.live.checked;
+    this.setLive(this.live.checked);
+  }
+}
+
+// The view. `parameters` are those of the URL.
+export function explore(root, parameters) {
+  return new Explore(root, parameters);
+}

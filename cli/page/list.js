@@ -1,0 +1,78 @@
+// A list that the server searches, sorts and cuts: the page holds one page of it.
+
+import { el, field } from "./dom.js";
+import { Panel } from "./panel.js";
+import { note } from "./state.js";
+
+const ROWS = 100;
+const TYPING_MS = 250;
+
+// A view of a list: `columns` have a title, a function that makes a cell of a row, and the name that the server sorts by.
+export function listView({ view, title, columns, switches, words }) {
+  return (root, first) => {
+    let parameters = { ...first };
+    const search = el("input", { type: "search", value: parameters.search, placeholder: "part of a name", input: typed });
+    const boxes = switches.map(({ name, title: text }) => {
+      const box = el("input", { type: "checkbox", change: () => change({ [name]: box.checked ? "1" : "", offset: "" }) });
+      box.checked = parameters[name] === "1";
+      return el("label", { class: "switch" }, box, text);
+    });
+    const panel = new Panel(title, { path, show, every: 5000, empty: words.empty });
+    root.append(el("h2", null, title), el("div", { class: "bar" }, field("Search", search), boxes), panel.node);
+    let typing;
+
+    function path() {
+      return `/data/${view}?${new URLSearchParams({ ...parameters, limit: ROWS })}`;
+    }
+
+    function change(changed) {
+      parameters = { ...parameters, ...changed };
+      note(view, parameters);
+      panel.ask();
+    }
+
+    function typed() {
+      clearTimeout(typing);
+      typing = setTimeout(() => change({ search: search.value, offset: "" }), TYPING_MS);
+    }
+
+    function header({ title: text, sort, number }) {
+      const own = sort && (parameters.sort ?? columns[0].sort) === sort;
+      const down = own && parameters.descending === "1";
+      const sorted = own ? (down ? "descending" : "ascending") : undefined;
+      const press = () => change({ sort, descending: own && !down ? "1" : "", offset: "" });
+      const arrow = own ? (down ? " ▾" : " ▴") : "";
+      const inside = sort ? el("button", { type: "button", "data-sort": sort, click: press }, text, arrow) : text;
+      return el("th", { scope: "col", class: number && "number", "aria-sort": sorted }, inside);
+    }
+
+    function show(answer, body) {
+      const offset = Number(parameters.offset || 0);
+      const focused = body.contains(document.activeElement) ? document.activeElement.dataset : null;
+      const rows = answer.rows.map((row) =>
+        el("tr", null, columns.map(({ cell, number }) => el("td", { class: number && "number" }, cell(row, answer.now_ms)))));
+      const turn = (to) => () => change({ offset: to > 0 ? String(to) : "" });
+      const step = (text, to, disabled) =>
+        el("button", { type: "button", "data-page": text, disabled, click: turn(to) }, text);
+      const last = offset + answer.rows.length;
+      const pager = el("div", { class: "bar" },
+        step("Previous", offset - ROWS, offset === 0),
+        el("span", null, answer.rows.length ? `${offset + 1}–${last} of ${answer.found}` : `none of ${answer.found}`),
+        step("Next", offset + ROWS, last >= answer.found),
+        answer.more && el("span", { class: "warn" }, "The list is cut: there are more than the dashboard holds."));
+      const table = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, el("table", null,
+        el("thead", null, el("tr", null, columns.map(header))), el("tbody", null, rows)));
+      body.replaceChildren(...(answer.found ? [table, pager] : []));
+      // The table is made anew; the keyboard stays where it was.
+      const same = focused?.sort ? `[data-sort="${focused.sort}"]` : focused?.page && `[data-page="${focused.page}"]`;
+      if (same) body.querySelector(same)?.focus();
+      return answer.found > 0;
+    }
+
+    return {
+      stop: () => { clearTimeout(typing); panel.stop(); },
+      search: () => search.focus(),
+      pause: () => panel.togglePause(),
+    };
+  };
+}

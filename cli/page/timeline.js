@@ -1,0 +1,53 @@
+// States over time: one row for each series, the prevailing state of each point as its colour.
+
+import { el, svg } from "./dom.js";
+import { number } from "./format.js";
+import { COLOURS, frame } from "./chart.js";
+
+const ROW = 26;
+
+// The column that holds states; -1: none does.
+export function stateColumn(answer) {
+  const isState = (value) => typeof value === "string" || Array.isArray(value);
+  return answer.aggregates.findIndex((_, column) => answer.series.some((series) => series.columns[column].some(isState)));
+}
+
+function prevailing(value) {
+  if (typeof value === "string") return value;
+  if (!Array.isArray(value) || !value.length) return null;
+  return value.reduce((most, one) => (one[1] > most[1] ? one : most))[0];
+}
+
+export function timeline(answer, size, column) {
+  const height = answer.series.length * ROW + 36;
+  const at = frame(answer, { ...size, height }, [0, 1]);
+  const all = answer.series.flatMap((series) => series.columns[column].map(prevailing));
+  const states = [...new Set(all.filter((state) => state !== null))].sort();
+  const inside = svg("g", { "clip-path": "url(#inside)" });
+  answer.series.forEach((series, row) => {
+    series.start_ms.forEach((start, index) => {
+      const value = series.columns[column][index];
+      const state = prevailing(value);
+      if (state === null) return;
+      const left = at.x(start);
+      inside.append(svg("rect", {
+        class: `state s${states.indexOf(state) % COLOURS}`,
+        x: left.toFixed(1),
+        y: at.top + row * ROW + 2,
+        width: Math.max(1, at.x(start + answer.step_ms) - left).toFixed(1),
+        height: ROW - 4,
+      }, svg("title", null, number(value))));
+    });
+    at.node.append(svg("text", { class: "axis end", x: at.left - 6, y: at.top + row * ROW + ROW / 2 + 4 }, `#${row + 1}`));
+  });
+  at.node.append(inside);
+  at.legend = el("ul", { class: "states" }, states.map((state, index) =>
+    el("li", null, swatch(index), state)));
+  return at;
+}
+
+// A patch of a series' colour.
+export function swatch(index) {
+  return svg("svg", { class: "swatch", width: 12, height: 12, "aria-hidden": "true" },
+    svg("rect", { class: `state s${index % COLOURS}`, width: 12, height: 12 }));
+}

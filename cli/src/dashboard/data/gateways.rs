@@ -1,0 +1,155 @@
+//! The list of gateways.
+
+use std::cmp::Ordering;
+
+use catchment_proto::wire;
+use serde::Serialize;
+
+use super::{error::DataError, lists::Listing, parameters::Parameters};
+
+/// Seconds of lag from which on a gateway counts as behind, unless the page says otherwise.
+const BEHIND_SECONDS: u32 = 60;
+
+/// A page of the list.
+#[derive(Debug, Serialize)]
+pub(super) struct Gateways<'a> {
+    now_ms: i64,
+    total: usize,
+    found: usize,
+    more: bool,
+    rows: Vec<Gateway<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Gateway<'a> {
+    site: &'a str,
+    gateway: &'a str,
+    connected: bool,
+    retired: bool,
+    watermark_ms: Option<i64>,
+    lag_ms: Option<i64>,
+    devices: u32,
+    series: u32,
+    series_max: Option<u64>,
+    version: &'a str,
+    /// In words; empty: all is well.
+    problems: Vec<String>,
+}
+
+/// The page of the list that the parameters ask for.
+///
+/// # Errors
+/// A parameter is wrong.
+pub(super) fn answer<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Gateways<'a>, DataError> {
+    let rows = parameters.rows()?;
+    let behind_ms = behind_ms(parameters)?;
+    let all = &listing.gateways.entries;
+    let mut found: Vec<&wire::Gateway> =
+        all.iter().filter(|one| rows.finds(&[&one.gateway, &one.site, &one.version])).collect();
+    found.sort_by(|a, b| {
+        let order = compare(&rows.sort, a, b);
+        let order = if rows.descending { order.reverse() } else { order };
+        order.then_with(|| (&a.site, &a.gateway).cmp(&(&b.site, &b.gateway)))
+    });
+    let shown = rows.cut(&found).iter().map(|one| Gateway {
+        site: &one.site,
+        gateway: &one.gateway,
+        connected: one.connected,
+        retired: one.retired,
+        watermark_ms: one.watermark_ms,
+        lag_ms: one.lag_ms,
+        devices: one.devices,
+        series: one.series,
+        series_max: one.series_max,
+        version: &one.version,
+        problems: problems(one, behind_ms),
+    });
+    Ok(Gateways {
+        now_ms: listing.now_ms,
+        total: all.len(),
+        found: found.len(),
+        more: listing.gateways.more,
+        rows: shown.collect(),
+    })
+}
+
+/// The lag from which on a gateway is behind, milliseconds.
+///
+/// # Errors
+/// A parameter is wrong.
+pub(super) fn behind_ms(parameters: &Parameters) -> Result<i64, DataError> {
+    Ok(i64::from(parameters.number("behind", BEHIND_SECONDS)?).saturating_mul(1000))
+}
+
+/// Whether a gateway counts and its lag reaches `behind_ms`, or it has never delivered.
+pub(super) fn is_behind(gateway: &wire::Gateway, behind_ms: i64) -> bool {
+    !gateway.retired && gateway.lag_ms.is_none_or(|lag| lag >= behind_ms)
+}
+
+/// What is wrong with a gateway, the worst first. Nothing is wrong with a retired one.
+pub(super) fn problems(gateway: &wire::Gateway, behind_ms: i64) -> Vec<String> {
+    let mut list = Vec::new();
+    if gateway.retired {
+        return list;
+    }
+    if !gateway.connected {
+        list.push("not connected".to_owned());
+    }
+    if gateway.contended {
+        list.push("another data folder delivers under its certificate".to_owned());
+    }
+    if !gateway.waits_for.is_empty() {
+        list.push(format!("its batches are not accepted: {}", gateway.waits_for));
+    }
+    if let Some(ahead) = gateway.clock_ahead_ms {
+        list.push(format!("its clock is {} s ahead", ahead / 1000));
+    }
+    if gateway.lost_batches > 0 {
+        list.push(format!("{} batches are lost", gateway.lost_batches));
+    }
+    match gateway.lag_ms {
+        None => list.push("has never delivered".to_owned()),
+        Some(lag) if lag >= behind_ms => list.push(format!("{} s behind", lag / 1000)),
+        Some(_) => {}
+    }
+    list
+}
+
+fn compare(sort: &str, a: &wire::Gateway, b: &wire::Gateway) -> Ordering {
+    // One that has never delivered lags most.
+    let lag = |one: &wire::Gateway| one.lag_ms.unwrap_or(i64::MAX);
+    match sort {
+        "gateway" => a.gateway.cmp(&b.gateway),
+        "lag" => lag(a).cmp(&lag(b)),
+        "devices" => a.devices.cmp(&b.devices),
+        "series" => a.series.cmp(&b.series),
+        "version" => a.version.cmp(&b.version),
+        "connected" => a.connected.cmp(&b.connected),
+        _ => a.site.cmp(&b.site),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_are_in_words_and_a_retired_gateway_has_none() {
+        let fine = wire::Gateway { connected: true, lag_ms: Some(2_000), ..wire::Gateway::default() };
+        assert!(problems(&fine, 60_000).is_empty() && !is_behind(&fine, 60_000));
+        let ill = wire::Gateway {
+            connected: false,
+            lag_ms: Some(90_000),
+            waits_for: "no room".to_owned(),
+            lost_batches: 3,
+            ..fine.clone()
+        };
+        let words = problems(&ill, 60_000).join("; ");
+        assert_eq!(
+            words,
+            "not connected; its batches are not accepted: no room; 3 batches are lost; 90 s behind"
+        );
+        assert!(problems(&wire::Gateway { retired: true, ..ill }, 60_000).is_empty());
+        assert!(is_behind(&wire::Gateway { lag_ms: None, ..fine }, 60_000));
+    }
+}

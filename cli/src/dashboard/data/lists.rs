@@ -1,0 +1,59 @@
+//! Devices and gateways, listed once for all pages and kept for a moment.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use catchment_proto::wire;
+use tokio::sync::Mutex;
+
+use super::{connection::Connection, error::DataError};
+use crate::{aggregator_client::Listed, time::now_ms};
+
+/// How long lists are kept: any number of pages costs the aggregator one listing in this time.
+const KEPT: Duration = Duration::from_secs(3);
+/// Most devices held, some 40 MB.
+const DEVICES_MAX: usize = 200_000;
+/// Most gateways held.
+const GATEWAYS_MAX: usize = 20_000;
+
+/// The lists of one moment.
+#[derive(Debug, Default)]
+pub(super) struct Listing {
+    /// When they were made, Unix milliseconds.
+    pub(super) now_ms: i64,
+    pub(super) devices: Listed<wire::Device>,
+    pub(super) gateways: Listed<wire::Gateway>,
+}
+
+/// The last lists.
+#[derive(Default)]
+pub(super) struct Lists {
+    last: Mutex<Option<(Instant, Arc<Listing>)>>,
+}
+
+impl Lists {
+    /// Lists of the last seconds.
+    ///
+    /// # Errors
+    /// The aggregator refuses, or does not answer.
+    pub(super) async fn fresh(&self, connection: &Connection) -> Result<Arc<Listing>, DataError> {
+        // Held while listing: who comes meanwhile gets the same lists.
+        let mut last = self.last.lock().await;
+        if let Some((at, listing)) = &*last
+            && at.elapsed() < KEPT
+        {
+            return Ok(Arc::clone(listing));
+        }
+        let listed = async {
+            let mut client = connection.client().await?;
+            let gateways = client.first_gateways(GATEWAYS_MAX).await?;
+            let devices = client.first_devices(DEVICES_MAX).await?;
+            Ok(Arc::new(Listing { now_ms: now_ms(), devices, gateways }))
+        };
+        let listing = connection.note(listed.await).await?;
+        *last = Some((Instant::now(), Arc::clone(&listing)));
+        Ok(listing)
+    }
+}
