@@ -5,7 +5,7 @@ mod query;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use catchment_settings::logging::LogFormat;
+use catchment_settings::{generated::GeneratedCommand, logging::LogFormat};
 use clap::{Args, Parser, Subcommand};
 
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
@@ -67,6 +67,9 @@ pub enum Command {
     Proxy(ProxyArgs),
     /// Run everything on this machine: certificates, servers, devices, queries
     Demo(DemoArgs),
+    /// Completions and man pages.
+    #[command(flatten)]
+    Generated(GeneratedCommand),
 }
 
 /// The aggregator, and the identity to present.

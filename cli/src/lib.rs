@@ -31,6 +31,7 @@ pub mod time;
 pub mod watch;
 
 use catchment_settings::logging;
+use clap::CommandFactory as _;
 
 use crate::{
     args::{Cli, Command},
@@ -66,5 +67,8 @@ async fn command(command: &Command) -> Result<(), Failure> {
         Command::Load(args) => load::load(args).await,
         Command::Proxy(args) => proxy::proxy(args).await,
         Command::Demo(args) => demo::demo(args).await,
+        Command::Generated(command) => {
+            command.run(Cli::command()).map(drop).map_err(|error| Failure::failed(format!("{error:#}")))
+        }
     }
 }
