@@ -9,7 +9,7 @@ use catchment_settings::{generated::GeneratedCommand, logging::LogFormat};
 use clap::{Args, Parser, Subcommand};
 
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
-pub use self::query::{Fill, QueryArgs, QueryFormat};
+pub use self::query::{Fill, OutputKind, QueryArgs, QueryFormat};
 use crate::{
     device::{GatewayAddress, Protocol},
     length::Length,

@@ -1,7 +1,7 @@
 //! Catchment's operator tool, as a library: the program's `main` only parses and calls [`run`].
 //!
 //! * queries: `query`, [`watch`](mod@watch), `raw`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`]
-//!   holds results, [`render`] prints them, [`export`] writes Parquet and Arrow;
+//!   holds results, [`render`] prints them, `chart` draws them, [`export`] writes Parquet and Arrow;
 //! * sending: `send` and `load`, over [`device`]; `lines` parses text into messages;
 //! * `proxy`: the aggregator's HTTP API on loopback;
 //! * `demo`: the whole system on one machine.
@@ -11,6 +11,7 @@
 pub mod aggregate_list;
 pub mod aggregator_client;
 pub mod args;
+mod chart;
 pub mod demo;
 pub mod device;
 pub mod export;
