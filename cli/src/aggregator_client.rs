@@ -20,6 +20,7 @@ use tonic::{
 use crate::query_result::QueryRequest;
 
 mod aggregates;
+mod lists;
 
 /// Timeout for name resolution, TCP and TLS together.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);

@@ -2,6 +2,7 @@
 
 mod gateways;
 mod query;
+mod top;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -10,6 +11,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
 pub use self::query::{Fill, OutputKind, QueryArgs, QueryFormat};
+pub use self::top::{TopArgs, View};
 use crate::{
     device::{GatewayAddress, Protocol},
     length::Length,
@@ -59,6 +61,8 @@ pub enum Command {
     Gateways(GatewaysArgs),
     /// List series and their labels, or forget series
     Series(SeriesArgs),
+    /// Show sites, gateways, devices and metrics in the terminal, refreshed
+    Top(TopArgs),
     /// Send JSON lines as a device, resending each until it is acknowledged
     Send(SendArgs),
     /// Simulate devices and report what was acknowledged

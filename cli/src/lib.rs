@@ -2,6 +2,7 @@
 //!
 //! * queries: `query`, [`watch`](mod@watch), `raw`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`]
 //!   holds results, [`render`] prints them, `chart` draws them, [`export`] writes Parquet and Arrow;
+//! * `top`: the fleet in a terminal;
 //! * sending: `send` and `load`, over [`device`]; `lines` parses text into messages;
 //! * `proxy`: the aggregator's HTTP API on loopback;
 //! * `demo`: the whole system on one machine.
@@ -29,6 +30,7 @@ pub mod render;
 pub mod send;
 mod suggestions;
 pub mod time;
+pub mod top;
 pub mod watch;
 
 use catchment_settings::logging;
@@ -64,6 +66,7 @@ async fn command(command: &Command) -> Result<(), Failure> {
         Command::Devices(args) => list::devices(args).await,
         Command::Gateways(args) => list::gateways(args).await,
         Command::Series(args) => list::series(args).await,
+        Command::Top(args) => top::top(args).await,
         Command::Send(args) => send::send(args).await,
         Command::Load(args) => load::load(args).await,
         Command::Proxy(args) => proxy::proxy(args).await,

@@ -60,7 +60,7 @@ async fn help_and_version() {
         let message = bad(2, name, &["--no-such-flag"]).await;
         assert!(message.contains("--no-such-flag"), "{message}");
     }
-    for command in ["query", "watch", "devices", "gateways", "series", "send", "load", "proxy", "demo"]
+    for command in ["query", "watch", "devices", "gateways", "series", "top", "send", "load", "proxy", "demo"]
     {
         let help = good("catchment", &[command, "--help"], "").await;
         assert!(help.contains("Example"), "{command}: {help}");
