@@ -14,11 +14,13 @@ use catchment_aggregator::{
     store,
 };
 use catchment_settings::{
-    Sources, descriptors, exit, layered, logging,
+    Sources, descriptors, exit,
+    generated::GeneratedCommand,
+    layered, logging,
     offline::{CheckCommand, DataFolder, Verdict},
     output, parse, shutdown_signal,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 /// Takes partials from gateways, stores them, answers queries
 #[derive(Parser)]
@@ -53,6 +55,8 @@ enum Command {
     /// Change the owner of a data folder (aggregator stopped)
     #[command(subcommand)]
     Folder(FolderCommand),
+    #[command(flatten)]
+    Generated(GeneratedCommand),
 }
 
 #[derive(Subcommand)]
@@ -91,6 +95,7 @@ fn run(cli: Cli, sources: &Sources) -> anyhow::Result<ExitCode> {
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
             adopt(&data.path, &identity, force)
         }
+        Some(Command::Generated(command)) => command.run(Cli::command()),
         None => serve(&cli, sources),
     }
 }

@@ -8,7 +8,7 @@ mod run;
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
 use catchment_proto::id::Name;
-use catchment_settings::output;
+use catchment_settings::{generated::GeneratedCommand, output};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
@@ -73,6 +73,8 @@ enum Command {
         /// PEM file or identity folder.
         file: PathBuf,
     },
+    #[command(flatten)]
+    Generated(GeneratedCommand),
 }
 
 #[derive(Debug, Args)]

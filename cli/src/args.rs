@@ -3,15 +3,17 @@
 mod dashboard;
 mod gateways;
 mod query;
+mod top;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use catchment_settings::logging::LogFormat;
+use catchment_settings::{generated::GeneratedCommand, logging::LogFormat};
 use clap::{Args, Parser, Subcommand};
 
 pub use self::dashboard::DashboardArgs;
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
-pub use self::query::{Fill, QueryArgs, QueryFormat};
+pub use self::query::{Fill, OutputKind, QueryArgs, QueryFormat};
+pub use self::top::{TopArgs, View};
 use crate::{
     device::{GatewayAddress, Protocol},
     length::Length,
@@ -61,6 +63,8 @@ pub enum Command {
     Gateways(GatewaysArgs),
     /// List series and their labels, or forget series
     Series(SeriesArgs),
+    /// Show sites, gateways, devices and metrics in the terminal, refreshed
+    Top(TopArgs),
     /// Send JSON lines as a device, resending each until it is acknowledged
     Send(SendArgs),
     /// Simulate devices and report what was acknowledged
@@ -71,6 +75,9 @@ pub enum Command {
     Dashboard(DashboardArgs),
     /// Run everything on this machine: certificates, servers, devices, queries
     Demo(DemoArgs),
+    /// Completions and man pages.
+    #[command(flatten)]
+    Generated(GeneratedCommand),
 }
 
 /// The aggregator, and the identity to present.

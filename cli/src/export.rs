@@ -54,11 +54,8 @@ pub(crate) async fn export(
     request: &QueryRequest,
     format: FileFormat,
 ) -> Result<(), Failure> {
-    if args.output.is_none() && io::stdout().is_terminal() {
-        return Err(Failure::usage(format!(
-            "--format {}: it is not for terminals: write it to a file with -o FILE, or redirect standard output",
-            format.name()
-        )));
+    if args.output.is_none() {
+        refuse_terminal(format.name())?;
     }
     let mut client =
         AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
@@ -83,6 +80,19 @@ pub(crate) async fn export(
     }
     report(&mut client, request, rows, header).await;
     Ok(())
+}
+
+/// Refuses a format that a terminal cannot show.
+///
+/// # Errors
+/// Standard output is a terminal.
+pub(crate) fn refuse_terminal(format: &str) -> Result<(), Failure> {
+    if !io::stdout().is_terminal() {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "--format {format}: it is not for terminals: write it to a file with -o FILE, or redirect standard output"
+    )))
 }
 
 /// Says on standard error how complete the result is: a file says it only in its metadata.

@@ -1,7 +1,8 @@
 //! Catchment's operator tool, as a library: the program's `main` only parses and calls [`run`].
 //!
 //! * queries: `query`, [`watch`](mod@watch), `raw`, `list` (devices, gateways, series), over [`aggregator_client`]; [`query_result`]
-//!   holds results, [`render`] prints them, [`export`] writes Parquet and Arrow;
+//!   holds results, [`render`] prints them, `chart` draws them, [`export`] writes Parquet and Arrow;
+//! * `top`: the fleet in a terminal;
 //! * sending: `send` and `load`, over [`device`]; `lines` parses text into messages;
 //! * `proxy`: the aggregator's HTTP API on loopback;
 //! * `dashboard`: a page of the fleet on loopback;
@@ -12,6 +13,7 @@
 pub mod aggregate_list;
 pub mod aggregator_client;
 pub mod args;
+mod chart;
 pub mod dashboard;
 pub mod demo;
 pub mod device;
@@ -30,9 +32,11 @@ pub mod render;
 pub mod send;
 mod suggestions;
 pub mod time;
+pub mod top;
 pub mod watch;
 
 use catchment_settings::logging;
+use clap::CommandFactory as _;
 
 use crate::{
     args::{Cli, Command},
@@ -64,10 +68,14 @@ async fn command(command: &Command) -> Result<(), Failure> {
         Command::Devices(args) => list::devices(args).await,
         Command::Gateways(args) => list::gateways(args).await,
         Command::Series(args) => list::series(args).await,
+        Command::Top(args) => top::top(args).await,
         Command::Send(args) => send::send(args).await,
         Command::Load(args) => load::load(args).await,
         Command::Proxy(args) => proxy::proxy(args).await,
         Command::Dashboard(args) => dashboard::dashboard(args).await,
         Command::Demo(args) => demo::demo(args).await,
+        Command::Generated(command) => {
+            command.run(Cli::command()).map(drop).map_err(|error| Failure::failed(format!("{error:#}")))
+        }
     }
 }

@@ -8,8 +8,8 @@ use catchment_settings::output;
 
 use crate::{
     aggregator_client::{AggregatorClient, ClientError},
-    args::{QueryArgs, WatchArgs},
-    export,
+    args::{OutputKind, QueryArgs, WatchArgs},
+    chart, export,
     failure::Failure,
     length::Length,
     print::print,
@@ -79,13 +79,11 @@ fn trimmed_names(list: &[String]) -> Vec<String> {
 pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     let request = request(args, now_ms())?;
     let format = match args.format.kind() {
-        Ok(format) => format,
-        Err(file) => return export::export(args, &request, file).await,
+        OutputKind::Text(format) => format,
+        OutputKind::Columns(file) => return export::export(args, &request, file).await,
+        OutputKind::Chart => return draw(args, &request).await,
     };
-    let mut client =
-        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
-    let mut result = client.aggregate(&request).await?;
-    suggestions::explain_empty(&mut client, &request, &mut result).await;
+    let result = result(args, &request).await?;
     if format != ResultFormat::Table
         && let Some(reason) = &result.nothing_selected
     {
@@ -99,6 +97,31 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     match &args.output {
         None => print(&text),
         Some(path) => export::write_text(path, &text),
+    }
+}
+
+/// The result, with advice if nothing is selected.
+async fn result(args: &QueryArgs, request: &QueryRequest) -> Result<QueryResult, Failure> {
+    let mut client =
+        AggregatorClient::connect(&args.connection.aggregator, &args.connection.identity).await?;
+    let mut result = client.aggregate(request).await?;
+    suggestions::explain_empty(&mut client, request, &mut result).await;
+    Ok(result)
+}
+
+/// Runs the query and draws its result. Standard error says how complete it is and what is not drawn.
+async fn draw(args: &QueryArgs, request: &QueryRequest) -> Result<(), Failure> {
+    if args.output.is_none() {
+        export::refuse_terminal("svg")?;
+    }
+    let result = result(args, request).await?;
+    let chart = chart::draw(request, &result)?;
+    let notes = result.nothing_selected.iter().chain(&chart.notes);
+    notes.for_each(|note| output::eprint_line(crate::failure::one_line(note)));
+    render::completeness_text(&result).lines().for_each(output::eprint_line);
+    match &args.output {
+        None => print(&chart.svg),
+        Some(path) => export::write_text(path, &chart.svg),
     }
 }
 

@@ -72,7 +72,9 @@ pub async fn raw(args: &RawArgs) -> Result<(), Failure> {
         result.gateways.iter().filter_map(Gateway::line).for_each(output::eprint_line);
     }
     if result.gateways.is_empty() {
-        output::eprint_line("no series is selected; one that is new is known once its first window was delivered");
+        output::eprint_line(
+            "no series is selected; one that is new is known once its first window was delivered",
+        );
     }
     print(&result.text(args.format))
 }

@@ -6,7 +6,7 @@ use catchment_settings::output;
 
 use crate::{
     aggregator_client::{AggregatorClient, ClientError},
-    args::{QueryArgs, WatchArgs},
+    args::{OutputKind, QueryArgs, WatchArgs},
     failure::Failure,
     print::print_to_reader,
     query::{Outage, poll_forever, request},
@@ -28,7 +28,7 @@ const CLEAR: &str = "\u{1b}[H\u{1b}[2J";
 /// # Errors
 /// Wrong usage, a refused identity, or a request that cannot succeed.
 pub async fn watch(args: &WatchArgs) -> Result<(), Failure> {
-    let Ok(format) = args.query.format.kind() else {
+    let OutputKind::Text(format) = args.query.format.kind() else {
         return Err(Failure::usage("--format: a watch has no end, so it is no file: use table, json or csv"));
     };
     if args.query.output.is_some() {

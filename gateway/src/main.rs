@@ -10,11 +10,12 @@ use catchment_gateway::{Settings, StartError, bind, check, inspect, system};
 use catchment_settings::{
     Sources, descriptors,
     exit::{UsageError, report},
+    generated::GeneratedCommand,
     layered, logging,
     offline::{CheckCommand, DataFolder},
     output, parse, shutdown_signal,
 };
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 const EXAMPLES: &str = "Examples:
   catchment-gateway --identity pki/site/berlin/gateway/g1 --listen 0.0.0.0:8443 \\
@@ -47,6 +48,8 @@ enum Command {
     /// Change the owner of a data folder (gateway stopped)
     #[command(subcommand)]
     Folder(FolderCommand),
+    #[command(flatten)]
+    Generated(GeneratedCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,6 +78,7 @@ fn run(arguments: Arguments, sources: &Sources) -> anyhow::Result<ExitCode> {
         Some(Command::Folder(FolderCommand::Adopt { data, identity, force })) => {
             adopt(&data.path, &identity, force)
         }
+        Some(Command::Generated(command)) => command.run(Arguments::command()),
         None => start(arguments, sources).map(|()| ExitCode::SUCCESS),
     }
 }

@@ -1,5 +1,5 @@
 //! Infrastructure shared by both servers: layered settings, environment variables, conditions, logging and its limits,
-//! output, signals, exit status, priority of threads, supervision of tasks, connection slots, descriptors, and the plain HTTP endpoint for probes and
+//! output, signals, exit status, completions and man pages, priority of threads, supervision of tasks, connection slots, descriptors, and the plain HTTP endpoint for probes and
 //! metrics.
 //!
 //! Nothing here depends on what a gateway or an aggregator does.
@@ -9,6 +9,7 @@ pub mod connection_slots;
 pub mod descriptors;
 pub mod exit;
 mod flag;
+pub mod generated;
 pub mod http;
 mod layer;
 pub mod log_limit;

@@ -1,4 +1,5 @@
-//! `cargo xtask dist`: the release programs, with debug information in separate files, and a check of their sizes.
+//! `cargo xtask dist`: the release programs, with debug information in separate files, a check of their sizes, and their
+//! man pages and completions.
 //!
 //! `objcopy` (Debian: binutils, a dependency of the C compiler) splits a program; its debug link names the other file,
 //! so that `gdb`, `perf` and `addr2line` find lines and symbols if both files are available.
@@ -11,16 +12,20 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 
-use crate::command::{cargo, heading, repository, run as run_command};
+use crate::command::{cargo, heading, output, repository, run as run_command};
 
 /// The shipped programs, each with its maximum size in MiB.
 const PROGRAMS: [(&str, u64); 4] =
     [("catchment-gateway", 24), ("catchment-aggregator", 28), ("catchment", 32), ("catchment-certs", 8)];
 
-/// Builds the programs into `target/dist`, and their debug information into `target/dist/debug`.
+/// The shells whose completions are written: folder, and what a file's name has before and after the program's.
+const SHELLS: [(&str, &str, &str); 3] = [("bash", "", ""), ("zsh", "_", ""), ("fish", "", ".fish")];
+
+/// Builds the programs into `target/dist`, their debug information into `target/dist/debug`, man pages into
+/// `target/dist/man/man1` and completions into `target/dist/completions/SHELL`.
 ///
 /// # Errors
-/// A build or `objcopy` fails, or a program exceeds its maximum size.
+/// A build, `objcopy` or a program fails, or a program exceeds its maximum size.
 pub(crate) fn run() -> anyhow::Result<()> {
     let mut build = cargo(&["build", "--release", "--locked"]);
     for package in ["catchment-gateway", "catchment-aggregator", "catchment-cli", "catchment-certs"] {
@@ -39,6 +44,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
             too_large.push(program);
         }
     }
+    for (program, _) in PROGRAMS {
+        generate(program, &dist)?;
+    }
     ensure!(too_large.is_empty(), "larger than allowed in xtask/src/dist.rs: {}", too_large.join(", "));
     Ok(())
 }
@@ -46,6 +54,20 @@ pub(crate) fn run() -> anyhow::Result<()> {
 /// Cargo's target folder.
 fn target_folder() -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+}
+
+/// Has a program write its man pages and completions.
+fn generate(program: &str, dist: &Path) -> anyhow::Result<()> {
+    let command = || Command::new(dist.join(program));
+    run_command(command().arg("manuals").arg(dist.join("man/man1")))?;
+    for (shell, before, after) in SHELLS {
+        let folder = dist.join("completions").join(shell);
+        fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
+        let file = folder.join(format!("{before}{program}{after}"));
+        let script = output(command().args(["completions", shell]))?;
+        fs::write(&file, script).with_context(|| format!("cannot write {}", file.display()))?;
+    }
+    Ok(())
 }
 
 /// Puts a program without debug information into a folder, and the debug information into its subfolder `debug`.

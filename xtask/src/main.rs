@@ -60,7 +60,7 @@ enum Command {
     Readme,
     /// Check the configuration files of deploy/ against the programs (part of `test`)
     Deploy,
-    /// Build the release programs into target/dist, with separate debug information and checked sizes
+    /// Build the release programs into target/dist, with separate debug information, checked sizes, man pages and completions
     Dist,
     /// Kill, stop, disconnect and freeze the real programs at random, and verify every window at the end
     Chaos {

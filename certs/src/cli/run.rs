@@ -4,9 +4,10 @@ use std::path::Path;
 
 use catchment_proto::id::Name;
 use catchment_settings::output;
+use clap::CommandFactory as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Command, Crl, Format, Init, Issue, IssueDevice, List, Output, Renew, Revoke, Sign};
+use super::{Cli, Command, Crl, Format, Init, Issue, IssueDevice, List, Output, Renew, Revoke, Sign};
 use crate::{
     Identity, Role,
     authority::{
@@ -48,6 +49,9 @@ fn note(text: String) {
 
 pub(super) fn run(command: Command) -> Result<(), Failure> {
     match command {
+        Command::Generated(command) => {
+            command.run(Cli::command()).map(drop).map_err(|error| Failure::Failed(format!("{error:#}")))
+        }
         Command::Init(arguments) => init(&arguments),
         Command::Issue(Issue::Device(arguments)) => issue_device(arguments),
         Command::Issue(Issue::Gateway(arguments)) => {

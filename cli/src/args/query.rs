@@ -15,6 +15,7 @@ use crate::{aggregate_list::AggregateList, export::FileFormat, length::Length, r
   catchment query '{device=~\"press-.*\"}' --by __name__,device --from 2026-11-22T10:00:00Z --to now --format json
   catchment query temperature --from now-1d --step 1h --by site --format csv > temperature.csv
   catchment query temperature --last 30d --step 1m --by device --agg mean,p99 --format parquet -o temperature.parquet
+  catchment query temperature --last 1d --step 5m --by site --agg mean,p50,p99,count --format svg -o temperature.svg
   catchment query energy --from 2026-01-01 --step 1mo --tz Europe/Berlin --agg sum --by site --fill zero
   catchment query temperature --last 7d --by site,device --agg p99,sum/count --top 10 --order p99
   catchment query temperature humidity --last 1h --without gateway --agg mean,max-min
@@ -84,17 +85,31 @@ pub enum QueryFormat {
     Parquet,
     /// An Arrow IPC stream: for pyarrow and Polars
     Arrow,
+    /// A chart as an SVG image
+    Svg,
+}
+
+/// What becomes of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputKind {
+    /// A text.
+    Text(ResultFormat),
+    /// A file with columns, written as the points come.
+    Columns(FileFormat),
+    /// A chart.
+    Chart,
 }
 
 impl QueryFormat {
-    /// The format of a text, or that of a file.
-    pub fn kind(self) -> Result<ResultFormat, FileFormat> {
+    /// What becomes of the result.
+    pub fn kind(self) -> OutputKind {
         match self {
-            Self::Table => Ok(ResultFormat::Table),
-            Self::Json => Ok(ResultFormat::Json),
-            Self::Csv => Ok(ResultFormat::Csv),
-            Self::Parquet => Err(FileFormat::Parquet),
-            Self::Arrow => Err(FileFormat::Arrow),
+            Self::Table => OutputKind::Text(ResultFormat::Table),
+            Self::Json => OutputKind::Text(ResultFormat::Json),
+            Self::Csv => OutputKind::Text(ResultFormat::Csv),
+            Self::Parquet => OutputKind::Columns(FileFormat::Parquet),
+            Self::Arrow => OutputKind::Columns(FileFormat::Arrow),
+            Self::Svg => OutputKind::Chart,
         }
     }
 }

@@ -42,6 +42,7 @@ mod starts;
 mod states;
 mod stop;
 mod streams;
+mod terminal;
 mod torn;
 mod versions;
 mod watch;

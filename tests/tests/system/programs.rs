@@ -60,11 +60,53 @@ async fn help_and_version() {
         let message = bad(2, name, &["--no-such-flag"]).await;
         assert!(message.contains("--no-such-flag"), "{message}");
     }
-    for command in
-        ["query", "watch", "devices", "gateways", "series", "send", "load", "proxy", "dashboard", "demo"]
-    {
+    for command in [
+        "query",
+        "watch",
+        "devices",
+        "gateways",
+        "series",
+        "top",
+        "send",
+        "load",
+        "proxy",
+        "dashboard",
+        "demo",
+    ] {
         let help = good("catchment", &[command, "--help"], "").await;
         assert!(help.contains("Example"), "{command}: {help}");
+    }
+}
+
+/// Each program's completions are a script that its shell takes, and its man pages name its commands and flags.
+#[tokio::test]
+async fn completions_and_man_pages_are_generated() {
+    let folder = tempfile::tempdir().unwrap();
+    for name in PROGRAMS {
+        for shell in ["bash", "zsh", "fish"] {
+            let script = good(name, &["completions", shell], "").await;
+            assert!(script.contains(name) && script.contains("completions"), "{name} {shell}: {script}");
+            if shell == "bash" {
+                let file = folder.path().join(name);
+                fs::write(&file, script).unwrap();
+                let bash = std::process::Command::new("bash").arg("-n").arg(&file).status();
+                assert!(bash.unwrap().success(), "{name}");
+            }
+        }
+        let message = bad(2, name, &["completions", "shell-of-nobody"]).await;
+        assert!(message.contains("bash") && message.contains("fish"), "{message}");
+        good(name, &["manuals", path(&folder.path().join("man1"))], "").await;
+    }
+    for (page, text) in [
+        ("catchment", "catchment demo"),
+        ("catchment-query", "\\-\\-step"),
+        ("catchment-gateway", "\\-\\-listen"),
+        ("catchment-aggregator-store-backup", "\\-\\-to"),
+        ("catchment-certs-issue-device", "\\-\\-site"),
+    ] {
+        let file = folder.path().join("man1").join(format!("{page}.1"));
+        let found = fs::read_to_string(&file).unwrap();
+        assert!(found.contains(text), "{page}: {found}");
     }
 }
 

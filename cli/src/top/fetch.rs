@@ -1,0 +1,215 @@
+//! Asks the aggregator, again and again, for what the screen shows.
+//!
+//! Its load is bounded: one question at a time, for one view, and after each a pause of at least four times what it took.
+//! Sparklines are asked for the rows on the screen alone, and again only when these change or after half a minute.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    rows::{self, Collector, Key, Rows},
+    spark::{self, Spark},
+};
+use crate::{
+    aggregator_client::{AggregatorClient, ClientError},
+    args::{Connection, TopArgs, View},
+    failure::{Failure, one_line},
+    query::Outage,
+    time::now_ms,
+};
+
+/// Most rows with a sparkline.
+pub(super) const SPARKS_MAX: usize = 200;
+/// Most queries for them.
+const SPARK_QUERIES_MAX: usize = 8;
+/// Sparklines are asked for again after this.
+const SPARKS_EVERY: Duration = Duration::from_secs(30);
+/// A list of series is long: metrics are listed again after this.
+const METRICS_EVERY: Duration = Duration::from_secs(15);
+/// Share of the time that may pass with waiting for answers.
+const BUSY: u32 = 4;
+/// An aggregator that says nothing for so long is away.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
+/// Keys that scroll come fast.
+const SCROLLING: Duration = Duration::from_millis(150);
+
+/// What the screen shows and needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub(super) view: View,
+    /// The rows on the screen.
+    pub(super) visible: Vec<Key>,
+    /// Counts requests to ask at once.
+    pub(super) refreshes: u64,
+}
+
+/// What the aggregator said.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Data {
+    /// What the rows are.
+    pub(super) view: View,
+    /// `None`: nothing yet of this view.
+    pub(super) rows: Option<Arc<Rows>>,
+    /// Of rows on the screen.
+    pub(super) sparks: Arc<HashMap<Key, Spark>>,
+    /// When the rows came, Unix milliseconds.
+    pub(super) at_ms: i64,
+    /// Since when it does not answer, Unix milliseconds, and why.
+    pub(super) trouble: Option<(i64, String)>,
+}
+
+/// Lists the rows of a view.
+///
+/// # Errors
+/// The request fails.
+pub(super) async fn rows(client: &mut AggregatorClient, view: View) -> Result<Arc<Rows>, ClientError> {
+    let mut collector = Collector::default();
+    let rows = match view {
+        View::Sites => rows::of_sites(&client.gateways("").await?),
+        View::Gateways => rows::of_gateways(&client.gateways("").await?),
+        View::Devices => {
+            client.each_device(|device| collector.device(device)).await?;
+            collector.finish()
+        }
+        View::Metrics => {
+            client.each_series(|series| collector.series(series)).await?;
+            collector.finish()
+        }
+    };
+    Ok(Arc::new(rows))
+}
+
+/// Queries the sparklines of rows, at most [`SPARKS_MAX`].
+///
+/// # Errors
+/// The request fails.
+pub(super) async fn sparks(
+    client: &mut AggregatorClient,
+    view: View,
+    keys: &[Key],
+    now_ms: i64,
+) -> Result<Arc<HashMap<Key, Spark>>, ClientError> {
+    let mut sparks = HashMap::new();
+    let mut keys = keys.get(..SPARKS_MAX).unwrap_or(keys);
+    for _ in 0..SPARK_QUERIES_MAX {
+        let Some((request, covered)) = spark::request(view, keys, now_ms) else { break };
+        spark::add(&mut sparks, view, &request, &client.aggregate(&request).await?);
+        keys = keys.get(covered..).unwrap_or_default();
+    }
+    Ok(Arc::new(sparks))
+}
+
+/// Asks and remembers.
+pub(super) struct Fetcher {
+    connection: Connection,
+    every: Duration,
+    client: Option<AggregatorClient>,
+    data: Data,
+    /// The rows whose sparklines there are, and since when.
+    sparks_of: Option<(View, Vec<Key>, Instant)>,
+    /// When the rows came, and which request they answered.
+    rows_of: Option<(u64, Instant)>,
+}
+
+impl Fetcher {
+    pub(super) fn new(args: &TopArgs) -> Self {
+        let data = Data { view: args.view, ..Data::default() };
+        let connection = args.connection.clone();
+        Self { connection, every: args.every, client: None, data, sparks_of: None, rows_of: None }
+    }
+
+    /// Asks until the screen is gone. An outage is shown and survived.
+    ///
+    /// # Errors
+    /// What cannot pass by itself, such as a refused identity.
+    pub(super) async fn run(
+        &mut self,
+        mut wanted: watch::Receiver<Wanted>,
+        publish: watch::Sender<Data>,
+    ) -> Result<(), Failure> {
+        let mut outage = Outage::default();
+        loop {
+            let want = wanted.borrow_and_update().clone();
+            let begun = Instant::now();
+            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.round(&want, &publish)).await;
+            let took = begun.elapsed();
+            let (pause, is_away) = match answer {
+                Ok(Ok(())) => {
+                    outage.clear();
+                    self.data.trouble = None;
+                    (self.every.max(took * BUSY), false)
+                }
+                Ok(Err(error)) if error.is_final() => return Err(error.into()),
+                Ok(Err(error)) => (self.away(&mut outage, &error), true),
+                Err(_) => {
+                    // A connection that hangs is not used again.
+                    self.client = None;
+                    let reason = format!("no answer within {ANSWER_TIMEOUT:?}");
+                    let server = self.connection.aggregator.clone();
+                    (self.away(&mut outage, &ClientError::Connect { server, reason, lasting: false }), true)
+                }
+            };
+            publish.send_replace(self.data.clone());
+            if is_away {
+                tokio::time::sleep(pause).await;
+                continue;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                changed = wanted.changed() => {
+                    if changed.is_err() {
+                        return Ok(());
+                    }
+                    // Other keys follow; and many of them must not become many questions.
+                    tokio::time::sleep(SCROLLING.max(took)).await;
+                }
+            }
+        }
+    }
+
+    fn away(&mut self, outage: &mut Outage, error: &ClientError) -> Duration {
+        let since = self.data.trouble.take().map_or_else(now_ms, |(since, _)| since);
+        self.data.trouble = Some((since, one_line(&error.to_string())));
+        outage.record_failure(error, |_| {})
+    }
+
+    /// Asks for the rows, publishes them, and asks for sparklines.
+    async fn round(&mut self, want: &Wanted, publish: &watch::Sender<Data>) -> Result<(), ClientError> {
+        let client = match &mut self.client {
+            Some(client) => client,
+            none => {
+                let Connection { aggregator, identity } = &self.connection;
+                none.insert(AggregatorClient::connect(aggregator, identity).await?)
+            }
+        };
+        let view_changed = self.data.view != want.view;
+        let every = if want.view == View::Metrics { METRICS_EVERY.max(self.every) } else { self.every };
+        let is_new = |(refreshes, at): &(u64, Instant)| *refreshes == want.refreshes && at.elapsed() < every;
+        if view_changed || !self.rows_of.as_ref().is_some_and(is_new) {
+            let rows = rows(client, want.view).await?;
+            let sparks = if view_changed { Arc::default() } else { Arc::clone(&self.data.sparks) };
+            self.data = Data { view: want.view, rows: Some(rows), sparks, at_ms: now_ms(), trouble: None };
+            self.rows_of = Some((want.refreshes, Instant::now()));
+            publish.send_replace(self.data.clone());
+        }
+        let is_known = |(view, keys, at): &(View, Vec<Key>, Instant)| {
+            (*view, keys) == (want.view, &want.visible) && at.elapsed() < SPARKS_EVERY
+        };
+        // Before the first rows were shown, the screen does not know which.
+        if !want.visible.is_empty() && !view_changed && !self.sparks_of.as_ref().is_some_and(is_known) {
+            self.data.sparks = match sparks(client, want.view, &want.visible, now_ms()).await {
+                Ok(sparks) => sparks,
+                // Refused, for example by a limit of the aggregator: the rows are shown all the same.
+                Err(ClientError::Request(_) | ClientError::Status { .. }) => Arc::default(),
+                Err(error) => return Err(error),
+            };
+            self.sparks_of = Some((want.view, want.visible.clone(), Instant::now()));
+        }
+        Ok(())
+    }
+}
