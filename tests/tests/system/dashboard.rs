@@ -31,13 +31,7 @@ async fn started() -> (World, Process) {
         device.send(&Sample { time_ms: start_ms + 1_000 * i64::from(second), labels: own, values }).await;
     }
     device.settle().await;
-    let query = QueryRequest {
-        selector: "temperature".to_owned(),
-        from_ms: start_ms,
-        to_ms: now_ms(),
-        aggregates: vec!["count".to_owned()],
-        ..QueryRequest::default()
-    };
+    let query = QueryRequest::new("temperature", start_ms, now_ms());
     world.complete(&query, start_ms + 60_000).await;
     let url = format!("https://{}", world.aggregator.addr());
     let operator = world.pki.operator();
