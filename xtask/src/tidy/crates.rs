@@ -6,7 +6,7 @@
 use super::File;
 
 /// All our crates, each with those of our crates that it may depend on; `None`: any.
-const OWN: [(&str, Option<&[&str]>); 16] = [
+const OWN: [(&str, Option<&[&str]>); 15] = [
     ("partial", Some(&[])),
     ("journal", Some(&[])),
     ("settings", Some(&[])),
