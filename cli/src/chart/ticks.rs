@@ -66,7 +66,7 @@ pub(super) struct Tick {
 
 /// The marks of a range, at most 13.
 pub(super) fn ticks(from_ms: i64, to_ms: i64, zone: &Zone) -> Vec<Tick> {
-    let least = to_ms.saturating_sub(from_ms) / MARKS_MAX;
+    let least = to_ms.saturating_sub(from_ms).saturating_add(MARKS_MAX - 1) / MARKS_MAX;
     let within = |ms: &i64| (from_ms..=to_ms).contains(ms);
     if let Some(step) = SHORT_MS.into_iter().chain([30 * MINUTE_MS]).find(|step| *step >= least) {
         let format = match step {
@@ -111,7 +111,8 @@ fn local(ms: i64, zone: &Zone) -> Option<Zoned> {
 fn short(from_ms: i64, to_ms: i64, step: i64, zone: &Zone) -> impl Iterator<Item = i64> {
     let offset = local(from_ms, zone).map_or(0, |at| i64::from(at.offset().seconds()) * SECOND_MS);
     let local_from = from_ms.saturating_add(offset);
-    let first = local_from.saturating_add((-local_from).rem_euclid(step)).saturating_sub(offset);
+    let beyond = (step - local_from.rem_euclid(step)) % step;
+    let first = local_from.saturating_add(beyond).saturating_sub(offset);
     (0..=MARKS_MAX).map(move |index| first.saturating_add(index * step)).take_while(move |ms| *ms <= to_ms)
 }
 

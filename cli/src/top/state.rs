@@ -271,6 +271,9 @@ impl State {
             KeyCode::Char('/') => self.typing = true,
             KeyCode::Char('s') => {
                 self.sort = self.sort.next();
+                // The first rows are why it was chosen.
+                self.selected_key = None;
+                (self.selected, self.top) = (0, 0);
                 self.sort_anew();
             }
             KeyCode::Char('r') => {
