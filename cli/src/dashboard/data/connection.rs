@@ -23,7 +23,7 @@ pub(super) struct Connection {
 
 enum State {
     None,
-    Made(AggregatorClient),
+    Made(Box<AggregatorClient>),
     Failed(Instant, String),
 }
 
@@ -53,14 +53,14 @@ impl Connection {
     pub(super) async fn client(&self) -> Result<AggregatorClient, DataError> {
         let mut state = self.state.lock().await;
         match &*state {
-            State::Made(client) => return Ok(client.clone()),
+            State::Made(client) => return Ok(AggregatorClient::clone(client)),
             State::Failed(at, reason) if at.elapsed() < PAUSE => return Err(DataError::Away(reason.clone())),
             State::None | State::Failed(..) => {}
         }
         // With the identity that is in the folder now: it may have been renewed.
         match AggregatorClient::connect(&self.aggregator, &self.identity).await {
             Ok(client) => {
-                *state = State::Made(client.clone());
+                *state = State::Made(Box::new(client.clone()));
                 Ok(client)
             }
             Err(error) => {
