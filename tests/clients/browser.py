@@ -2,7 +2,7 @@
 
 Standard input: a JSON list of steps {"url", "width", "dark", "keys", "words"}. Each step goes to the URL, if it has one, presses
 the keys, and waits until the page's HTML holds all words. Standard output: a JSON list, for each step "html", "missing" (words that
-did not come), "errors" (what the console reported) and "requests" (the URLs that were asked for).
+did not come: then it is the last step), "errors" (what the console reported) and "requests" (the URLs that were asked for).
 """
 
 import base64
@@ -116,7 +116,12 @@ def main():
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(sys.argv[1], profile)
         try:
-            json.dump([browser.step(step) for step in steps], sys.stdout)
+            results = []
+            for step in steps:
+                results.append(browser.step(step))
+                if results[-1]["missing"]:
+                    break
+            json.dump(results, sys.stdout)
         finally:
             browser.process.kill()
             browser.process.wait()

@@ -48,7 +48,10 @@ const NICE: [u64; 27] = [
 pub(super) fn candidates(range_ms: i64, points: u32) -> impl Iterator<Item = Length> {
     // Aligned points: one more may be needed at the beginning.
     let least = range_ms.div_euclid(i64::from(points.clamp(2, POINTS_MAX)) - 1);
-    let nice = NICE.into_iter().map(Duration::from_secs);
+    // Wider than all of them only if there are hardly any pixels.
+    let year = NICE.last().copied().unwrap_or(HOUR);
+    let widest = (least.unsigned_abs() / 1_000 / year + 1) * year;
+    let nice = NICE.into_iter().chain([widest]).map(Duration::from_secs);
     nice.filter(move |step| whole_millis(*step) >= least).map(Length::Fixed)
 }
 
