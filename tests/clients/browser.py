@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = 10.0
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"]
 

@@ -93,7 +93,7 @@ fn small_series_share_a_batch_and_undefined_values_are_null() {
     let empty: Row = (10, None, None, Vec::new());
     rows.push(message(&[("device", "a"), ("room", "1")], &[full.clone(), empty.clone()], true));
     rows.push(message(&[("device", "b")], std::slice::from_ref(&full), true));
-    rows.push(message(&[("device", "a")], &[empty.clone()], false));
+    rows.push(message(&[("device", "a")], std::slice::from_ref(&empty), false));
     let batch = rows.take().unwrap();
     let label = |pairs: &[(&str, &str)]| -> BTreeMap<String, String> {
         pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()

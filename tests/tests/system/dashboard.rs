@@ -120,12 +120,12 @@ fn steps(dashboard: &Process, wide: u32, dark: bool) -> Value {
         step
     };
     let explore = "explore?selector=temperature&by=room&from=now-10m&live=0";
-    let drawn = ["step 1s", "band s0", "room=&lt;img src=x", "Last values", "· Catchment</title>"];
-    let mut crosshair = step(None, &["ArrowLeft"], &["<p>At 20", "class=\"chosen\""]);
+    let drawn = ["· UTC", "band s0", "room=&lt;img src=x", "Last values", "· Catchment</title>"];
+    let mut crosshair = step(None, &["ArrowLeft"], &["<p>At ", "class=\"chosen\""]);
     crosshair["focus"] = ".chart".into();
     json!([
         step(Some(link(dashboard).to_owned()), &[], &["gateways", "silent for 5 min", "Sites"]),
-        step(None, &["g", "g"], &["complete until", "berlin", "1–1 of 1"]),
+        step(None, &["g", "g"], &["Complete until", "berlin", "1–1 of 1"]),
         step(None, &["g", "d"], &["press-17", "1–1 of 1"]),
         step(None, &["/", "z", "z"], &["No device is found."]),
         step(Some(url("explore")), &[], &["Write a selector"]),

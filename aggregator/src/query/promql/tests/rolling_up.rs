@@ -28,7 +28,7 @@ async fn widths(store: &Arc<EmbeddedStore>, grid: Grid, range: FetchRange) -> (i
     let (alignment, series, begun) =
         fetched(store, fetch(&[("__name__", "=", "m")], grid, range, SUMS)).await.unwrap();
     assert_eq!(begun, 1);
-    (alignment.width_ms, series.iter().flat_map(|of| figures(of)).map(|(_, of)| of.count).sum())
+    (alignment.width_ms, series.iter().flat_map(figures).map(|(_, of)| of.count).sum())
 }
 
 #[tokio::test]
