@@ -139,17 +139,6 @@ impl Services {
         }
         let health_service = HealthServer::new(HealthService::from_health_reporter(health.clone()))
             .max_decoding_message_size(REQUEST_BYTES_MAX);
-        let api = Api {
-            promql: Promql {
-                store: Arc::clone(store) as Arc<_>,
-                runner: runner.clone(),
-                streams: Arc::clone(streams),
-                clock_tolerance: config.clock_tolerance,
-                metrics: Arc::clone(metrics),
-            },
-            body_timeout: config.first_request_timeout,
-            metrics: Arc::clone(metrics),
-        };
         let routes = Routes::new(
             IngestServer::new(ingest)
                 .accept_compressed(Zstd)
@@ -162,10 +151,32 @@ impl Services {
         // Tables are compressed already.
         .add_service(MaintenanceServer::new(maintenance).max_decoding_message_size(backup::REQUEST_BYTES_MAX))
         .add_service(health_service);
-        let routes =
-            with_reflection(with_queries(routes, query)).into_axum_router().merge(prometheus::router(api));
+        let routes = with_reflection(with_queries(routes, query))
+            .into_axum_router()
+            .merge(prometheus::router(api(config, store, streams, &runner, metrics)));
         let routes = routes.fallback(prometheus::not_found);
         Ok(Self { router: router(config, routes.into()), health: Health(health), runner })
+    }
+}
+
+/// Prometheus' API over the store.
+fn api(
+    config: &Config,
+    store: &Arc<dyn Store>,
+    streams: &Arc<StreamRegistry>,
+    runner: &Runner,
+    metrics: &Arc<Metrics>,
+) -> Api {
+    Api {
+        promql: Promql {
+            store: Arc::clone(store) as Arc<_>,
+            runner: runner.clone(),
+            streams: Arc::clone(streams),
+            clock_tolerance: config.clock_tolerance,
+            metrics: Arc::clone(metrics),
+        },
+        body_timeout: config.first_request_timeout,
+        metrics: Arc::clone(metrics),
     }
 }
 
