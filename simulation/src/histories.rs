@@ -12,10 +12,22 @@ use catchment_proto::{
 const LOOK_BACK: usize = 64;
 
 /// The times that batches cover, by site and epoch, then by number.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Histories(BTreeMap<(usize, u64), BTreeMap<u64, Span>>);
 
 impl Histories {
+    /// What is known of a site's batches.
+    pub fn of_site(&self, site: usize) -> Self {
+        let known = self.0.iter().filter(|((of, _), _)| *of == site);
+        Self(known.map(|(place, batches)| (*place, batches.clone())).collect())
+    }
+
+    /// A site's folder goes back to when this was known: it may use the numbers of batches that never arrived again.
+    pub fn went_back(&mut self, site: usize, known: Self) {
+        self.0.retain(|(of, _), _| *of != site);
+        self.0.extend(known.0);
+    }
+
     /// Records a message that leaves a gateway.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use catchment_partial::{Parts, Timestamp, Width};
 use catchment_proto::{GatewayId, Name};
 
 use super::{Refill, WIDTH_MS, World};
-use crate::{gateway::Gateway, limits::limits, random::Random, truth::TruthSnapshot};
+use crate::{gateway::Gateway, histories::Histories, limits::limits, random::Random, truth::TruthSnapshot};
 
 /// One gateway's machine: its disk and clock outlive its processes.
 pub struct Site {
@@ -25,8 +25,8 @@ pub struct Site {
     pub disturbed: bool,
     /// The disk was put back to an earlier state.
     pub(super) went_back: bool,
-    /// A copy of the disk, with the readings acknowledged at that time.
-    copy: Option<(SimCopy, TruthSnapshot)>,
+    /// A copy of the disk, with the readings acknowledged at that time and what was known of its batches.
+    copy: Option<(SimCopy, TruthSnapshot, Histories)>,
     pub(super) next_session: u64,
     /// How often a process was started: each start has other optional parts than the one before.
     starts: Cell<usize>,
@@ -90,8 +90,9 @@ impl World {
 
     /// Somebody copies a gateway's disk.
     pub fn copy_disk(&mut self, site: usize) {
+        let histories = self.histories.of_site(site);
         let site = &mut self.sites[site];
-        site.copy = Some((site.disk.copy(), self.truth.snapshot(&site.name)));
+        site.copy = Some((site.disk.copy(), self.truth.snapshot(&site.name), histories));
     }
 
     /// A gateway's disk is restored from the copy: readings acknowledged since then may be lost unless they were
@@ -106,8 +107,9 @@ impl World {
             drop(device.reboot(&self.sites[site].name, &mut self.truth));
         }
         let known = &mut self.sites[site];
-        if let Some((copy, snapshot)) = &known.copy {
+        if let Some((copy, snapshot, histories)) = &known.copy {
             known.disk.put_back(copy);
+            self.histories.went_back(site, histories.clone());
             self.truth.went_back(&known.name, snapshot);
             known.went_back = true;
             self.stats.restores += 1;
