@@ -4,14 +4,13 @@
 //! is the empty string. Regular expressions match the whole value and have a bounded size. A library parses the
 //! selector; the matching is implemented here.
 
+use catchment_promql::{name_as_matcher, without_raw_strings};
 use catchment_proto::{GatewayId, SeriesKey};
 use promql_parser::{
     label::{MatchOp, Matcher as Parsed},
     parser::{self, Expr, VectorSelector},
 };
 use regex::{Regex, RegexBuilder};
-
-mod text;
 
 /// Longest selector in bytes.
 const SELECTOR_BYTES_MAX: usize = 4_096;
@@ -99,11 +98,11 @@ impl Selector {
         if text.len() > SELECTOR_BYTES_MAX {
             return Err(SelectorError::TooLong(text.len()));
         }
-        let text = text::without_raw_strings(text);
+        let text = without_raw_strings(text);
         let parsed = match parser::parse(&text) {
             Ok(Expr::VectorSelector(selector)) => Ok(Expr::VectorSelector(selector)),
             // A metric may be named like a keyword, a function or a number: `on`, `count`, `inf`.
-            other => match text::name_as_matcher(&text, METRIC_LABEL).map(|text| parser::parse(&text)) {
+            other => match name_as_matcher(&text).map(|text| parser::parse(&text)) {
                 Some(Ok(Expr::VectorSelector(selector))) => Ok(Expr::VectorSelector(selector)),
                 _ => other,
             },
