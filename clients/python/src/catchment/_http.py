@@ -67,7 +67,7 @@ class HttpLink:
                 try:
                     status, body = connection.exchange(method, path, form, deadline)
                     break
-                except (http.client.RemoteDisconnected, ConnectionError) as error:
+                except (http.client.RemoteDisconnected, ConnectionError, ssl.SSLEOFError) as error:
                     connection.close()
                     # The other side may have closed a kept connection meanwhile. Every request here only reads.
                     if not used:
