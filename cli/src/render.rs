@@ -7,6 +7,7 @@ mod completeness;
 
 use std::io;
 
+use catchment_columns::GapJson;
 use catchment_settings::text::{is_unprintable, printable};
 use comfy_table::{Cell, CellAlignment, Table, presets};
 use serde::{
@@ -14,7 +15,7 @@ use serde::{
     ser::{SerializeMap, SerializeSeq},
 };
 
-use self::completeness::CompletenessJson;
+use self::completeness::completeness_json;
 use crate::{
     aggregate_list::is_arithmetic,
     query_result::{Gap, Point, QueryResult, ResultSeries, Value},
@@ -102,11 +103,11 @@ struct ResultJson<'a>(&'a QueryResult);
 
 impl Serialize for ResultJson<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let gaps: Vec<GapJson<'_>> = self.0.gaps.iter().map(GapJson).collect();
+        let gaps: Vec<GapJson<'_>> = self.0.gaps.iter().map(gap_json).collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("complete_until", &self.0.complete_until_ms.map(rfc3339))?;
         if let Some(completeness) = &self.0.completeness {
-            map.serialize_entry("completeness", &CompletenessJson::new(completeness))?;
+            map.serialize_entry("completeness", &completeness_json(completeness))?;
         }
         if !gaps.is_empty() {
             map.serialize_entry("gaps", &gaps)?;
@@ -116,19 +117,10 @@ impl Serialize for ResultJson<'_> {
     }
 }
 
-struct GapJson<'a>(&'a Gap);
-
-impl Serialize for GapJson<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Gap { site, gateway, from_ms, to_ms, batches } = self.0;
-        let mut map = serializer.serialize_map(Some(5))?;
-        map.serialize_entry("site", site)?;
-        map.serialize_entry("gateway", gateway)?;
-        map.serialize_entry("from", &from_ms.map(rfc3339))?;
-        map.serialize_entry("to", &rfc3339(*to_ms))?;
-        map.serialize_entry("batches", batches)?;
-        map.end()
-    }
+fn gap_json(of: &Gap) -> GapJson<'_> {
+    let Gap { site, gateway, from_ms, to_ms, batches } = of;
+    let (from, to) = (from_ms.map(rfc3339), rfc3339(*to_ms));
+    GapJson { site, gateway, from, to, batches: *batches }
 }
 
 /// What a table prints below: who is behind, what was corrected late or refused, and one line for each gap; empty if there

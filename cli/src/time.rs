@@ -5,6 +5,7 @@
 use std::{str::FromStr, time::Duration};
 
 use catchment_aggregator::calendar::Zone;
+pub use catchment_columns::rfc3339;
 use jiff::{
     Timestamp,
     civil::{Date, DateTime},
@@ -120,17 +121,6 @@ fn unix_seconds(text: &str) -> Option<i64> {
 /// A duration in whole milliseconds, saturating.
 pub fn whole_millis(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// RFC 3339 in UTC with `Z`; milliseconds are shown only if they are not zero.
-///
-/// A time beyond the years of RFC 3339 is shown as its number.
-pub fn rfc3339(ms: i64) -> String {
-    match Timestamp::from_millisecond(ms) {
-        Ok(timestamp) if ms.rem_euclid(1000) == 0 => format!("{timestamp:.0}"),
-        Ok(timestamp) => format!("{timestamp:.3}"),
-        Err(_) => ms.to_string(),
-    }
 }
 
 /// A length of time for people, such as `3m 2s`; a negative one is 0.

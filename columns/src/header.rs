@@ -21,33 +21,39 @@ struct HeaderJson<'a> {
     gaps: Vec<GapJson<'a>>,
 }
 
-#[derive(Serialize)]
-struct CompletenessJson<'a> {
-    expected: u32,
-    behind: u32,
-    late_corrections: u64,
-    refused_readings: u64,
-    gateways: Vec<GatewayJson<'a>>,
+/// Which gateways count in an answer, how far they are behind, and what they corrected and refused.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "named as in the header of an answer")]
+pub struct CompletenessJson<'a> {
+    pub expected: u32,
+    pub behind: u32,
+    pub late_corrections: u64,
+    pub refused_readings: u64,
+    pub gateways: Vec<GatewayJson<'a>>,
 }
 
-#[derive(Serialize)]
-struct GatewayJson<'a> {
-    site: &'a str,
-    gateway: &'a str,
-    complete_until: Option<String>,
-    lag_ms: Option<i64>,
-    connected: bool,
-    late_corrections: u64,
-    refused_readings: u64,
+/// How far a gateway has delivered; times are RFC 3339.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "named as in the header of an answer")]
+pub struct GatewayJson<'a> {
+    pub site: &'a str,
+    pub gateway: &'a str,
+    pub complete_until: Option<String>,
+    pub lag_ms: Option<i64>,
+    pub connected: bool,
+    pub late_corrections: u64,
+    pub refused_readings: u64,
 }
 
-#[derive(Serialize)]
-struct GapJson<'a> {
-    site: &'a str,
-    gateway: &'a str,
-    from: Option<String>,
-    to: String,
-    batches: u64,
+/// Windows of a gateway that were delivered and are lost; times are RFC 3339.
+#[derive(Debug, Serialize)]
+#[expect(missing_docs, reason = "named as in the header of an answer")]
+pub struct GapJson<'a> {
+    pub site: &'a str,
+    pub gateway: &'a str,
+    pub from: Option<String>,
+    pub to: String,
+    pub batches: u64,
 }
 
 impl<'a> From<&'a GatewayProgress> for GatewayJson<'a> {
@@ -105,7 +111,8 @@ pub fn metadata(header: &Header) -> HashMap<String, String> {
 }
 
 /// RFC 3339 in UTC with `Z`; milliseconds are shown only if they are not zero. A time beyond its years is a number.
-fn rfc3339(ms: i64) -> String {
+#[must_use]
+pub fn rfc3339(ms: i64) -> String {
     match Timestamp::from_millisecond(ms) {
         Ok(timestamp) if ms.rem_euclid(1000) == 0 => format!("{timestamp:.0}"),
         Ok(timestamp) => format!("{timestamp:.3}"),

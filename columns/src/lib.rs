@@ -8,6 +8,8 @@ mod layout;
 mod rows;
 
 pub use arrow_schema::{ArrowError, SchemaRef};
-pub use header::{COMPLETE_UNTIL_KEY, HEADER_KEY, header_json, metadata};
+pub use header::{
+    COMPLETE_UNTIL_KEY, CompletenessJson, GapJson, GatewayJson, HEADER_KEY, header_json, metadata, rfc3339,
+};
 pub use layout::{Kind, LabelColumns, Layout};
 pub use rows::{BATCH_BYTES, BATCH_ROWS, Rows};

@@ -1,6 +1,6 @@
 //! Walks over a plan.
 //!
-//! Whoever merges series (aggregations) takes them batch by batch with [`Context::each_batch`], so that a vector of many
+//! Aggregations, which merge series, take them batch by batch with [`Context::each_batch`], so that a vector of many
 //! series need not be in memory at once; others take whole vectors with [`Context::value`].
 
 mod aggregate;

@@ -223,12 +223,16 @@ fn number(number: f64) -> String {
     if number.is_nan() || magnitude == 0.0 || (1e-4..1e21).contains(&magnitude) {
         return number.to_string();
     }
+    with_exponent(number)
+}
+
+/// A finite number with an exponent of its sign and two digits at least, as Go prints it: `1e-07`, `1.5e+21`.
+#[must_use]
+pub fn with_exponent(number: f64) -> String {
     let text = format!("{number:e}");
     let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    match exponent.strip_prefix('-') {
-        Some(exponent) => format!("{digits}e-{exponent:0>2}"),
-        None => format!("{digits}e+{exponent:0>2}"),
-    }
+    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
+    format!("{digits}e{sign}{exponent:0>2}")
 }
 
 fn labels(names: &[String]) -> String {

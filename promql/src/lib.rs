@@ -28,7 +28,7 @@ pub use annotations::Annotations;
 pub use error::{PromqlError, Span};
 pub use evaluate::{Answer, evaluate};
 pub use figures::{Figures, Stamp};
-pub use format::format;
+pub use format::{format, with_exponent};
 pub use function::{Advice, Function};
 pub use grid::Grid;
 pub use guard::{name_as_matcher, without_raw_strings};

@@ -1,4 +1,4 @@
-//! What the evaluator needs of whoever holds the readings.
+//! What the evaluator needs of the store of readings.
 
 use std::sync::Arc;
 

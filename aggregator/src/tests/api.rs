@@ -144,7 +144,7 @@ async fn both_protocols_share_the_port() {
     let request = "GET /api/v1/rules HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     assert!(exchange(&mut neither, request).await.starts_with("HTTP/1.1 200"));
     run_query(&mut world.query(running.addr), query_request("m")).await.unwrap();
-    // Of other paths, each is told in its own terms.
+    // Other paths are refused in the terms of their protocol.
     let channel = world.channel(running.addr, &operator());
     let other = || http::Request::post("/catchment.v1.Unknown/Method");
     let grpc = other().header("content-type", "application/grpc").body(tonic::body::Body::empty());

@@ -1,6 +1,6 @@
 //! Which gateways count in a result, how far they are behind, and what they corrected and refused.
 
-use serde::Serialize;
+use catchment_columns::{CompletenessJson, GatewayJson};
 
 use super::printable_name;
 use crate::{
@@ -14,29 +14,9 @@ const SHOWN_LAG_MS: i64 = 60_000;
 const NAMED_MAX: usize = 3;
 
 /// As JSON.
-#[derive(Serialize)]
-pub(super) struct CompletenessJson<'a> {
-    expected: u32,
-    behind: u32,
-    late_corrections: u64,
-    refused_readings: u64,
-    gateways: Vec<GatewayJson<'a>>,
-}
-
-#[derive(Serialize)]
-struct GatewayJson<'a> {
-    site: &'a str,
-    gateway: &'a str,
-    complete_until: Option<String>,
-    lag_ms: Option<i64>,
-    connected: bool,
-    late_corrections: u64,
-    refused_readings: u64,
-}
-
-impl<'a> CompletenessJson<'a> {
-    pub(super) fn new(of: &'a Completeness) -> Self {
-        let gateway = |of: &'a GatewayProgress| GatewayJson {
+pub(super) fn completeness_json(of: &Completeness) -> CompletenessJson<'_> {
+    fn gateway(of: &GatewayProgress) -> GatewayJson<'_> {
+        GatewayJson {
             site: &of.site,
             gateway: &of.gateway,
             complete_until: of.complete_until_ms.map(rfc3339),
@@ -44,14 +24,14 @@ impl<'a> CompletenessJson<'a> {
             connected: of.connected,
             late_corrections: of.late_corrections,
             refused_readings: of.refused_readings,
-        };
-        Self {
-            expected: of.expected,
-            behind: of.behind,
-            late_corrections: of.late_corrections,
-            refused_readings: of.refused_readings,
-            gateways: of.gateways.iter().map(gateway).collect(),
         }
+    }
+    CompletenessJson {
+        expected: of.expected,
+        behind: of.behind,
+        late_corrections: of.late_corrections,
+        refused_readings: of.refused_readings,
+        gateways: of.gateways.iter().map(gateway).collect(),
     }
 }
 
@@ -149,7 +129,7 @@ mod tests {
             refused_readings: 3,
             gateways: vec![gateway("a", Some(500), Some(1)), gateway("b", None, None)],
         };
-        let json = serde_json::to_value(CompletenessJson::new(&of)).unwrap();
+        let json = serde_json::to_value(completeness_json(&of)).unwrap();
         assert_eq!((&json["expected"], &json["behind"]), (&2.into(), &1.into()));
         assert_eq!(json["gateways"][0]["complete_until"], "1970-01-01T00:00:00.500Z");
         assert!(json["gateways"][1]["lag_ms"].is_null() && json["gateways"][1]["connected"] == true);

@@ -98,7 +98,7 @@ impl Extrapolation {
             return Some(1.0);
         }
         let apart = sampled / (count - 1.0);
-        // The series is thought to go on until an end that is nearer than this; otherwise for half a distance.
+        // An end of the range that is nearer than this counts as reached; otherwise the series ends half a distance away.
         let near = apart * 1.1;
         let reached = |seconds: f64| if seconds >= near { apart / 2.0 } else { seconds };
         let mut before = reached(seconds(start_ms, first.sample_ms));

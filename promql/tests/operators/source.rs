@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use catchment_promql::{
-    Alignment, Batches, Fetch, FetchedSeries, Figures, Labels, Panes, PromqlError, Source, Stamp,
+    Alignment, Batches, Fetch, FetchedSeries, Figures, Labels, Panes, PromqlError, Source,
 };
 use futures_util::{
     FutureExt,
@@ -75,29 +75,12 @@ fn fetched(labels: &Labels, samples: &[Sample]) -> FetchedSeries {
         Panes::Windows(windows.collect())
     } else {
         let figures = timed.filter_map(|(time, sample)| match sample {
-            Sample::Number(value) => Some((time - 1, figures(time, *value))),
+            Sample::Number(value) => Some((time - 1, Figures::of_sample(time, *value))),
             _ => None,
         });
         Panes::Figures(figures.collect())
     };
     FetchedSeries { labels: labels.clone(), is_windows, panes }
-}
-
-fn figures(sample_ms: i64, value: f64) -> Figures {
-    let stamp = Stamp { value, sample_ms };
-    Figures {
-        count: 1.0,
-        sum: value,
-        lost: 0.0,
-        deviations: 0.0,
-        min: stamp,
-        max: stamp,
-        first: stamp,
-        last: stamp,
-        correction: 0.0,
-        resets: 0.0,
-        changes: 0.0,
-    }
 }
 
 struct MemoryBatches {

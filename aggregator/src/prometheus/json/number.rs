@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 
+use catchment_promql::with_exponent;
+
 /// Magnitudes below have an exponent.
 const EXPONENT_BELOW: f64 = 1e-6;
 /// Magnitudes from here on have an exponent.
@@ -12,7 +14,8 @@ const EXPONENT_FROM: f64 = 1e21;
 pub(super) fn put_value(json: &mut Vec<u8>, value: f64) {
     let magnitude = value.abs();
     if magnitude != 0.0 && !(EXPONENT_BELOW..EXPONENT_FROM).contains(&magnitude) && value.is_finite() {
-        put_exponent(json, value);
+        // Writing to memory does not fail.
+        let _ = write!(json, "\"{}\"", with_exponent(value));
     } else {
         put_digits(json, value);
     }
@@ -47,14 +50,6 @@ fn put_plain(json: &mut Vec<u8>, value: f64) {
     } else if written.ends_with(b".0") {
         json.truncate(json.len().saturating_sub(2));
     }
-}
-
-/// With an exponent of at least two digits and its sign: `1e-07`, `1.5e+21`.
-fn put_exponent(json: &mut Vec<u8>, value: f64) {
-    let text = format!("{value:e}");
-    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
-    let _ = write!(json, "\"{digits}e{sign}{exponent:0>2}\"");
 }
 
 /// The time of a sample, Unix milliseconds, in seconds: whole, or with three decimals.

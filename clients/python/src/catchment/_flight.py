@@ -175,7 +175,7 @@ class _Call:
                     f"the answer has more than {_ROWS_MAX:,} points or {_BYTES_MAX >> 30} GiB; narrow the selector or "
                     "the range, or use a longer step"
                 )
-            # An index beyond its dictionary would crash whoever follows it.
+            # An index beyond its dictionary would crash pyarrow when it is looked up.
             batch.validate(full=True)
             batches.append(batch)
         if header is None:
