@@ -19,6 +19,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::path::Path;
 
 use crate::atomic_file::write_atomic;
+use crate::folder_lock::FolderLock;
 use crate::fs::{Disk, FileStatus, RealDisk};
 
 mod check;
@@ -44,7 +45,7 @@ pub struct DataDir {
     folder: File,
     /// The file `identity` as last read or written.
     identity: FileStatus,
-    lock: File,
+    lock: FolderLock,
 }
 
 impl DataDir {
@@ -193,7 +194,7 @@ impl DataDir {
     }
 }
 
-fn lock(path: &Path) -> Result<File, DataDirError> {
+fn lock(path: &Path) -> Result<FolderLock, DataDirError> {
     let name = path.join(LOCK);
     let file = OpenOptions::new()
         .create(true)
@@ -201,9 +202,8 @@ fn lock(path: &Path) -> Result<File, DataDirError> {
         .write(true)
         .open(&name)
         .map_err(DataDirError::io(&name))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(DataDirError::Locked(path.to_owned())),
-        Err(TryLockError::Error(error)) => Err(DataDirError::io(&name)(error)),
-    }
+    FolderLock::take(file).map_err(|error| match error {
+        TryLockError::WouldBlock => DataDirError::Locked(path.to_owned()),
+        TryLockError::Error(error) => DataDirError::io(&name)(error),
+    })
 }

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use catchment_journal::{Disk as _, DiskFile as _, RealDisk};
+use catchment_journal::{Disk as _, DiskFile as _, FolderLock, RealDisk};
 
 use super::{
     CHUNK_BYTES,
@@ -54,7 +54,7 @@ impl Failure {
 /// A folder with a complete backup; nobody changes it meanwhile.
 pub(crate) struct Source {
     dir: PathBuf,
-    _lock: File,
+    _lock: FolderLock,
     pub(crate) contents: Contents,
 }
 

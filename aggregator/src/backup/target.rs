@@ -18,7 +18,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use catchment_journal::{Disk, DiskFile, RealDisk};
+use catchment_journal::{Disk, DiskFile, FolderLock, RealDisk};
 
 use super::list::{self, BackupList, FILES, LIST, ListError, check_files, of_stored_name, stored_name};
 use crate::store::{BACKUP_FORMAT, BackupFile, Contents};
@@ -77,7 +77,7 @@ pub(crate) fn io_error(what: &str, path: &Path) -> impl Fn(io::Error) -> TargetE
 /// A folder for backups, locked.
 pub(crate) struct Target {
     dir: PathBuf,
-    _lock: File,
+    _lock: FolderLock,
     list: Option<BackupList>,
     /// Whole files.
     found: BTreeSet<BackupFile>,
@@ -95,7 +95,7 @@ pub(crate) struct Done {
 ///
 /// # Errors
 /// [`TargetError::Locked`], or of the file system.
-pub(crate) fn lock(dir: &Path) -> Result<File, TargetError> {
+pub(crate) fn lock(dir: &Path) -> Result<FolderLock, TargetError> {
     let path = dir.join(LOCK);
     let opened = File::options().create(true).truncate(false).write(true).open(&path);
     let file = match opened {
@@ -104,11 +104,10 @@ pub(crate) fn lock(dir: &Path) -> Result<File, TargetError> {
         opened => opened,
     };
     let file = file.map_err(io_error("cannot open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TargetError::Locked(dir.to_owned())),
-        Err(TryLockError::Error(error)) => Err(io_error("cannot lock", &path)(error)),
-    }
+    FolderLock::take(file).map_err(|error| match error {
+        TryLockError::WouldBlock => TargetError::Locked(dir.to_owned()),
+        TryLockError::Error(error) => io_error("cannot lock", &path)(error),
+    })
 }
 
 impl Target {

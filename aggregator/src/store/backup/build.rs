@@ -14,7 +14,7 @@ use std::{
     sync::Arc,
 };
 
-use catchment_journal::{DataDir, DataDirError, Disk, Log, LogConfig, Position, RealDisk};
+use catchment_journal::{DataDir, DataDirError, Disk, FolderLock, Log, LogConfig, Position, RealDisk};
 
 use super::export::{ExportHead, ExportReader};
 use crate::store::{
@@ -100,7 +100,7 @@ pub struct FolderBuilder {
     data: PathBuf,
     new: PathBuf,
     /// Held from before anything is written.
-    _lock: File,
+    _lock: FolderLock,
     dir: DataDir,
 }
 
@@ -117,11 +117,10 @@ impl FolderBuilder {
         let path = data.join(LOCK);
         let lock = File::options().create(true).truncate(false).write(true).open(&path);
         let lock = lock.map_err(io_error("cannot open", &path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(RestoreError::Locked(data.to_owned())),
-            Err(TryLockError::Error(error)) => return Err(io_error("cannot lock", &path)(error)),
-        }
+        let lock = FolderLock::take(lock).map_err(|error| match error {
+            TryLockError::WouldBlock => RestoreError::Locked(data.to_owned()),
+            TryLockError::Error(error) => io_error("cannot lock", &path)(error),
+        })?;
         // Again: until the lock was taken, another one may have begun.
         check_empty(data)?;
         remove_remains(data)?;
