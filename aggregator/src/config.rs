@@ -6,7 +6,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use catchment_certs::AcceptConfig;
+use catchment_certs::{AcceptConfig, TrustConfig};
 use catchment_journal::LogConfig;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
@@ -30,6 +30,8 @@ pub use self::{
 pub struct Config {
     /// Folder of the aggregator's identity.
     pub identity: PathBuf,
+    /// What is asked of trust.
+    pub trust: TrustConfig,
     /// Address for gateways and operators.
     pub listen: SocketAddr,
     /// Folder of the embedded store.
@@ -355,6 +357,7 @@ impl TryFrom<Options> for Config {
             store,
             clock_tolerance,
             identity: options.identity.ok_or(missing("identity", "DIR"))?,
+            trust: TrustConfig::default(),
             listen: options.listen.ok_or(missing("listen", "ADDR"))?,
             data: options.data.ok_or(missing("data", "DIR"))?,
             http: options.http,

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_certs::{Accepted, Identity, Socket, channel::ALPN_GRPC};
+use catchment_certs::{Accepted, Identity, SessionGuard, Socket, channel::ALPN_GRPC};
 use catchment_settings::connection_slots::ConnectionSlot;
 use hashbrown::HashMap;
 use tokio::{
@@ -110,6 +110,7 @@ pub(crate) struct Connection {
     /// The peer has sent a request: the slot cannot be taken away any more.
     kept: bool,
     _slot_of_identity: PeerSlot,
+    _session: SessionGuard,
 }
 
 impl Connection {
@@ -131,7 +132,7 @@ impl Connection {
             }
         };
         let is_http2 = accepted.alpn() == Some(ALPN_GRPC);
-        let Accepted { stream, peer, addr, slot } = accepted;
+        let Accepted { stream, peer, addr, slot, session } = accepted;
         let (evict, evicted) = oneshot::channel();
         slot.on_evict(move || _ = evict.send(()));
         Self {
@@ -146,6 +147,7 @@ impl Connection {
             http1: (!is_http2).then(Http1::default),
             kept: false,
             _slot_of_identity: slot_of_identity,
+            _session: session,
         }
     }
 

@@ -33,6 +33,7 @@ use crate::{
     certificate::{Peer, peer_from_certificate},
     failure::{HandshakeFailure, TlsFailure},
     server::{BUFFER_BYTES_MAX, ServerTls},
+    sessions::{SessionGuard, SessionRegistry},
     socket::{self, Socket},
 };
 
@@ -106,6 +107,8 @@ pub struct Accepted {
     pub peer: Peer,
     /// The peer's address.
     pub addr: SocketAddr,
+    /// The session in the server's registry: drop it when the session ends.
+    pub session: SessionGuard,
     /// The connection's slot among [`AcceptConfig::connections_max`]: drop it when the connection ends. The slot may be
     /// evicted until [`ConnectionSlot::mark_used`]; then the connection must end.
     pub slot: ConnectionSlot,
@@ -134,6 +137,7 @@ pub async fn accept_loop<F, Fut>(
     listener: TcpListener,
     tls: ServerTls,
     config: AcceptConfig,
+    registry: SessionRegistry,
     events: Arc<dyn AcceptEvents>,
     shutdown: impl Future<Output = ()>,
     serve: F,
@@ -141,7 +145,7 @@ pub async fn accept_loop<F, Fut>(
     F: Fn(Accepted) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = ()> + Send + 'static,
 {
-    let state = Arc::new(AcceptState::new(tls, config, events));
+    let state = Arc::new(AcceptState::new(tls, config, registry, events));
     let serve = Arc::new(serve);
     // Dropping the sender at the end of this function aborts the handshakes.
     let (_running, stopped) = watch::channel(());
@@ -195,6 +199,7 @@ pub async fn accept_loop<F, Fut>(
 /// State shared by the connections of a listener before they are served.
 struct AcceptState {
     tls: ServerTls,
+    registry: SessionRegistry,
     events: Arc<dyn AcceptEvents>,
     handshakes: Arc<ConnectionSlots>,
     connections: Arc<ConnectionSlots>,
@@ -205,11 +210,17 @@ struct AcceptState {
 }
 
 impl AcceptState {
-    fn new(tls: ServerTls, config: AcceptConfig, events: Arc<dyn AcceptEvents>) -> Self {
+    fn new(
+        tls: ServerTls,
+        config: AcceptConfig,
+        registry: SessionRegistry,
+        events: Arc<dyn AcceptEvents>,
+    ) -> Self {
         let (handshakes_max, handshake_timeout) = (config.handshakes_max, config.handshake_timeout);
         let late_after = handshake_timeout / LATE_PART;
         Self {
             tls,
+            registry,
             events,
             handshakes: ConnectionSlots::evicting_after(handshakes_max, handshakes_max, late_after),
             connections: ConnectionSlots::new(config.connections_max, config.connections_per_address_max),
@@ -243,7 +254,8 @@ impl AcceptState {
     ) -> Result<Accepted, HandshakeFailure> {
         let made = async {
             let (stream, peer) = self.handshake(stream, &handshake).await?;
-            Ok(Accepted { stream, peer, addr, slot: self.slot(addr).await? })
+            let slot = self.slot(addr).await?;
+            Ok(Accepted { session: self.registry.register(&peer, addr), stream, peer, addr, slot })
         };
         let evicted = async {
             let (evict, evicted) = oneshot::channel();

@@ -24,7 +24,9 @@ pub struct Peer {
     pub trust_domain: TrustDomain,
     /// Serial number of its certificate.
     pub serial: Serial,
-    /// End of its certificate's validity.
+    /// Serial number of the issuing certificate of its site, if that issued its certificate; `None`: a root did.
+    pub issuer: Option<Serial>,
+    /// End of its certificate's validity, or of its issuing certificate's if that is earlier.
     pub not_after: SystemTime,
 }
 
@@ -55,7 +57,7 @@ pub fn peer_from_certificate(der: &CertificateDer<'_>) -> Result<Peer, IdentityE
     let (trust_domain, identity) = Identity::from_uri(single_uri(&certificate)?)?;
     let serial = Serial::from_bytes(certificate.raw_serial())?;
     let not_after = system_time(certificate.validity().not_after);
-    Ok(Peer { identity, trust_domain, serial, not_after })
+    Ok(Peer { identity, trust_domain, serial, issuer: None, not_after })
 }
 
 /// Parses a certificate in DER, refusing trailing bytes.

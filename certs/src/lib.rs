@@ -7,7 +7,8 @@
 //! * `identity`, `serial`, `certificate`: from a leaf certificate to a [`Peer`];
 //! * `folder`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
 //!   directions;
-//! * `accept`, `socket`, `failure`: the accept loop shared by gateway and aggregator;
+//! * `trust`, `revocation`: what is trusted now, replaced as a whole while the process runs;
+//! * `accept`, `sessions`, `socket`, `failure`: the accept loop shared by gateway and aggregator, and what ends sessions;
 //! * `authority`, `cli`: the bundled certificate authority and its program.
 
 pub mod accept;
@@ -21,10 +22,13 @@ mod files;
 pub mod folder;
 pub mod identity;
 mod provider;
+pub mod revocation;
 pub mod self_check;
 pub mod serial;
 pub mod server;
+pub mod sessions;
 pub mod socket;
+pub mod trust;
 mod verifier;
 
 #[cfg(test)]
@@ -37,7 +41,10 @@ pub use client::{ClientTls, ConnectError};
 pub use failure::{HandshakeFailure, TlsFailure};
 pub use folder::{FolderError, IdentityFolder};
 pub use identity::{Identity, IdentityError, Role, TrustDomain};
+pub use revocation::{RevocationError, RevocationList, Revocations};
 pub use self_check::SelfCheckError;
 pub use serial::Serial;
 pub use server::{ServerTls, TlsError};
+pub use sessions::{EndReason, SessionGuard, SessionRegistry};
 pub use socket::Socket;
+pub use trust::{Trust, TrustConfig, TrustStatus};

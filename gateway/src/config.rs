@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use catchment_certs::{AcceptConfig, parse_https};
+use catchment_certs::{AcceptConfig, TrustConfig, parse_https};
 use catchment_partial::{Width, WidthError};
 use catchment_proto::batch::SHARDS_MAX;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat};
@@ -183,6 +183,8 @@ pub struct Settings {
 #[allow(missing_docs)]
 pub struct Config {
     pub identity: PathBuf,
+    /// What is asked of trust.
+    pub trust: TrustConfig,
     pub listen: SocketAddr,
     pub aggregators: Vec<String>,
     pub data: PathBuf,
@@ -327,6 +329,7 @@ impl Settings {
         let live = self.live.map(|given| time("live", Some(given), given, 100, DAY)).transpose()?;
         Ok(Config {
             identity: self.identity.ok_or(ConfigError::Missing("identity"))?,
+            trust: TrustConfig::default(),
             listen: self.listen.ok_or(ConfigError::Missing("listen"))?,
             aggregators,
             data: self.data.ok_or(ConfigError::Missing("data"))?,

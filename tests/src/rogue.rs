@@ -13,8 +13,8 @@ use std::{
 };
 
 use catchment_certs::{
-    AcceptConfig, AcceptEvents, Accepted, HandshakeFailure, IdentityFolder, ServerTls, accept_loop,
-    channel::ALPN_GRPC,
+    AcceptConfig, AcceptEvents, Accepted, HandshakeFailure, IdentityFolder, ServerTls, SessionRegistry,
+    accept_loop, channel::ALPN_GRPC,
 };
 use catchment_proto::wire::{
     DeliverRequest, DeliverResponse, Resume, deliver_request, deliver_response,
@@ -138,8 +138,15 @@ impl IngestPeer {
             async move { _ = connections.send(Ok::<_, io::Error>(Served(accepted))).await }
         };
         let config = AcceptConfig { connections_max: 16, ..AcceptConfig::default() };
-        let accepting =
-            accept_loop(listener, tls, config, Arc::new(IgnoreEvents), std::future::pending(), serve);
+        let accepting = accept_loop(
+            listener,
+            tls,
+            config,
+            SessionRegistry::default(),
+            Arc::new(IgnoreEvents),
+            std::future::pending(),
+            serve,
+        );
         let ingest = IngestServer::new(ingest).accept_compressed(Zstd).send_compressed(Zstd);
         let serving =
             Server::builder().add_service(ingest).serve_with_incoming(ReceiverStream::new(incoming));

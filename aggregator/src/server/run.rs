@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use catchment_certs::{ServerTls, accept_loop};
+use catchment_certs::{ServerTls, SessionRegistry, Trust, accept_loop};
 use catchment_settings::{http::HttpServer, supervise::Supervisor, when_set};
 use tokio::{
     net::TcpListener,
@@ -30,6 +30,8 @@ const FAILURE_EVERY: Duration = Duration::from_millis(500);
 /// A bound aggregator that is not serving yet.
 pub struct Aggregator {
     pub(super) config: Config,
+    pub(super) trust: Trust,
+    pub(super) sessions: SessionRegistry,
     pub(super) tls: ServerTls,
     pub(super) listener: TcpListener,
     pub(super) addr: SocketAddr,
@@ -56,7 +58,7 @@ impl Aggregator {
     /// # Errors
     /// Something other than `shutdown` ended it, or the store could not be closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, tls, listener, addr: _, http, store, metrics, backups } = self;
+        let Self { config, trust, sessions, tls, listener, addr: _, http, store, metrics, backups } = self;
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
@@ -79,11 +81,13 @@ impl Aggregator {
             listener,
             tls,
             config.accept,
+            sessions,
             Arc::clone(&metrics) as Arc<_>,
             when_set(stopping.clone()),
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
+        let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
@@ -117,6 +121,7 @@ impl Aggregator {
         stop.send_replace(true);
         services.health.stop().await;
         let closed = finish(&config, serving, (accepting, retention), &cut, &maintenance).await;
+        trusting.abort();
         close.send_replace(true);
         if let Some(http) = http {
             // The server holds nothing whose loss matters.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use catchment_certs::{
-    IdentityFolder, Role, ServerTls,
+    Role, ServerTls, SessionRegistry, Trust,
     channel::{ALPN_GRPC, ALPN_HTTP1},
 };
 use catchment_journal::check_folder;
@@ -26,19 +26,20 @@ const SPACE_PAUSE: Duration = Duration::from_secs(1);
 /// # Errors
 /// The error that a start would return.
 pub fn check(config: &Config) -> Result<(), StartError> {
-    let (_, owner) = identity(config)?;
-    check_folder(&config.data, KIND, Some(&owner)).map_err(OpenError::from)?;
+    let (trust, _) = identity(config)?;
+    check_folder(&config.data, KIND, Some(&trust.peer().uri())).map_err(OpenError::from)?;
     Ok(())
 }
 
-/// Loads and checks the identity: the TLS configuration, and the URI that names it.
-pub(crate) fn identity(config: &Config) -> Result<(ServerTls, String), StartError> {
-    let folder = IdentityFolder::load_in_force(&config.identity)?;
-    let identity = &folder.peer().identity;
+/// Loads and checks the identity, and makes its TLS configuration.
+pub(crate) fn identity(config: &Config) -> Result<(Trust, ServerTls), StartError> {
+    let trust = Trust::load(&config.identity, config.trust)?;
+    let identity = trust.peer().identity.clone();
     if identity.role() != Role::Aggregator {
         return Err(StartError::Role { dir: config.identity.clone(), found: identity.to_string() });
     }
-    Ok((ServerTls::new(&folder, &[ALPN_GRPC, ALPN_HTTP1])?, folder.peer().uri()))
+    let tls = trust.server(&[ALPN_GRPC, ALPN_HTTP1])?;
+    Ok((trust, tls))
 }
 
 /// Opens the store and binds the addresses. On a full file system it waits for space until the future is dropped.
@@ -46,14 +47,14 @@ pub(crate) fn identity(config: &Config) -> Result<(ServerTls, String), StartErro
 /// # Errors
 /// The store cannot be opened, or an address cannot be bound; only the store's folder is left behind.
 pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
-    let (tls, owner) = identity(&config)?;
-    config.store.owner = Some(owner);
+    let (trust, tls) = identity(&config)?;
+    config.store.owner = Some(trust.peer().uri());
     let metrics = Metrics::new();
     let store = open(&config).await?;
     let counted = Arc::clone(&store);
     metrics.watch_store(Box::new(move || counted.stats()));
     let backups = Arc::clone(&store) as Arc<dyn BackupSource>;
-    let aggregator = bind_with(config, tls, store, metrics).await?;
+    let aggregator = bind_with(config, (trust, tls), store, metrics).await?;
     Ok(Aggregator { backups: Some(backups), ..aggregator })
 }
 
@@ -98,7 +99,7 @@ async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
 /// Binds the addresses for an open store.
 pub(crate) async fn bind_with(
     config: Config,
-    tls: ServerTls,
+    (trust, tls): (Trust, ServerTls),
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
 ) -> Result<Aggregator, StartError> {
@@ -114,5 +115,6 @@ pub(crate) async fn bind_with(
         }
         None => None,
     };
-    Ok(Aggregator { config, tls, listener, addr, http, store, metrics, backups: None })
+    let sessions = SessionRegistry::default();
+    Ok(Aggregator { config, trust, sessions, tls, listener, addr, http, store, metrics, backups: None })
 }

@@ -105,8 +105,9 @@ async fn gaps_and_oversize_end_the_stream_with_their_reason() {
 async fn start_on_memory(world: &World) -> (Arc<MemoryStore>, Running) {
     let config = world.config();
     let store = Arc::new(MemoryStore::default());
-    let (tls, _) = server::identity(&config).unwrap();
-    let aggregator = server::bind_with(config, tls, Arc::clone(&store) as _, Metrics::new()).await.unwrap();
+    let trusted = server::identity(&config).unwrap();
+    let aggregator =
+        server::bind_with(config, trusted, Arc::clone(&store) as _, Metrics::new()).await.unwrap();
     (store, Running::new(aggregator))
 }
 

@@ -157,7 +157,15 @@ async fn shutdown_aborts_handshakes_and_leaves_connections_alone() {
     let config = AcceptConfig { connections_max: 16, handshake_timeout: TIMEOUT, ..AcceptConfig::default() };
     let (stop, stopped) = oneshot::channel::<()>();
     let shutdown = async { drop(stopped.await) };
-    let task = tokio::spawn(accept_loop(listener, tls, config, Arc::new(Seen::default()), shutdown, echo));
+    let task = tokio::spawn(accept_loop(
+        listener,
+        tls,
+        config,
+        Default::default(),
+        Arc::new(Seen::default()),
+        shutdown,
+        echo,
+    ));
     let client = pki.client(Role::Device, "a");
     let (mut served, _) = client.connect("127.0.0.1", addr.port(), Role::Gateway, TIMEOUT).await.unwrap();
     ping(&mut served).await.unwrap();
@@ -200,7 +208,15 @@ fn a_connection_moves_to_another_runtime() {
         });
         let mut accepted = accepting.block_on(async {
             let forever = std::future::pending();
-            tokio::spawn(accept_loop(listener, tls, config, Arc::new(Seen::default()), forever, serve));
+            tokio::spawn(accept_loop(
+                listener,
+                tls,
+                config,
+                Default::default(),
+                Arc::new(Seen::default()),
+                forever,
+                serve,
+            ));
             tokio::time::timeout(TIMEOUT, receiver.recv()).await.unwrap().unwrap()
         });
         if moved {

@@ -139,8 +139,15 @@ impl Echo {
             }
         };
         let events: Arc<dyn AcceptEvents> = seen.clone();
-        let task =
-            tokio::spawn(accept_loop(listener, tls.clone(), config, events, std::future::pending(), serve));
+        let task = tokio::spawn(accept_loop(
+            listener,
+            tls.clone(),
+            config,
+            Default::default(),
+            events,
+            std::future::pending(),
+            serve,
+        ));
         Self { addr, tls, seen, peers, task }
     }
 

@@ -151,7 +151,7 @@ impl Handler<Connect> for DeviceActor {
     fn handle(&mut self, connect: Connect, actor: &mut Self::Context) {
         let Connect { session, accepted, count_guard } = connect;
         let alpn = session::negotiated_protocol(&accepted);
-        let Accepted { stream, addr, slot, .. } = accepted;
+        let Accepted { stream, addr, slot, session: registered, .. } = accepted;
         let end = self.context.ending.child_token();
         {
             let mut device_sessions = self.device_sessions.borrow_mut();
@@ -181,7 +181,7 @@ impl Handler<Connect> for DeviceActor {
                     }
                 }
             }
-            drop(count_guard);
+            drop((count_guard, registered));
             this.end_when_idle(actor);
         });
         actor.spawn(ended);

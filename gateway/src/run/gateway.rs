@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use catchment_certs::{AcceptEvents, ClientTls, ServerTls, accept_loop};
+use catchment_certs::{AcceptEvents, ClientTls, ServerTls, SessionRegistry, Trust, accept_loop};
 use catchment_journal::DataDir;
 use catchment_proto::GatewayId;
 use catchment_settings::{http::HttpServer, supervise::Supervisor, when_set};
@@ -37,6 +37,8 @@ use crate::{
 pub struct Gateway {
     pub(super) config: Config,
     pub(super) id: GatewayId,
+    pub(super) trust: Trust,
+    pub(super) sessions: SessionRegistry,
     pub(super) tls: ServerTls,
     pub(super) client: ClientTls,
     pub(super) data: DataDir,
@@ -70,7 +72,7 @@ impl Gateway {
     /// # Errors
     /// When a journal or outbox fails: nothing is acknowledged from then on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, id, tls, client, data, listener, http, .. } = self;
+        let Self { config, id, trust, sessions, tls, client, data, listener, http, .. } = self;
         let Self { shards, lineage, budget, peer, clock, metrics, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
@@ -114,10 +116,12 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let accepting = accept_loop(listener, tls, accept, events, when_set(stopping), move |accepted| {
-            let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
-            async move { listener::route(accepted, &id, &arrivals, &metrics).await }
-        });
+        let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
+        let accepting =
+            accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
+                let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
+                async move { listener::route(accepted, &id, &arrivals, &metrics).await }
+            });
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
         let watching = observe(&workers, &logs, &metrics, &places, &*clock);
         let mut result = serve(shutdown, &supervisor, &logs, watching).await;
@@ -134,7 +138,7 @@ impl Gateway {
             Err(_) => ending.await,
         }
         workers.into_iter().for_each(Worker::stop);
-        [uplink, keeping].iter().for_each(JoinHandle::abort);
+        [uplink, keeping, trusting].iter().for_each(JoinHandle::abort);
         let closed = folder.close(watch).await;
         http.iter().for_each(JoinHandle::abort);
         result.and(closed)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, thread, time::Instant};
 
 use actix_rt::{System, SystemRunner};
-use catchment_certs::{ClientTls, Identity, IdentityFolder, ServerTls};
+use catchment_certs::{ClientTls, Identity, ServerTls, SessionRegistry, Trust};
 use catchment_journal::{DataDir, RealDisk, check_folder};
 use catchment_proto::GatewayId;
 use catchment_settings::http::HttpServer;
@@ -47,8 +47,8 @@ pub fn system() -> SystemRunner {
 /// # Errors
 /// The error that a start would report.
 pub fn check(config: &Config) -> Result<(), StartError> {
-    let (_, tls, _) = identity(config)?;
-    if let Some(facts) = check_folder(&config.data, KIND, Some(&tls.peer().uri()))? {
+    let Opened { trust, .. } = identity(config)?;
+    if let Some(facts) = check_folder(&config.data, KIND, Some(&trust.peer().uri()))? {
         shards::check(&facts)?;
         lineage::check(&config.data, facts.epoch())?;
     }
@@ -56,14 +56,22 @@ pub fn check(config: &Config) -> Result<(), StartError> {
 }
 
 /// The identity, checked to be valid now, and its TLS configurations as a server and as a client.
-fn identity(config: &Config) -> Result<(GatewayId, ServerTls, ClientTls), StartError> {
-    let folder = IdentityFolder::load_in_force(&config.identity)?;
-    let Identity::Gateway(id) = folder.peer().identity.clone() else {
-        let found = folder.peer().identity.to_string();
+struct Opened {
+    id: GatewayId,
+    trust: Trust,
+    tls: ServerTls,
+    client: ClientTls,
+}
+
+fn identity(config: &Config) -> Result<Opened, StartError> {
+    let trust = Trust::load(&config.identity, config.trust)?;
+    let Identity::Gateway(id) = trust.peer().identity.clone() else {
+        let found = trust.peer().identity.to_string();
         return Err(StartError::Role { folder: config.identity.clone(), found });
     };
     let alpn: Vec<&[u8]> = [ALPN_FRAMES].into_iter().chain(ALPN_MQTT).collect();
-    Ok((id, ServerTls::accepting_any_protocol(&folder, &alpn)?, ClientTls::new(&folder, &[b"h2"])?))
+    let (tls, client) = (trust.server_of_any_protocol(&alpn)?, trust.client(&[b"h2"])?);
+    Ok(Opened { id, trust, tls, client })
 }
 
 /// Opens the identity and the data folder, recovers the shards, binds the addresses.
@@ -79,7 +87,7 @@ pub async fn bind(config: Config) -> Result<Gateway, StartError> {
 /// # Errors
 /// See [`StartError`].
 pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway, StartError> {
-    let (id, tls, client) = identity(&config)?;
+    let Opened { id, trust, tls, client } = identity(&config)?;
     let metrics = Metrics::new();
     metrics.show_bounds(&config);
     config.warn_of_expiry();
@@ -120,6 +128,8 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     Ok(Gateway {
         config,
         id,
+        trust,
+        sessions: SessionRegistry::default(),
         tls,
         client,
         data,

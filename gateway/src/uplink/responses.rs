@@ -69,6 +69,7 @@ impl<'a> ResponseHandler<'a> {
                     self.refuse(refusal);
                 }
                 deliver_response::Kind::Raw(query) => self.raw.handle(query),
+                deliver_response::Kind::Revocations(_) => {}
                 deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
             }
         }

@@ -80,7 +80,8 @@ pub(super) async fn deliver(
             deliver_response::Kind::Resume(resume) => resume,
             deliver_response::Kind::Ack(_)
             | deliver_response::Kind::Refusal(_)
-            | deliver_response::Kind::Raw(_) => {
+            | deliver_response::Kind::Raw(_)
+            | deliver_response::Kind::Revocations(_) => {
                 return Err(StreamError::Protocol("an answer before the resume"));
             }
         };
