@@ -50,4 +50,4 @@ pub use serial::Serial;
 pub use server::{ServerTls, TlsError};
 pub use sessions::{EndReason, SessionGuard, SessionRegistry};
 pub use socket::Socket;
-pub use trust::{Reloads, Trust, TrustConfig, TrustStatus};
+pub use trust::{Reloads, Trust, TrustConfig, TrustMetrics, TrustStatus};

@@ -5,9 +5,11 @@
 //!
 //! * `files`: which files are looked at, and how a change shows;
 //! * `watch`: when a changed folder is loaded, tried again and reported;
-//! * `swap`: what a loaded folder or a received list changes.
+//! * `swap`: what a loaded folder or a received list changes;
+//! * `report`: conditions and metrics.
 
 mod files;
+mod report;
 mod swap;
 mod watch;
 
@@ -17,9 +19,14 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use catchment_settings::Conditions;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch::{Receiver, Sender, channel};
 
+pub use self::report::{
+    CERTIFICATE_ENDS, REVOCATION_LIST_ENDS, REVOCATION_LIST_MISSING, REVOCATION_LIST_OUTDATED,
+    TRUST_NOT_LOADED, TrustMetrics,
+};
 use self::{files::Stamp, swap::State};
 use crate::{
     certificate::Peer,
@@ -187,5 +194,12 @@ impl Trust {
     /// Watches the files until the future is dropped. Errors are in the status.
     pub async fn watch(&self) {
         watch::watch(&self.shared).await;
+    }
+
+    /// Watches the files, and raises and clears the conditions of this trust, until the future is dropped. The
+    /// conditions are [`REVOCATION_LIST_MISSING`], [`REVOCATION_LIST_OUTDATED`], [`REVOCATION_LIST_ENDS`],
+    /// [`CERTIFICATE_ENDS`] and [`TRUST_NOT_LOADED`].
+    pub async fn watch_and_report(&self, conditions: &Conditions) {
+        tokio::join!(self.watch(), report::report(self, conditions));
     }
 }
