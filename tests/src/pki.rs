@@ -7,7 +7,7 @@ use std::{
 
 use catchment_certs::{
     Identity, Role, TrustDomain,
-    authority::{Authority, IssueRequest},
+    authority::{Authority, IssueRequest, RevokeWhat},
 };
 use catchment_proto::Name;
 
@@ -79,6 +79,24 @@ impl Pki {
         request.start = Some(SystemTime::now() - 3 * day);
         request.lifetime = Some(2 * day);
         self.issue(&request)
+    }
+
+    /// Revokes an identity's certificates, and copies the list into the servers' folders.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn revoke(&self, role: Role, site: &str, name: &str) {
+        let what = RevokeWhat::Identity(request(role, site, name).identity);
+        self.authority.revoke(&what, &mut |note| eprintln!("note: {note}")).unwrap();
+    }
+
+    /// Renews an identity in its folder.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn renew(&self, role: Role, site: &str, name: &str) {
+        let identity = request(role, site, name).identity;
+        self.authority.renew(&identity, None, &[], None, &mut |note| eprintln!("note: {note}")).unwrap();
     }
 
     fn issue(&self, request: &IssueRequest) -> PathBuf {

@@ -44,5 +44,6 @@ mod stop;
 mod streams;
 mod terminal;
 mod torn;
+mod trust;
 mod versions;
 mod watch;
