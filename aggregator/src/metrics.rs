@@ -39,7 +39,7 @@ use self::{
 use crate::{
     clock, conditions,
     config::QueryLimits,
-    ingest::{IngestBytes, StreamRegistry},
+    ingest::{IngestBytes, ListsState, StreamRegistry},
     query::QueryCounts,
     store::{Cursor, MaintenanceStore, QueryStore, Store, StoreStats},
 };
@@ -347,6 +347,23 @@ impl Collector for Gateways {
             .iter()
             .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
         gauge("gateway_series_max", "Most series that a gateway may have here", budgets.collect())?;
+        let lists: Vec<_> = gateways
+            .iter()
+            .filter_map(|entry| {
+                Some((labels(&entry.epoch.gateway), self.streams.lists(&entry.epoch.gateway)?))
+            })
+            .collect();
+        let numbers = |of: fn(&ListsState) -> Option<u64>| {
+            lists.iter().filter_map(|(labels, state)| Some((labels.clone(), of(state)? as f64))).collect()
+        };
+        let held = "Number of the root's revocation list that a connected gateway holds";
+        gauge("gateway_revocation_list", held, numbers(|state| state.held))?;
+        let sent = "Number of the root's revocation list that a connected gateway was sent";
+        gauge("gateway_revocation_list_sent", sent, numbers(|state| state.sent))?;
+        let behind = ConstGauge::new(self.streams.behind_revocations() as f64);
+        let help = "Connected gateways that do not hold the newest revocation lists";
+        let name = "gateways_behind_revocations";
+        behind.encode(encoder.encode_descriptor(name, help, None, behind.metric_type())?)?;
         let failed = f64::from(u8::from(self.store.failure().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
         let family = encoder.encode_descriptor(

@@ -20,13 +20,17 @@ use prometheus_client::{
 };
 
 pub use self::register::{ProtocolLabel, ReasonLabel};
-use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add};
+use self::{
+    connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add,
+    revocations::RevocationMetrics,
+};
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
 mod connections;
 mod forgotten;
 mod kept;
 mod register;
+mod revocations;
 
 /// The gateway's counters and gauges. Cheap to share.
 #[derive(Debug)]
@@ -59,6 +63,7 @@ pub struct Metrics {
     pub uplink_parts_left_out: Counter,
     pub outbox_bytes: Gauge,
     pub kept: KeptMetrics,
+    pub revocations: RevocationMetrics,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub damage: Counter,
@@ -171,6 +176,7 @@ impl Metrics {
             uplink_parts_left_out,
             outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
             kept: KeptMetrics::new(r),
+            revocations: RevocationMetrics::new(r),
             journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(
                 r,
