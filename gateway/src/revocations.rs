@@ -127,7 +127,7 @@ impl KeptRevocations {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let counting = self.trust.subscribe().borrow().revocations.clone();
         if !are_equal(written.lists(), counting.lists()) {
-            let EncodedLists { bytes, left_out } = encode_lists(in_order(counting.lists()));
+            let EncodedLists { bytes, left_out } = encode_lists(counting.lists().iter().map(encodable));
             if let Err(error) = file::write(&RealDisk, &self.path, &bytes) {
                 tracing::error!(
                     condition = "revocations_not_kept", %error, file = %self.path.display(),
@@ -172,7 +172,8 @@ fn reason(error: &RevocationError) -> &'static str {
     match error {
         RevocationError::RolledBack { .. } => "rolled_back",
         RevocationError::Signature => "signature",
-        _ => "unreadable",
+        RevocationError::TooMany => "too_large",
+        RevocationError::Content(_) => "unreadable",
     }
 }
 
@@ -180,9 +181,7 @@ fn are_equal(before: &[RevocationList], now: &[RevocationList]) -> bool {
     before.len() == now.len() && before.iter().zip(now).all(|(a, b)| a.der == b.der && a.issuer == b.issuer)
 }
 
-/// Roots' lists first: they count for every site.
-fn in_order(lists: &[RevocationList]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    let roots = lists.iter().filter(|list| list.issuer.is_none());
-    let sites = lists.iter().filter(|list| list.issuer.is_some());
-    roots.chain(sites).map(|list| (&*list.der, list.issuer.as_deref()))
+/// A list as it is encoded. (The lists of a trust begin with those of roots, which count for every site.)
+fn encodable(list: &RevocationList) -> (&[u8], Option<&[u8]>) {
+    (&list.der, list.issuer.as_deref())
 }

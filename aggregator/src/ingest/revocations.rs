@@ -63,12 +63,11 @@ fn are_equal(before: &[RevocationList], now: &[RevocationList]) -> bool {
     before.len() == now.len() && before.iter().zip(now).all(|(a, b)| a.der == b.der && a.issuer == b.issuer)
 }
 
-/// Roots' lists first: they count for every site.
+/// The highest number of a root's list, and all lists. (Those of roots, which count for every site, come first.)
 fn encode(lists: &[RevocationList]) -> (u64, EncodedLists) {
-    let roots = || lists.iter().filter(|list| list.issuer.is_none());
-    let sites = lists.iter().filter(|list| list.issuer.is_some());
-    let encoded = encode_lists(roots().chain(sites).map(|list| (&*list.der, list.issuer.as_deref())));
-    (roots().map(|list| list.number).max().unwrap_or(0), encoded)
+    let roots = lists.iter().filter(|list| list.issuer.is_none());
+    let encoded = encode_lists(lists.iter().map(|list| (&*list.der, list.issuer.as_deref())));
+    (roots.map(|list| list.number).max().unwrap_or(0), encoded)
 }
 
 /// What one stream still has to send: always of the newest lists.

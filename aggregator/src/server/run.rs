@@ -87,8 +87,11 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let publishing = publish_revocations(trust.subscribe(), streams.revocations.clone());
-        let trusting = async move { tokio::join!(trust.watch(), publishing).0 };
+        metrics.trust.show(&trust);
+        let (conditions, offers) = (Arc::clone(&metrics.conditions), streams.revocations.clone());
+        let trusting = async move {
+            tokio::join!(trust.watch_and_report(&conditions), publish_revocations(trust.subscribe(), offers));
+        };
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));

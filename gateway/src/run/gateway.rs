@@ -119,7 +119,10 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let trusting = async move { tokio::join!(trust.watch(), revocations.keep_changes()).0 };
+        let conditions = Arc::clone(&metrics.conditions);
+        let trusting = async move {
+            tokio::join!(trust.watch_and_report(&conditions), revocations.keep_changes());
+        };
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let accepting =
             accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
