@@ -185,3 +185,6 @@ fn are_equal(before: &[RevocationList], now: &[RevocationList]) -> bool {
 fn encodable(list: &RevocationList) -> (&[u8], Option<&[u8]>) {
     (&list.der, list.issuer.as_deref())
 }
+
+#[cfg(test)]
+mod tests;

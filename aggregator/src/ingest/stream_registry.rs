@@ -195,7 +195,7 @@ impl RegisteredStream {
         });
         let (gateway, number) = (&self.epoch.gateway, held.number);
         if held.refused.is_empty() {
-            tracing::info!(%gateway, number, "a gateway holds the revocation lists");
+            tracing::debug!(%gateway, number, "a gateway holds the revocation lists");
         } else {
             let why: String =
                 held.refused.chars().filter(|c| !c.is_control()).take(REFUSED_CHARS_MAX).collect();
