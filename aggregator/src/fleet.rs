@@ -265,6 +265,7 @@ async fn gateways(
 fn gateway_message(listed: Listed, streams: &StreamRegistry, clock: ClockBound) -> wire::Gateway {
     let Listed { entry, devices, series } = listed;
     let version = streams.version(&entry.epoch.gateway);
+    let lists = streams.lists(&entry.epoch.gateway).unwrap_or_default();
     let watermark_ms = entry.watermark.map(Timestamp::as_millis);
     let watermark_ms = watermark_ms.filter(|watermark| clock.too_far_ahead(*watermark).is_none());
     wire::Gateway {
@@ -284,6 +285,8 @@ fn gateway_message(listed: Listed, streams: &StreamRegistry, clock: ClockBound) 
         series_max: entry.series_max,
         waits_for: streams.waiting.of(&entry.epoch.gateway).unwrap_or_default(),
         retired: entry.retired,
+        revocation_list: lists.held,
+        revocations_behind: lists.behind,
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use super::{failure::RunError, hand_over::HandOver, ready, services::Services};
 use crate::{
     config::Config,
-    ingest::StreamRegistry,
+    ingest::{StreamRegistry, publish_revocations},
     metrics::Metrics,
     retention::Retention,
     store::{BackupSource, MaintenanceStore, Store},
@@ -87,7 +87,12 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
+        metrics.trust.show(&trust);
+        let (conditions, offers) = (Arc::clone(&metrics.conditions), streams.revocations.clone());
+        let trusting = async move {
+            tokio::join!(trust.watch_and_report(&conditions), publish_revocations(trust.subscribe(), offers));
+        };
+        let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(

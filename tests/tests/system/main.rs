@@ -34,6 +34,7 @@ mod raw;
 mod refill;
 mod removed;
 mod restart;
+mod revocation;
 mod series;
 mod shards;
 mod silent;

@@ -17,6 +17,7 @@ use crate::{
         admit::{Admitted, Order, StreamAdmission},
         budget::{Budget, CHECK_EVERY},
         bytes::StreamBytes,
+        revocations::{ListsSender, renewed},
         shared::Shared,
         stream_registry::RegisteredStream,
     },
@@ -68,6 +69,10 @@ pub(super) struct StreamTask<'a> {
     pub(super) raw_asked: mpsc::Receiver<wire::RawQuery>,
     /// The one to be sent next.
     pub(super) raw_next: Option<wire::RawQuery>,
+    /// Revocation lists to send; `None`: the gateway does not take any.
+    pub(super) lists: Option<ListsSender>,
+    /// The answer sent last was an ack: a part of the lists is next.
+    pub(super) acked_last: bool,
 }
 
 impl StreamTask<'_> {
@@ -106,6 +111,7 @@ impl StreamTask<'_> {
                         ending = Some(error.into());
                     }
                 }
+                () = renewed(&mut self.lists) => {}
                 permit = self.responses.reserve(), if self.has_answer() => {
                     let (Ok(permit), Some(kind)) = (permit, self.answer()) else {
                         return End { reason: "closed", status: None };
@@ -186,6 +192,7 @@ impl StreamTask<'_> {
             Admitted::Progress(report) => {
                 self.in_flight.push_back(Box::pin(async move { Completed::Progress(report) }));
             }
+            Admitted::RevocationsHeld(held) => self.registered.note_lists_held(&held),
             Admitted::Raw(readings) => self.shared.streams.raw_routes.deliver(&self.epoch.gateway, readings),
             Admitted::Skipped => {}
             Admitted::Batch { batch, stream_start, order, attempt } => {
