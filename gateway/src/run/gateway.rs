@@ -116,6 +116,10 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
+        let sweeping = (sessions.clone(), trust.clone());
+        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
+        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
+        metrics.watch_sessions(sessions.clone());
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
         let accepting =
             accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
@@ -138,7 +142,7 @@ impl Gateway {
             Err(_) => ending.await,
         }
         workers.into_iter().for_each(Worker::stop);
-        [uplink, keeping, trusting].iter().for_each(JoinHandle::abort);
+        [uplink, keeping, trusting, sweeping].iter().for_each(JoinHandle::abort);
         let closed = folder.close(watch).await;
         http.iter().for_each(JoinHandle::abort);
         result.and(closed)

@@ -35,6 +35,7 @@ mod refill;
 mod removed;
 mod restart;
 mod series;
+mod sessions;
 mod shards;
 mod silent;
 mod stall;

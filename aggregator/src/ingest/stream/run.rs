@@ -23,6 +23,7 @@ use crate::{
         raw_routes::ASKED_MAX,
         shared::Shared,
     },
+    session_end::SessionEnd,
     store::{GatewayEpoch, IngestStore},
 };
 
@@ -62,7 +63,7 @@ impl Drop for Attached<'_> {
 /// Serves one stream until it ends.
 pub(in crate::ingest) async fn run(
     shared: &Shared,
-    gateway: GatewayId,
+    (gateway, session): (GatewayId, SessionEnd),
     bytes: &StreamBytes,
     requests: impl Stream<Item = Result<DeliverRequest, Status>> + Send,
     responses: &mpsc::Sender<Result<DeliverResponse, Status>>,
@@ -120,7 +121,7 @@ pub(in crate::ingest) async fn run(
             raw_asked,
             raw_next: None,
         };
-        task.run(requests, superseded).await
+        task.run(requests, superseded, session.ended()).await
     };
     if registered.leave() {
         shared.store.drop_live(&epoch);
