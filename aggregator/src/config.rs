@@ -360,7 +360,10 @@ impl TryFrom<Options> for Config {
             store,
             clock_tolerance,
             identity: options.identity.ok_or(missing("identity", "DIR"))?,
-            trust: TrustConfig::default(),
+            trust: TrustConfig {
+                require_revocation_list: options.require_revocation_list.unwrap_or(true),
+                ..TrustConfig::default()
+            },
             listen: options.listen.ok_or(missing("listen", "ADDR"))?,
             data: options.data.ok_or(missing("data", "DIR"))?,
             http: options.http,

@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry};
+use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
@@ -62,6 +62,7 @@ pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     /// Conditions that keep the aggregator from working now.
     pub(crate) conditions: Arc<Conditions>,
+    pub(crate) trust: TrustMetrics,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
     pub(crate) connections_ended: Family<Reason, Counter>,
@@ -112,6 +113,7 @@ impl Metrics {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
             conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
+            trust: TrustMetrics::default(),
             connections: Gauge::default(),
             connections_refused,
             connections_ended,
@@ -149,6 +151,7 @@ impl Metrics {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let r = &mut *registry;
         r.register_collector(Box::new(stats::ConditionsCollector(Arc::clone(&self.conditions))));
+        r.register_collector(Box::new(self.trust.clone()));
         r.register("connections", "Connections now", self.connections.clone());
         r.register(
             "connections_refused",

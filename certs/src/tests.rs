@@ -2,9 +2,12 @@
 
 mod accept;
 mod authority;
+mod chains;
 mod changes;
+pub(crate) mod forge;
 mod ledger;
 mod offer;
 mod self_check;
 mod support;
 mod tls;
+mod trust;

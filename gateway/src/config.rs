@@ -31,9 +31,18 @@ use self::{metrics::metric_parts, outbox::GIB};
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder with the gateway's identity: cert.pem, key.pem, ca.pem, optionally crl.pem
+    /// Folder with the gateway's identity: cert.pem, key.pem, ca.pem, crl.pem; watched, a change counts at once
     #[arg(long, value_name = "DIR", env = "CATCHMENT_GATEWAY_IDENTITY")]
     pub identity: Option<PathBuf>,
+    /// Accept nobody without a revocation list of a root that is up to date [default: true]
+    #[arg(
+        long,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        env = "CATCHMENT_GATEWAY_REQUIRE_REVOCATION_LIST"
+    )]
+    pub require_revocation_list: Option<bool>,
     /// Address that devices connect to; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "CATCHMENT_GATEWAY_LISTEN")]
     pub listen: Option<SocketAddr>,
@@ -334,7 +343,10 @@ impl Settings {
         let live = self.live.map(|given| time("live", Some(given), given, 100, DAY)).transpose()?;
         Ok(Config {
             identity: self.identity.ok_or(ConfigError::Missing("identity"))?,
-            trust: TrustConfig::default(),
+            trust: TrustConfig {
+                require_revocation_list: self.require_revocation_list.unwrap_or(true),
+                ..TrustConfig::default()
+            },
             listen: self.listen.ok_or(ConfigError::Missing("listen"))?,
             aggregators,
             data: self.data.ok_or(ConfigError::Missing("data"))?,

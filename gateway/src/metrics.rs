@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry};
+use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
@@ -39,6 +39,7 @@ pub struct Metrics {
     registry: Registry,
     /// The conditions that hold now.
     pub conditions: Arc<Conditions>,
+    pub trust: TrustMetrics,
     pub readings: Counter,
     pub messages: Counter,
     pub duplicates: Counter,
@@ -113,10 +114,11 @@ fn sessions(r: &mut Registry) -> SessionsCollector {
     sessions
 }
 
-/// A registry with the conditions and the histogram of acknowledgements.
-fn registry(conditions: &Arc<Conditions>) -> (Registry, Histogram) {
+/// A registry with the conditions, the trust and the histogram of acknowledgements.
+fn registry(conditions: &Arc<Conditions>, trust: &TrustMetrics) -> (Registry, Histogram) {
     let mut registry = Registry::with_prefix("catchment_gateway");
     registry.register_collector(Box::new(ConditionsCollector(Arc::clone(conditions))));
+    registry.register_collector(Box::new(trust.clone()));
     let ack_seconds = Histogram::new(ACK_SECONDS);
     let help = "Time from reading a message to its durable acknowledgement, in seconds";
     registry.register("ack_seconds", help, ack_seconds.clone());
@@ -149,12 +151,14 @@ impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Arc<Self> {
         let conditions = Arc::new(Conditions::of(&conditions::KNOWN));
-        let (mut registry, ack_seconds) = registry(&conditions);
+        let trust = TrustMetrics::default();
+        let (mut registry, ack_seconds) = registry(&conditions, &trust);
         let r = &mut registry;
         let [damage, messages_lost, readings_lost, batches_lost] = losses(r);
         let [uplink_failures, uplink_ack_timeouts, uplink_parts_left_out] = uplink(r);
         let metrics = Self {
             conditions,
+            trust,
             readings: add(r, "readings", "Readings accepted"),
             messages: add(r, "messages", "Messages accepted"),
             duplicates: add(r, "duplicates", "Messages that were sent again although already accepted"),

@@ -11,9 +11,18 @@ use super::retention::{KeepFor, RetentionSetting};
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Folder with the aggregator's identity: cert.pem, key.pem, ca.pem, optionally crl.pem
+    /// Folder with the aggregator's identity: cert.pem, key.pem, ca.pem, crl.pem; watched, a change counts at once
     #[arg(long, value_name = "DIR", env = "CATCHMENT_AGGREGATOR_IDENTITY")]
     pub identity: Option<PathBuf>,
+    /// Accept nobody without a revocation list of a root that is up to date [default: true]
+    #[arg(
+        long,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        env = "CATCHMENT_AGGREGATOR_REQUIRE_REVOCATION_LIST"
+    )]
+    pub require_revocation_list: Option<bool>,
     /// Address that gateways and operators connect to, for example 0.0.0.0:7700; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "CATCHMENT_AGGREGATOR_LISTEN")]
     pub listen: Option<SocketAddr>,

@@ -91,7 +91,10 @@ impl Aggregator {
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
         let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
-        let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
+        metrics.trust.show(&trust);
+        let reported = Arc::clone(&metrics.conditions);
+        let watch_trust = async move { trust.watch_and_report(&reported).await };
+        let trusting = tokio::spawn(supervisor.task("trust", |_| (), watch_trust));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(

@@ -120,7 +120,9 @@ impl Gateway {
         let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
         let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         metrics.watch_sessions(sessions.clone());
-        let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
+        let conditions = Arc::clone(&metrics.conditions);
+        let watch_trust = async move { trust.watch_and_report(&conditions).await };
+        let trusting = tokio::spawn(supervisor.task("trust", |_| (), watch_trust));
         let accepting =
             accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
                 let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());

@@ -90,6 +90,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let Opened { id, trust, tls, client } = identity(&config)?;
     let metrics = Metrics::new();
     metrics.show_bounds(&config);
+    metrics.trust.show(&trust);
     config.warn_of_expiry();
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
