@@ -9,6 +9,7 @@ mod prometheus;
 mod queries;
 mod reasons;
 mod retention;
+mod sessions;
 mod stats;
 mod watch;
 
@@ -18,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use catchment_certs::{AcceptEvents, HandshakeFailure, TrustMetrics};
+use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
@@ -225,6 +226,12 @@ impl Metrics {
             store: Arc::clone(store) as Arc<_>,
             streams,
         }));
+    }
+
+    /// Adds the sessions by role, read at each scrape.
+    pub(crate) fn watch_sessions(&self, registry: SessionRegistry) {
+        let mut metrics = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics.register_collector(Box::new(sessions::SessionsCollector(registry)));
     }
 
     /// Adds the use of ingest memory, read at each scrape.

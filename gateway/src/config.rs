@@ -94,6 +94,9 @@ pub struct Settings {
     /// Time after which a connection without a message ends [default: 25h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_IDLE_TIMEOUT")]
     pub idle_timeout: Option<HumanDuration>,
+    /// Time after which a connection ends, give or take a tenth, so that its device is checked anew; off unless given
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_CONNECTION_AGE_MAX")]
+    pub connection_age_max: Option<HumanDuration>,
     /// Maximum bytes of unfinished messages in total; beyond it, connections with the oldest end [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_UNFINISHED_BYTES_MAX")]
     pub unfinished_bytes_max: Option<ByteSize>,
@@ -208,6 +211,8 @@ pub struct Config {
     pub sessions_max: usize,
     pub sessions_silent_after: Duration,
     pub deadlines: Deadlines,
+    /// `None`: connections may grow old.
+    pub connection_age_max: Option<Duration>,
     pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
     pub readings_max: usize,
@@ -318,7 +323,7 @@ impl Settings {
     pub fn check(self) -> Result<Config, ConfigError> {
         let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
         let ((devices_max, device_expiry), outbox) = (self.devices()?, self.outbox()?);
-        let (raw_keep, raw_rate) = self.raw()?;
+        let ((raw_keep, raw_rate), connection_age_max) = (self.raw()?, self.connection_age_max()?);
         let (open_windows_max, device_open_windows_max) = self.open_windows()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
@@ -353,6 +358,7 @@ impl Settings {
             accept,
             http_bounds,
             deadlines,
+            connection_age_max,
             unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
             sessions_silent_after: silent?,

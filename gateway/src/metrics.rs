@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use catchment_certs::{AcceptEvents, HandshakeFailure, TrustMetrics};
+use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
@@ -23,6 +23,7 @@ pub use self::register::{ProtocolLabel, ReasonLabel};
 use self::{
     connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add,
     revocations::RevocationMetrics,
+    sessions::SessionsCollector,
 };
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
@@ -31,6 +32,7 @@ mod forgotten;
 mod kept;
 mod register;
 mod revocations;
+mod sessions;
 
 /// The gateway's counters and gauges. Cheap to share.
 #[derive(Debug)]
@@ -80,6 +82,7 @@ pub struct Metrics {
     epochs_begun: Family<ReasonLabel, Counter>,
     pub unfinished_bytes: Gauge,
     connection_metrics: ConnectionMetrics,
+    sessions: SessionsCollector,
     forgotten: ForgottenMetrics,
     refused: Family<ReasonLabel, Counter>,
 }
@@ -105,6 +108,13 @@ fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
         let _ = refused.get_or_create(&ReasonLabel { reason: reason.code() });
     }
     refused
+}
+
+/// The sessions by role.
+fn sessions(r: &mut Registry) -> SessionsCollector {
+    let sessions = SessionsCollector::default();
+    r.register_collector(Box::new(sessions.clone()));
+    sessions
 }
 
 /// A registry with the conditions, the trust and the histogram of acknowledgements.
@@ -207,6 +217,7 @@ impl Metrics {
             ),
             unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages received in part"),
             connection_metrics: ConnectionMetrics::new(r),
+            sessions: sessions(r),
             forgotten: ForgottenMetrics::new(r),
             epochs_begun: epochs_begun(r),
             refused: refused(r),
@@ -232,6 +243,11 @@ impl Metrics {
     /// Counts a session's end.
     pub fn end_session(&self, reason: &'static str) {
         self.connection_metrics.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Shows the sessions of this registry; the first one counts.
+    pub fn watch_sessions(&self, registry: SessionRegistry) {
+        let _ = self.sessions.0.set(registry);
     }
 
     /// Counts a displaced session whose program is alive.

@@ -67,6 +67,18 @@ impl Pki {
         self.issue(&request)
     }
 
+    /// Folder of a device's identity whose certificate ends after this time.
+    ///
+    /// # Panics
+    /// When it cannot be issued.
+    pub fn device_for(&self, site: &str, name: &str, lasts: Duration) -> PathBuf {
+        let minute = Duration::from_secs(60);
+        let mut request = request(Role::Device, site, name);
+        request.start = Some(SystemTime::now() - minute);
+        request.lifetime = Some(minute + lasts);
+        self.issue(&request)
+    }
+
     /// Folder of the identity of a gateway or an aggregator whose certificate expired a day ago.
     ///
     /// # Panics

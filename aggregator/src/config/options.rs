@@ -56,6 +56,9 @@ pub struct Options {
     /// Time after which a connection without a request in progress ends [default: 1h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_IDLE_TIMEOUT")]
     pub idle_timeout: Option<HumanDuration>,
+    /// Time after which a connection ends, give or take a tenth, so that its peer is checked anew; off unless given
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_CONNECTION_AGE_MAX")]
+    pub connection_age_max: Option<HumanDuration>,
     /// Maximum connections of the plain HTTP endpoint; beyond it, the one idle longest ends [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_HTTP_CONNECTIONS_MAX")]
     pub http_connections_max: Option<usize>,

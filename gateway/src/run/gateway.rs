@@ -119,6 +119,10 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
+        let sweeping = (sessions.clone(), trust.clone());
+        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
+        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
+        metrics.watch_sessions(sessions.clone());
         let conditions = Arc::clone(&metrics.conditions);
         let trusting = async move {
             tokio::join!(trust.watch_and_report(&conditions), revocations.keep_changes());
@@ -145,7 +149,7 @@ impl Gateway {
             Err(_) => ending.await,
         }
         workers.into_iter().for_each(Worker::stop);
-        [uplink, keeping, trusting].iter().for_each(JoinHandle::abort);
+        [uplink, keeping, trusting, sweeping].iter().for_each(JoinHandle::abort);
         let closed = folder.close(watch).await;
         http.iter().for_each(JoinHandle::abort);
         result.and(closed)

@@ -130,10 +130,10 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         None => None,
     };
     Ok(Gateway {
-        config,
         id,
+        sessions: SessionRegistry::new(&trust, config.connection_age_max),
         trust,
-        sessions: SessionRegistry::default(),
+        config,
         tls,
         client,
         data,

@@ -36,6 +36,7 @@ mod removed;
 mod restart;
 mod revocation;
 mod series;
+mod sessions;
 mod shards;
 mod silent;
 mod stall;

@@ -24,6 +24,7 @@ use crate::{
         revocations::ListsSender,
         shared::Shared,
     },
+    session_end::SessionEnd,
     store::{GatewayEpoch, IngestStore},
 };
 
@@ -63,7 +64,7 @@ impl Drop for Attached<'_> {
 /// Serves one stream until it ends.
 pub(in crate::ingest) async fn run(
     shared: &Shared,
-    gateway: GatewayId,
+    (gateway, session): (GatewayId, SessionEnd),
     bytes: &StreamBytes,
     requests: impl Stream<Item = Result<DeliverRequest, Status>> + Send,
     responses: &mpsc::Sender<Result<DeliverResponse, Status>>,
@@ -126,7 +127,7 @@ pub(in crate::ingest) async fn run(
             lists: knows_lists.then(|| ListsSender::new(&shared.streams.revocations)),
             acked_last: false,
         };
-        task.run(requests, superseded).await
+        task.run(requests, superseded, session.ended()).await
     };
     if registered.leave() {
         shared.store.drop_live(&epoch);

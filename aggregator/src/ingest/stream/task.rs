@@ -1,7 +1,14 @@
 //! The loop of a stream: reads while there is room, completes in order, responds when the gateway is ready.
 
-use std::{collections::BTreeMap, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use catchment_certs::EndReason;
 use catchment_proto::{
     Batch,
     wire::{self, DeliverRequest, DeliverResponse},
@@ -80,7 +87,9 @@ impl StreamTask<'_> {
         &mut self,
         mut requests: impl Stream<Item = Result<DeliverRequest, Status>> + Unpin + Send,
         mut superseded: oneshot::Receiver<()>,
+        session_ended: impl Future<Output = EndReason>,
     ) -> End {
+        let mut session_ended = pin!(session_ended);
         let mut stopping = self.shared.stopping.clone();
         // Set when no more is read: the stream ends with it once everything in flight is acknowledged.
         let mut ending: Option<End> = None;
@@ -103,6 +112,11 @@ impl StreamTask<'_> {
                 _ = &mut superseded => {
                     return End::new("superseded", Code::Aborted, "superseded by a newer stream of this gateway");
                 }
+                // Nothing more is taken or acknowledged of a gateway that is not trusted any more.
+                reason = &mut session_ended, if ending.is_none() => match reason.distrusts() {
+                    true => return End::of_session(reason),
+                    false => ending = Some(End::of_session(reason)),
+                },
                 Some(done) = self.in_flight.next() => {
                     if let Err(error) = self.complete(done) {
                         // Whatever follows the failed batch is not acknowledged, even if it was stored.
