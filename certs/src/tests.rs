@@ -2,9 +2,12 @@
 
 mod accept;
 mod authority;
+mod changeover;
 mod changes;
+mod keys;
 mod ledger;
 mod offer;
 mod self_check;
+mod sites;
 mod support;
 mod tls;
