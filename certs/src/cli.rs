@@ -348,7 +348,7 @@ fn days() -> clap::builder::RangedI64ValueParser<u32> {
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    // This program has no environment variables of its own.
+    // No flag has an environment variable; `secret` reads those of the passphrase.
     let cli = match catchment_settings::parse::<Cli>(None) {
         Ok((cli, _)) => cli,
         Err(error) => return catchment_settings::exit::report(&error),

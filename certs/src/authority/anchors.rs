@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::CertificateDer;
 
 use super::{
-    AuthorityError, CA_FILE, SITES_DIR, lock, now,
+    AuthorityError, CA_FILE, CRL_FILE, SITES_DIR, lock, now,
     open::{pem, read_anchors, with},
     spread::{folders, replace_changed, site_dirs},
     timestamp,
@@ -47,7 +47,7 @@ pub fn add_anchors(dir: &Path, file: &Path) -> Result<AnchorsReport, AuthorityEr
             anchors.push(root);
         }
     }
-    let copies = write_anchors(dir, &anchors)?;
+    let copies = write_anchors(dir, &anchors, None)?;
     Ok(AnchorsReport { roots: anchors.len(), changed: anchors.len().saturating_sub(before), copies })
 }
 
@@ -63,10 +63,12 @@ fn defect(root: &x509_parser::certificate::X509Certificate<'_>) -> Option<&'stat
 }
 
 /// Writes roots into the `ca.pem` of an authority's folder, the folders of its sites, and all identity folders below.
-/// Returns the number of identity folders. The caller holds the lock.
+/// With `lists`, first replaces each identity's `crl.pem`. Returns the number of identity folders. The caller holds the
+/// lock.
 pub(super) fn write_anchors(
     dir: &Path,
     anchors: &[CertificateDer<'static>],
+    lists: Option<&str>,
 ) -> Result<usize, AuthorityError> {
     let text: String = anchors.iter().map(pem).collect::<Result<_, _>>()?;
     replace_changed(&dir.join(CA_FILE), text.as_bytes())?;
@@ -76,6 +78,9 @@ pub(super) fn write_anchors(
     }
     let identities = identity_folders(dir)?;
     for identity in &identities {
+        if let Some(lists) = lists.filter(|_| identity.join(CRL_FILE).exists()) {
+            replace_changed(&identity.join(CRL_FILE), lists.as_bytes())?;
+        }
         replace_changed(&identity.join(CA_FILE), text.as_bytes())?;
     }
     Ok(identities.len())

@@ -27,7 +27,7 @@ use crate::{
 };
 
 /// Maximum size of a file with lists, in bytes; as servers read it.
-const FILE_BYTES_MAX: u64 = 16 << 20;
+pub(super) const LISTS_BYTES_MAX: u64 = 16 << 20;
 
 /// One revocation list.
 #[derive(Clone, Debug)]
@@ -139,7 +139,7 @@ impl<'a> ListTrust<'a> {
 impl Lists {
     /// Reads the lists of a file. Empty if there is no file.
     pub(super) fn read(path: &Path) -> Result<Self, String> {
-        match files::read_bytes(path, FILE_BYTES_MAX) {
+        match files::read_bytes(path, LISTS_BYTES_MAX) {
             Ok(content) => Self::parse(&content),
             Err(error) if error.error.kind() == io::ErrorKind::NotFound => Ok(Self::default()),
             Err(error) => Err(error.to_string()),

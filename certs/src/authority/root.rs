@@ -9,15 +9,17 @@ use std::{fs, path::Path};
 use jiff::Timestamp;
 
 use super::{
-    AnchorsReport, Authority, AuthorityError, CA_FILE, CA_KEY_FILE, CRL_DAYS, Entry, History, InitOptions,
-    NEXT_KEY_FILE, Passphrases,
+    AnchorsReport, Authority, AuthorityError, CA_FILE, CA_KEY_FILE, CRL_DAYS, CRL_FILE, Entry, History,
+    InitOptions, LEDGER_FILE, Ledger, NEXT_KEY_FILE, Passphrases,
     anchors::write_anchors,
-    key, now,
+    key,
+    lists::{LISTS_BYTES_MAX, ListTrust, Lists},
+    now,
     open::{is_key_of, new_root, with},
-    spread::site_dirs,
+    spread::{add_sites, site_dirs, spread},
 };
 use crate::{
-    Serial,
+    Identity, Serial,
     files::{self, FileError, PRIVATE},
 };
 
@@ -43,7 +45,7 @@ impl Authority {
             let next = key::read(&path, passphrases)?;
             if self.anchors.iter().any(|anchor| is_key_of(&next.key, anchor)) {
                 // Completes an interrupted run, too.
-                let copies = write_anchors(&self.dir, &self.anchors)?;
+                let copies = write_anchors(&self.dir, &self.anchors, None)?;
                 return Ok(AnchorsReport { roots: self.anchors.len(), changed: 0, copies });
             }
         }
@@ -53,7 +55,7 @@ impl Authority {
         files::replace_file(&path, key::to_pem(&key, passphrase)?.as_bytes(), PRIVATE)?;
         let mut anchors = self.anchors.clone();
         anchors.push(root);
-        let copies = write_anchors(&self.dir, &anchors)?;
+        let copies = write_anchors(&self.dir, &anchors, None)?;
         Ok(AnchorsReport { roots: anchors.len(), changed: 1, copies })
     }
 
@@ -111,7 +113,7 @@ impl Authority {
         let authority = Self::open_with(&dir, &mut asked)?;
         // Its own root comes first, for versions that read one only.
         let lock = authority.lock()?;
-        write_anchors(&dir, &authority.anchors)?;
+        write_anchors(&dir, &authority.anchors, None)?;
         drop(lock);
         authority.refresh_crl(CRL_DAYS, note)?;
         Ok(authority)
@@ -145,7 +147,13 @@ impl Authority {
             return Err(refuse(CA_FILE, reason));
         }
         let own = std::slice::from_ref(&self.certificate);
-        let copies = write_anchors(&self.dir, own)?;
+        // The lists first: one of the old root would count for nobody beside the new ca.pem.
+        let trust = ListTrust { anchors: own, domain: &self.trust_domain };
+        let crl_path = self.dir.join(CRL_FILE);
+        let lists = Lists::read(&crl_path).map_err(|reason| refuse(CRL_FILE, reason))?;
+        spread(&self.dir, lists, &trust, &history, &mut |_| ())?;
+        let lists = files::read_text(&crl_path, LISTS_BYTES_MAX)?;
+        let copies = write_anchors(&self.dir, own, Some(&lists))?;
         let previous = self.dir.join(PREVIOUS_KEY_FILE);
         if previous.exists() {
             fs::remove_file(&previous).map_err(FileError::at("remove", &previous))?;
@@ -159,7 +167,9 @@ impl Authority {
     /// Whose certificates in force come from before the present root, by the ledgers.
     fn left_of_old_root(&self, history: &History) -> Result<Vec<String>, AuthorityError> {
         let Some(since) = history.root_since else { return Ok(Vec::new()) };
-        let mut left = in_force_before(history, history, since);
+        let mut all = history.clone();
+        add_sites(&self.dir, &mut all, &mut |_| ())?;
+        let mut left = in_force_before(history, &all, since);
         let time = now();
         for (site, dir) in site_dirs(&self.dir)? {
             let Some(newest) = history.issuers.iter().rev().find(|issuer| issuer.site == site) else {
@@ -169,34 +179,28 @@ impl Authority {
             {
                 left.push(format!("the issuer of site {site}"));
             }
-            // A leaf names its issuing certificate, so it needs the one that a present root signed.
-            let of_site = super::revoke::known(
-                &dir,
-                &mut super::Ledger::open_to_read(&dir.join(super::LEDGER_FILE))?,
-                &mut |_| (),
-            )?;
-            left.extend(in_force_before(&of_site, history, newest.time.max(since)));
+            // A leaf brings its issuing certificate, so that has to be one that the present root signed.
+            let of_site = Ledger::open_to_read(&dir.join(LEDGER_FILE))?.read(&mut |_| ())?;
+            left.extend(in_force_before(&of_site, &all, newest.time.max(since)));
         }
         Ok(left)
     }
 }
 
-/// Whose certificates were issued before a time, and are neither expired, revoked nor replaced.
-fn in_force_before(history: &History, root: &History, since: Timestamp) -> Vec<String> {
-    let (replaced, time) = (history.replaced(), now());
+/// Whose certificates of `history` were issued before a time, and are by all ledgers neither expired, revoked nor
+/// replaced.
+fn in_force_before(history: &History, all: &History, since: Timestamp) -> Vec<String> {
+    let (replaced, time) = (all.replaced(), now());
     history
         .issued
         .iter()
         .filter(|issued| {
             issued.time < since
                 && issued.not_after >= time
-                && history.revoked_at(&issued.serial).is_none()
-                && root.revoked_at(&issued.serial).is_none()
+                && all.revoked_at(&issued.serial).is_none()
                 && !replaced.contains(&issued.serial)
         })
-        .filter_map(|issued| {
-            crate::Identity::from_parts(issued.role, issued.site.clone(), issued.name.clone())
-        })
+        .filter_map(|issued| Identity::from_parts(issued.role, issued.site.clone(), issued.name.clone()))
         .map(|identity| identity.to_string())
         .collect()
 }

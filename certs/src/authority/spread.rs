@@ -159,7 +159,7 @@ pub(super) fn add_sites(
 
 /// Writes all lists into a PKI folder, the folders of its sites, and the copies. Returns the number of copies. The caller
 /// holds the lock of the PKI folder.
-fn spread(
+pub(super) fn spread(
     pki: &Path,
     mut lists: Lists,
     trust: &ListTrust<'_>,

@@ -40,6 +40,11 @@ pub(super) struct NewSecret {
 }
 
 impl NewSecret {
+    /// Whether the new key is to be encrypted.
+    pub(super) fn is_wanted(&self) -> bool {
+        self.encrypt
+    }
+
     /// The passphrase of the new key, if it is to be encrypted.
     pub(super) fn passphrase(&self, secret: &Secret, what: &str) -> Result<Option<Passphrase>, Failure> {
         if !self.encrypt {

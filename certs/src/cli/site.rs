@@ -87,6 +87,11 @@ pub(super) fn run(command: Site) -> Result<(), Failure> {
             print_made("made", &request.site, &authority.site_add(&request, &mut note)?)
         }
         Site::Renew(Renew { pki, secret, site, key, days, new }) => {
+            if key.is_none() && new.is_wanted() {
+                let reason =
+                    "--encrypt is for a new key: give --key too, or use `encrypt-key` for the present one";
+                return Err(Failure::Usage(reason.to_owned()));
+            }
             let mut passphrases = secret.passphrases();
             let authority = Authority::open_with(&pki.dir, &mut passphrases)?;
             let passphrase = new.passphrase(&secret, &format!("the key of site {site}"))?;

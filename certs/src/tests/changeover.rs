@@ -100,6 +100,11 @@ fn an_old_root_gives_way_to_a_new_one() {
         IdentityFolder::load(&identity.dir).unwrap();
     }
     assert!(!dir.join("previous.key").exists());
+    // No list of the old root is left beside a ca.pem without it.
+    for identity in [&gateway, &aggregator, &a, &b, &c] {
+        let lists = fs::read(identity.dir.join("crl.pem")).unwrap();
+        assert_eq!(lists, fs::read(dir.join("crl.pem")).unwrap(), "{}", identity.dir.display());
+    }
     let lists = inspect(&aggregator.dir.join("crl.pem")).unwrap();
     assert_eq!(lists.matches(&b.serial.to_string()).count(), 1, "{lists}");
     let leaf = gateway.dir.join("cert.pem");
