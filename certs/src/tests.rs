@@ -3,11 +3,14 @@
 mod accept;
 mod authority;
 mod chains;
+mod changeover;
 mod changes;
 pub(crate) mod forge;
+mod keys;
 mod ledger;
 mod offer;
 mod self_check;
+mod sites;
 mod support;
 mod tls;
 mod trust;
