@@ -3,6 +3,7 @@
 mod accept;
 mod authority;
 mod changes;
+mod door;
 mod ledger;
 mod offer;
 mod self_check;

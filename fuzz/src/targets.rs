@@ -1,6 +1,7 @@
 //! The fuzz targets. A target asserts invariants and returns a signature of the decoder's behaviour.
 
 mod batch;
+mod certificate;
 mod frames;
 mod journal;
 mod json;
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 12] = [
+pub static TARGETS: [Target; 13] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
@@ -47,6 +48,7 @@ pub static TARGETS: [Target; 12] = [
     batch::TARGET,
     journal::TARGET,
     promql::TARGET,
+    certificate::TARGET,
 ];
 
 /// The signature of any value.
