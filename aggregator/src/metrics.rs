@@ -67,6 +67,7 @@ pub(crate) struct Metrics {
     pub(crate) connections_refused: Family<Reason, Counter>,
     pub(crate) connections_ended: Family<Reason, Counter>,
     pub(crate) handshakes: Gauge,
+    pub(crate) handshakes_waiting: Gauge,
     pub(crate) http_closed: Family<Reason, Counter>,
     pub(crate) connections_cut: Family<Reason, Counter>,
     pub(crate) accept_errors: Counter,
@@ -118,6 +119,7 @@ impl Metrics {
             connections_refused,
             connections_ended,
             handshakes: Gauge::default(),
+            handshakes_waiting: Gauge::default(),
             http_closed,
             connections_cut,
             accept_errors: Counter::default(),
@@ -164,6 +166,8 @@ impl Metrics {
             self.connections_ended.clone(),
         );
         r.register("handshakes", "Handshakes in progress", self.handshakes.clone());
+        let waiting = "Connections that wait for their handshake";
+        r.register("handshakes_waiting", waiting, self.handshakes_waiting.clone());
         r.register(
             "http_connections_closed",
             "Connections of --http closed by the aggregator, by reason",
@@ -301,6 +305,10 @@ impl AcceptEvents for Metrics {
 
     fn handshakes(&self, count: usize) {
         self.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    fn handshakes_waiting(&self, count: usize) {
+        self.handshakes_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

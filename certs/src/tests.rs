@@ -5,6 +5,7 @@ mod authority;
 mod chains;
 mod changeover;
 mod changes;
+mod door;
 pub(crate) mod forge;
 mod keys;
 mod ledger;

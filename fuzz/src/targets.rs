@@ -1,6 +1,7 @@
 //! The fuzz targets. A target asserts invariants and returns a signature of the decoder's behaviour.
 
 mod batch;
+mod certificate;
 mod frames;
 mod journal;
 mod json;
@@ -35,7 +36,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 13] = [
+pub static TARGETS: [Target; 14] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
@@ -48,6 +49,7 @@ pub static TARGETS: [Target; 13] = [
     batch::TARGET,
     journal::TARGET,
     promql::TARGET,
+    certificate::TARGET,
     revocations::TARGET,
 ];
 

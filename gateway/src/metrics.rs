@@ -51,6 +51,8 @@ pub struct Metrics {
     pub epochs_shared: Counter,
     pub waits: Counter,
     pub slowed: Counter,
+    pub rate_waits: Counter,
+    pub devices_delayed: Gauge,
     pub connections: Family<ProtocolLabel, Gauge>,
     pub devices: Gauge,
     pub series: Gauge,
@@ -174,6 +176,12 @@ impl Metrics {
                 r,
                 "slowed",
                 "Times that a device was slowed because journal or outbox came near its bound",
+            ),
+            rate_waits: add(r, "rate_waits", "Times that a device waited because of readings_per_second_max"),
+            devices_delayed: add(
+                r,
+                "devices_delayed",
+                "Devices that wait because of readings_per_second_max",
             ),
             connections: add(r, "connections", "Open device connections"),
             devices: add(r, "devices", "Known devices"),
@@ -341,6 +349,10 @@ impl AcceptEvents for Metrics {
 
     fn handshakes(&self, count: usize) {
         self.connection_metrics.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    fn handshakes_waiting(&self, count: usize) {
+        self.connection_metrics.handshakes_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

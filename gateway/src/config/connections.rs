@@ -1,10 +1,10 @@
 //! Bounds of connections: slots, deadlines, and the same for the HTTP endpoint.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
 use catchment_certs::{
     AcceptConfig,
-    accept::{HANDSHAKES_DEFAULT_MAX, per_address_default},
+    accept::{HANDSHAKE_RATE_DEFAULT, HANDSHAKES_DEFAULT_MAX, per_address_default},
 };
 use catchment_settings::{HumanDuration, http::Bounds};
 
@@ -16,6 +16,8 @@ impl Settings {
         let connections_max = within("connections_max", self.connections_max.unwrap_or(20_000), 1, MOST)?;
         let per_address = self.connections_per_address_max.unwrap_or(per_address_default(connections_max));
         let handshakes_max = self.handshakes_max.unwrap_or(HANDSHAKES_DEFAULT_MAX);
+        let rate = self.handshake_rate_per_address.unwrap_or(HANDSHAKE_RATE_DEFAULT.get());
+        let rate = within("handshake_rate_per_address", rate, 1, 1_000_000)?;
         Ok(AcceptConfig {
             connections_max,
             connections_per_address_max: within("connections_per_address_max", per_address, 1, MOST)?,
@@ -27,6 +29,7 @@ impl Settings {
                 100,
                 DAY,
             )?,
+            handshake_rate_per_address: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         })
     }
 

@@ -87,7 +87,9 @@ impl DeviceActor {
     /// The actor of a device that is not connected yet.
     fn new(name: Name, sessions_max: usize, context: Rc<session::Context>, actors: Rc<Actors>) -> Self {
         let metrics = Arc::clone(&context.metrics);
-        let device_sessions = DeviceSessions::new(name.clone(), sessions_max, context.series_max, metrics);
+        let mut device_sessions =
+            DeviceSessions::new(name.clone(), sessions_max, context.series_max, metrics);
+        device_sessions.limit_readings(context.session_table.readings_rate);
         Self { name, device_sessions: Rc::new(RefCell::new(device_sessions)), context, actors, ending: None }
     }
 

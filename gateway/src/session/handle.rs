@@ -12,6 +12,8 @@ use super::{close_reason::CloseReason, end_signal::EndSignal};
 pub struct SessionHandle {
     end: EndSignal,
     last_message: Cell<Instant>,
+    /// How long the session was held back since that was asked last.
+    held_back: Cell<Duration>,
     delivered: Cell<bool>,
     /// The device closed its side after the error that ends the session: its program lives.
     alive_after_close: Cell<bool>,
@@ -28,8 +30,9 @@ impl SessionHandle {
             slot.on_evict(move || end.end(CloseReason::GaveWay));
         }
         let last_message = Cell::new(Instant::now());
-        let (silence_max, delivered, alive_after_close) = (Cell::default(), Cell::default(), Cell::default());
-        Rc::new(Self { end, last_message, delivered, alive_after_close, silence_max, slot })
+        let (silence_max, held_back) = (Cell::default(), Cell::default());
+        let (delivered, alive_after_close) = (Cell::default(), Cell::default());
+        Rc::new(Self { end, last_message, held_back, delivered, alive_after_close, silence_max, slot })
     }
 
     /// The session must end, for this reason unless there was one before.
@@ -51,6 +54,17 @@ impl SessionHandle {
     /// Notes when the device's last message ended.
     pub(super) fn record_message(&self, now: Instant) {
         self.last_message.set(now);
+    }
+
+    /// The session is not read for so long, from now on: no deadline of the device runs meanwhile.
+    pub(super) fn hold_back(&self, pause: Duration) {
+        self.last_message.set(self.last_message.get() + pause);
+        self.held_back.set(self.held_back.get() + pause);
+    }
+
+    /// How long the session was held back since the last call.
+    pub(super) fn take_held_back(&self) -> Duration {
+        self.held_back.take()
     }
 
     /// When the device's last message ended, or the session began.

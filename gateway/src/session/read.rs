@@ -18,6 +18,7 @@ use super::{
     unfinished::UnfinishedGuard,
     worker_environment::WorkerEnvironment,
 };
+use crate::device::DelayGuard;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The reading half.
@@ -35,6 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if closing.is_some() {
                 return CloseReason::Peer;
             }
+            times.hold_back(self.handle.take_held_back());
             if decoded {
                 // Other sessions run first: a device that sends without a pause gets the time that they leave, and
                 // delays each of them by one slice.
@@ -128,6 +130,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn pause(&self, pause: Pause) -> Result<(), CloseReason> {
         let paused = sleep(pause.duration());
+        let _delayed = matches!(pause, Pause::Rate(_)).then(|| {
+            self.handle.hold_back(pause.duration());
+            DelayGuard::new(&self.device_sessions)
+        });
         if pause == Pause::Slow {
             paused.await;
             return Ok(());

@@ -44,6 +44,10 @@ impl Environment for WorkerEnvironment<'_> {
         &self.context.metrics
     }
 
+    fn readings_wait(&self) -> Duration {
+        self.device_sessions.borrow().readings_wait(self.mono())
+    }
+
     fn note_refused(&mut self, readings: u64) {
         self.context.shard.borrow_mut().note_refused(readings);
     }

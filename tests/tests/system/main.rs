@@ -32,6 +32,7 @@ mod mqtt_load;
 mod owner;
 mod programs;
 mod prometheus;
+mod rates;
 mod raw;
 mod refill;
 mod removed;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use catchment_journal::Disk;
 use catchment_proto::Name;
 
-use super::{packet_ids::MqttSession, session_series::SessionSeries};
+use super::{packet_ids::MqttSession, readings_rate::ReadingsRate, session_series::SessionSeries};
 use crate::{
     intake::NameCollisions,
     metrics::Metrics,
@@ -40,6 +40,7 @@ pub struct DeviceSessions {
     pub(super) name_collisions: NameCollisions,
     /// A session that was silent for less counts as alive: one that was displaced after half of it turned out to be.
     pub(super) silent_for: Duration,
+    pub(super) readings_rate: ReadingsRate,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -63,6 +64,7 @@ impl DeviceSessions {
             series_max,
             name_collisions,
             silent_for,
+            readings_rate: ReadingsRate::default(),
             metrics,
         }
     }

@@ -25,6 +25,7 @@ use crate::{
     shard::{Backpressure, Setup, Shard, ShardFacts, ShardLimits},
 };
 
+mod readings_rate;
 mod states;
 
 const SERIES_MAX: usize = 3;
