@@ -22,8 +22,7 @@ use prometheus_client::{
 pub use self::register::{ProtocolLabel, ReasonLabel};
 use self::{
     connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add,
-    revocations::RevocationMetrics,
-    sessions::SessionsCollector,
+    revocations::RevocationMetrics, sessions::SessionsCollector,
 };
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 

@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn limited(per_second: u32) -> Device {
     let mut device = Device::new(Protocol::Json);
-    device.device_sessions.attach(2, CancellationToken::new());
+    assert_eq!(device.device_sessions.attach(2), None);
     device.device_sessions.limit_readings(Some(Rate::new(NonZeroU32::new(per_second).unwrap(), 5 * SECOND)));
     device
 }
@@ -58,7 +58,8 @@ fn readings_that_were_sent_before_and_states_count_too() {
 #[test]
 fn a_device_is_shown_as_delayed_while_one_of_its_sessions_waits() {
     let device = Device::new(Protocol::Json);
-    let (metrics, sessions) = (device.metrics, std::rc::Rc::new(std::cell::RefCell::new(device.device_sessions)));
+    let (metrics, sessions) =
+        (device.metrics, std::rc::Rc::new(std::cell::RefCell::new(device.device_sessions)));
     let (first, second) = (DelayGuard::new(&sessions), DelayGuard::new(&sessions));
     assert_eq!(metrics.devices_delayed.get(), 1);
     drop(first);
