@@ -4,9 +4,9 @@
 //! Every flag has a key of the same name in the file and a variable `CATCHMENT_AGGREGATOR_…`. Flags override
 //! variables, variables override the file, the file overrides the defaults below. Nothing is bound or opened here.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
-use catchment_certs::{AcceptConfig, TrustConfig};
+use catchment_certs::{AcceptConfig, TrustConfig, accept::HANDSHAKE_RATE_DEFAULT};
 use catchment_journal::LogConfig;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
@@ -15,6 +15,7 @@ use crate::{
     store::{RetentionRule, StoreConfig},
 };
 
+mod connections;
 mod options;
 mod retention;
 mod watch;
@@ -48,6 +49,8 @@ pub struct Config {
     pub first_request_timeout: Duration,
     /// Longest time without a request in progress.
     pub idle_timeout: Duration,
+    /// Age at which a connection ends, give or take a tenth, 100 ms to a year; `None`: connections may grow old.
+    pub connection_age_max: Option<Duration>,
     /// Interval of HTTP/2 pings, and how long an answer may take.
     pub keepalive: Duration,
     /// Longest graceful shutdown.
@@ -283,6 +286,7 @@ fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
     const PER_ADDRESS: usize = 3_072;
     const MOST: usize = 1_000_000;
     let connections_max = number("connections_max", options.connections_max, 4_096, MOST)?;
+    let rate = handshake_rate(options.handshake_rate_per_address)?;
     let per_address = options.connections_per_address_max;
     let per_address_default = PER_ADDRESS.min(connections_max);
     Ok(AcceptConfig {
@@ -295,7 +299,14 @@ fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
         )?,
         handshakes_max: number("handshakes_max", options.handshakes_max, 1_024, MOST)?,
         handshake_timeout: time("handshake_timeout", options.handshake_timeout, 10)?,
+        handshake_rate_per_address: rate,
     })
+}
+
+fn handshake_rate(given: Option<usize>) -> Result<NonZeroU32, ConfigError> {
+    let Some(given) = given else { return Ok(HANDSHAKE_RATE_DEFAULT) };
+    let rate = number("handshake_rate_per_address", Some(given), given, 1_000_000)?;
+    Ok(u32::try_from(rate).ok().and_then(NonZeroU32::new).unwrap_or(HANDSHAKE_RATE_DEFAULT))
 }
 
 /// The ingest budget and a gateway's share of it, by default a quarter.
@@ -374,6 +385,7 @@ impl TryFrom<Options> for Config {
             )?,
             first_request_timeout: time("first_request_timeout", options.first_request_timeout, 10)?,
             idle_timeout: time("idle_timeout", options.idle_timeout, 3_600)?,
+            connection_age_max: connections::age_max(options.connection_age_max)?,
             keepalive: time("keepalive", options.keepalive, 20)?,
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
             ingest_bytes_max,

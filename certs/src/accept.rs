@@ -1,17 +1,23 @@
 //! The accept loop shared by gateway and aggregator.
 //!
-//! Each connection is accepted and acquires a handshake slot. Then it has its own task: handshake with a deadline,
-//! connection slot, the caller's `serve`. No peer delays another, and no error ends the loop.
+//! Each connection is accepted and waits, unread, for its turn (`accept/door.rs`): a token of its address
+//! (`accept/rates.rs`) and a handshake slot. Usually both are there at once. Then it has its own task: handshake with a
+//! deadline, connection slot, the caller's `serve`. No peer delays another, and no error ends the loop.
 //!
 //! Handshakes have separate slots ([`AcceptConfig::handshakes_max`]), so an unfinished handshake never holds a
-//! connection slot. When all handshake slots are in use, a handshake whose client has not sent its complete first
-//! message is evicted; if there is none, one that has taken long; otherwise new connections wait in the kernel's
-//! backlog. A connection's slot is part of [`Accepted`] and counts until it is dropped. When all connection slots are
-//! in use, a connection can be evicted until its owner marks its slot as used.
+//! connection slot, and three quarters of them are the most for one address. When all handshake slots are in use, a
+//! handshake whose client has not sent its complete first message is evicted; if there is none, one that has taken
+//! long; otherwise new connections wait. A connection's slot is part of [`Accepted`] and counts until it is dropped.
+//! When all connection slots are in use, a connection can be evicted until its owner marks its slot as used.
+
+mod door;
+mod rates;
+mod turns;
 
 use std::{
     io,
     net::SocketAddr,
+    num::NonZeroU32,
     pin::pin,
     sync::{
         Arc,
@@ -25,10 +31,11 @@ use rustls::server::Acceptor;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{oneshot, watch},
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, sleep_until, timeout_at},
 };
 use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
+use self::turns::{Arrived, Turns};
 use crate::{
     certificate::Peer,
     failure::{HandshakeFailure, TlsFailure},
@@ -43,8 +50,6 @@ const BACK_OFF_MAX: Duration = Duration::from_secs(1);
 
 /// How often the accept loop checks whether all slots are in use.
 const CHECK_EVERY: Duration = Duration::from_millis(250);
-/// A handshake can be evicted after `handshake_timeout` divided by this, when all handshake slots are in use.
-const LATE_PART: u32 = 2;
 
 /// Bounds of an accept loop.
 #[derive(Clone, Copy, Debug)]
@@ -55,8 +60,11 @@ pub struct AcceptConfig {
     pub connections_per_address_max: usize,
     /// Maximum number of concurrent handshakes.
     pub handshakes_max: usize,
-    /// Deadline of a handshake, and of the wait for a connection slot after it.
+    /// Deadline of a handshake, of the wait for its turn before it, and of the wait for a connection slot after it.
     pub handshake_timeout: Duration,
+    /// Handshakes of one address (IPv6: of one /64) a second, after a burst of four seconds. Beyond it, its connections
+    /// wait.
+    pub handshake_rate_per_address: NonZeroU32,
 }
 
 impl Default for AcceptConfig {
@@ -67,9 +75,13 @@ impl Default for AcceptConfig {
             connections_per_address_max: per_address_default(connections_max),
             handshakes_max: HANDSHAKES_DEFAULT_MAX,
             handshake_timeout: Duration::from_secs(10),
+            handshake_rate_per_address: HANDSHAKE_RATE_DEFAULT,
         }
     }
 }
+
+/// Default rate of handshakes of one address: as many as one processor makes.
+pub const HANDSHAKE_RATE_DEFAULT: NonZeroU32 = NonZeroU32::new(5_000).unwrap();
 
 /// Default maximum of concurrent handshakes: some 20 KiB each, and few enough that a slow processor finishes all of
 /// them before the first is late.
@@ -92,10 +104,12 @@ pub trait AcceptEvents: Send + Sync {
     fn at_capacity(&self, _connections_max: usize) {}
     /// A slot became free after [`Self::at_capacity`].
     fn has_room(&self) {}
-    /// All handshake slots are in use and no handshake can be evicted: no connection is accepted until a slot is free.
+    /// All handshake slots are in use and no handshake can be evicted: connections wait until a slot is free.
     fn handshakes_full(&self) {}
     /// Reports the current number of handshakes.
     fn handshakes(&self, _count: usize) {}
+    /// Reports how many connections wait for their handshake.
+    fn handshakes_waiting(&self, _count: usize) {}
 }
 
 /// A connection whose peer is authenticated.
@@ -159,41 +173,52 @@ pub async fn accept_loop<F, Fut>(
     // Connections inherit these options, which saves calls; a connection without them gets its own.
     let _ = socket::prepare(&listener);
     let mut shutdown = pin!(shutdown);
-    let mut back_off = BACK_OFF_FIRST;
+    let start = |(stream, addr): Arrived, slot: ConnectionSlot| {
+        let (mut stopped, state, serve) = (stopped.clone(), Arc::clone(&state), Arc::clone(&serve));
+        tokio::spawn(async move {
+            let result = tokio::select! {
+                _ = stopped.changed() => return,
+                result = state.admit(stream, addr, slot) => result,
+            };
+            state.turns.ended();
+            match result {
+                Ok(accepted) => serve(accepted).await,
+                Err(reason) => state.turns.failed(addr, reason),
+            }
+        });
+    };
+    let mut door = state.turns.door();
+    let (mut back_off, mut pause) = (BACK_OFF_FIRST, None);
     loop {
+        let next_turn = state.turns.start_waiting(&mut door, start);
         let accepted = tokio::select! {
             biased;
             () = &mut shutdown => return,
-            accepted = state.accept(&listener) => accepted,
+            accepted = accept_after(&listener, pause) => accepted,
+            () = state.turns.until(next_turn) => continue,
         };
+        pause = None;
         match accepted {
-            Ok((stream, addr, slot)) => {
+            Ok((stream, addr)) => {
                 back_off = BACK_OFF_FIRST;
-                let (mut stopped, state, serve) = (stopped.clone(), Arc::clone(&state), Arc::clone(&serve));
-                tokio::spawn(async move {
-                    let result = tokio::select! {
-                        _ = stopped.changed() => return,
-                        result = state.admit(stream, addr, slot) => result,
-                    };
-                    state.events.handshakes(state.handshakes.taken());
-                    match result {
-                        Ok(accepted) => serve(accepted).await,
-                        Err(reason) => state.events.handshake_failed(addr, reason),
-                    }
-                });
+                state.turns.arrive(&mut door, (stream, addr));
             }
             Err(error) => {
                 state.events.accept_error(&error);
-                if concerns_one_connection(&error) {
-                    continue;
-                }
-                tokio::select! {
-                    () = &mut shutdown => return,
-                    () = sleep(back_off) => back_off = (back_off * 2).min(BACK_OFF_MAX),
+                if !concerns_one_connection(&error) {
+                    pause = Some(Instant::now() + back_off);
+                    back_off = (back_off * 2).min(BACK_OFF_MAX);
                 }
             }
         }
     }
+}
+
+async fn accept_after(listener: &TcpListener, pause: Option<Instant>) -> io::Result<Arrived> {
+    if let Some(pause) = pause {
+        sleep_until(pause).await;
+    }
+    listener.accept().await
 }
 
 /// State shared by the connections of a listener before they are served.
@@ -201,7 +226,7 @@ struct AcceptState {
     tls: ServerTls,
     registry: SessionRegistry,
     events: Arc<dyn AcceptEvents>,
-    handshakes: Arc<ConnectionSlots>,
+    turns: Turns,
     connections: Arc<ConnectionSlots>,
     connections_max: usize,
     /// All connection slots were in use, and none became free since.
@@ -216,33 +241,17 @@ impl AcceptState {
         registry: SessionRegistry,
         events: Arc<dyn AcceptEvents>,
     ) -> Self {
-        let (handshakes_max, handshake_timeout) = (config.handshakes_max, config.handshake_timeout);
-        let late_after = handshake_timeout / LATE_PART;
+        let turns = Turns::new(&config, Arc::clone(&events));
         Self {
             tls,
             registry,
             events,
-            handshakes: ConnectionSlots::evicting_after(handshakes_max, handshakes_max, late_after),
+            turns,
             connections: ConnectionSlots::new(config.connections_max, config.connections_per_address_max),
             connections_max: config.connections_max,
             full: AtomicBool::new(false),
-            handshake_timeout,
+            handshake_timeout: config.handshake_timeout,
         }
-    }
-
-    /// Accepts a connection and acquires a handshake slot for it. While it waits for a slot, no other connection is
-    /// accepted.
-    async fn accept(&self, listener: &TcpListener) -> io::Result<(TcpStream, SocketAddr, ConnectionSlot)> {
-        let (stream, addr) = listener.accept().await?;
-        let slot = match self.handshakes.try_acquire(addr.ip()) {
-            Ok(slot) => slot,
-            Err(_) => {
-                self.events.handshakes_full();
-                self.handshakes.acquire_patiently(addr.ip()).await
-            }
-        };
-        self.events.handshakes(self.handshakes.taken());
-        Ok((stream, addr, slot))
     }
 
     /// Performs the handshake and acquires a connection slot, unless the handshake is evicted.

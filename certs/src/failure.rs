@@ -24,6 +24,9 @@ pub enum HandshakeFailure {
     /// The address has the maximum number of connections.
     #[error("too many connections from one address")]
     Address,
+    /// The connection waited in vain for its handshake: its address makes too many, or too many connections wait.
+    #[error("too many handshakes: the connection waited in vain for its turn")]
+    Throttled,
     /// All connection slots stayed in use.
     #[error("no connection slot became free in time")]
     NoSlot,
@@ -32,7 +35,7 @@ pub enum HandshakeFailure {
 impl HandshakeFailure {
     /// All labels, so that counters begin at 0.
     pub fn reasons() -> impl Iterator<Item = &'static str> {
-        ["timeout", "identity", "gave_way", "too_many_of_address", "no_place"]
+        ["timeout", "identity", "gave_way", "too_many_of_address", "throttled", "no_place"]
             .into_iter()
             .chain(TlsFailure::REASONS)
     }
@@ -46,7 +49,17 @@ impl HandshakeFailure {
             Self::Identity(_) => "identity",
             Self::Evicted => "gave_way",
             Self::Address => "too_many_of_address",
+            Self::Throttled => "throttled",
             Self::NoSlot => "no_place",
+        }
+    }
+
+    /// Whether the peer is the cause, rather than the network or this server.
+    pub(crate) fn is_of_peer(&self) -> bool {
+        match self {
+            Self::Timeout | Self::Identity(_) => true,
+            Self::Tls(failure) => !matches!(failure.reason(), "closed" | "no_revocation_list"),
+            Self::Evicted | Self::Address | Self::Throttled | Self::NoSlot => false,
         }
     }
 }

@@ -48,6 +48,6 @@ pub use revocation::{RevocationError, RevocationList, Revocations};
 pub use self_check::SelfCheckError;
 pub use serial::Serial;
 pub use server::{ServerTls, TlsError};
-pub use sessions::{EndReason, SessionGuard, SessionRegistry};
+pub use sessions::{EndReason, SessionCounts, SessionGuard, SessionRegistry};
 pub use socket::Socket;
 pub use trust::{Reloads, Trust, TrustConfig, TrustMetrics, TrustStatus};

@@ -1,6 +1,8 @@
 //! The fuzz targets. A target asserts invariants and returns a signature of the decoder's behaviour.
 
 mod batch;
+mod certificate;
+mod crl;
 mod frames;
 mod journal;
 mod json;
@@ -11,7 +13,7 @@ mod mqtt;
 mod opening;
 mod partial;
 mod promql;
-mod revocation;
+mod revocations;
 mod rig;
 mod topics;
 
@@ -35,7 +37,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 13] = [
+pub static TARGETS: [Target; 15] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
@@ -48,7 +50,9 @@ pub static TARGETS: [Target; 13] = [
     batch::TARGET,
     journal::TARGET,
     promql::TARGET,
-    revocation::TARGET,
+    certificate::TARGET,
+    revocations::TARGET,
+    crl::TARGET,
 ];
 
 /// The signature of any value.

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use catchment_certs::{AcceptConfig, TrustConfig, parse_https};
 use catchment_partial::{Width, WidthError};
 use catchment_proto::batch::SHARDS_MAX;
-use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat};
+use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat, token_bucket::Rate};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -20,12 +20,12 @@ use crate::{
     mqtt::topics::Topics,
 };
 
+use self::{devices::readings_rate, metrics::metric_parts, outbox::GIB};
 pub use self::{
     error::ConfigError,
     metrics::MetricSetting,
     protocols::{LineProtocolSettings, MqttSettings},
 };
-use self::{metrics::metric_parts, outbox::GIB};
 
 /// Settings as given. Every flag has its key in the file and its variable `CATCHMENT_GATEWAY_…`.
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
@@ -82,9 +82,12 @@ pub struct Settings {
     /// Maximum TLS handshakes at once, in addition to connections; beyond it, the slowest give way [default: 1024]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HANDSHAKES_MAX")]
     pub handshakes_max: Option<usize>,
-    /// Maximum time for a TLS handshake [default: 10s]
+    /// Maximum time for a TLS handshake, and for the wait before it [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
+    /// Handshakes a second of one address, or one IPv6 /64, after a burst of 4s; beyond it, they wait [default: 5000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_HANDSHAKE_RATE_PER_ADDRESS")]
+    pub handshake_rate_per_address: Option<u32>,
     /// Maximum time from the handshake to a device's first byte, or an MQTT client's whole CONNECT [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_FIRST_BYTE_TIMEOUT")]
     pub first_byte_timeout: Option<HumanDuration>,
@@ -94,6 +97,9 @@ pub struct Settings {
     /// Time after which a connection without a message ends [default: 25h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_IDLE_TIMEOUT")]
     pub idle_timeout: Option<HumanDuration>,
+    /// Time after which a connection ends, give or take a tenth, so that its device is checked anew; off unless given
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_CONNECTION_AGE_MAX")]
+    pub connection_age_max: Option<HumanDuration>,
     /// Maximum bytes of unfinished messages in total; beyond it, connections with the oldest end [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_UNFINISHED_BYTES_MAX")]
     pub unfinished_bytes_max: Option<ByteSize>,
@@ -109,6 +115,9 @@ pub struct Settings {
     /// Maximum readings in one message [default: 10000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_READINGS_MAX")]
     pub readings_max: Option<usize>,
+    /// Readings a second of one device, after a burst of 5s; beyond it, the device waits; off unless given
+    #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_READINGS_PER_SECOND_MAX")]
+    pub readings_per_second_max: Option<u32>,
     /// Maximum series of one device; readings of further series are refused [default: 1000]
     #[arg(long, value_name = "N", env = "CATCHMENT_GATEWAY_SERIES_MAX")]
     pub series_max: Option<usize>,
@@ -208,9 +217,12 @@ pub struct Config {
     pub sessions_max: usize,
     pub sessions_silent_after: Duration,
     pub deadlines: Deadlines,
+    /// `None`: connections may grow old.
+    pub connection_age_max: Option<Duration>,
     pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
     pub readings_max: usize,
+    pub readings_rate: Option<Rate>,
     pub series_max: usize,
     pub devices_max: usize,
     pub device_expiry: Duration,
@@ -318,7 +330,7 @@ impl Settings {
     pub fn check(self) -> Result<Config, ConfigError> {
         let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
         let ((devices_max, device_expiry), outbox) = (self.devices()?, self.outbox()?);
-        let (raw_keep, raw_rate) = self.raw()?;
+        let ((raw_keep, raw_rate), connection_age_max) = (self.raw()?, self.connection_age_max()?);
         let (open_windows_max, device_open_windows_max) = self.open_windows()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
@@ -353,11 +365,13 @@ impl Settings {
             accept,
             http_bounds,
             deadlines,
+            connection_age_max,
             unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
             sessions_silent_after: silent?,
             message_bytes_max: within("message_bytes_max", message_bytes_max, 1 << 10, 16 << 20)? as usize,
             readings_max: within("readings_max", self.readings_max.unwrap_or(10_000), 1, 20_000)?,
+            readings_rate: readings_rate(self.readings_per_second_max)?,
             series_max: within("series_max", self.series_max.unwrap_or(1_000), 1, 1_000_000)?,
             devices_max,
             device_expiry,

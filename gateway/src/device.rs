@@ -15,5 +15,7 @@ mod sessions;
 pub use self::{
     actor::{Actors, Connect, CountGuard, DeviceActor},
     actors::ActorRegistry,
-    sessions::{Admission, DeviceSessions, IntakeOutcome, Opened, SessionId, SessionIdentity, Welcome},
+    sessions::{
+        Admission, DelayGuard, DeviceSessions, IntakeOutcome, Opened, SessionId, SessionIdentity, Welcome,
+    },
 };

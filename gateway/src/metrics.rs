@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use catchment_certs::{AcceptEvents, HandshakeFailure, TrustMetrics};
+use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
@@ -20,13 +20,18 @@ use prometheus_client::{
 };
 
 pub use self::register::{ProtocolLabel, ReasonLabel};
-use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add};
+use self::{
+    connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add,
+    revocations::RevocationMetrics, sessions::SessionsCollector,
+};
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
 mod connections;
 mod forgotten;
 mod kept;
 mod register;
+mod revocations;
+mod sessions;
 
 /// The gateway's counters and gauges. Cheap to share.
 #[derive(Debug)]
@@ -45,6 +50,8 @@ pub struct Metrics {
     pub epochs_shared: Counter,
     pub waits: Counter,
     pub slowed: Counter,
+    pub rate_waits: Counter,
+    pub devices_delayed: Gauge,
     pub connections: Family<ProtocolLabel, Gauge>,
     pub devices: Gauge,
     pub series: Gauge,
@@ -60,6 +67,7 @@ pub struct Metrics {
     pub uplink_parts_left_out: Counter,
     pub outbox_bytes: Gauge,
     pub kept: KeptMetrics,
+    pub revocations: RevocationMetrics,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub damage: Counter,
@@ -75,6 +83,7 @@ pub struct Metrics {
     epochs_begun: Family<ReasonLabel, Counter>,
     pub unfinished_bytes: Gauge,
     connection_metrics: ConnectionMetrics,
+    sessions: SessionsCollector,
     forgotten: ForgottenMetrics,
     refused: Family<ReasonLabel, Counter>,
 }
@@ -100,6 +109,13 @@ fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
         let _ = refused.get_or_create(&ReasonLabel { reason: reason.code() });
     }
     refused
+}
+
+/// The sessions by role.
+fn sessions(r: &mut Registry) -> SessionsCollector {
+    let sessions = SessionsCollector::default();
+    r.register_collector(Box::new(sessions.clone()));
+    sessions
 }
 
 /// A registry with the conditions, the trust and the histogram of acknowledgements.
@@ -160,6 +176,12 @@ impl Metrics {
                 "slowed",
                 "Times that a device was slowed because journal or outbox came near its bound",
             ),
+            rate_waits: add(r, "rate_waits", "Times that a device waited because of readings_per_second_max"),
+            devices_delayed: add(
+                r,
+                "devices_delayed",
+                "Devices that wait because of readings_per_second_max",
+            ),
             connections: add(r, "connections", "Open device connections"),
             devices: add(r, "devices", "Known devices"),
             series: add(r, "series", "Known series"),
@@ -175,6 +197,7 @@ impl Metrics {
             uplink_parts_left_out,
             outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
             kept: KeptMetrics::new(r),
+            revocations: RevocationMetrics::new(r),
             journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(
                 r,
@@ -201,6 +224,7 @@ impl Metrics {
             ),
             unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages received in part"),
             connection_metrics: ConnectionMetrics::new(r),
+            sessions: sessions(r),
             forgotten: ForgottenMetrics::new(r),
             epochs_begun: epochs_begun(r),
             refused: refused(r),
@@ -226,6 +250,11 @@ impl Metrics {
     /// Counts a session's end.
     pub fn end_session(&self, reason: &'static str) {
         self.connection_metrics.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Shows the sessions of this registry; the first one counts.
+    pub fn watch_sessions(&self, registry: SessionRegistry) {
+        let _ = self.sessions.0.set(registry);
     }
 
     /// Counts a displaced session whose program is alive.
@@ -319,6 +348,10 @@ impl AcceptEvents for Metrics {
 
     fn handshakes(&self, count: usize) {
         self.connection_metrics.handshakes.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
+
+    fn handshakes_waiting(&self, count: usize) {
+        self.connection_metrics.handshakes_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

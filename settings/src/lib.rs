@@ -1,5 +1,5 @@
 //! Infrastructure shared by both servers: layered settings, environment variables, conditions, logging and its limits,
-//! output, signals, exit status, completions and man pages, priority of threads, supervision of tasks, connection slots, descriptors, and the plain HTTP endpoint for probes and
+//! output, signals, exit status, completions and man pages, priority of threads, supervision of tasks, connection slots, token buckets, descriptors, and the plain HTTP endpoint for probes and
 //! metrics.
 //!
 //! Nothing here depends on what a gateway or an aggregator does.
@@ -21,6 +21,7 @@ pub mod priority;
 mod signal;
 pub mod supervise;
 pub mod text;
+pub mod token_bucket;
 mod units;
 mod variables;
 

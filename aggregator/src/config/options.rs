@@ -47,15 +47,21 @@ pub struct Options {
     /// Maximum TLS handshakes at once, in addition to connections; beyond it, the slowest give way [default: 1024]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_HANDSHAKES_MAX")]
     pub handshakes_max: Option<usize>,
-    /// Maximum time for a TLS handshake [default: 10s]
+    /// Maximum time for a TLS handshake, and for the wait before it [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_HANDSHAKE_TIMEOUT")]
     pub handshake_timeout: Option<HumanDuration>,
+    /// Handshakes a second of one address, or one IPv6 /64, after a burst of 4s; beyond it, they wait [default: 5000]
+    #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_HANDSHAKE_RATE_PER_ADDRESS")]
+    pub handshake_rate_per_address: Option<usize>,
     /// Maximum time from the handshake to the first request, and for a body of the HTTP API [default: 10s]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_FIRST_REQUEST_TIMEOUT")]
     pub first_request_timeout: Option<HumanDuration>,
     /// Time after which a connection without a request in progress ends [default: 1h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_IDLE_TIMEOUT")]
     pub idle_timeout: Option<HumanDuration>,
+    /// Time after which a connection ends, give or take a tenth, so that its peer is checked anew; off unless given
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_CONNECTION_AGE_MAX")]
+    pub connection_age_max: Option<HumanDuration>,
     /// Maximum connections of the plain HTTP endpoint; beyond it, the one idle longest ends [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_HTTP_CONNECTIONS_MAX")]
     pub http_connections_max: Option<usize>,

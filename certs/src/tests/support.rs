@@ -77,6 +77,8 @@ pub(super) struct Seen {
     pub(super) failures: Mutex<Vec<HandshakeFailure>>,
     pub(super) at_capacity: AtomicUsize,
     pub(super) has_room: AtomicUsize,
+    pub(super) handshakes_most: AtomicUsize,
+    pub(super) waiting_most: AtomicUsize,
 }
 
 impl AcceptEvents for Seen {
@@ -94,6 +96,14 @@ impl AcceptEvents for Seen {
 
     fn has_room(&self) {
         self.has_room.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn handshakes(&self, count: usize) {
+        self.handshakes_most.fetch_max(count, Ordering::SeqCst);
+    }
+
+    fn handshakes_waiting(&self, count: usize) {
+        self.waiting_most.fetch_max(count, Ordering::SeqCst);
     }
 }
 

@@ -1,8 +1,10 @@
 //! Bounds of connections: slots, deadlines, and the same for the HTTP endpoint.
 
+use std::{num::NonZeroU32, time::Duration};
+
 use catchment_certs::{
     AcceptConfig,
-    accept::{HANDSHAKES_DEFAULT_MAX, per_address_default},
+    accept::{HANDSHAKE_RATE_DEFAULT, HANDSHAKES_DEFAULT_MAX, per_address_default},
 };
 use catchment_settings::{HumanDuration, http::Bounds};
 
@@ -14,6 +16,8 @@ impl Settings {
         let connections_max = within("connections_max", self.connections_max.unwrap_or(20_000), 1, MOST)?;
         let per_address = self.connections_per_address_max.unwrap_or(per_address_default(connections_max));
         let handshakes_max = self.handshakes_max.unwrap_or(HANDSHAKES_DEFAULT_MAX);
+        let rate = self.handshake_rate_per_address.unwrap_or(HANDSHAKE_RATE_DEFAULT.get());
+        let rate = within("handshake_rate_per_address", rate, 1, 1_000_000)?;
         Ok(AcceptConfig {
             connections_max,
             connections_per_address_max: within("connections_per_address_max", per_address, 1, MOST)?,
@@ -25,6 +29,7 @@ impl Settings {
                 100,
                 DAY,
             )?,
+            handshake_rate_per_address: NonZeroU32::new(rate).unwrap_or(NonZeroU32::MIN),
         })
     }
 
@@ -35,6 +40,12 @@ impl Settings {
             connections_max: within("http_connections_max", connections_max, 2, 10_000)?,
             timeout: time("http_timeout", self.http_timeout, HumanDuration(default.timeout), 100, DAY)?,
         })
+    }
+
+    pub(super) fn connection_age_max(&self) -> Result<Option<Duration>, ConfigError> {
+        let year = HumanDuration::secs(365 * 86_400);
+        let given = self.connection_age_max;
+        given.map(|given| time("connection_age_max", Some(given), given, 100, year)).transpose()
     }
 
     pub(super) fn deadlines(&self) -> Result<Deadlines, ConfigError> {

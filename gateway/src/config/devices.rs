@@ -1,8 +1,8 @@
 //! How many devices the gateway knows, and when it forgets unused ones.
 
-use std::time::Duration;
+use std::{num::NonZeroU32, time::Duration};
 
-use catchment_settings::HumanDuration;
+use catchment_settings::{HumanDuration, token_bucket::Rate};
 
 use super::{Config, ConfigError, Settings, future_max, grace, time, value, window, within};
 
@@ -11,6 +11,15 @@ use super::{Config, ConfigError, Settings, future_max, grace, time, value, windo
 const LEAST_MS: u64 = 10_000;
 /// Devices commonly lose their network for this long.
 const SHORT: Duration = Duration::from_secs(3_600);
+
+/// How long a device may send faster than `readings_per_second_max` before that holds.
+const READINGS_BURST: Duration = Duration::from_secs(5);
+
+pub(super) fn readings_rate(given: Option<u32>) -> Result<Option<Rate>, ConfigError> {
+    let Some(given) = given else { return Ok(None) };
+    let given = within("readings_per_second_max", given, 1, 100_000_000)?;
+    Ok(NonZeroU32::new(given).map(|per_second| Rate::new(per_second, READINGS_BURST)))
+}
 
 impl Settings {
     pub(super) fn devices(&self) -> Result<(usize, Duration), ConfigError> {

@@ -7,6 +7,7 @@
 //! - `takeover`: hello and CONNECT, by which a program takes over from an earlier session of its own;
 //! - `take`: messages into the shard; `deduplicate`: which of them are new; `packet_ids`: the same for QoS 2 of MQTT;
 //!   `columns`: their readings as an entry has them;
+//! - `readings_rate`: how many readings the device may send, over all of its sessions;
 //! - `session_series`: a session's series indexes as the device's own;
 //! - `reports`: metrics and warnings.
 
@@ -14,6 +15,7 @@ mod admission;
 mod columns;
 mod deduplicate;
 mod packet_ids;
+mod readings_rate;
 mod registry;
 mod reports;
 mod session_series;
@@ -22,6 +24,7 @@ mod takeover;
 
 pub use self::{
     admission::{Admission, SessionIdentity},
+    readings_rate::DelayGuard,
     registry::{DeviceSessions, SessionId},
     take::IntakeOutcome,
     takeover::{Opened, Welcome},

@@ -67,6 +67,11 @@ impl ReadDeadlines {
         anew
     }
 
+    /// The session was not read for so long: the unfinished message has that much longer.
+    pub(super) fn hold_back(&mut self, pause: Duration) {
+        self.begun = self.begun.map(|begun| begun + pause);
+    }
+
     /// Whether the unfinished message has taken too long.
     pub(super) fn is_late(&self, deadlines: &Deadlines, now: Instant) -> bool {
         self.begun.is_some_and(|begun| now >= begun + deadlines.message)
@@ -92,7 +97,12 @@ impl ReadDeadlines {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use tokio_util::sync::CancellationToken;
+
+    use super::{
+        super::{end_signal::EndSignal, handle::SessionHandle},
+        *,
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -148,5 +158,23 @@ mod tests {
         times.note(DecodedSlice { finished: true, within: false }, start + 2 * SECOND);
         let due = times.due(start + 2 * SECOND, &deadlines, false, Some(9 * SECOND));
         assert_eq!(due, Some((start + 11 * SECOND, CloseReason::Silent)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_deadline_runs_while_the_session_is_held_back() {
+        let (start, deadlines) = (Instant::now(), deadlines());
+        let handle = SessionHandle::new(EndSignal::new(CancellationToken::new()), None);
+        let mut times = ReadDeadlines::default();
+        times.note(DecodedSlice { finished: true, within: true }, start);
+        for _ in 0..50 {
+            handle.hold_back(SECOND);
+        }
+        times.hold_back(handle.take_held_back());
+        assert_eq!(handle.take_held_back(), Duration::ZERO);
+        let due = |keep_alive| times.due(handle.last_message_at(), &deadlines, false, keep_alive);
+        assert_eq!(due(None), Some((start + 80 * SECOND, CloseReason::Unfinished)));
+        assert_eq!(due(Some(9 * SECOND)), Some((start + 59 * SECOND, CloseReason::Silent)));
+        assert!(!times.is_late(&deadlines, start + 79 * SECOND));
+        assert!(times.is_late(&deadlines, start + 80 * SECOND));
     }
 }

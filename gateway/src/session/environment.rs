@@ -29,6 +29,9 @@ pub trait Environment {
     /// What is counted.
     fn metrics(&self) -> &Metrics;
 
+    /// How long the device has to wait before more of its readings are taken; zero if it need not.
+    fn readings_wait(&self) -> Duration;
+
     /// Counts readings that were refused, for the aggregator.
     fn note_refused(&mut self, readings: u64);
 

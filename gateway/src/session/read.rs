@@ -18,11 +18,12 @@ use super::{
     unfinished::UnfinishedGuard,
     worker_environment::WorkerEnvironment,
 };
+use crate::device::DelayGuard;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The reading half.
     pub(super) async fn read(&self, mut inbox: Inbox) -> CloseReason {
-        let mut cancelled = pin!(self.handle.end.cancelled());
+        let mut ended = pin!(self.handle.ended());
         let (mut timer, mut times) = (DeadlineTimer::default(), ReadDeadlines::default());
         let mut held = UnfinishedGuard::new(&self.context.session_table.unfinished);
         let mut closing = None;
@@ -35,6 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             if closing.is_some() {
                 return CloseReason::Peer;
             }
+            times.hold_back(self.handle.take_held_back());
             if decoded {
                 // Other sessions run first: a device that sends without a pause gets the time that they leave, and
                 // delays each of them by one slice.
@@ -46,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let due = self.due(&times);
             tokio::select! {
                 biased;
-                () = &mut cancelled => return self.context.cancel_reason(),
+                why = &mut ended => return why,
                 // Before the deadline: bytes that came while this session waited were in time.
                 read = self.stream.fill(&mut inbox) => closing = match read {
                     Ok(1..) => None,
@@ -97,6 +99,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Decodes and hands on all that is whole in the inbox. Returns whether anything was.
     async fn decode(&self, inbox: &mut Inbox, closing: Option<Closing>) -> Result<bool, CloseReason> {
         loop {
+            // Of what was read before the end, nothing is taken after it.
+            if let Some(why) = self.handle.why() {
+                return Err(why);
+            }
             let step = self.core.borrow_mut().step(inbox.unread(), closing, &mut self.environment());
             match step {
                 Step::ReadMore { consumed } => {
@@ -124,13 +130,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
 
     async fn pause(&self, pause: Pause) -> Result<(), CloseReason> {
         let paused = sleep(pause.duration());
+        let _delayed = matches!(pause, Pause::Rate(_)).then(|| {
+            self.handle.hold_back(pause.duration());
+            DelayGuard::new(&self.device_sessions)
+        });
         if pause == Pause::Slow {
             paused.await;
             return Ok(());
         }
         tokio::select! {
             () = paused => Ok(()),
-            () = self.handle.end.cancelled() => Err(self.context.cancel_reason()),
+            why = self.handle.ended() => Err(why),
         }
     }
 }

@@ -168,10 +168,14 @@ impl ReadCore {
         closing: Option<Closing>,
         environment: &mut impl Environment,
     ) -> Stepped {
+        let rest = buffer.get(self.consumed..).unwrap_or_default();
+        if let Some(wait) = self.rate_wait(rest, environment) {
+            environment.metrics().rate_waits.inc();
+            return Ok(Some(Step::Pause(Pause::Rate(wait))));
+        }
         self.intake = SPARE.take();
         self.intake.measure_by(environment.window_width());
         self.intake.states.refuse(!environment.takes_states());
-        let rest = buffer.get(self.consumed..).unwrap_or_default();
         let (consumed, stop) = self.decoder.decode(rest, closing, &environment.rules(), &mut self.intake);
         self.consumed += consumed;
         self.stop = stop;
@@ -179,6 +183,14 @@ impl ReadCore {
         count(&self.intake.refusals, environment);
         self.stage = Stage::RefuseDecoded(0);
         Ok(None)
+    }
+
+    /// How long the device has to wait before more of it is decoded, if it sends too many readings. A CONNECT has none.
+    fn rate_wait(&self, rest: &[u8], environment: &impl Environment) -> Option<Duration> {
+        if rest.is_empty() || self.decoder.is_opening() {
+            return None;
+        }
+        Some(environment.readings_wait()).filter(|wait| !wait.is_zero())
     }
 
     /// The first message makes the session one of its device's connections. A client of MQTT says who it is before.

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use catchment_settings::token_bucket::Rate;
 use tokio::time::Instant;
 
 use super::{close_reason::CloseReason, handle::SessionHandle, unfinished::UnfinishedMessages};
@@ -30,6 +31,7 @@ pub struct SessionBounds {
     deadlines: Deadlines,
     silent_after: Duration,
     unfinished_bytes: usize,
+    readings_rate: Option<Rate>,
 }
 
 impl SessionBounds {
@@ -39,7 +41,8 @@ impl SessionBounds {
         const BESIDE: usize = 256 << 10;
         let share = config.unfinished_bytes_max / usize::try_from(workers.max(1)).unwrap_or(1);
         let unfinished_bytes = share.max(2 * config.message_bytes_max + BESIDE);
-        Self { deadlines: config.deadlines, silent_after: config.sessions_silent_after, unfinished_bytes }
+        let (silent_after, readings_rate) = (config.sessions_silent_after, config.readings_rate);
+        Self { deadlines: config.deadlines, silent_after, unfinished_bytes, readings_rate }
     }
 }
 
@@ -52,6 +55,8 @@ pub struct SessionTable {
     silent_after: Duration,
     /// What they hold of messages that are not whole.
     pub(super) unfinished: UnfinishedMessages,
+    /// How many readings each of their devices may send.
+    pub readings_rate: Option<Rate>,
     sessions: RefCell<BTreeMap<SessionId, Weak<SessionHandle>>>,
     /// Up to here they were looked at in this round.
     last: Cell<SessionId>,
@@ -60,12 +65,13 @@ pub struct SessionTable {
 impl SessionTable {
     /// Nobody, yet.
     pub fn new(bounds: SessionBounds) -> Self {
-        let SessionBounds { deadlines, silent_after, unfinished_bytes } = bounds;
+        let SessionBounds { deadlines, silent_after, unfinished_bytes, readings_rate } = bounds;
         let (sessions, last) = (RefCell::default(), Cell::default());
         Self {
             deadlines,
             silent_after,
             unfinished: UnfinishedMessages::new(unfinished_bytes),
+            readings_rate,
             sessions,
             last,
         }
@@ -127,20 +133,28 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::session::EndSignal;
+
+    fn handle() -> Rc<SessionHandle> {
+        SessionHandle::new(EndSignal::new(CancellationToken::new()), None)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_idle_end_within_an_eighth_and_the_others_stay() {
         let step = Duration::from_secs(1);
         let deadlines = Deadlines { first_byte: step, message: step, idle: 80 * step };
-        let session_table =
-            SessionTable::new(SessionBounds { deadlines, silent_after: step, unfinished_bytes: 1 });
-        let sessions: Vec<_> =
-            (1..=100).map(|id| (id, SessionHandle::new(CancellationToken::new(), None))).collect();
+        let session_table = SessionTable::new(SessionBounds {
+            deadlines,
+            silent_after: step,
+            unfinished_bytes: 1,
+            readings_rate: None,
+        });
+        let sessions: Vec<_> = (1..=100).map(|id| (id, handle())).collect();
         sessions.iter().for_each(|(id, handle)| session_table.insert(*id, handle));
         for second in 0..92_u64 {
             tokio::time::sleep(step).await;
             for (id, handle) in &sessions {
-                assert!(second > 77 || !handle.end.is_cancelled());
+                assert!(second > 77 || handle.why().is_none());
                 if id % 2 == 0 && second % 40 == 0 {
                     handle.record_message(Instant::now());
                 }
@@ -158,12 +172,13 @@ mod tests {
     async fn alive_is_who_was_heard_or_keeps_its_promise() {
         let second = Duration::from_secs(1);
         let deadlines = Deadlines { first_byte: second, message: second, idle: 80 * second };
-        let session_table =
-            SessionTable::new(SessionBounds { deadlines, silent_after: 10 * second, unfinished_bytes: 1 });
-        let (plain, mqtt) = (
-            SessionHandle::new(CancellationToken::new(), None),
-            SessionHandle::new(CancellationToken::new(), None),
-        );
+        let session_table = SessionTable::new(SessionBounds {
+            deadlines,
+            silent_after: 10 * second,
+            unfinished_bytes: 1,
+            readings_rate: None,
+        });
+        let (plain, mqtt) = (handle(), handle());
         session_table.insert(1, &plain);
         session_table.insert(2, &mqtt);
         mqtt.set_silence_max(Some(60 * second));
@@ -175,7 +190,7 @@ mod tests {
         plain.record_message(Instant::now());
         assert_eq!(silence(1), None);
         session_table.end(1, CloseReason::Displaced);
-        assert_eq!((plain.why(), plain.end.is_cancelled()), (Some(CloseReason::Displaced), true));
+        assert_eq!(plain.why(), Some(CloseReason::Displaced));
         tokio::time::sleep(60 * second).await;
         assert_eq!(silence(2), Some(70 * second));
     }

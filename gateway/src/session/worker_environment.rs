@@ -44,6 +44,10 @@ impl Environment for WorkerEnvironment<'_> {
         &self.context.metrics
     }
 
+    fn readings_wait(&self) -> Duration {
+        self.device_sessions.borrow().readings_wait(self.mono())
+    }
+
     fn note_refused(&mut self, readings: u64) {
         self.context.shard.borrow_mut().note_refused(readings);
     }
@@ -64,7 +68,12 @@ impl Environment for WorkerEnvironment<'_> {
 
     fn open(&mut self, open: &Open, silence_max: Option<Duration>) -> Result<Opened, Backpressure> {
         self.handle.set_silence_max(silence_max);
-        self.device_sessions.borrow_mut().open(self.id, open, &mut self.context.shard.borrow_mut())
+        let opened =
+            self.device_sessions.borrow_mut().open(self.id, open, &mut self.context.shard.borrow_mut())?;
+        if let Some(other) = opened.taken_over {
+            self.context.session_table.end(other, CloseReason::Replaced);
+        }
+        Ok(opened)
     }
 
     fn take(&mut self, intake: &Intake) -> Result<IntakeOutcome, Backpressure> {

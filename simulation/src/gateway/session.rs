@@ -151,6 +151,10 @@ impl Environment for Process<'_> {
         self.metrics
     }
 
+    fn readings_wait(&self) -> Duration {
+        self.device_sessions.readings_wait(self.clock.mono())
+    }
+
     fn note_refused(&mut self, readings: u64) {
         self.shard.note_refused(readings);
     }

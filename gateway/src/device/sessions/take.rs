@@ -77,6 +77,7 @@ impl DeviceSessions {
         if let Some(epoch) = shared {
             self.warn_shared_epoch(&epoch);
         }
+        self.charge_readings(intake, shard.mono());
         self.count_taken(taken, intake.messages.len() as u64, duplicates);
         Ok(IntakeOutcome::Taken { ack, durable_at: shard.end(), refusals, slow: shard.is_near_full() })
     }

@@ -31,15 +31,19 @@ pub enum Pause {
     Room,
     /// Messages were taken, and journal or outbox come near their bound.
     Slow,
+    /// The device sends more readings than it may: nothing is decoded for so long.
+    Rate(Duration),
 }
 
 impl Pause {
     /// How long the session pauses. Near the bounds, much less is taken then than the aggregator can take away.
-    pub const fn duration(self) -> Duration {
+    pub fn duration(self) -> Duration {
         match self {
             Self::Sync => Duration::from_millis(1),
             Self::Room => Duration::from_millis(100),
             Self::Slow => Duration::from_millis(50),
+            // Asked again: other sessions of the device may have been faster.
+            Self::Rate(wait) => wait.min(Duration::from_secs(1)),
         }
     }
 }

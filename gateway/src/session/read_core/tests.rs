@@ -27,6 +27,8 @@ struct Scripted {
     taken: Vec<usize>,
     /// Readings counted as refused.
     refused: u64,
+    /// How long the device has to wait.
+    readings_wait: Duration,
 }
 
 impl Environment for Scripted {
@@ -50,6 +52,10 @@ impl Environment for Scripted {
         &self.metrics
     }
 
+    fn readings_wait(&self) -> Duration {
+        self.readings_wait
+    }
+
     fn note_refused(&mut self, readings: u64) {
         self.refused += readings;
     }
@@ -64,7 +70,7 @@ impl Environment for Scripted {
     }
 
     fn open(&mut self, _: &Open, _: Option<Duration>) -> Result<Opened, Backpressure> {
-        Ok(Opened { present: false, durable_at: Position::ZERO })
+        Ok(Opened { present: false, durable_at: Position::ZERO, taken_over: None })
     }
 
     fn take(&mut self, intake: &Intake) -> Result<IntakeOutcome, Backpressure> {
@@ -89,6 +95,7 @@ fn core(kind: Protocol) -> (ReadCore, Rc<ResponseQueue>, Scripted) {
         outcomes: VecDeque::new(),
         taken: Vec::new(),
         refused: 0,
+        readings_wait: Duration::ZERO,
     };
     (ReadCore::new(kind, decoder, Rc::clone(&responses)), responses, process)
 }
@@ -197,4 +204,32 @@ fn a_session_closes_when_nothing_more_can_be_taken_of_it() {
     process.admission = Admission::Full;
     assert_eq!(core.step(b"{\"a\":1}\n", None, &mut process), Step::Close(CloseReason::TooMany));
     assert_eq!((drained(&responses), process.taken.len()), ((0, 0), 0));
+}
+
+#[test]
+fn a_device_beyond_its_rate_is_decoded_no_further_until_it_has_tokens() {
+    let (mut core, responses, mut process) = core(Protocol::Json);
+    let (first, both) = (b"{\"a\":1}\n", b"{\"a\":2}\n{\"a\":3}\n");
+    assert_eq!(core.step(first, None, &mut process), Step::ReadMore { consumed: first.len() });
+    process.readings_wait = Duration::from_secs(9);
+    // Without bytes there is nothing to wait for.
+    assert_eq!(core.step(b"", None, &mut process), Step::ReadMore { consumed: 0 });
+    for closing in [None, Some(Closing::Orderly)] {
+        let step = core.step(both, closing, &mut process);
+        assert_eq!(step, Step::Pause(Pause::Rate(Duration::from_secs(9))));
+    }
+    assert_eq!((process.taken.len(), drained(&responses)), (1, (1, 0)), "what was taken is acknowledged");
+    assert_eq!(process.metrics.rate_waits.get(), 2);
+    process.readings_wait = Duration::ZERO;
+    assert_eq!(core.step(both, None, &mut process), Step::ReadMore { consumed: both.len() });
+    assert_eq!((process.taken, process.refused), (vec![1, 2], 0));
+}
+
+#[test]
+fn a_client_beyond_its_rate_may_still_open_its_session() {
+    let (mut core, _, mut process) = core(Protocol::Mqtt);
+    process.readings_wait = Duration::from_secs(9);
+    let bytes = [connect(5, 0, "c"), publish(5, 0, 1, "telemetry", br#"{"a":1}"#)].concat();
+    assert!(matches!(core.step(&bytes, None, &mut process), Step::Pause(Pause::Rate(_))));
+    assert!(!core.decoder().is_opening() && process.taken.is_empty());
 }

@@ -5,7 +5,7 @@ use catchment_certs::revocation::{read_unverified, read_unverified_pem};
 use super::{Target, magnitude, signature};
 
 pub(super) const TARGET: Target = Target {
-    name: "revocation",
+    name: "crl",
     run,
     seeds: || vec![b"-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n".to_vec()],
     tokens: &[
