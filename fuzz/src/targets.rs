@@ -11,7 +11,7 @@ mod mqtt;
 mod opening;
 mod partial;
 mod promql;
-mod revocations;
+mod revocation_parts;
 mod rig;
 mod topics;
 
@@ -48,7 +48,7 @@ pub static TARGETS: [Target; 13] = [
     batch::TARGET,
     journal::TARGET,
     promql::TARGET,
-    revocations::TARGET,
+    revocation_parts::TARGET,
 ];
 
 /// The signature of any value.
