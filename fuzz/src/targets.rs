@@ -11,6 +11,7 @@ mod mqtt;
 mod opening;
 mod partial;
 mod promql;
+mod revocation;
 mod revocation_parts;
 mod rig;
 mod topics;
@@ -35,7 +36,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 13] = [
+pub static TARGETS: [Target; 14] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
@@ -48,6 +49,7 @@ pub static TARGETS: [Target; 13] = [
     batch::TARGET,
     journal::TARGET,
     promql::TARGET,
+    revocation::TARGET,
     revocation_parts::TARGET,
 ];
 

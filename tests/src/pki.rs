@@ -111,6 +111,15 @@ impl Pki {
         }
     }
 
+    /// Renews an identity in its folder.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn renew(&self, role: Role, site: &str, name: &str) {
+        let identity = request(role, site, name).identity;
+        self.authority.renew(&identity, None, &[], None, &mut |note| eprintln!("note: {note}")).unwrap();
+    }
+
     fn issue(&self, request: &IssueRequest) -> PathBuf {
         self.authority.issue(request, &mut |note| eprintln!("note: {note}")).unwrap().dir
     }
