@@ -6,6 +6,7 @@ mod chains;
 mod changes;
 pub(crate) mod forge;
 mod ledger;
+mod live_sessions;
 mod offer;
 mod self_check;
 mod support;

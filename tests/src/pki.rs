@@ -7,7 +7,7 @@ use std::{
 
 use catchment_certs::{
     Identity, Role, TrustDomain,
-    authority::{Authority, IssueRequest},
+    authority::{Authority, IssueRequest, RevokeWhat},
 };
 use catchment_proto::Name;
 
@@ -76,6 +76,17 @@ impl Pki {
         request.start = Some(SystemTime::now() - minute);
         request.lifetime = Some(minute + lasts);
         self.issue(&request)
+    }
+
+    /// Revokes an identity; the list reaches the identity folders below the root's.
+    ///
+    /// # Panics
+    /// When it cannot be revoked.
+    pub fn revoke(&self, role: Role, site: &str, name: &str) {
+        let identity = request(role, site, name).identity;
+        self.authority
+            .revoke(&RevokeWhat::Identity(identity), &mut |note| eprintln!("note: {note}"))
+            .unwrap();
     }
 
     /// Folder of the identity of a gateway or an aggregator whose certificate expired a day ago.

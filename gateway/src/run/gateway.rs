@@ -116,9 +116,8 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let sweeping = (sessions.clone(), trust.clone());
-        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
-        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
+        let sweeping =
+            tokio::spawn(supervisor.task("sessions", |_| (), sessions.clone().sweep(trust.clone())));
         metrics.watch_sessions(sessions.clone());
         let conditions = Arc::clone(&metrics.conditions);
         let watch_trust = async move { trust.watch_and_report(&conditions).await };
