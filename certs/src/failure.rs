@@ -205,7 +205,7 @@ fn alert_text(alert: AlertDescription) -> String {
         AlertDescription::CertificateRequired => "it requires a client certificate".to_owned(),
         AlertDescription::UnknownCA => "it does not know the root of this side's certificate".to_owned(),
         AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
-            format!("it does not accept this side's certificate ({alert:?})")
+            format!("it does not accept this side's certificate ({alert:?}); its log says why")
         }
         other => format!("alert {other:?}"),
     }

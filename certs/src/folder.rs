@@ -242,6 +242,11 @@ impl IdentityFolder {
         &self.crl_file
     }
 
+    /// Drops the blocks of `crl.pem`: the lists among them that count are in [`Self::revocations`].
+    pub(crate) fn drop_crl_file(&mut self) {
+        self.crl_file = CrlFile::default();
+    }
+
     /// Known lists and those of `crl.pem`, as far as they are signed below these roots.
     pub(crate) fn merged_into(&self, known: &Revocations) -> Merged {
         let lists: Vec<&[u8]> = self.crl_file.lists.iter().map(Vec::as_slice).collect();

@@ -24,6 +24,7 @@ pub(crate) use merge::Merged;
 
 use crate::{
     certificate::Peer,
+    folder::CrlFile,
     serial::{Serial, SerialKey},
 };
 
@@ -94,7 +95,9 @@ pub enum RevocationError {
     #[error("the revocation list cannot be read: {0}")]
     Content(String),
     /// No root, and no issuing certificate of a site, signed it.
-    #[error("the revocation list is signed by nobody in ca.pem")]
+    #[error(
+        "the revocation list is signed by nobody in ca.pem, and by no issuing certificate of a site beside it"
+    )]
     Signature,
     /// A higher number of the same issuer is known.
     #[error("the revocation list has number {found}, but number {known} is known: a list never goes back")]
@@ -182,6 +185,24 @@ impl Revocations {
         let ends = lists.iter().take(roots).map(|list| list.next_update).max();
         Self { inner: Arc::new(Inner { lists, roots, sites, ends }) }
     }
+}
+
+/// Number of a list (DER) and of its entries, read without verifying anything: for tools and fuzzing.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_unverified(der: &[u8]) -> Result<(u64, usize), RevocationError> {
+    let list = list::UnverifiedList::read(der)?;
+    Ok((list.number, list.serials()?.len()))
+}
+
+/// The same for each list of a `crl.pem`.
+///
+/// # Errors
+/// The file has no list, or one cannot be read.
+pub fn read_unverified_pem(pem: &[u8]) -> Result<Vec<(u64, usize)>, RevocationError> {
+    let file = CrlFile::read(pem).map_err(RevocationError::Content)?;
+    file.lists.iter().map(|der| read_unverified(der)).collect()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod mqtt;
 mod opening;
 mod partial;
 mod promql;
+mod revocation;
 mod rig;
 mod topics;
 
@@ -34,7 +35,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 12] = [
+pub static TARGETS: [Target; 13] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
@@ -47,6 +48,7 @@ pub static TARGETS: [Target; 12] = [
     batch::TARGET,
     journal::TARGET,
     promql::TARGET,
+    revocation::TARGET,
 ];
 
 /// The signature of any value.

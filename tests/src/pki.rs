@@ -104,6 +104,24 @@ impl Pki {
         self.issue(&request)
     }
 
+    /// Revokes an identity's certificates, and copies the list into the servers' folders.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn revoke(&self, role: Role, site: &str, name: &str) {
+        let what = RevokeWhat::Identity(request(role, site, name).identity);
+        self.authority.revoke(&what, &mut |note| eprintln!("note: {note}")).unwrap();
+    }
+
+    /// Renews an identity in its folder.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn renew(&self, role: Role, site: &str, name: &str) {
+        let identity = request(role, site, name).identity;
+        self.authority.renew(&identity, None, &[], None, &mut |note| eprintln!("note: {note}")).unwrap();
+    }
+
     fn issue(&self, request: &IssueRequest) -> PathBuf {
         self.authority.issue(request, &mut |note| eprintln!("note: {note}")).unwrap().dir
     }

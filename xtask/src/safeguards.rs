@@ -23,7 +23,7 @@ use crate::{
     command::{heading, programs},
     test_counts::TestCounts,
 };
-use table::{Check, FAIRNESS, FOLDERS, SAFEGUARDS, Safeguard, UPLINK};
+use table::{Check, FAIRNESS, FOLDERS, SAFEGUARDS, Safeguard, TRUST, UPLINK};
 use tree::Tree;
 
 /// Time limit of a check in seconds: broken code may never end.
@@ -71,6 +71,7 @@ pub(crate) fn moved<'a>(text: impl Fn(&str) -> Option<&'a str>) -> Vec<String> {
         .iter()
         .chain(FOLDERS)
         .chain(FAIRNESS)
+        .chain(TRUST)
         .chain(UPLINK)
         .filter_map(check)
         .map(|error| error.to_string())
@@ -144,7 +145,7 @@ pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     let target = seed::seed(target, profile, &folder)?;
     let chosen = |s: &&Safeguard| (!quick || s.quick) && only.is_none_or(|only| s.name.contains(only));
     let safeguards: Vec<&Safeguard> =
-        SAFEGUARDS.iter().chain(FOLDERS).chain(FAIRNESS).chain(UPLINK).filter(chosen).collect();
+        SAFEGUARDS.iter().chain(FOLDERS).chain(FAIRNESS).chain(TRUST).chain(UPLINK).filter(chosen).collect();
     ensure!(!safeguards.is_empty(), "no safeguard's name contains that text");
     unchanged_passes(&safeguards, &tree, &target)?;
     let mut rows = Vec::new();

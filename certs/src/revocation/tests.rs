@@ -154,8 +154,8 @@ proptest! {
             }
             for (index, serial) in serials.iter().enumerate() {
                 prop_assert_eq!(lists.is_revoked(serial, None), model.is_revoked(index, None));
-                for site in 0..2 {
-                    let issuer = Some(&sites[site].serial);
+                for (site, certificate) in sites.iter().enumerate() {
+                    let issuer = Some(&certificate.serial);
                     prop_assert_eq!(
                         lists.is_revoked(serial, issuer), model.is_revoked(index, Some(site)),
                         "serial {} of site {} after {:?}", index, site, steps

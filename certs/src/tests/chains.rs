@@ -46,7 +46,9 @@ fn doors(
 }
 
 fn lists(root: &Ca) -> Revocations {
-    Revocations::default().merged(&[root.der.clone()], &[list(root, 1, &[], 7).der()], &[]).revocations
+    Revocations::default()
+        .merged(std::slice::from_ref(&root.der), &[list(root, 1, &[], 7).der()], &[])
+        .revocations
 }
 
 fn chain(leaf: &Leaf, issuers: &[&Ca]) -> Vec<CertificateDer<'static>> {

@@ -203,6 +203,29 @@ async fn a_bad_file_keeps_the_old_until_it_is_good() {
 }
 
 #[tokio::test]
+async fn a_list_that_revokes_the_server_itself_still_counts() {
+    let world = World::new().await;
+    let device = leaf(&world.root, "site/berlin/device/a");
+    let renewed = leaf(&world.root, "site/berlin/gateway/g");
+    let serials = [&world.gateway.serial, &renewed.serial, &device.serial];
+    replace(&world.folder(), "crl.pem", &crl(&world.root, 2, &serials));
+    world.version(2).await;
+    world.problem("is revoked").await;
+    let client = world.client(&device, &[], &[&world.root]);
+    assert_eq!(world.connects(&client).await, Err(TlsFailure::Revoked));
+    // A new certificate is needed, and one that is revoked too is not taken.
+    replace(&world.folder(), "key.pem", &renewed.key.serialize_pem());
+    replace(&world.folder(), "cert.pem", &renewed.pem);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(world.trust.peer().serial, world.gateway.serial);
+    let good = leaf(&world.root, "site/berlin/gateway/g");
+    replace(&world.folder(), "key.pem", &good.key.serialize_pem());
+    replace(&world.folder(), "cert.pem", &good.pem);
+    until("the new certificate counts", || world.trust.peer().serial == good.serial).await;
+    until("the problem is over", || world.status().problem.is_none()).await;
+}
+
+#[tokio::test]
 async fn received_lists_count_and_survive_a_swap() {
     let world = World::new().await;
     let device = leaf(&world.root, "site/berlin/device/a");

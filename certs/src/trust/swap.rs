@@ -40,7 +40,8 @@ pub(super) struct State {
 }
 
 impl State {
-    pub(super) fn new(folder: IdentityFolder, config: TrustConfig) -> Self {
+    pub(super) fn new(mut folder: IdentityFolder, config: TrustConfig) -> Self {
+        folder.drop_crl_file();
         let revocations = folder.revocations().clone();
         Self {
             check: RevocationCheck::new(revocations.clone(), config.require_revocation_list),
@@ -81,9 +82,9 @@ impl State {
         self.revocations = revocations.clone();
     }
 
-    /// Takes a folder that was loaded in force. Everything that can fail comes first. Returns whether anything changed,
+    /// Takes a folder that was loaded by [`Shared::reload`]. Everything that can fail comes first. Returns whether anything changed,
     /// and what is wrong with its lists.
-    fn take(&mut self, folder: IdentityFolder) -> Result<(bool, Option<String>), SwapError> {
+    fn take(&mut self, mut folder: IdentityFolder) -> Result<(bool, Option<String>), SwapError> {
         let (running, found) = (self.folder.peer().uri(), folder.peer().uri());
         if running != found {
             let path = folder.dir().join(CERT_FILE);
@@ -94,13 +95,17 @@ impl State {
         let received = self.revocations.merged(&folder.anchors(), &[], &[]).revocations;
         let revocations = received.with(&from_file);
         let refused: Vec<RevocationError> = merged.refused.into_iter().map(|(_, error)| error).collect();
-        let problem = problem_of_lists(&folder, &refused).or_else(|| self.vanished(&folder));
         let lists_changed = !revocations.are(&self.revocations);
         let same_certificates = folder.has_certificates_of(&self.folder);
+        let file = |name| folder.dir().join(name);
+        let revoked = revocations
+            .names(folder.peer())
+            .then(|| SelfCheckError::Revoked { cert: file(CERT_FILE), lists: file(CRL_FILE) });
+        let problem = problem_of_lists(&folder, &refused)
+            .or_else(|| self.vanished(&folder))
+            .or_else(|| revoked.as_ref().map(ToString::to_string));
         if !same_certificates {
-            if revocations.names(folder.peer()) {
-                let file = |name| folder.dir().join(name);
-                let revoked = SelfCheckError::Revoked { cert: file(CERT_FILE), lists: file(CRL_FILE) };
+            if let Some(revoked) = revoked {
                 return Err(FolderError::from(revoked).into());
             }
             self.replace_certificates(&folder, &revocations)?;
@@ -109,6 +114,7 @@ impl State {
             self.replace_lists(&revocations);
         }
         self.from_file = from_file;
+        folder.drop_crl_file();
         self.folder = folder;
         Ok((lists_changed || !same_certificates, problem))
     }
@@ -154,9 +160,14 @@ pub(super) fn problem_of_lists(folder: &IdentityFolder, refused: &[RevocationErr
 }
 
 impl Shared {
-    /// Loads the folder and takes it if it is valid and in force.
+    /// Loads the folder, and checks that new certificates are in force. With the certificates that count already, lists are
+    /// taken in any case: also those of a server whose own certificate has expired end the sessions of the revoked.
     pub(super) fn reload(&self) -> Result<IdentityFolder, FolderError> {
-        IdentityFolder::load_in_force(&self.dir)
+        let folder = IdentityFolder::load(&self.dir)?;
+        if !folder.has_certificates_of(&self.lock().folder) {
+            folder.check(SystemTime::now())?;
+        }
+        Ok(folder)
     }
 
     /// Takes a loaded folder.

@@ -45,5 +45,6 @@ mod stop;
 mod streams;
 mod terminal;
 mod torn;
+mod trust;
 mod versions;
 mod watch;

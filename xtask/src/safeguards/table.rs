@@ -3,10 +3,12 @@
 
 mod fairness;
 mod folders;
+mod trust;
 mod uplink;
 
 pub(super) use fairness::FAIRNESS;
 pub(super) use folders::FOLDERS;
+pub(super) use trust::TRUST;
 pub(super) use uplink::UPLINK;
 
 /// Tests of one package.

@@ -17,7 +17,7 @@ const OWN: [(&str, Option<&[&str]>); 15] = [
     ("gateway", Some(&["certs", "journal", "partial", "proto", "settings"])),
     ("aggregator", Some(&["certs", "columns", "journal", "partial", "promql", "proto", "settings"])),
     ("cli", Some(&["aggregator", "certs", "columns", "gateway", "partial", "proto", "settings"])),
-    ("fuzz", Some(&["gateway", "journal", "partial", "promql", "proto"])),
+    ("fuzz", Some(&["certs", "gateway", "journal", "partial", "promql", "proto"])),
     ("simulation", Some(&["aggregator", "gateway", "journal", "partial", "proto"])),
     ("tests", None),
     ("bench", Some(&["certs", "gateway", "partial", "proto"])),
