@@ -78,17 +78,6 @@ impl Pki {
         self.issue(&request)
     }
 
-    /// Revokes an identity; the list reaches the identity folders below the root's.
-    ///
-    /// # Panics
-    /// When it cannot be revoked.
-    pub fn revoke(&self, role: Role, site: &str, name: &str) {
-        let identity = request(role, site, name).identity;
-        self.authority
-            .revoke(&RevokeWhat::Identity(identity), &mut |note| eprintln!("note: {note}"))
-            .unwrap();
-    }
-
     /// Folder of the identity of a gateway or an aggregator whose certificate expired a day ago.
     ///
     /// # Panics
