@@ -201,7 +201,6 @@ pub struct Settings {
 #[allow(missing_docs)]
 pub struct Config {
     pub identity: PathBuf,
-    /// What is asked of trust.
     pub trust: TrustConfig,
     pub listen: SocketAddr,
     pub aggregators: Vec<String>,
@@ -217,7 +216,6 @@ pub struct Config {
     pub sessions_max: usize,
     pub sessions_silent_after: Duration,
     pub deadlines: Deadlines,
-    /// `None`: connections may grow old.
     pub connection_age_max: Option<Duration>,
     pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,

@@ -70,8 +70,8 @@ impl Aggregator {
             .map_err(|error| RunError::Thread(error.to_string()))?;
 
         metrics.watch_sessions(sessions.clone());
-        let sweeping = (sessions.clone(), trust.clone());
-        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
+        let sweeping = sessions.clone().sweep(trust.clone());
+        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
         let hand_over = HandOver {
             per_peer_max: config.connections_per_peer_max,
@@ -90,7 +90,6 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         metrics.trust.show(&trust);
         let trusting = follow_trust(trust, Arc::clone(&streams), Arc::clone(&metrics));
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));

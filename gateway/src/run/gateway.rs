@@ -112,8 +112,7 @@ impl Gateway {
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
         metrics.watch_sessions(sessions.clone());
-        let sweeping = (sessions.clone(), trust.clone());
-        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
+        let sweeping = sessions.clone().sweep(trust.clone());
         let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         let trusting = follow_trust(trust, revocations, Arc::clone(&metrics));
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
