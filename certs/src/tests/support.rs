@@ -140,7 +140,7 @@ impl Echo {
         let addr = listener.local_addr().unwrap();
         let tls = ServerTls::new(folder, &[]).unwrap();
         let seen = Arc::new(Seen::default());
-        let (sender, peers) = mpsc::channel(64);
+        let (sender, peers) = mpsc::channel(256);
         let serve = move |accepted: Accepted| {
             let sender = sender.clone();
             async move {

@@ -27,10 +27,11 @@ fn all_sessions_of_a_device_share_its_tokens_and_nothing_is_refused() {
     let lines = |count: usize| "{\"a\":1,\"b\":2}\n".repeat(count);
     assert_eq!(device.feed(lines(20).as_bytes()).0, 0);
     assert_eq!(device.wait(), Duration::ZERO, "ten of the burst are left");
+    device.decoder = Device::decoder(Protocol::Json);
     // Another session takes them, and thirty more: they are taken, and the device has to wait.
-    let (mut intake, _) = device.decode(lines(20).as_bytes());
+    let (intake, _) = device.decode(lines(20).as_bytes());
     let outcome = loop {
-        match device.device_sessions.take(2, &mut intake, &mut device.shard) {
+        match device.device_sessions.take(2, &intake, &mut device.shard) {
             Err(Backpressure::Sync) => std::thread::sleep(Duration::from_millis(1)),
             outcome => break outcome.unwrap(),
         }
@@ -58,7 +59,8 @@ fn readings_that_were_sent_before_and_states_count_too() {
 #[test]
 fn a_device_is_shown_as_delayed_while_one_of_its_sessions_waits() {
     let device = Device::new(Protocol::Json);
-    let (metrics, sessions) = (device.metrics, std::rc::Rc::new(std::cell::RefCell::new(device.device_sessions)));
+    let (metrics, sessions) =
+        (device.metrics, std::rc::Rc::new(std::cell::RefCell::new(device.device_sessions)));
     let (first, second) = (DelayGuard::new(&sessions), DelayGuard::new(&sessions));
     assert_eq!(metrics.devices_delayed.get(), 1);
     drop(first);
