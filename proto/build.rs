@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut config = prost_build::Config::new();
     // Used as a map key; prost derives these traits only for messages without repeated fields.
     config.type_attribute(".catchment.v1.SeriesRef", "#[derive(Eq, Hash)]");
-    config.bytes([".catchment.v1.Batch.bodies", ".catchment.v1.BackupChunk.content"]).btree_map(["."]);
+    let shared = ["Batch.bodies", "BackupChunk.content", "RevocationPart.content", "RevocationLists"];
+    config.bytes(shared.map(|field| format!(".catchment.v1.{field}"))).btree_map(["."]);
     tonic_prost_build::configure().compile_fds_with_config(compiler.file_descriptor_set(), config)?;
     Ok(())
 }

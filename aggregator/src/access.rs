@@ -10,7 +10,7 @@ use catchment_proto::{GatewayId, OperatorId};
 use tokio::sync::Notify;
 use tonic::{Extensions, Request, Status};
 
-use crate::usage::Usage;
+use crate::{session_end::SessionEnd, usage::Usage};
 
 /// The other end of a connection; `transport` puts it into the extensions of every request.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub(crate) struct Caller {
     pub(crate) usage: Arc<Usage>,
     /// Cuts the connection.
     pub(crate) disconnect: Disconnect,
+    /// The end of its session.
+    pub(crate) session: SessionEnd,
 }
 
 /// Cuts a connection whose peer misbehaves.
@@ -53,14 +55,14 @@ fn caller(extensions: &Extensions) -> Result<&Caller, Status> {
     extensions.get::<Caller>().ok_or_else(|| Status::unauthenticated("no certificate"))
 }
 
-/// The gateway that calls.
+/// The gateway that calls, its address, and the end of its session.
 ///
 /// # Errors
 /// PERMISSION_DENIED for a certificate of another role.
-pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr), Status> {
+pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr, SessionEnd), Status> {
     let caller = caller(request.extensions())?;
     match &caller.peer.identity {
-        Identity::Gateway(gateway) => Ok((gateway.clone(), caller.addr)),
+        Identity::Gateway(gateway) => Ok((gateway.clone(), caller.addr, caller.session.clone())),
         other => Err(denied("gateway", other)),
     }
 }

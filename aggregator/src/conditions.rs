@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use catchment_certs::trust;
 use catchment_settings::{Conditions, KnownCondition, Severity};
 
 use crate::store::{MaintenanceStore, Shortage};
@@ -25,7 +26,7 @@ pub(crate) const RETENTION_HELD_BACK: &str = "retention_held_back";
 /// Every condition that an aggregator may report. Full memory and busy queries make senders and callers wait for
 /// seconds and pass by themselves, so a probe does not fail for them (if a flush has no room, `disk_full` reports
 /// it).
-pub(crate) const KNOWN: [KnownCondition; 9] = [
+pub(crate) const KNOWN: [KnownCondition; 14] = [
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     KnownCondition { name: DISK_FULL, severity: Severity::Unready },
     // Only the one gateway waits.
@@ -37,6 +38,12 @@ pub(crate) const KNOWN: [KnownCondition; 9] = [
     // Rows are kept longer than the rules say, which harms nothing.
     KnownCondition { name: RETENTION_HELD_BACK, severity: Severity::Notice },
     KnownCondition { name: "series_full", severity: Severity::Unready },
+    trust::CERTIFICATE_ENDS,
+    trust::REVOCATION_LIST_ENDS,
+    trust::REVOCATION_LIST_MISSING,
+    trust::REVOCATION_LIST_OUTDATED,
+    // What was loaded before counts on.
+    trust::TRUST_NOT_LOADED,
 ];
 
 /// Interval of the checks.

@@ -15,6 +15,7 @@ use crate::{
     store::{RetentionRule, StoreConfig},
 };
 
+mod connections;
 mod options;
 mod retention;
 mod watch;
@@ -48,6 +49,8 @@ pub struct Config {
     pub first_request_timeout: Duration,
     /// Longest time without a request in progress.
     pub idle_timeout: Duration,
+    /// Age at which a connection ends, give or take a tenth, 100 ms to a year; `None`: connections may grow old.
+    pub connection_age_max: Option<Duration>,
     /// Interval of HTTP/2 pings, and how long an answer may take.
     pub keepalive: Duration,
     /// Longest graceful shutdown.
@@ -365,7 +368,10 @@ impl TryFrom<Options> for Config {
             store,
             clock_tolerance,
             identity: options.identity.ok_or(missing("identity", "DIR"))?,
-            trust: TrustConfig::default(),
+            trust: TrustConfig {
+                require_revocation_list: options.require_revocation_list.unwrap_or(true),
+                ..TrustConfig::default()
+            },
             listen: options.listen.ok_or(missing("listen", "ADDR"))?,
             data: options.data.ok_or(missing("data", "DIR"))?,
             http: options.http,
@@ -379,6 +385,7 @@ impl TryFrom<Options> for Config {
             )?,
             first_request_timeout: time("first_request_timeout", options.first_request_timeout, 10)?,
             idle_timeout: time("idle_timeout", options.idle_timeout, 3_600)?,
+            connection_age_max: connections::age_max(options.connection_age_max)?,
             keepalive: time("keepalive", options.keepalive, 20)?,
             stop_timeout: time("stop_timeout", options.stop_timeout, 10)?,
             ingest_bytes_max,

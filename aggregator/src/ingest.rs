@@ -6,6 +6,7 @@
 //! * `admit`: the rules of a stream, pure.
 //! * `budget`: the series budget that a stream sends to its gateway.
 //! * `bytes`: memory of everything that waits, with a share for each gateway.
+//! * `revocations`: the revocation lists that gateways are sent, and who holds them.
 //! * `raw_routes`: queries for raw readings, and the readings back.
 //! * `stream_registry`: one current stream per data folder of a gateway; `waiting`: gateways whose batches wait for
 //!   room.
@@ -14,6 +15,7 @@ pub mod admit;
 mod budget;
 mod bytes;
 mod raw_routes;
+mod revocations;
 mod service;
 mod shared;
 mod stream;
@@ -22,6 +24,7 @@ mod waiting;
 
 pub(crate) use bytes::{BYTES_LEAST, ByteBounds, IngestBytes, MESSAGE_BYTES, SHARE_LEAST, STREAM_BYTES};
 pub(crate) use raw_routes::CREDIT;
+pub(crate) use revocations::{ListsState, publish as publish_revocations};
 pub(crate) use service::IngestService;
 pub(crate) use shared::Shared;
 pub(crate) use stream::END_REASONS;

@@ -21,6 +21,7 @@ pub mod query;
 mod retention;
 pub mod selector;
 mod server;
+mod session_end;
 pub mod store;
 #[cfg(test)]
 mod testing;

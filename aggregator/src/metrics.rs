@@ -9,6 +9,7 @@ mod prometheus;
 mod queries;
 mod reasons;
 mod retention;
+mod sessions;
 mod stats;
 mod watch;
 
@@ -18,7 +19,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, atomic::Ordering},
 };
 
-use catchment_certs::{AcceptEvents, HandshakeFailure};
+use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
@@ -39,7 +40,7 @@ use self::{
 use crate::{
     clock, conditions,
     config::QueryLimits,
-    ingest::{IngestBytes, StreamRegistry},
+    ingest::{IngestBytes, ListsState, StreamRegistry},
     query::QueryCounts,
     store::{Cursor, MaintenanceStore, QueryStore, Store, StoreStats},
 };
@@ -61,6 +62,7 @@ pub(crate) struct Metrics {
     registry: Mutex<Registry>,
     /// Conditions that keep the aggregator from working now.
     pub(crate) conditions: Arc<Conditions>,
+    pub(crate) trust: TrustMetrics,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
     pub(crate) connections_ended: Family<Reason, Counter>,
@@ -112,6 +114,7 @@ impl Metrics {
         let metrics = Self {
             registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
             conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
+            trust: TrustMetrics::default(),
             connections: Gauge::default(),
             connections_refused,
             connections_ended,
@@ -150,6 +153,7 @@ impl Metrics {
         let mut registry = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
         let r = &mut *registry;
         r.register_collector(Box::new(stats::ConditionsCollector(Arc::clone(&self.conditions))));
+        r.register_collector(Box::new(self.trust.clone()));
         r.register("connections", "Connections now", self.connections.clone());
         r.register(
             "connections_refused",
@@ -226,6 +230,12 @@ impl Metrics {
             store: Arc::clone(store) as Arc<_>,
             streams,
         }));
+    }
+
+    /// Adds the sessions by role, read at each scrape.
+    pub(crate) fn watch_sessions(&self, registry: SessionRegistry) {
+        let mut metrics = self.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        metrics.register_collector(Box::new(sessions::SessionsCollector(registry)));
     }
 
     /// Adds the use of ingest memory, read at each scrape.
@@ -355,6 +365,23 @@ impl Collector for Gateways {
             .iter()
             .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
         gauge("gateway_series_max", "Most series that a gateway may have here", budgets.collect())?;
+        let lists: Vec<_> = gateways
+            .iter()
+            .filter_map(|entry| {
+                Some((labels(&entry.epoch.gateway), self.streams.lists(&entry.epoch.gateway)?))
+            })
+            .collect();
+        let numbers = |of: fn(&ListsState) -> Option<u64>| {
+            lists.iter().filter_map(|(labels, state)| Some((labels.clone(), of(state)? as f64))).collect()
+        };
+        let held = "Number of the root's revocation list that a connected gateway holds";
+        gauge("gateway_revocation_list", held, numbers(|state| state.held))?;
+        let sent = "Number of the root's revocation list that a connected gateway was sent";
+        gauge("gateway_revocation_list_sent", sent, numbers(|state| state.sent))?;
+        let behind = ConstGauge::new(self.streams.behind_revocations() as f64);
+        let help = "Connected gateways that do not hold the newest revocation lists";
+        let name = "gateways_behind_revocations";
+        behind.encode(encoder.encode_descriptor(name, help, None, behind.metric_type())?)?;
         let failed = f64::from(u8::from(self.store.failure().is_some()));
         let kind = ConstGauge::new(0.0_f64).metric_type();
         let family = encoder.encode_descriptor(

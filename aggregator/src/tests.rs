@@ -9,6 +9,7 @@ mod queries;
 mod retention;
 mod rig;
 mod roles;
+mod sessions;
 mod sharing;
 mod silent;
 mod watch;

@@ -1,20 +1,20 @@
 //! From an accepted TLS connection to the one that tonic serves.
 //!
-//! The connection adds its [`Caller`] to every request, and holds a slot among all connections and one among those of
-//! its identity until it ends. A connection without requests is closed whatever bytes it sends: soon after its
+//! The connection adds its [`Caller`] to every request, and holds a slot among all connections and a session in the
+//! registry until it ends. It is closed when the registry ends its session, after the last words of its requests
+//! ([`crate::session_end`]). A connection without requests is closed whatever bytes it sends: soon after its
 //! handshake, later if it was idle for long, and at once if another connection needs its slot.
 
 use std::{
     io,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
-use catchment_certs::{Accepted, Identity, SessionGuard, Socket, channel::ALPN_GRPC};
+use catchment_certs::{Accepted, SessionGuard, Socket, channel::ALPN_GRPC};
 use catchment_settings::connection_slots::ConnectionSlot;
-use hashbrown::HashMap;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     sync::oneshot,
@@ -26,6 +26,7 @@ use tonic::transport::server::Connected;
 use crate::{
     access::{Caller, Disconnect},
     metrics::Metrics,
+    session_end::SessionEnd,
     usage::Usage,
 };
 
@@ -38,50 +39,6 @@ pub(crate) const CLOSED_REASONS: [&str; 4] =
 const HTTP1_REQUEST_BYTES_MAX: usize = 160 << 10;
 /// The first bytes of HTTP/2.
 const HTTP2_PREFACE: &[u8] = b"PRI";
-
-/// Counts the connections of each identity.
-#[derive(Debug)]
-pub(crate) struct PeerLimit {
-    max: usize,
-    open: Mutex<HashMap<Identity, usize>>,
-}
-
-/// One of the slots that [`PeerLimit`] gives to an identity.
-#[derive(Debug)]
-pub(crate) struct PeerSlot {
-    limit: Arc<PeerLimit>,
-    identity: Identity,
-}
-
-impl PeerLimit {
-    /// At most `max` connections of one identity. The map is bounded by the bound of all connections.
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, open: Mutex::default() })
-    }
-
-    /// Takes a slot, if one is left.
-    pub(crate) fn acquire(self: &Arc<Self>, identity: &Identity) -> Option<PeerSlot> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = open.entry_ref(identity).or_insert(0);
-        if *count >= self.max {
-            return None;
-        }
-        *count += 1;
-        Some(PeerSlot { limit: Arc::clone(self), identity: identity.clone() })
-    }
-}
-
-impl Drop for PeerSlot {
-    fn drop(&mut self) {
-        let mut open = self.limit.open.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = open.get_mut(&self.identity) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                open.remove(&self.identity);
-            }
-        }
-    }
-}
 
 /// How long a peer may stay without a request.
 #[derive(Clone, Copy, Debug)]
@@ -99,8 +56,8 @@ pub(crate) struct Connection {
     deadlines: Deadlines,
     /// Time of the next check for requests. HTTP/2 pings start only after its preface, and are not requests.
     timer: Pin<Box<Sleep>>,
-    /// Resolves when the connection must be cut.
-    cut: Pin<Box<dyn Future<Output = ()> + Send>>,
+    /// Resolves when the connection must be cut, with a reason to be counted if the session has ended.
+    cut: Pin<Box<dyn Future<Output = Option<&'static str>> + Send>>,
     /// Resolves when the slot is taken away.
     evicted: oneshot::Receiver<()>,
     metrics: Arc<Metrics>,
@@ -109,7 +66,6 @@ pub(crate) struct Connection {
     http1: Option<Http1>,
     /// The peer has sent a request: the slot cannot be taken away any more.
     kept: bool,
-    _slot_of_identity: PeerSlot,
     _session: SessionGuard,
 }
 
@@ -117,7 +73,6 @@ impl Connection {
     /// Takes over an accepted connection; it fails when `cut` resolves.
     pub(crate) fn new(
         accepted: Accepted,
-        slot_of_identity: PeerSlot,
         deadlines: Deadlines,
         cut: impl Future<Output = ()> + Send + 'static,
         metrics: Arc<Metrics>,
@@ -125,19 +80,22 @@ impl Connection {
         metrics.connections.inc();
         let disconnect = Disconnect::default();
         let disconnect_requested = disconnect.clone();
+        let is_http2 = accepted.alpn() == Some(ALPN_GRPC);
+        let Accepted { stream, peer, addr, slot, session: guard } = accepted;
+        let session = SessionEnd::of(&guard);
+        let session_end = session.clone();
         let cut = async move {
             tokio::select! {
-                () = cut => {}
-                () = disconnect_requested.triggered() => {}
+                () = cut => None,
+                () = disconnect_requested.triggered() => None,
+                reason = session_end.connection_ends() => Some(reason.reason()),
             }
         };
-        let is_http2 = accepted.alpn() == Some(ALPN_GRPC);
-        let Accepted { stream, peer, addr, slot, session } = accepted;
         let (evict, evicted) = oneshot::channel();
         slot.on_evict(move || _ = evict.send(()));
         Self {
             cut: Box::pin(cut),
-            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), disconnect },
+            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), disconnect, session },
             stream,
             deadlines,
             timer: Box::pin(sleep(deadlines.first_request)),
@@ -146,16 +104,21 @@ impl Connection {
             slot,
             http1: (!is_http2).then(Http1::default),
             kept: false,
-            _slot_of_identity: slot_of_identity,
-            _session: session,
+            _session: guard,
+        }
+    }
+
+    /// Fails when the connection is cut; polled before each read, so that no peer delays it by sending without a pause.
+    fn poll_cut(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.cut.as_mut().poll(task) {
+            Poll::Ready(Some(reason)) => self.close(reason),
+            Poll::Ready(None) => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Poll::Pending => Poll::Pending,
         }
     }
 
     /// Fails when the connection must end; polled whenever it waits for its peer.
     fn poll_end(&mut self, task: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.cut.as_mut().poll(task).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-        }
         if !self.kept && matches!(Pin::new(&mut self.evicted).poll(task), Poll::Ready(Ok(()))) {
             return self.close("gave_way");
         }
@@ -188,7 +151,7 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// `reason`: one of [`CLOSED_REASONS`].
+    /// `reason`: one of [`CLOSED_REASONS`], or why the session ended.
     fn close(&self, reason: &'static str) -> Poll<io::Result<()>> {
         Metrics::count(&self.metrics.connections_ended, reason);
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
@@ -230,6 +193,9 @@ impl Connected for Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if let Poll::Ready(cut) = this.poll_cut(cx) {
+            return Poll::Ready(cut);
+        }
         if !this.kept && this.caller.usage.has_requested() {
             this.kept = true;
             this.slot.mark_used();
@@ -272,7 +238,6 @@ impl AsyncWrite for Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use catchment_proto::{Name, OperatorId};
 
     #[test]
     fn requests_of_http1_are_bounded_each() {
@@ -282,20 +247,5 @@ mod tests {
             assert!(http1.count(1, begun));
         }
         assert!(!http1.count(1, 9));
-    }
-
-    #[test]
-    fn an_identity_has_a_limit_of_slots_and_returns_them() {
-        let limit = PeerLimit::new(2);
-        let ada = Identity::Operator(OperatorId { name: Name::new("ada").unwrap() });
-        let eve = Identity::Operator(OperatorId { name: Name::new("eve").unwrap() });
-        let first = limit.acquire(&ada).unwrap();
-        let _second = limit.acquire(&ada).unwrap();
-        assert!(limit.acquire(&ada).is_none());
-        let other = limit.acquire(&eve).unwrap();
-        drop(first);
-        assert!(limit.acquire(&ada).is_some());
-        drop(other);
-        assert_eq!(limit.open.lock().unwrap().len(), 1);
     }
 }

@@ -37,7 +37,7 @@ use tokio_rustls::{LazyConfigAcceptor, server::TlsStream};
 
 use self::turns::{Arrived, Turns};
 use crate::{
-    certificate::{Peer, peer_from_certificate},
+    certificate::Peer,
     failure::{HandshakeFailure, TlsFailure},
     server::{BUFFER_BYTES_MAX, ServerTls},
     sessions::{SessionGuard, SessionRegistry},
@@ -342,9 +342,8 @@ impl AcceptState {
         });
         let stream = timeout_at(deadline, accept).await.map_err(|_| HandshakeFailure::Timeout)?;
         let stream = stream.map_err(io_failure)?;
-        let certificates = stream.get_ref().1.peer_certificates();
-        let leaf = certificates.and_then(<[_]>::first).ok_or(TlsFailure::NoCertificate)?;
-        let peer = peer_from_certificate(leaf)?.of_domain(&current.peer.trust_domain)?;
+        let chain = stream.get_ref().1.peer_certificates().ok_or(TlsFailure::NoCertificate)?;
+        let peer = current.peer_of(chain)?;
         Ok((stream, peer))
     }
 }

@@ -1,24 +1,35 @@
 //! The bundled certificate authority: one root, its ledger, and the identities issued from it.
 //!
 //! A PKI folder holds `ca.pem`, `ca.key` (the root's key, mode 0600), `ledger.jsonl`, `crl.pem` and the
-//! identities. Every change holds an exclusive lock on `.lock`, so several processes may work at the same time.
+//! identities. The folder `site/S` of a site may be an authority of its own: `issuer.pem` (its issuing certificate),
+//! `issuer.key`, and its own `ledger.jsonl` and `crl.pem`. Every change holds an exclusive lock on the authority's
+//! `.lock`, so several processes may work at the same time; who needs both takes the root's lock first.
 //! Issuing makes the certificate in memory, then makes its ledger entry durable, then publishes the complete identity
 //! folder.
 //!
-//! `lifetimes` defines how long certificates are valid, `profile` their contents, `ledger` records what was done, `issue`
-//! and `bulk` make identities, `renew` and `revoke` change them, `list` and `inspect` show them; `error` is why any of
-//! it failed.
+//! `lifetimes` defines how long certificates are valid, `profile` their contents, `key` the keys, `ledger` records what
+//! was done. `open` opens a root or a site's issuing certificate, `site` and `root` make them. `issue` and `bulk` make
+//! identities, `renew` and `revoke` change them; `lists` and `spread` bring revocation lists together and to the
+//! identities, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is why any of it failed.
 
+mod anchors;
 mod bulk;
 mod error;
+mod export;
 mod inspect;
 mod issue;
+mod key;
 mod ledger;
 mod lifetimes;
 mod list;
+mod lists;
+mod open;
 mod profile;
 mod renew;
 mod revoke;
+mod root;
+mod site;
+mod spread;
 
 use std::{
     fs::{self, File},
@@ -27,115 +38,79 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use catchment_proto::id::Name;
 use jiff::Timestamp;
-use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
-use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use rcgen::{Issuer, KeyPair};
+use rustls::pki_types::CertificateDer;
 
+pub use anchors::{AnchorsReport, add_anchors};
 pub use bulk::{BulkReport, read_rows};
 pub use error::AuthorityError;
+pub use export::export_pkcs12;
 pub use inspect::inspect;
 pub use issue::{IssueRequest, IssuedPaths};
-pub use ledger::{Entry, History, Issued};
-pub use lifetimes::{CRL_DAYS, DAYS_MAX, ROOT_DAYS, default_days};
+pub use key::{KeyKind, KeyKindError, Passphrase, PassphraseError, Passphrases};
+pub use ledger::{Entry, History, Issued, IssuerMade};
+pub use lifetimes::{CRL_DAYS, DAYS_MAX, ROOT_DAYS, SITE_DAYS, default_days};
 pub use list::{ListedCertificate, Status, list, list_json, list_table};
+pub use open::{InitOptions, authority_dir, by_authority, encrypt_key, holders};
 pub use profile::{Host, HostError, lifetime_of_days};
 pub use revoke::{RevokeReport, RevokeWhat};
+pub use site::{SiteReport, SiteRequest, SiteStatus, sites};
+pub use spread::{AddedLists, add_lists};
 
 pub use crate::files::FileError;
 use crate::{
-    Identity, Serial, TrustDomain, certificate,
-    files::{self, PRIVATE, PUBLIC},
-    folder::{CA_FILE, CRL_FILE, pem_reason},
+    Identity, TrustDomain,
+    folder::{CA_FILE, CRL_FILE},
 };
 use ledger::Ledger;
 use lifetimes::{BACK_DATED, DAY};
 use profile::Validity;
 
 const CA_KEY_FILE: &str = "ca.key";
+/// The issuing certificate of a site.
+const ISSUER_FILE: &str = "issuer.pem";
+const ISSUER_KEY_FILE: &str = "issuer.key";
+/// A key that will take the place of the present one.
+const NEXT_KEY_FILE: &str = "next.key";
+/// Folder of the sites in a PKI folder.
+const SITES_DIR: &str = "site";
 const LEDGER_FILE: &str = "ledger.jsonl";
 const LOCK_FILE: &str = ".lock";
 
 /// Maximum size of a PEM file with one certificate, key or request, in bytes.
 const PEM_BYTES_MAX: u64 = 64 << 10;
 
-/// An open certificate authority.
+/// An open certificate authority: a root, or the issuing certificate of a site.
 #[derive(Debug)]
 pub struct Authority {
     dir: PathBuf,
     trust_domain: TrustDomain,
     issuer: Issuer<'static, KeyPair>,
-    root_pem: String,
-    root_end: Timestamp,
+    /// Its own certificate.
+    certificate: CertificateDer<'static>,
+    /// `ca.pem`: the roots, its own first.
+    anchors_pem: String,
+    anchors: Vec<CertificateDer<'static>>,
+    /// End of its own certificate's validity.
+    end: Timestamp,
+    /// `None`: a root.
+    site: Option<SiteIssuer>,
+    /// The passphrase of its key's file, if that is encrypted.
+    passphrase: Option<Passphrase>,
+}
+
+/// What only the authority of a site has.
+#[derive(Debug)]
+struct SiteIssuer {
+    name: Name,
+    /// Its issuing certificate, which follows each leaf.
+    pem: String,
 }
 
 impl Authority {
-    /// Makes a new root in `dir`, with an empty revocation list; creates `dir` if it does not exist.
-    ///
-    /// # Errors
-    /// There already is a root, or the files cannot be written.
-    pub fn init(dir: &Path, trust_domain: &TrustDomain, days: u32) -> Result<Self, AuthorityError> {
-        files::create_folders(dir)?;
-        let lock = lock(dir)?;
-        let (ca_path, key_path, ledger_path) =
-            (dir.join(CA_FILE), dir.join(CA_KEY_FILE), dir.join(LEDGER_FILE));
-        if ca_path.exists() {
-            return Err(AuthorityError::RootExists { path: ca_path });
-        }
-        if key_path.exists() {
-            return Err(AuthorityError::HalfRoot { path: key_path });
-        }
-        if ledger_path.exists() {
-            return Err(AuthorityError::RootExists { path: ledger_path });
-        }
-        let validity = Validity::new(now(), lifetime_of_days(days)?, BACK_DATED)?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let root_pem = profile::root(trust_domain, &Serial::random(), validity)?.self_signed(&key)?.pem();
-        files::create_file(&key_path, key.serialize_pem().as_bytes(), PRIVATE)?;
-        Ledger::open(&ledger_path, true)?;
-        files::sync(dir)?;
-        // The root certificate makes the folder an authority, so it is written last; only the revocation list follows,
-        // which the root signs and which can be made again.
-        files::create_file(&ca_path, root_pem.as_bytes(), PUBLIC)?;
-        drop(lock);
-        let authority = Self::open(dir)?;
-        authority.refresh_crl(CRL_DAYS, &mut |_| ())?;
-        Ok(authority)
-    }
-
-    /// Opens the authority in `dir`.
-    ///
-    /// # Errors
-    /// There is none, its key does not match, or its files cannot be read.
-    pub fn open(dir: &Path) -> Result<Self, AuthorityError> {
-        let (ca_path, key_path) = (dir.join(CA_FILE), dir.join(CA_KEY_FILE));
-        match (ca_path.exists(), key_path.exists()) {
-            (true, true) => {}
-            (true, false) => return Err(AuthorityError::NoKey { path: key_path }),
-            (false, true) => return Err(AuthorityError::HalfRoot { path: key_path }),
-            (false, false) => return Err(AuthorityError::NoRoot { path: ca_path, dir: dir.to_owned() }),
-        }
-        let content = |path: &Path, reason: String| AuthorityError::Content { path: path.to_owned(), reason };
-        let root_pem = files::read_text(&ca_path, PEM_BYTES_MAX)?;
-        let root_der = CertificateDer::from_pem_slice(root_pem.as_bytes())
-            .map_err(|error| content(&ca_path, format!("no certificate in PEM: {}", pem_reason(&error))))?;
-        let identity = |error| AuthorityError::Identity { path: ca_path.clone(), error };
-        let root = certificate::parse(&root_der).map_err(identity)?;
-        let uri = certificate::single_uri(&root).map_err(identity)?;
-        let trust_domain = TrustDomain::from_uri(uri).map_err(identity)?;
-        let key = KeyPair::from_pem(&files::read_text(&key_path, PEM_BYTES_MAX)?)
-            .map_err(|error| content(&key_path, format!("no private key in PKCS#8 PEM: {error}")))?;
-        if root.public_key().subject_public_key.data.as_ref() != key.public_key_raw() {
-            return Err(content(
-                &key_path,
-                "this is not the key of ca.pem; restore both from one backup".into(),
-            ));
-        }
-        let root_end = timestamp(certificate::system_time(root.validity().not_after));
-        let issuer = Issuer::from_ca_cert_der(&root_der, key)?;
-        Ok(Self { dir: dir.to_owned(), trust_domain, issuer, root_pem, root_end })
-    }
-
-    /// The PKI folder.
+    /// The folder of its ledger and key: a PKI folder, or the folder of a site.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -145,16 +120,35 @@ impl Authority {
         &self.trust_domain
     }
 
-    /// End of the root's validity.
+    /// End of the validity of the root, or of the site's issuing certificate.
     pub fn root_end(&self) -> Timestamp {
-        self.root_end
+        self.end
+    }
+
+    /// The site that it issues for; `None`: it is a root and issues for all.
+    pub fn site(&self) -> Option<&Name> {
+        self.site.as_ref().map(|site| &site.name)
+    }
+
+    /// Whether its key's file is encrypted.
+    pub fn is_encrypted(&self) -> bool {
+        self.passphrase.is_some()
+    }
+
+    /// The PKI folder that this authority's folder lies in, if it is a site's and the PKI folder is there.
+    fn pki(&self) -> Option<PathBuf> {
+        let dir = self.site.as_ref().and(fs::canonicalize(&self.dir).ok())?;
+        let sites = dir.parent().filter(|parent| parent.ends_with(SITES_DIR))?;
+        let pki = sites.parent()?;
+        (pki.join(CA_FILE).is_file() && pki.join(LEDGER_FILE).is_file()).then(|| pki.to_owned())
     }
 
     /// The default folder of an identity.
     pub fn identity_dir(&self, identity: &Identity) -> PathBuf {
         let (role, name) = (identity.role().as_str(), identity.name().as_str());
         match identity.site() {
-            Some(site) => self.dir.join("site").join(site.as_str()).join(role).join(name),
+            Some(_) if self.site.is_some() => self.dir.join(role).join(name),
+            Some(site) => site_dir(&self.dir, site).join(role).join(name),
             None => self.dir.join(role).join(name),
         }
     }
@@ -176,13 +170,18 @@ impl Authority {
         Ok(Ledger::open(&self.dir.join(LEDGER_FILE), false)?)
     }
 
-    /// The current revocation list, if there is one.
+    /// The current revocation lists for a new identity, if there are any.
     fn crl_pem(&self) -> Result<Option<Vec<u8>>, AuthorityError> {
+        if let Some(pki) = self.pki()
+            && let Some(all) = crl_pem(&pki)?
+        {
+            return Ok(Some(all));
+        }
         crl_pem(&self.dir)
     }
 
-    /// Validity of a leaf. A default that would outlive the root is shortened to the root's end and reported to `note`;
-    /// an explicit request that would is refused.
+    /// Validity of a leaf. A default that would outlive the issuer is shortened to the issuer's end and reported to
+    /// `note`; an explicit request that would is refused.
     fn validity(
         &self,
         start: Option<SystemTime>,
@@ -194,19 +193,42 @@ impl Authority {
             Some(start) => (timestamp(start), Duration::ZERO),
             None => (now(), BACK_DATED),
         };
-        let lifetime = wish.unwrap_or(DAY * default_days(role));
-        let mut validity = Validity::new(from, lifetime, back_dated)?;
-        if validity.not_after > self.root_end {
-            let left = self.root_end.as_second().saturating_sub(from.as_second());
+        let validity = Validity::new(from, wish.unwrap_or(DAY * default_days(role)), back_dated)?;
+        self.within(validity, from, wish.is_some(), note)
+    }
+
+    /// A validity that does not outlive this authority's certificate; see [`Self::validity`].
+    fn within(
+        &self,
+        mut validity: Validity,
+        from: Timestamp,
+        explicit: bool,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Validity, AuthorityError> {
+        if validity.not_after > self.end {
+            let left = self.end.as_second().saturating_sub(from.as_second());
             let days_left = u64::try_from(left).unwrap_or(0) / DAY.as_secs();
-            if wish.is_some() || left <= 0 {
-                return Err(AuthorityError::OutlivesRoot { root_end: self.root_end, days_left });
+            let issuer = match &self.site {
+                None => "the root".to_owned(),
+                Some(site) => format!("the issuing certificate of site {}", site.name),
+            };
+            if explicit || left <= 0 {
+                let cure = match &self.site {
+                    None => "prepare a new root with `catchment-certs root prepare`".to_owned(),
+                    Some(site) => format!("renew it with `catchment-certs site renew --site {}`", site.name),
+                };
+                return Err(AuthorityError::OutlivesIssuer { issuer, end: self.end, days_left, cure });
             }
-            note(format!("the root ends on {}, so this certificate ends then too", self.root_end));
-            validity.not_after = self.root_end;
+            note(format!("{issuer} ends on {}, so this certificate ends then too", self.end));
+            validity.not_after = self.end;
         }
         Ok(validity)
     }
+}
+
+/// The folder of a site in a PKI folder.
+fn site_dir(pki: &Path, site: &Name) -> PathBuf {
+    pki.join(SITES_DIR).join(site.as_str())
 }
 
 /// The current revocation list of a PKI folder, if there is one.

@@ -45,7 +45,8 @@ impl Peer {
     }
 }
 
-/// Reads identity, trust domain, serial number and end of validity from a leaf certificate.
+/// Reads identity, trust domain, serial number and end of validity from a leaf certificate that a root issued; for a
+/// chain see [`crate::peer_from_chain`].
 ///
 /// Checks no signature and no date: the TLS library does that.
 ///
@@ -53,8 +54,12 @@ impl Peer {
 /// The certificate cannot be parsed, does not have exactly one URI subject alternative name, or its URI is not one of
 /// the four forms of [`Identity::uri`].
 pub fn peer_from_certificate(der: &CertificateDer<'_>) -> Result<Peer, IdentityError> {
-    let certificate = parse(der)?;
-    let (trust_domain, identity) = Identity::from_uri(single_uri(&certificate)?)?;
+    peer_from_parsed(&parse(der)?)
+}
+
+/// As [`peer_from_certificate`].
+pub(crate) fn peer_from_parsed(certificate: &X509Certificate<'_>) -> Result<Peer, IdentityError> {
+    let (trust_domain, identity) = Identity::from_uri(single_uri(certificate)?)?;
     let serial = Serial::from_bytes(certificate.raw_serial())?;
     let not_after = system_time(certificate.validity().not_after);
     Ok(Peer { identity, trust_domain, serial, issuer: None, not_after })

@@ -2,7 +2,7 @@
 //!
 //! The server's certificate must be issued by one of the folder's trust anchors, be on none of its revocation lists,
 //! and name the host. The role is checked too, because the authority may have issued a gateway's certificate for any
-//! host name.
+//! host name. A missing or outdated list refuses no server: over the connection newer ones come.
 
 use std::{io, sync::Arc, time::Duration};
 
@@ -10,19 +10,22 @@ use arc_swap::ArcSwap;
 use rustls::{
     ClientConfig,
     client::{Resumption, WebPkiServerVerifier},
-    pki_types::ServerName,
+    pki_types::{CertificateDer, ServerName},
     sign::SingleCertAndKey,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
-    certificate::{Peer, peer_from_certificate},
+    certificate::Peer,
+    chain::{peer_from_chain, without_anchors},
     failure::TlsFailure,
     folder::IdentityFolder,
     identity::{IdentityError, Role},
     provider::provider,
+    revocation::RevocationCheck,
     server::{BUFFER_BYTES_MAX, TlsError},
+    verifier::ServerVerifier,
 };
 
 /// A client's TLS configuration that can be replaced while in use. Clones share it.
@@ -34,9 +37,10 @@ pub struct ClientTls {
 
 /// A configuration and its identity, replaced together.
 #[derive(Debug)]
-struct Current {
+pub(crate) struct Current {
     config: Arc<ClientConfig>,
     peer: Arc<Peer>,
+    anchors: Arc<[CertificateDer<'static>]>,
 }
 
 /// Why a connection failed. Every message names the server.
@@ -105,10 +109,19 @@ impl ClientTls {
     /// if empty).
     ///
     /// # Errors
-    /// The TLS library refuses a revocation list.
+    /// The TLS library refuses the trust anchors.
     pub fn new(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
+        Self::with(folder, alpn, own_check(folder))
+    }
+
+    /// A configuration that asks `revocations`.
+    pub(crate) fn with(
+        folder: &IdentityFolder,
+        alpn: &[&[u8]],
+        revocations: Arc<RevocationCheck>,
+    ) -> Result<Self, TlsError> {
         let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn)?));
+        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn, revocations)?));
         Ok(Self { current, alpn })
     }
 
@@ -128,8 +141,27 @@ impl ClientTls {
     /// # Errors
     /// As [`Self::new`]; the old configuration stays.
     pub fn reload(&self, folder: &IdentityFolder) -> Result<(), TlsError> {
-        self.current.store(Arc::new(Current::new(folder, &self.alpn)?));
+        self.store(self.prepare(folder, own_check(folder))?);
         Ok(())
+    }
+
+    /// Builds the configuration that replaces the current one.
+    pub(crate) fn prepare(
+        &self,
+        folder: &IdentityFolder,
+        revocations: Arc<RevocationCheck>,
+    ) -> Result<Arc<Current>, TlsError> {
+        Ok(Arc::new(Current::new(folder, &self.alpn, revocations)?))
+    }
+
+    /// Whether anyone but the caller holds it.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.current) > 1
+    }
+
+    /// Replaces the configuration.
+    pub(crate) fn store(&self, prepared: Arc<Current>) {
+        self.current.store(prepared);
     }
 
     /// Connects to a server of role `expect`, with one deadline for name resolution, TCP and handshake.
@@ -171,18 +203,24 @@ impl ClientTls {
 }
 
 impl Current {
-    fn new(folder: &IdentityFolder, alpn: &[Vec<u8>]) -> Result<Self, TlsError> {
-        let verifier = WebPkiServerVerifier::builder_with_provider(folder.roots(), provider())
-            .with_crls(folder.crls())
+    fn new(
+        folder: &IdentityFolder,
+        alpn: &[Vec<u8>],
+        revocations: Arc<RevocationCheck>,
+    ) -> Result<Self, TlsError> {
+        let anchors = folder.anchors();
+        let inner = WebPkiServerVerifier::builder_with_provider(folder.roots(), provider())
             .build()
             .map_err(|error| TlsError::verifier(folder, error))?;
+        let verifier = Arc::new(ServerVerifier::new(inner, Arc::clone(&anchors), revocations));
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_webpki_verifier(verifier)
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
             .with_client_cert_resolver(Arc::new(SingleCertAndKey::from(folder.certified_key())));
         config.alpn_protocols = alpn.to_vec();
         config.resumption = Resumption::disabled();
-        Ok(Self { config: Arc::new(config), peer: Arc::new(folder.peer().clone()) })
+        Ok(Self { config: Arc::new(config), peer: Arc::new(folder.peer().clone()), anchors })
     }
 
     fn check_server(
@@ -192,10 +230,11 @@ impl Current {
         server: &str,
     ) -> Result<Peer, ConnectError> {
         let (_, connection) = stream.get_ref();
-        let leaf = connection.peer_certificates().and_then(<[_]>::first).ok_or_else(|| {
-            ConnectError::Tls { server: server.to_owned(), failure: TlsFailure::NoCertificate }
+        let chain = connection.peer_certificates().ok_or_else(|| ConnectError::Tls {
+            server: server.to_owned(),
+            failure: TlsFailure::NoCertificate,
         })?;
-        let peer = peer_from_certificate(leaf)
+        let peer = peer_from_chain(without_anchors(chain, &self.anchors))
             .and_then(|peer| peer.of_domain(&self.peer.trust_domain))
             .map_err(|error| ConnectError::Identity { server: server.to_owned(), error })?;
         let found = peer.identity.role();
@@ -204,4 +243,9 @@ impl Current {
         }
         Ok(peer)
     }
+}
+
+/// The folder's own lists.
+fn own_check(folder: &IdentityFolder) -> Arc<RevocationCheck> {
+    RevocationCheck::new(folder.revocations().clone(), false)
 }

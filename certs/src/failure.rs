@@ -4,7 +4,7 @@ use std::io;
 
 use rustls::{AlertDescription, CertificateError, Error};
 
-use crate::identity::IdentityError;
+use crate::{chain::ChainError, identity::IdentityError, revocation::NoRevocationList};
 
 /// Why a handshake failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +45,7 @@ impl HandshakeFailure {
         match self {
             Self::Timeout => "timeout",
             Self::Tls(failure) => failure.reason(),
+            Self::Identity(IdentityError::Chain(_)) => "wrong_issuer",
             Self::Identity(_) => "identity",
             Self::Evicted => "gave_way",
             Self::Address => "too_many_of_address",
@@ -81,9 +82,14 @@ pub enum TlsFailure {
     /// No trust anchor of `ca.pem` issued the peer's certificate.
     #[error("the peer's certificate was not issued by a root in ca.pem")]
     UnknownIssuer,
-    /// There are revocation lists, but none from the peer's issuer.
-    #[error("crl.pem has no revocation list from the issuer of the peer's certificate")]
-    UnknownRevocationStatus,
+    /// The issuer of the peer's certificate was not allowed to issue it.
+    #[error(transparent)]
+    WrongIssuer(ChainError),
+    /// A revocation list is required, and none of a root is there and up to date: no peer is accepted.
+    #[error(
+        "there is no revocation list of a root that is up to date: renew crl.pem with `catchment-certs crl`"
+    )]
+    NoRevocationList,
     /// The peer's certificate is not for this use (a client certificate on a server, or vice versa).
     #[error("the peer's certificate is not meant for this direction (extended key usage)")]
     Purpose,
@@ -109,13 +115,14 @@ pub enum TlsFailure {
 
 impl TlsFailure {
     /// All labels.
-    pub const REASONS: [&str; 13] = [
+    pub const REASONS: [&str; 14] = [
         "no_certificate",
         "revoked",
         "expired",
         "not_yet_valid",
         "unknown_issuer",
-        "unknown_revocation_status",
+        "wrong_issuer",
+        "no_revocation_list",
         "purpose",
         "host_name",
         "bad_certificate",
@@ -133,7 +140,8 @@ impl TlsFailure {
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",
             Self::UnknownIssuer => "unknown_issuer",
-            Self::UnknownRevocationStatus => "unknown_revocation_status",
+            Self::WrongIssuer(_) => "wrong_issuer",
+            Self::NoRevocationList => "no_revocation_list",
             Self::Purpose => "purpose",
             Self::HostName => "host_name",
             Self::Certificate(_) => "bad_certificate",
@@ -179,14 +187,25 @@ impl TlsFailure {
             CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => Self::NotYetValid,
             // A new root with the same name fails by its signature, not by its name.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => Self::UnknownIssuer,
-            CertificateError::UnknownRevocationStatus => Self::UnknownRevocationStatus,
             CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
                 Self::Purpose
             }
             CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
                 Self::HostName
             }
+            CertificateError::Other(other) => Self::from_own(&*other.0),
             other => Self::Certificate(other.to_string()),
+        }
+    }
+
+    /// From an error of this crate's verifiers.
+    fn from_own(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
+        if let Some(error) = error.downcast_ref::<ChainError>() {
+            Self::WrongIssuer(error.clone())
+        } else if error.is::<NoRevocationList>() {
+            Self::NoRevocationList
+        } else {
+            Self::Certificate(error.to_string())
         }
     }
 }

@@ -1,5 +1,6 @@
-//! An identity is a folder: `cert.pem` (leaf, then intermediates), `key.pem` (PKCS#8, mode 0600), `ca.pem`
-//! (trust anchors) and optionally `crl.pem` (revocation lists).
+//! An identity is a folder: `cert.pem` (leaf, then the issuing certificate of its site, if that issued it), `key.pem`
+//! (PKCS#8, mode 0600), `ca.pem` (roots) and `crl.pem` (revocation lists, and the issuing certificates of sites that
+//! signed some of them).
 //!
 //! Loading checks everything that can be checked without a peer, and names the file that is wrong: a folder that loads
 //! gives a working TLS configuration. Each file is read up to a bound.
@@ -16,18 +17,19 @@ use std::{
 use rustls::{
     RootCertStore,
     pki_types::{
-        CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
-        pem::{self, PemObject},
+        CertificateDer, PrivateKeyDer,
+        pem::{self, PemObject, SectionKind},
     },
     sign::CertifiedKey,
 };
-use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
 
 use crate::{
-    certificate::{Peer, peer_from_certificate, system_time},
+    certificate::{Peer, parse},
+    chain::{check_anchor, peer_from_chain, without_anchors},
     identity::{Identity, IdentityError, Role},
     provider::provider,
-    self_check::SelfCheckError,
+    revocation::{Merged, RevocationError, Revocations},
+    self_check::{SelfCheckError, validity},
 };
 
 /// File name of the certificate chain.
@@ -49,8 +51,19 @@ pub struct IdentityFolder {
     peer: Peer,
     certified_key: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
-    anchors: Vec<CertificateDer<'static>>,
-    crls: Vec<CertificateRevocationListDer<'static>>,
+    anchors: Arc<[CertificateDer<'static>]>,
+    crl_file: CrlFile,
+    revocations: Revocations,
+    refused_lists: Vec<RevocationError>,
+}
+
+/// The blocks of a `crl.pem`; nothing in it is verified.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct CrlFile {
+    /// Revocation lists, DER.
+    pub(crate) lists: Vec<Vec<u8>>,
+    /// Certificates beside them: issuing certificates of sites that signed some of the lists.
+    pub(crate) issuers: Vec<CertificateDer<'static>>,
 }
 
 /// Why a folder is not a valid identity. Every message names the file and what to do.
@@ -116,6 +129,18 @@ pub enum FolderError {
         /// The role that was asked for.
         needed: Role,
     },
+    /// The folder of a running program now holds another identity.
+    #[error(
+        "{path} is the certificate of {found}, but this is running as {running}; stop it first to change its identity"
+    )]
+    OtherIdentity {
+        /// The certificate.
+        path: PathBuf,
+        /// The identity's URI in the folder.
+        found: String,
+        /// The URI of the identity that runs.
+        running: String,
+    },
     /// Peers would refuse the identity.
     #[error(transparent)]
     Standing(#[from] SelfCheckError),
@@ -133,21 +158,30 @@ impl IdentityFolder {
     pub fn load(dir: &Path) -> Result<Self, FolderError> {
         let cert_path = dir.join(CERT_FILE);
         let chain: Vec<CertificateDer<'static>> = pem_blocks(&cert_path, "certificate")?;
-        let leaf = chain.first().ok_or_else(|| FolderError::Content {
-            path: cert_path.clone(),
-            expected: "certificate",
-            reason: "it is empty".to_owned(),
-        })?;
-        let peer = peer_from_certificate(leaf)
+        let anchors: Arc<[_]> = pem_blocks(&dir.join(CA_FILE), "trust anchor")?.into();
+        let roots = Arc::new(roots_of(&dir.join(CA_FILE), &anchors)?);
+        let peer = peer_from_chain(without_anchors(&chain, &anchors))
             .map_err(|error| FolderError::Identity { path: cert_path.clone(), error })?;
         if peer.not_after < SystemTime::now() {
             tracing::warn!(path = %cert_path.display(), "this certificate has expired; peers will refuse it until it is renewed");
         }
         let certified_key = Arc::new(load_key(&dir.join(KEY_FILE), chain)?);
-        let anchors = pem_blocks(&dir.join(CA_FILE), "trust anchor")?;
-        let roots = Arc::new(roots_of(&dir.join(CA_FILE), &anchors)?);
-        let crls = load_crls(&dir.join(CRL_FILE))?;
-        Ok(Self { dir: dir.to_owned(), peer, certified_key, roots, anchors, crls })
+        let crl_file = load_crls(&dir.join(CRL_FILE))?;
+        let mut folder = Self {
+            dir: dir.to_owned(),
+            peer,
+            certified_key,
+            roots,
+            anchors,
+            crl_file,
+            revocations: Revocations::default(),
+            refused_lists: Vec::new(),
+        };
+        let merged = folder.merged_into(&Revocations::default());
+        folder.revocations = merged.revocations;
+        folder.refused_lists = merged.refused.into_iter().map(|(_, error)| error).collect();
+        folder.warn_of_lists();
+        Ok(folder)
     }
 
     /// Loads an identity of this role, as [`IdentityFolder::load`].
@@ -183,12 +217,51 @@ impl IdentityFolder {
     }
 
     /// The root certificates.
-    pub(crate) fn anchors(&self) -> &[CertificateDer<'static>] {
-        &self.anchors
+    pub(crate) fn anchors(&self) -> Arc<[CertificateDer<'static>]> {
+        Arc::clone(&self.anchors)
     }
 
-    pub(crate) fn crls(&self) -> Vec<CertificateRevocationListDer<'static>> {
-        self.crls.clone()
+    /// Start of the validity of its certificate and its issuer's.
+    pub(crate) fn valid_from(&self) -> SystemTime {
+        validity(without_anchors(&self.certified_key.cert, &self.anchors))
+            .map_or(SystemTime::UNIX_EPOCH, |(start, _)| start)
+    }
+
+    /// The lists of `crl.pem` that count.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
+    /// Why other lists of `crl.pem` do not count.
+    pub(crate) fn refused_lists(&self) -> &[RevocationError] {
+        &self.refused_lists
+    }
+
+    /// The blocks of `crl.pem`.
+    pub(crate) fn crl_file(&self) -> &CrlFile {
+        &self.crl_file
+    }
+
+    /// Known lists and those of `crl.pem`, as far as they are signed below these roots.
+    pub(crate) fn merged_into(&self, known: &Revocations) -> Merged {
+        let lists: Vec<&[u8]> = self.crl_file.lists.iter().map(Vec::as_slice).collect();
+        known.merged(&self.anchors, &lists, &self.crl_file.issuers)
+    }
+
+    /// Whether certificate, key and trust anchors are those of another folder; the lists may differ.
+    pub(crate) fn has_certificates_of(&self, other: &Self) -> bool {
+        // The key belongs to the certificate.
+        self.anchors == other.anchors && self.certified_key.cert == other.certified_key.cert
+    }
+
+    fn warn_of_lists(&self) {
+        let path = self.dir.join(CRL_FILE);
+        for error in &self.refused_lists {
+            tracing::warn!(path = %path.display(), %error, "a revocation list does not count");
+        }
+        if self.revocations.ends().is_some_and(|ends| ends < SystemTime::now()) {
+            tracing::warn!(path = %path.display(), "this revocation list is out of date; renew it with `catchment-certs crl`");
+        }
     }
 }
 
@@ -213,32 +286,46 @@ fn load_key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Result<Certifie
 fn roots_of(path: &Path, anchors: &[CertificateDer<'static>]) -> Result<RootCertStore, FolderError> {
     let mut roots = RootCertStore::empty();
     for certificate in anchors {
-        roots.add(certificate.clone()).map_err(|error| FolderError::Content {
-            path: path.to_owned(),
-            expected: "trust anchor",
-            reason: error.to_string(),
-        })?;
+        let content =
+            |reason: String| FolderError::Content { path: path.to_owned(), expected: "trust anchor", reason };
+        roots.add(certificate.clone()).map_err(|error| content(error.to_string()))?;
+        let parsed = parse(certificate).map_err(|error| content(error.to_string()))?;
+        check_anchor(&parsed).map_err(content)?;
     }
     Ok(roots)
 }
 
-fn load_crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, FolderError> {
-    const EXPECTED: &str = "revocation list (remove the file if there is none)";
-    if let Err(error) = fs::metadata(path)
-        && error.kind() == io::ErrorKind::NotFound
-    {
-        return Ok(Vec::new());
-    }
-    let crls: Vec<CertificateRevocationListDer<'static>> = pem_blocks(path, EXPECTED)?;
-    for crl in &crls {
-        let (_, list) = CertificateRevocationList::from_der(crl.as_ref()).map_err(|error| {
-            FolderError::Content { path: path.to_owned(), expected: EXPECTED, reason: error.to_string() }
-        })?;
-        if list.next_update().is_some_and(|time| system_time(time) < SystemTime::now()) {
-            tracing::warn!(path = %path.display(), "this revocation list is out of date; renew it with `catchment-certs crl`");
+/// The blocks of a file of revocation lists; none if there is no file.
+fn load_crls(path: &Path) -> Result<CrlFile, FolderError> {
+    match read(path) {
+        Err(FolderError::Read { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            Ok(CrlFile::default())
         }
+        Err(error) => Err(error),
+        Ok(pem) => CrlFile::read(&pem).map_err(|reason| FolderError::Content {
+            path: path.to_owned(),
+            expected: "revocation list (remove the file if there is none)",
+            reason,
+        }),
     }
-    Ok(crls)
+}
+
+impl CrlFile {
+    /// Reads PEM: at least one list, and certificates.
+    pub(crate) fn read(pem: &[u8]) -> Result<Self, String> {
+        let mut file = Self::default();
+        for block in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
+            match block.map_err(|error| pem_reason(&error))? {
+                (SectionKind::Crl, der) => file.lists.push(der),
+                (SectionKind::Certificate, der) => file.issuers.push(der.into()),
+                _ => {}
+            }
+        }
+        if file.lists.is_empty() {
+            return Err(pem_reason(&pem::Error::NoItemsFound));
+        }
+        Ok(file)
+    }
 }
 
 /// All PEM blocks of one kind in a file; at least one.

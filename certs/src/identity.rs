@@ -8,7 +8,7 @@ use std::{fmt, str::FromStr, sync::Arc};
 
 use catchment_proto::id::{AggregatorId, DeviceId, GatewayId, Name, NameError, OperatorId};
 
-use crate::serial::SerialError;
+use crate::{chain::ChainError, serial::SerialError};
 
 /// The role of a certificate's holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -181,6 +181,9 @@ pub enum IdentityError {
         "the path of {0:?} is none of /site/SITE/device/NAME, /site/SITE/gateway/NAME, /aggregator/NAME, /operator/NAME"
     )]
     Path(String),
+    /// The URI is not that of a site.
+    #[error("{0:?} is not of the form spiffe://DOMAIN/site/SITE")]
+    SitePath(String),
     /// A site or name in the URI violates the rule for names.
     #[error("in {uri:?}: {error}")]
     Name {
@@ -189,6 +192,9 @@ pub enum IdentityError {
         /// The violated rule.
         error: NameError,
     },
+    /// The leaf's issuer was not allowed to issue it.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
     /// The certificate comes from the right root, but names another trust domain.
     #[error("the certificate belongs to trust domain {found}, not to {expected}")]
     OtherTrustDomain {
@@ -199,7 +205,8 @@ pub enum IdentityError {
     },
 }
 
-const SCHEME: &str = "spiffe://";
+/// Scheme of every identity's URI.
+pub(crate) const SCHEME: &str = "spiffe://";
 
 impl Identity {
     /// The identity's role.
@@ -281,6 +288,18 @@ impl Identity {
         };
         Ok((domain, identity))
     }
+}
+
+/// Parses the URI of a site's issuing certificate, `spiffe://DOMAIN/site/SITE`.
+///
+/// # Errors
+/// The first invalid part of the URI.
+pub(crate) fn site_from_uri(uri: &str) -> Result<(TrustDomain, Name), IdentityError> {
+    let rest = uri.strip_prefix(SCHEME).ok_or_else(|| IdentityError::Scheme(truncated(uri)))?;
+    let (domain, site) = rest.split_once("/site/").ok_or_else(|| IdentityError::SitePath(truncated(uri)))?;
+    let domain = TrustDomain::new(domain)?;
+    let site = Name::new(site).map_err(|error| IdentityError::Name { uri: truncated(uri), error })?;
+    Ok((domain, site))
 }
 
 /// Displayed as `device berlin/press-17` or `operator ada`.

@@ -4,7 +4,7 @@
 //! [`ServerTls`] or [`ClientTls`] from it, and gets connections to a [`Peer`]: a name and role from a verified
 //! certificate. No code reads certificates again after the handshake.
 //!
-//! * `identity`, `serial`, `certificate`: from a leaf certificate to a [`Peer`];
+//! * `identity`, `serial`, `certificate`, `chain`: from a chain of certificates to a [`Peer`];
 //! * `folder`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
 //!   directions;
 //! * `trust`, `revocation`: what is trusted now, replaced as a whole while the process runs;
@@ -14,9 +14,11 @@
 pub mod accept;
 pub mod authority;
 pub mod certificate;
+pub mod chain;
 pub mod channel;
 pub mod cli;
 pub mod client;
+mod der;
 pub mod failure;
 mod files;
 pub mod folder;
@@ -36,6 +38,7 @@ mod tests;
 
 pub use accept::{AcceptConfig, AcceptEvents, Accepted, accept_loop};
 pub use certificate::{Peer, peer_from_certificate};
+pub use chain::{ChainError, peer_from_chain};
 pub use channel::{GrpcConnector, UrlError, endpoint_uri, parse_https};
 pub use client::{ClientTls, ConnectError};
 pub use failure::{HandshakeFailure, TlsFailure};
@@ -45,6 +48,6 @@ pub use revocation::{RevocationError, RevocationList, Revocations};
 pub use self_check::SelfCheckError;
 pub use serial::Serial;
 pub use server::{ServerTls, TlsError};
-pub use sessions::{EndReason, SessionGuard, SessionRegistry};
+pub use sessions::{EndReason, SessionCounts, SessionGuard, SessionRegistry};
 pub use socket::Socket;
-pub use trust::{Trust, TrustConfig, TrustStatus};
+pub use trust::{Reloads, Trust, TrustConfig, TrustMetrics, TrustStatus};

@@ -2,18 +2,52 @@
 //!
 //! Serial numbers are random and at least 16 bytes long, so a serial number names a certificate within the trust domain.
 //! A list of a root therefore counts for every certificate below any root of `ca.pem`; a list of a site's issuing
-//! certificate counts for that site's leaves only.
+//! certificate counts for that site's leaves only. The lists of an issuer (told apart by its public key) carry numbers
+//! that only rise: the highest one counts, a lower one is refused.
 
-use std::{sync::Arc, time::SystemTime};
+mod check;
+mod list;
+mod merge;
+mod signer;
 
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::SystemTime,
+};
+
+use catchment_proto::id::Name;
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
-use crate::serial::Serial;
+pub(crate) use check::{NoRevocationList, RevocationCheck};
+pub(crate) use merge::Merged;
+
+use crate::{
+    certificate::Peer,
+    serial::{Serial, SerialKey},
+};
+
+/// Maximum number of lists, one of each issuer.
+pub const LISTS_MAX: usize = 4_096;
+/// Maximum size of all lists together in bytes. The sets of serial numbers take up to twice as much again.
+pub const LISTS_BYTES_MAX: usize = 64 << 20;
 
 /// The revocation lists that count: of each issuer the one with the highest number. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Revocations {
-    lists: Arc<[RevocationList]>,
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// The roots' lists first.
+    lists: Vec<RevocationList>,
+    /// Number of lists that roots signed.
+    roots: usize,
+    /// The other lists, by the site of the issuing certificate that signed them.
+    sites: HashMap<Name, Vec<usize>>,
+    /// When the last of the roots' lists is out of date.
+    ends: Option<SystemTime>,
 }
 
 /// A list whose signature was verified.
@@ -29,6 +63,28 @@ pub struct RevocationList {
     pub this_update: SystemTime,
     /// When it is out of date.
     pub next_update: SystemTime,
+    /// The signer's public key, DER.
+    key: Arc<[u8]>,
+    /// Site and serial number of the issuing certificate of a site.
+    site: Option<(Name, Serial)>,
+    serials: Arc<HashSet<SerialKey>>,
+}
+
+impl RevocationList {
+    /// Number of listed certificates.
+    pub fn len(&self) -> usize {
+        self.serials.len()
+    }
+
+    /// Whether it lists no certificate.
+    pub fn is_empty(&self) -> bool {
+        self.serials.is_empty()
+    }
+
+    /// The site whose issuing certificate signed it; `None`: a root did.
+    pub fn site(&self) -> Option<&Name> {
+        self.site.as_ref().map(|(site, _)| site)
+    }
 }
 
 /// Why a list does not count.
@@ -48,16 +104,85 @@ pub enum RevocationError {
         /// The number of the refused list.
         found: u64,
     },
+    /// There are too many lists, or they are too large together.
+    #[error("more than {LISTS_MAX} revocation lists, or more than 64 MiB of them: the list is left out")]
+    TooMany,
 }
 
 impl Revocations {
-    /// The lists.
+    /// The lists: those of roots first.
     pub fn lists(&self) -> &[RevocationList] {
-        &self.lists
+        &self.inner.lists
     }
 
-    /// Whether a root's list, or the list of the site's issuer `issuer`, names the serial number.
-    pub fn is_revoked(&self, _serial: &Serial, _issuer: Option<&Serial>) -> bool {
-        false
+    /// Whether there is a list of a root.
+    pub fn has_root_list(&self) -> bool {
+        self.inner.roots > 0
+    }
+
+    /// When the last of the roots' lists is out of date; `None` without such a list.
+    pub fn ends(&self) -> Option<SystemTime> {
+        self.inner.ends
+    }
+
+    /// The roots' list that stays up to date longest.
+    pub fn root_list(&self) -> Option<&RevocationList> {
+        self.root_lists().max_by_key(|list| list.next_update)
+    }
+
+    /// Whether a list names the peer's certificate, or that of its issuer: a list of a root, or one of the issuing
+    /// certificates of its site if such a one issued its certificate.
+    pub fn names(&self, peer: &Peer) -> bool {
+        let (serial, issuer) = ((&peer.serial).into(), peer.issuer.as_ref().map(SerialKey::from));
+        self.root_names(serial)
+            || issuer.is_some_and(|issuer| {
+                self.root_names(issuer)
+                    || peer.identity.site().is_some_and(|site| self.site_names(site, serial))
+            })
+    }
+
+    /// Whether a root's list, or the list of the site's issuer `issuer`, names the serial number, or a root's list
+    /// names `issuer`. [`Self::names`] also finds what another issuing certificate of the same site listed.
+    pub fn is_revoked(&self, serial: &Serial, issuer: Option<&Serial>) -> bool {
+        let key = serial.into();
+        self.root_names(key)
+            || issuer.is_some_and(|issuer| {
+                let of_issuer =
+                    |list: &&RevocationList| list.site.as_ref().is_some_and(|(_, by)| by == issuer);
+                self.root_names(issuer.into())
+                    || self.inner.lists.iter().filter(of_issuer).any(|list| list.serials.contains(&key))
+            })
+    }
+
+    fn root_lists(&self) -> impl Iterator<Item = &RevocationList> {
+        self.inner.lists.iter().take(self.inner.roots)
+    }
+
+    fn root_names(&self, serial: SerialKey) -> bool {
+        self.root_lists().any(|list| list.serials.contains(&serial))
+    }
+
+    fn site_names(&self, site: &Name, serial: SerialKey) -> bool {
+        let lists = self.inner.sites.get(site).into_iter().flatten();
+        lists.filter_map(|index| self.inner.lists.get(*index)).any(|list| list.serials.contains(&serial))
+    }
+
+    fn new(mut lists: Vec<RevocationList>) -> Self {
+        lists.sort_by(|one, other| {
+            let order = |list: &RevocationList| (list.site.is_some(), list.site.clone(), list.number);
+            order(one).cmp(&order(other)).then_with(|| one.key.cmp(&other.key))
+        });
+        let roots = lists.iter().filter(|list| list.site.is_none()).count();
+        let mut sites: HashMap<Name, Vec<usize>> = HashMap::new();
+        for (index, list) in lists.iter().enumerate() {
+            if let Some((site, _)) = &list.site {
+                sites.entry(site.clone()).or_default().push(index);
+            }
+        }
+        let ends = lists.iter().take(roots).map(|list| list.next_update).max();
+        Self { inner: Arc::new(Inner { lists, roots, sites, ends }) }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -55,6 +55,38 @@ impl Serial {
     }
 }
 
+/// A serial number of fixed size, for sets: the magnitude, filled up with zero bytes in front.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct SerialKey([u8; Serial::BYTES_MAX]);
+
+impl SerialKey {
+    /// From a big-endian magnitude. `None` if it is zero or longer than [`Serial::BYTES_MAX`]: no certificate of ours
+    /// has such a number.
+    pub(crate) fn from_magnitude(bytes: &[u8]) -> Option<Self> {
+        let start = bytes.iter().position(|byte| *byte != 0)?;
+        let magnitude = bytes.get(start..)?;
+        let mut key = [0; Serial::BYTES_MAX];
+        key.get_mut(Serial::BYTES_MAX.checked_sub(magnitude.len())?..)?.copy_from_slice(magnitude);
+        Some(Self(key))
+    }
+}
+
+impl From<&Serial> for SerialKey {
+    fn from(serial: &Serial) -> Self {
+        let mut key = [0; Serial::BYTES_MAX];
+        for (to, from) in key.iter_mut().rev().zip(serial.0.iter().rev()) {
+            *to = *from;
+        }
+        Self(key)
+    }
+}
+
+impl fmt::Debug for SerialKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex(&self.0))
+    }
+}
+
 impl fmt::Display for Serial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&hex(&self.0))
@@ -119,6 +151,18 @@ mod tests {
         assert_eq!("12x4".parse::<Serial>(), Err(SerialError::Digit('x')));
         assert_eq!("f".repeat(41).parse::<Serial>(), Err(SerialError::TooLong));
         assert_eq!("f".repeat(100_000).parse::<Serial>(), Err(SerialError::TooLong));
+    }
+
+    #[test]
+    fn keys_are_equal_as_the_numbers_are() {
+        for bytes in [&[1][..], &[0, 0, 1], &[1, 0], &[0xff; 20], &[0x40; 16]] {
+            let key = SerialKey::from_magnitude(bytes).unwrap();
+            assert_eq!(key, SerialKey::from(&Serial::from_bytes(bytes).unwrap()), "{bytes:x?}");
+        }
+        assert_ne!(SerialKey::from_magnitude(&[1]), SerialKey::from_magnitude(&[1, 0]));
+        for bytes in [&[][..], &[0], &[1; 21]] {
+            assert_eq!(SerialKey::from_magnitude(bytes), None);
+        }
     }
 
     #[test]

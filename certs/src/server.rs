@@ -2,22 +2,26 @@
 //!
 //! A configuration is built from an identity folder and swapped atomically, so a handshake sees either the old or the
 //! new one. Sessions are never resumed: a resumed session skips the check of the client's certificate and would let a
-//! revoked device reconnect. Each configuration caches the chains that it has verified (see `verifier`); the cache ends
-//! with the configuration.
+//! revoked device reconnect. The verifier caches the chains that it has verified (see `verifier`) until the trust
+//! anchors change; revocation lists are replaced without a new configuration.
 
 use std::{path::PathBuf, sync::Arc};
 
 use arc_swap::ArcSwap;
 use rustls::{
     ServerConfig,
+    pki_types::CertificateDer,
     server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier},
     sign::SingleCertAndKey,
 };
 
 use crate::{
     certificate::Peer,
-    folder::{CRL_FILE, IdentityFolder},
+    chain::{peer_from_chain, without_anchors},
+    folder::{CA_FILE, IdentityFolder},
+    identity::IdentityError,
     provider::provider,
+    revocation::RevocationCheck,
     verifier::ClientVerifier,
 };
 
@@ -28,10 +32,10 @@ pub(crate) const BUFFER_BYTES_MAX: usize = 16 << 10;
 /// Why no TLS configuration could be built.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The trust anchors or revocation lists are refused.
+    /// The trust anchors are refused.
     #[error("{path} cannot be used: {error}")]
     Verifier {
-        /// The revocation list's file, the only part that loading the folder has not checked.
+        /// The trust anchors' file.
         path: PathBuf,
         /// What is wrong.
         error: VerifierBuilderError,
@@ -43,7 +47,7 @@ pub enum TlsError {
 
 impl TlsError {
     pub(crate) fn verifier(folder: &IdentityFolder, error: VerifierBuilderError) -> Self {
-        Self::Verifier { path: folder.dir().join(CRL_FILE), error }
+        Self::Verifier { path: folder.dir().join(CA_FILE), error }
     }
 }
 
@@ -63,19 +67,22 @@ pub(crate) struct Current {
     /// For clients that offer only other protocols, if they are accepted.
     without_alpn: Option<Arc<ServerConfig>>,
     pub(crate) peer: Arc<Peer>,
-    /// For tests: the configuration does not expose it.
-    #[cfg(test)]
+    anchors: Arc<[CertificateDer<'static>]>,
+    /// Kept while the anchors and the lists' place stay, because of its cache.
     pub(crate) verifier: Arc<ClientVerifier>,
+    revocations: Arc<RevocationCheck>,
 }
 
 impl ServerTls {
     /// Builds the configuration of a server that supports the application protocols `alpn`, preferred first. A
-    /// client that offers none is accepted; one that offers only others is refused.
+    /// client that offers none is accepted; one that offers only others is refused. Without a revocation list of a root
+    /// that is up to date, no client is accepted. A server that runs for long gets its configuration from
+    /// [`crate::Trust::server`], which follows the files.
     ///
     /// # Errors
-    /// The TLS library refuses a revocation list.
+    /// The TLS library refuses the trust anchors.
     pub fn new(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
-        Self::with(folder, alpn, false)
+        Self::with(folder, alpn, false, own_check(folder))
     }
 
     /// Like [`Self::new`], but a client that offers only other protocols is treated like one that offers none: the
@@ -84,13 +91,19 @@ impl ServerTls {
     /// # Errors
     /// As [`Self::new`].
     pub fn accepting_any_protocol(folder: &IdentityFolder, alpn: &[&[u8]]) -> Result<Self, TlsError> {
-        Self::with(folder, alpn, true)
+        Self::with(folder, alpn, true, own_check(folder))
     }
 
-    fn with(folder: &IdentityFolder, alpn: &[&[u8]], accepts_any_protocol: bool) -> Result<Self, TlsError> {
+    /// A configuration that asks `revocations`.
+    pub(crate) fn with(
+        folder: &IdentityFolder,
+        alpn: &[&[u8]],
+        accepts_any_protocol: bool,
+        revocations: Arc<RevocationCheck>,
+    ) -> Result<Self, TlsError> {
         let alpn: Arc<[Vec<u8>]> = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        let current = Arc::new(ArcSwap::from_pointee(Current::new(folder, &alpn, accepts_any_protocol)?));
-        Ok(Self { current, alpn, accepts_any_protocol })
+        let current = Current::new(folder, &alpn, accepts_any_protocol, revocations, None)?;
+        Ok(Self { current: Arc::new(ArcSwap::from_pointee(current)), alpn, accepts_any_protocol })
     }
 
     /// The configuration for the next handshake.
@@ -114,8 +127,29 @@ impl ServerTls {
     /// # Errors
     /// As [`Self::new`]; the old configuration stays.
     pub fn reload(&self, folder: &IdentityFolder) -> Result<(), TlsError> {
-        self.current.store(Arc::new(Current::new(folder, &self.alpn, self.accepts_any_protocol)?));
+        self.store(self.prepare(folder, own_check(folder))?);
         Ok(())
+    }
+
+    /// Builds the configuration that replaces the current one.
+    pub(crate) fn prepare(
+        &self,
+        folder: &IdentityFolder,
+        revocations: Arc<RevocationCheck>,
+    ) -> Result<Arc<Current>, TlsError> {
+        let before = self.current();
+        let (alpn, any) = (&self.alpn, self.accepts_any_protocol);
+        Ok(Arc::new(Current::new(folder, alpn, any, revocations, Some(&before))?))
+    }
+
+    /// Whether anyone but the caller holds it.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.current) > 1
+    }
+
+    /// Replaces the configuration.
+    pub(crate) fn store(&self, prepared: Arc<Current>) {
+        self.current.store(prepared);
     }
 }
 
@@ -131,16 +165,30 @@ impl Current {
         self.without_alpn.as_ref().filter(|_| !is_known).unwrap_or(&self.config)
     }
 
-    fn new(folder: &IdentityFolder, alpn: &[Vec<u8>], accepts_any_protocol: bool) -> Result<Self, TlsError> {
-        // If there are lists, the whole chain is checked, and an issuer without a list is refused. An expired list
-        // still counts (with a warning when it is loaded): refusing it would lock out a whole site because nobody
-        // renewed a file.
-        let verifier = WebPkiClientVerifier::builder_with_provider(folder.roots(), provider())
-            .with_crls(folder.crls())
-            .build()
-            .map_err(|error| TlsError::verifier(folder, error))?;
-        // Created only here: no other configuration, and none after a reload, shares its cache.
-        let verifier = Arc::new(ClientVerifier::new(verifier));
+    /// The peer that presented this chain in a handshake with this configuration.
+    pub(crate) fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<Peer, IdentityError> {
+        peer_from_chain(without_anchors(chain, &self.anchors))?.of_domain(&self.peer.trust_domain)
+    }
+
+    fn new(
+        folder: &IdentityFolder,
+        alpn: &[Vec<u8>],
+        accepts_any_protocol: bool,
+        revocations: Arc<RevocationCheck>,
+        before: Option<&Self>,
+    ) -> Result<Self, TlsError> {
+        let anchors = folder.anchors();
+        let same =
+            |before: &&Self| before.anchors == anchors && Arc::ptr_eq(&before.revocations, &revocations);
+        let verifier = match before.filter(same) {
+            Some(before) => Arc::clone(&before.verifier),
+            None => {
+                let inner = WebPkiClientVerifier::builder_with_provider(folder.roots(), provider())
+                    .build()
+                    .map_err(|error| TlsError::verifier(folder, error))?;
+                Arc::new(ClientVerifier::new(inner, Arc::clone(&anchors), Arc::clone(&revocations)))
+            }
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_client_cert_verifier(verifier.clone())
@@ -157,8 +205,14 @@ impl Current {
             config: Arc::new(config),
             without_alpn,
             peer: Arc::new(folder.peer().clone()),
-            #[cfg(test)]
+            anchors,
             verifier,
+            revocations,
         })
     }
+}
+
+/// The folder's own lists, required.
+fn own_check(folder: &IdentityFolder) -> Arc<RevocationCheck> {
+    RevocationCheck::new(folder.revocations().clone(), true)
 }

@@ -2,10 +2,16 @@
 
 mod accept;
 mod authority;
+mod chains;
+mod changeover;
 mod changes;
 mod door;
+pub(crate) mod forge;
+mod keys;
 mod ledger;
 mod offer;
 mod self_check;
+mod sites;
 mod support;
 mod tls;
+mod trust;

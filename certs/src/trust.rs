@@ -2,15 +2,32 @@
 //!
 //! Certificate, key, anchors and lists are validated as a whole and swapped as a whole, for every configuration made
 //! here. A folder that is not valid changes nothing but [`TrustStatus::problem`].
+//!
+//! * `files`: which files are looked at, and how a change shows;
+//! * `watch`: when a changed folder is loaded, tried again and reported;
+//! * `swap`: what a loaded folder or a received list changes;
+//! * `report`: conditions and metrics.
+
+mod files;
+mod report;
+mod swap;
+mod watch;
 
 use std::{
-    path::Path,
-    sync::Arc,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
-use tokio::sync::watch;
+use catchment_settings::Conditions;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::watch::{Receiver, Sender, channel};
 
+pub use self::report::{
+    CERTIFICATE_ENDS, REVOCATION_LIST_ENDS, REVOCATION_LIST_MISSING, REVOCATION_LIST_OUTDATED,
+    TRUST_NOT_LOADED, TrustMetrics,
+};
+use self::{files::Stamp, swap::State};
 use crate::{
     certificate::Peer,
     client::ClientTls,
@@ -39,6 +56,8 @@ impl Default for TrustConfig {
 pub struct TrustStatus {
     /// The process's own identity.
     pub peer: Arc<Peer>,
+    /// Start of its certificate's validity; the end is in `peer`.
+    pub valid_from: SystemTime,
     /// The lists that count.
     pub revocations: Revocations,
     /// Number of this trust: rises with each swap.
@@ -47,13 +66,41 @@ pub struct TrustStatus {
     pub problem: Option<String>,
     /// When the trust was swapped last, or first loaded.
     pub since: SystemTime,
+    /// What came of the changes that were found.
+    pub reloads: Reloads,
+}
+
+/// How often changed files were taken and refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reloads {
+    /// Changed files that count since.
+    pub taken: u64,
+    /// Changed files, or a list among them, that were reported as a problem.
+    pub refused: u64,
 }
 
 /// The live trust of a process. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Trust {
-    folder: Arc<IdentityFolder>,
-    status: watch::Sender<TrustStatus>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    config: TrustConfig,
+    /// The files as they were before the folder was loaded.
+    loaded: Stamp,
+    status: Sender<TrustStatus>,
+    /// Locked by those who change it, also while they verify lists; handshakes never wait for it.
+    state: Mutex<State>,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is prepared before it is made, so a panic leaves the state before or after it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Trust {
@@ -61,21 +108,30 @@ impl Trust {
     ///
     /// # Errors
     /// The first problem found.
-    pub fn load(dir: &Path, _config: TrustConfig) -> Result<Self, FolderError> {
-        let folder = Arc::new(IdentityFolder::load_in_force(dir)?);
-        let (status, _) = watch::channel(TrustStatus {
+    pub fn load(dir: &Path, config: TrustConfig) -> Result<Self, FolderError> {
+        let loaded = Stamp::of(dir);
+        let folder = IdentityFolder::load_in_force(dir)?;
+        let (status, _) = channel(TrustStatus {
             peer: Arc::new(folder.peer().clone()),
-            revocations: Revocations::default(),
+            valid_from: folder.valid_from(),
+            revocations: folder.revocations().clone(),
             version: 1,
-            problem: None,
+            problem: swap::problem_of_lists(&folder, folder.refused_lists()),
             since: SystemTime::now(),
+            reloads: Reloads::default(),
         });
-        Ok(Self { folder, status })
+        let state = Mutex::new(State::new(folder, config));
+        Ok(Self { shared: Arc::new(Shared { dir: dir.to_owned(), config, loaded, status, state }) })
     }
 
     /// The process's own identity.
     pub fn peer(&self) -> Arc<Peer> {
-        Arc::clone(&self.status.borrow().peer)
+        Arc::clone(&self.shared.status.borrow().peer)
+    }
+
+    /// The configuration that it was loaded with.
+    pub fn config(&self) -> TrustConfig {
+        self.shared.config
     }
 
     /// A server's configuration, which follows this trust: see [`ServerTls::new`].
@@ -83,7 +139,7 @@ impl Trust {
     /// # Errors
     /// As [`ServerTls::new`].
     pub fn server(&self, alpn: &[&[u8]]) -> Result<ServerTls, TlsError> {
-        ServerTls::new(&self.folder, alpn)
+        self.shared.lock().server(alpn, false)
     }
 
     /// A server's configuration, which follows this trust: see [`ServerTls::accepting_any_protocol`].
@@ -91,7 +147,7 @@ impl Trust {
     /// # Errors
     /// As [`ServerTls::new`].
     pub fn server_of_any_protocol(&self, alpn: &[&[u8]]) -> Result<ServerTls, TlsError> {
-        ServerTls::accepting_any_protocol(&self.folder, alpn)
+        self.shared.lock().server(alpn, true)
     }
 
     /// A client's configuration, which follows this trust. Lists that are out of date still count for what they name,
@@ -100,26 +156,50 @@ impl Trust {
     /// # Errors
     /// As [`ClientTls::new`].
     pub fn client(&self, alpn: &[&[u8]]) -> Result<ClientTls, TlsError> {
-        ClientTls::new(&self.folder, alpn)
+        self.shared.lock().client(alpn)
     }
 
     /// The trust that counts now, and each that follows.
-    pub fn subscribe(&self) -> watch::Receiver<TrustStatus> {
-        self.status.subscribe()
+    pub fn subscribe(&self) -> Receiver<TrustStatus> {
+        self.shared.status.subscribe()
     }
 
     /// Takes revocation lists (DER) that came from a peer or from disk, with the issuing certificates of sites (DER)
     /// that signed some of them. Each that is signed by an anchor or such an issuer, and is newer than the one that
     /// counts, counts from now on. Returns whether any does.
     ///
+    /// Verifies signatures, and waits for another change in progress: some milliseconds, a large list more. Call it on a
+    /// thread that may block.
+    ///
     /// # Errors
     /// The first list that is refused; the others are taken all the same.
-    pub fn add_lists(&self, _lists: &[&[u8]], _issuers: &[&[u8]]) -> Result<bool, RevocationError> {
-        Ok(false)
+    pub fn add_lists(&self, lists: &[&[u8]], issuers: &[&[u8]]) -> Result<bool, RevocationError> {
+        let issuers: Vec<CertificateDer<'_>> = issuers.iter().map(|der| CertificateDer::from(*der)).collect();
+        let mut state = self.shared.lock();
+        let merged = state.revocations().merged(&state.anchors(), lists, &issuers);
+        if merged.changed {
+            state.replace_lists(&merged.revocations);
+            self.shared.status.send_modify(|status| {
+                status.revocations = merged.revocations;
+                status.version = status.version.saturating_add(1);
+                status.since = SystemTime::now();
+            });
+        }
+        match merged.refused.into_iter().next() {
+            Some((_, error)) => Err(error),
+            None => Ok(merged.changed),
+        }
     }
 
     /// Watches the files until the future is dropped. Errors are in the status.
     pub async fn watch(&self) {
-        std::future::pending::<()>().await;
+        watch::watch(&self.shared).await;
+    }
+
+    /// Watches the files, and raises and clears the conditions of this trust, until the future is dropped. The
+    /// conditions are [`REVOCATION_LIST_MISSING`], [`REVOCATION_LIST_OUTDATED`], [`REVOCATION_LIST_ENDS`],
+    /// [`CERTIFICATE_ENDS`] and [`TRUST_NOT_LOADED`].
+    pub async fn watch_and_report(&self, conditions: &Conditions) {
+        tokio::join!(self.watch(), report::report(self, conditions));
     }
 }

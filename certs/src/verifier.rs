@@ -1,18 +1,22 @@
-//! A verifier of client certificates that caches verified chains, so that they are not verified again.
+//! Verifiers of presented chains: the TLS library's, then the chain rule, then the revocation lists.
 //!
-//! A device that reconnects presents the same chain to the same trust anchors and revocation lists, so verifying the
-//! signatures of the chain and of the lists gives the same result as before. [`ClientVerifier`] keeps the digest of
-//! each chain that the TLS library's verifier accepted, and the period in which all its certificates are valid. A
-//! cached chain within that period is accepted; in all other cases the library's verifier decides. So the cache can
-//! only confirm, never refuse: every refusal comes from the library.
+//! The library verifies signatures, dates, use and path lengths. The chain rule ([`crate::chain`]) refuses a leaf that
+//! its issuer was not allowed to issue. The lists are asked by serial number ([`RevocationCheck`]).
+//!
+//! A device that reconnects presents the same chain to the same trust anchors, so verifying its signatures gives the
+//! same result as before. [`ClientVerifier`] keeps the digest of each chain that library and chain rule accepted, and
+//! the period in which all its certificates are valid. A cached chain within that period is accepted; in all other
+//! cases the library decides. So the cache can only confirm, never refuse: every refusal comes from the library.
 //!
 //! Invariants:
-//! - the cache belongs to one configuration: any change of trust (anchors, revocation lists) creates a new, empty one;
+//! - the cache belongs to one set of trust anchors: other anchors come with a new, empty one;
+//! - the lists are asked at every handshake, never cached;
 //! - the validity period is checked at every handshake, at both ends;
 //! - possession of the key (the handshake's own signature) is verified at every handshake;
-//! - only chains that the library accepted are cached, and only under the digest of the whole chain.
+//! - only chains that the library and the chain rule accepted are cached, and only under the digest of the whole chain.
 
 mod chain_cache;
+mod server;
 
 use std::{
     fmt, iter,
@@ -20,7 +24,7 @@ use std::{
 };
 
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::danger::HandshakeSignatureValid,
     crypto::hash::Hash,
     pki_types::{CertificateDer, UnixTime},
@@ -28,23 +32,56 @@ use rustls::{
 };
 
 use self::chain_cache::{CHAINS_MAX, ChainCache, Digest, ValidityPeriod};
-use crate::{certificate::parse, provider::sha256_hash};
+pub(crate) use self::server::ServerVerifier;
+use crate::{
+    certificate::parse,
+    chain::{CHAIN_MAX, ChainError, check_path_length, peer_from_chain, without_anchors},
+    identity::IdentityError,
+    provider::sha256_hash,
+    revocation::RevocationCheck,
+};
 
 /// A verifier of client certificates with a cache.
 pub(crate) struct ClientVerifier {
     /// The library's verifier. Its result may depend only on the chain, on its construction, and on the time through
-    /// the certificates' validity: it must not start to refuse revocation lists that expire while it is in use.
+    /// the certificates' validity: it must not get revocation lists, which change while it is in use.
     inner: Arc<dyn ClientCertVerifier>,
     /// SHA-256; without it nothing is cached.
     hash: Option<&'static dyn Hash>,
     /// Locked for a lookup or an insertion, never during verification.
     cache: Mutex<ChainCache>,
+    anchors: Arc<[CertificateDer<'static>]>,
+    revocations: Arc<RevocationCheck>,
 }
 
 impl ClientVerifier {
     /// A verifier with an empty cache.
-    pub(crate) fn new(inner: Arc<dyn ClientCertVerifier>) -> Self {
-        Self { inner, hash: sha256_hash(), cache: Mutex::new(ChainCache::new(CHAINS_MAX)) }
+    pub(crate) fn new(
+        inner: Arc<dyn ClientCertVerifier>,
+        anchors: Arc<[CertificateDer<'static>]>,
+        revocations: Arc<RevocationCheck>,
+    ) -> Self {
+        let cache = Mutex::new(ChainCache::new(CHAINS_MAX));
+        Self { inner, hash: sha256_hash(), cache, anchors, revocations }
+    }
+
+    /// The check that library and chain rule make; cached.
+    fn verify_chain(&self, chain: &[CertificateDer<'_>], now: UnixTime) -> Result<(), Error> {
+        let digest = self.hash.and_then(|hash| digest(hash, chain));
+        if let Some(digest) = &digest
+            && self.with_cache(|cache| cache.find(digest)).is_some_and(|period| period.holds(now))
+        {
+            return Ok(());
+        }
+        let (leaf, intermediates) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
+        self.inner.verify_client_cert(leaf, intermediates, now)?;
+        if let (true, Some(digest), Some(period)) =
+            (obeys_rule(chain, &self.anchors)?, digest, validity(chain))
+            && period.holds(now)
+        {
+            self.with_cache(|cache| cache.insert(digest, period));
+        }
+        Ok(())
     }
 
     fn with_cache<T>(&self, use_it: impl FnOnce(&mut ChainCache) -> T) -> T {
@@ -59,10 +96,48 @@ impl ClientVerifier {
     }
 }
 
+/// The presented chain without the trust anchors at its end, borrowed.
+///
+/// # Errors
+/// It is longer than a leaf and its issuer.
+fn presented<'a>(
+    leaf: &'a CertificateDer<'_>,
+    intermediates: &'a [CertificateDer<'_>],
+    anchors: &[CertificateDer<'_>],
+) -> Result<Vec<CertificateDer<'a>>, Error> {
+    let borrowed = |der: &'a CertificateDer<'_>| CertificateDer::from(der.as_ref());
+    let chain: Vec<_> = iter::once(leaf).chain(intermediates).map(borrowed).collect();
+    let chain = without_anchors(&chain, anchors);
+    if chain.len() > CHAIN_MAX {
+        return Err(refused(ChainError::TooLong(chain.len())));
+    }
+    Ok(chain.to_vec())
+}
+
+/// Whether the leaf's issuer was allowed to issue it. `false`: the leaf names no identity, which everyone who asks for
+/// the peer refuses after the handshake; such a chain is not cached.
+///
+/// # Errors
+/// The issuer was not allowed to.
+fn obeys_rule(chain: &[CertificateDer<'_>], anchors: &[CertificateDer<'_>]) -> Result<bool, Error> {
+    if chain.len() <= 1 {
+        return Ok(true);
+    }
+    match peer_from_chain(chain).and_then(|_| check_path_length(chain, anchors)) {
+        Ok(()) => Ok(true),
+        Err(IdentityError::Chain(error)) => Err(refused(error)),
+        Err(_) => Ok(false),
+    }
+}
+
+fn refused(error: ChainError) -> Error {
+    CertificateError::Other(OtherError(Arc::new(error))).into()
+}
+
 /// Digest of a chain: SHA-256 over length and bytes of each certificate, so that bytes cannot move from one certificate
 /// to the next. Not truncated: two chains with the same digest would allow impersonating a device, which must stay as
 /// hard as forging the signatures that are not verified again.
-fn digest(hash: &dyn Hash, chain: &[&CertificateDer<'_>]) -> Option<Digest> {
+fn digest(hash: &dyn Hash, chain: &[CertificateDer<'_>]) -> Option<Digest> {
     let mut context = hash.start();
     for certificate in chain {
         context.update(&(certificate.len() as u64).to_le_bytes());
@@ -73,7 +148,7 @@ fn digest(hash: &dyn Hash, chain: &[&CertificateDer<'_>]) -> Option<Digest> {
 
 /// The period in which all certificates of a chain are valid: from the latest start to the earliest end. `None` if a
 /// certificate cannot be parsed.
-fn validity(chain: &[&CertificateDer<'_>]) -> Option<ValidityPeriod> {
+fn validity(chain: &[CertificateDer<'_>]) -> Option<ValidityPeriod> {
     let mut period = ValidityPeriod { first: 0, last: u64::MAX };
     for der in chain {
         let certificate = parse(der).ok()?;
@@ -91,20 +166,10 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let chain: Vec<_> = iter::once(end_entity).chain(intermediates).collect();
-        let digest = self.hash.and_then(|hash| digest(hash, &chain));
-        if let Some(digest) = &digest
-            && self.with_cache(|cache| cache.find(digest)).is_some_and(|period| period.holds(now))
-        {
-            return Ok(ClientCertVerified::assertion());
-        }
-        let verified = self.inner.verify_client_cert(end_entity, intermediates, now)?;
-        if let (Some(digest), Some(period)) = (digest, validity(&chain))
-            && period.holds(now)
-        {
-            self.with_cache(|cache| cache.insert(digest, period));
-        }
-        Ok(verified)
+        let chain = presented(end_entity, intermediates, &self.anchors)?;
+        self.verify_chain(&chain, now)?;
+        self.revocations.check_client(&chain, now)?;
+        Ok(ClientCertVerified::assertion())
     }
 
     fn verify_tls12_signature(

@@ -127,3 +127,68 @@ fn concurrent_processes_share_one_ledger() {
     let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 4 * 20 + 10);
 }
+
+#[test]
+fn a_site_and_an_encrypted_root_by_commands() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &str| certs(dir.path(), &arguments.split(' ').collect::<Vec<_>>());
+    let done = |arguments: &str| {
+        let output = run(arguments);
+        assert_eq!(status(&output), Some(0), "{arguments}: {}", stderr(&output));
+        stdout(&output)
+    };
+    let secret = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    };
+    secret("root.txt", "correct horse\n");
+    secret("berlin.txt", "another horse\n");
+    let init = done("init --dir PKI --key p384 --encrypt --passphrase-file root.txt");
+    assert!(init.contains("passphrase") && !init.contains("horse"), "{init}");
+    done(
+        "site add --dir PKI --site berlin --encrypt --passphrase-file root.txt --new-passphrase-file berlin.txt",
+    );
+    done("site add --dir PKI --site hamburg --passphrase-file root.txt");
+    let listed: serde_json::Value = serde_json::from_str(&done("site list --dir PKI --format json")).unwrap();
+    assert_eq!((&listed[0]["key"], &listed[1]["key"]), (&"encrypted".into(), &"plain".into()));
+
+    // The site's passphrase is enough for the site, and the root is not asked.
+    done("issue device --dir PKI --site berlin --name a --passphrase-file berlin.txt");
+    std::fs::write(dir.path().join("devices.csv"), "site,name\nhamburg,a\nhamburg,b\n").unwrap();
+    assert!(done("issue device --dir PKI --from devices.csv").contains("issued 2"));
+    done("issue gateway --dir PKI/site/hamburg --site hamburg --name gw --host localhost --key p384");
+    assert!(dir.path().join("PKI/site/hamburg/gateway/gw/cert.pem").is_file());
+    let refused = run("issue operator --dir PKI/site/hamburg --name ada");
+    assert_eq!(status(&refused), Some(2));
+    assert!(stderr(&refused).contains("site hamburg only"), "{}", stderr(&refused));
+    let refused = run("issue operator --dir PKI --name ada");
+    assert_eq!(status(&refused), Some(1));
+    assert!(stderr(&refused).contains("--passphrase-file"), "{}", stderr(&refused));
+    let refused = run("issue operator --dir PKI --name ada --passphrase-file berlin.txt");
+    assert!(stderr(&refused).contains("passphrase is wrong"), "{}", stderr(&refused));
+    std::fs::set_permissions(
+        dir.path().join("root.txt"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o644),
+    )
+    .unwrap();
+    let refused = run("issue operator --dir PKI --name ada --passphrase-file root.txt");
+    assert!(stderr(&refused).contains("chmod 600 root.txt"), "{}", stderr(&refused));
+
+    let by_environment = Command::new(env!("CARGO_BIN_EXE_catchment-certs"))
+        .args(["issue", "operator", "--dir", "PKI", "--name", "ada"])
+        .env("CATCHMENT_CERTS_PASSPHRASE", "correct horse")
+        .current_dir(dir.path())
+        .output()
+        .unwrap();
+    assert_eq!(status(&by_environment), Some(0), "{}", stderr(&by_environment));
+    done("export PKI/operator/ada --pkcs12 ada.p12 --passphrase-file berlin.txt");
+    done("revoke --dir PKI --role device --site hamburg --name b");
+    done("crl --dir PKI --site hamburg --days 3");
+    let rows: serde_json::Value =
+        serde_json::from_str(&done("list --dir PKI --site hamburg --format json")).unwrap();
+    let revoked = rows.as_array().unwrap().iter().filter(|row| row["status"] == "revoked").count();
+    assert_eq!((rows.as_array().unwrap().len(), revoked), (3, 1));
+    assert_eq!(status(&run("revoke --dir PKI --issuer")), Some(2));
+    assert_eq!(status(&run("site renew --dir PKI --site hamburg --encrypt")), Some(2));
+}

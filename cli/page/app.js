@@ -1,6 +1,6 @@
 // Shows the view that the URL names, and its keys.
 
-import { getJson } from "./panel.js";
+import { getJson } from "./ask.js";
 import { read, link } from "./state.js";
 import { fleet } from "./fleet.js";
 import { gateways } from "./gateways.js";

@@ -1,7 +1,7 @@
 // Completion of a selector from the aggregator's lists: metrics, label names within braces, values within quotation marks.
 
 import { el } from "./dom.js";
-import { getJson } from "./panel.js";
+import { getJson } from "./ask.js";
 
 const MOST = 30;
 const TYPING_MS = 150;

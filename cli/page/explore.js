@@ -39,8 +39,11 @@ class Explore {
       show: (answer, body) => this.show(answer, body),
       every: (answer) => this.pauseOf(answer),
       empty: (answer) => answer.nothing ?? this.noReadings(answer),
+      live: () => this.pushed(),
     });
     root.append(this.panel.node);
+    this.panel.paused = this.asked.live === "0";
+    this.panel.ask();
     this.resized = new ResizeObserver(() => {
       if (this.drawn && this.drawn.width !== this.width()) this.show(this.panel.last, this.panel.body);
     });
@@ -73,13 +76,21 @@ class Explore {
     return Math.max(260, this.root.clientWidth - 2);
   }
 
-  path() {
+  // What to ask, at a path of the dashboard.
+  path(name = "explore") {
     const { live, ...asked } = this.asked;
     const points = String(Math.min(POINTS_MAX, Math.max(50, this.width() - AXIS)));
     const given = Object.entries({ ...asked, points }).filter(([, value]) => value);
-    return `/data/explore?${new URLSearchParams(given)}`;
+    return `/data/${name}?${new URLSearchParams(given)}`;
   }
 
+  // What is pushed: a range that ends now, while the chart is live.
+  pushed() {
+    if (this.asked.to !== "now" || this.asked.live === "0") return null;
+    return { path: this.path("live"), fixed: !this.asked.from.startsWith("now"), pixels: this.width() };
+  }
+
+  // What is not pushed is asked for again, if the range moves.
   pauseOf(answer) {
     const moves = this.asked.to.startsWith("now") && this.asked.live !== "0";
     return moves ? Math.min(LIVE_MOST_MS, Math.max(LIVE_LEAST_MS, answer.step_ms)) : 0;
@@ -88,11 +99,7 @@ class Explore {
   setLive(on) {
     this.asked.live = on ? "" : "0";
     note("explore", this.asked);
-    if (!this.panel) return;
-    this.panel.paused = !on;
-    if (on) this.panel.ask();
-    else this.panel.later(0);
-    if (!on && this.panel.node.dataset.state === "ready") this.panel.ready();
+    this.panel?.setPaused(!on);
   }
 
   noReadings(answer) {

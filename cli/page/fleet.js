@@ -9,10 +9,11 @@ export function fleet(root) {
   const empty = () => "No gateway has connected yet.";
   const panel = new Panel("Fleet", { path: () => "/data/fleet", show, every: 5000, empty });
   root.append(el("h2", null, "Fleet"), panel.node);
+  panel.ask();
   return {
     stop: () => panel.stop(),
     search: () => { location.hash = link("devices"); },
-    pause: () => panel.togglePause(),
+    pause: () => panel.setPaused(!panel.paused),
   };
 }
 

@@ -7,7 +7,7 @@ import { listView } from "./list.js";
 export const gateways = listView({
   view: "gateways",
   title: "Gateways",
-  switches: [],
+  switches: [{ name: "problems_only", title: "only with problems" }],
   words: { empty: (answer) => (answer.total ? "No gateway is found." : "No gateway has connected yet.") },
   columns: [
     { title: "Site", sort: "site", cell: (row) => row.site },

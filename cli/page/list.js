@@ -20,6 +20,7 @@ export function listView({ view, title, columns, switches, words }) {
     const panel = new Panel(title, { path, show, every: 5000, empty: words.empty });
     root.append(el("h2", null, title), el("div", { class: "bar" }, field("Search", search), boxes), panel.node);
     let typing;
+    panel.ask();
 
     function path() {
       return `/data/${view}?${new URLSearchParams({ ...parameters, limit: ROWS })}`;
@@ -60,7 +61,7 @@ export function listView({ view, title, columns, switches, words }) {
         el("span", null, answer.rows.length ? `${offset + 1}–${last} of ${answer.found}` : `none of ${answer.found}`),
         step("Next", offset + ROWS, last >= answer.found),
         answer.more && el("span", { class: "warn" }, "The list is cut: there are more than the dashboard holds."));
-      const table = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, el("table", null,
+      const table = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${title}` }, el("table", null,
         el("thead", null, el("tr", null, columns.map(header))), el("tbody", null, rows)));
       body.replaceChildren(...(answer.found ? [table, pager] : []));
       // The table is made anew; the keyboard stays where it was.
@@ -72,7 +73,7 @@ export function listView({ view, title, columns, switches, words }) {
     return {
       stop: () => { clearTimeout(typing); panel.stop(); },
       search: () => search.focus(),
-      pause: () => panel.togglePause(),
+      pause: () => panel.setPaused(!panel.paused),
     };
   };
 }

@@ -1,88 +1,155 @@
-// A panel shows an answer that is asked for again and again, and says in which state it is: loading, ready, empty,
-// refused (with the server's words), disconnected, stale or paused.
+// A panel shows an answer that is asked for again and again, or pushed, and says in which state it is: loading, ready, live,
+// empty, refused (with the server's words), disconnected, stale or paused.
 
+import { AWAY, Failed, getJson, jsonLines } from "./ask.js";
 import { el } from "./dom.js";
 import { time, browserZone } from "./format.js";
+import { merge, move } from "./live.js";
 
 const RETRY_MAX_MS = 30000;
-
-// An answer that did not come.
-export class Failed extends Error {
-  constructor(kind, words) {
-    super(words);
-    this.kind = kind;
-  }
-}
-
-// The JSON at a path of the dashboard.
-export async function getJson(path, signal) {
-  let answer;
-  try {
-    answer = await fetch(path, { signal, cache: "no-store" });
-  } catch (error) {
-    if (signal?.aborted) throw error;
-    throw new Failed("disconnected", "the dashboard does not answer: is its program still running?");
-  }
-  let json = null;
-  try {
-    json = await answer.json();
-  } catch (error) {
-    if (signal?.aborted) throw error;
-  }
-  if (answer.ok && json !== null) return json;
-  const kind = json?.kind ?? (answer.status >= 500 ? "disconnected" : "refused");
-  throw new Failed(kind === "forbidden" ? "refused" : kind, json?.error ?? `the dashboard answers with status ${answer.status}`);
-}
-
+// A live chart is drawn at most so often, and rests longer than drawing takes.
+const DRAW_LEAST_MS = 500;
+const DRAW_SHARE = 4;
+const POINTS_MAX = 2000;
 export class Panel {
   // `path()` is what to ask now, `show(answer, body)` fills the body and returns false if there is nothing to see, `every`
-  // is the pause in milliseconds, or a function of the last answer; 0: ask once.
-  constructor(title, { path, show, every, empty }) {
-    this.options = { path, show, every, empty };
-    this.status = el("p", { class: "status", role: "status" });
+  // is the pause in milliseconds, or a function of the last answer; 0: ask once. `live()` is the path of what is pushed, if
+  // anything is: {path, fixed, pixels}.
+  constructor(title, { path, show, every, empty, live }) {
+    this.options = { path, show, every, empty, live };
+    this.status = el("span", { role: "status" });
+    // Changes often, so it is not read out.
+    this.when = el("span");
     this.body = el("div", { class: "body" });
-    this.node = el("section", { class: "panel", "aria-label": title }, this.status, this.body);
+    const line = el("p", { class: "status" }, this.status, this.when);
+    this.node = el("section", { class: "panel", "aria-label": title }, line, this.body);
     this.paused = false;
     this.failures = 0;
     this.asOf = null;
-    this.onVisible = () => { if (!document.hidden && this.due) this.ask(); };
+    this.onVisible = () => this.seen();
     document.addEventListener("visibilitychange", this.onVisible);
     this.set("loading", "Loading …");
-    this.ask();
   }
 
-  set(state, words) {
+  set(state, words, when = "") {
     this.node.dataset.state = state;
     this.node.setAttribute("aria-busy", String(state === "loading"));
     if (this.status.textContent !== words) this.status.textContent = words;
+    this.when.textContent = when;
+  }
+
+  // A page that nobody sees asks nothing, and nothing is pushed to it.
+  seen() {
+    if (document.hidden && this.pushed) {
+      this.halt();
+      this.due = true;
+    } else if (!document.hidden && this.due) this.ask();
   }
 
   // Asks now; an earlier question that is not answered yet is given up.
   async ask() {
-    clearTimeout(this.timer);
+    this.halt();
     this.due = false;
-    this.asking?.abort();
     const asking = new AbortController();
     this.asking = asking;
+    const live = this.paused ? null : this.options.live?.();
     try {
-      const answer = await getJson(this.options.path(), asking.signal);
-      if (asking.signal.aborted) return;
-      this.failures = 0;
-      this.last = answer;
-      this.asOf = Date.now();
-      const shown = this.options.show(answer, this.body);
-      if (shown === false) this.set("empty", this.options.empty(answer));
-      else this.ready();
-      this.later(this.pause());
+      if (live) await this.follow(live, asking.signal);
+      else {
+        const answer = await getJson(this.options.path(), asking.signal);
+        if (asking.signal.aborted) return;
+        this.take(answer);
+        this.later(this.pause());
+      }
     } catch (error) {
       if (asking.signal.aborted) return;
+      this.halt();
       this.fail(error);
     }
   }
 
+  // Shows what is pushed, until it ends.
+  async follow(live, signal) {
+    this.pushed = live;
+    for await (const line of jsonLines(live.path, signal)) {
+      if (signal.aborted) return;
+      if (line.chart) {
+        this.take(line.chart);
+        this.tick();
+      } else if (line.round) {
+        if (this.away) this.failures = 0;
+        this.away = null;
+        this.asOf = Date.now();
+        merge(this.last, line.round);
+        this.draw(DRAW_LEAST_MS);
+      } else if (line.away) {
+        this.away = line.away;
+        this.disconnected(line.away);
+      } else if (line.poll) {
+        this.pushed = null;
+        clearTimeout(this.drawing);
+        this.ready();
+        this.later(this.pause());
+        return;
+      }
+    }
+    throw new Failed("disconnected", AWAY);
+  }
+
+  take(answer) {
+    this.failures = 0;
+    this.away = null;
+    this.last = answer;
+    this.asOf = Date.now();
+    this.display();
+  }
+
+  display() {
+    const begun = performance.now();
+    const shown = this.options.show(this.last, this.body);
+    this.drawn = performance.now();
+    this.took = this.drawn - begun;
+    if (this.away) return;
+    if (shown === false) this.set("empty", this.options.empty(this.last));
+    else this.ready();
+  }
+
+  // Draws what was pushed, soon: several rounds at once.
+  draw(least) {
+    if (this.drawing && least >= this.drawingIn) return;
+    clearTimeout(this.drawing);
+    const pause = Math.max(0, this.drawn + Math.max(least, this.took * DRAW_SHARE) - performance.now());
+    this.drawingIn = least;
+    this.drawing = setTimeout(() => {
+      this.drawing = 0;
+      if (!this.pushed) return;
+      // While the aggregator is away, nothing moves.
+      if (!this.away) {
+        move(this.last, Date.now(), this.pushed.fixed);
+        this.display();
+      }
+      // A range that grows needs a wider step at last.
+      if ((this.last.to_ms - this.last.from_ms) / this.last.step_ms > POINTS_MAX) this.ask();
+      else this.tick();
+    }, pause);
+  }
+
+  // Time passes by a pixel, at most once a second.
+  tick() {
+    const { from_ms: from, to_ms: to } = this.last;
+    this.draw(Math.max(1000, (to - from) / this.pushed.pixels));
+  }
+
   ready() {
-    const at = time(Math.floor(this.asOf / 1000) * 1000, browserZone()).slice(11);
-    this.set(this.paused ? "paused" : "ready", `${this.paused ? "Paused, as" : "As"} of ${at}`);
+    const when = `, as of ${this.moment()}`;
+    if (this.paused) this.set("paused", "Paused", when);
+    else if (this.pushed) this.set("live", "Live", when);
+    else this.set("ready", "Up to date", when);
+  }
+
+  // When the last answer came.
+  moment() {
+    return time(Math.floor(this.asOf / 1000) * 1000, browserZone()).slice(11);
   }
 
   pause() {
@@ -102,35 +169,51 @@ export class Panel {
       this.set("refused", `Refused: ${error.message}`);
       return;
     }
-    const at = this.last && time(Math.floor(this.asOf / 1000) * 1000, browserZone()).slice(11);
-    const kept = this.last ? ` Shown is what was known at ${at}.` : "";
-    this.set(this.last ? "stale" : "disconnected", `Disconnected: ${error.message}. Trying again.${kept}`);
-    this.later(Math.min(RETRY_MAX_MS, 1000 * 2 ** Math.min(this.failures, 5)));
+    this.disconnected(error.message);
+    this.schedule(Math.min(RETRY_MAX_MS, 1000 * 2 ** Math.min(this.failures, 5)));
+  }
+
+  disconnected(words) {
+    const kept = this.last ? ` Stale since ${this.moment()}.` : "";
+    this.set(this.last ? "stale" : "disconnected", `Disconnected, retrying: ${words}${/[.?]$/.test(words) ? "" : "."}${kept}`);
   }
 
   later(pause) {
+    if (pause && !this.paused) this.schedule(pause);
+  }
+
+  schedule(pause) {
     clearTimeout(this.timer);
-    if (!pause || this.paused) return;
     this.timer = setTimeout(() => {
-      // A page that nobody sees asks nothing.
       if (document.hidden) this.due = true;
       else this.ask();
     }, pause);
   }
 
-  togglePause() {
-    this.paused = !this.paused;
-    if (!this.paused) this.ask();
-    else {
-      clearTimeout(this.timer);
-      if (this.node.dataset.state === "ready") this.ready();
+  // Pauses or continues.
+  setPaused(paused) {
+    this.paused = paused;
+    if (!paused) {
+      this.ask();
+      return;
     }
-    return this.paused;
+    this.halt();
+    this.due = false;
+    if (this.last && this.node.dataset.state !== "empty") this.ready();
+  }
+
+  // Asks nothing any more.
+  halt() {
+    clearTimeout(this.timer);
+    clearTimeout(this.drawing);
+    this.drawing = 0;
+    this.pushed = null;
+    this.away = null;
+    this.asking?.abort();
   }
 
   stop() {
-    clearTimeout(this.timer);
-    this.asking?.abort();
+    this.halt();
     document.removeEventListener("visibilitychange", this.onVisible);
   }
 }

@@ -77,6 +77,11 @@ impl Dashboard {
 
     /// Serves until `shutdown` completes.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
-        self.server.run(self.service, shutdown).await;
+        let service = Arc::clone(&self.service);
+        let stop = async move {
+            shutdown.await;
+            service.stop();
+        };
+        self.server.run(self.service, stop).await;
     }
 }

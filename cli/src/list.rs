@@ -148,6 +148,12 @@ struct GatewayJson<'a> {
     /// It does not count in completeness.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     retired: bool,
+    /// Number of the root's revocation list that it holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revocation_list: Option<u64>,
+    /// It does not hold the aggregator's newest revocation lists.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    revocations_behind: bool,
 }
 
 fn is_zero(count: &u64) -> bool {
@@ -171,6 +177,8 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         clock_ahead_ms: gateway.clock_ahead_ms,
         contended: gateway.contended,
         retired: gateway.retired,
+        revocation_list: gateway.revocation_list,
+        revocations_behind: gateway.revocations_behind,
     });
     if format == ListFormat::Json {
         return json_line(&entries.collect::<Vec<_>>());
@@ -180,6 +188,7 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     let ahead = list.iter().any(|gateway| gateway.clock_ahead_ms.is_some());
     let waits = list.iter().any(|gateway| !gateway.waits_for.is_empty());
     let retired = list.iter().any(|gateway| gateway.retired);
+    let lists = list.iter().any(|gateway| gateway.revocation_list.is_some() || gateway.revocations_behind);
     let rows = entries.map(|e| {
         let connected = match (e.connected, e.contended) {
             (_, true) => "twice",
@@ -194,7 +203,12 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         let ahead = ahead.then(|| e.clock_ahead_ms.map_or_else(dash, span_text));
         let waits = waits.then(|| e.waits_for.map_or_else(dash, str::to_owned));
         let retired = retired.then(|| if e.retired { "yes".to_owned() } else { dash() });
-        text.into_iter().chain(rest).chain(lost).chain(ahead).chain(waits).chain(retired).collect()
+        let held = lists.then(|| {
+            let number = e.revocation_list.map_or_else(dash, |number| number.to_string());
+            if e.revocations_behind { format!("{number} (behind)") } else { number }
+        });
+        let rare = [lost, ahead, waits, retired, held].into_iter().flatten();
+        text.into_iter().chain(rest).chain(rare).collect()
     });
     let mut header = vec![
         "site",
@@ -211,6 +225,7 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     header.extend(ahead.then_some("clock ahead by"));
     header.extend(waits.then_some("waits for"));
     header.extend(retired.then_some("retired"));
+    header.extend(lists.then_some("revocation list"));
     list_table(&header, 6, rows, "no gateways")
 }
 
@@ -298,6 +313,15 @@ mod tests {
         let json = show_gateways(std::slice::from_ref(&retired), ListFormat::Json);
         assert!(json.contains(r#""retired":true}"#), "{json}");
         assert!(show_gateways(&[retired], ListFormat::Table).contains("retired"));
+        assert!(!text.contains("revocation"), "{text}");
+        let held = wire::Gateway { revocation_list: Some(7), ..gateway() };
+        let behind = wire::Gateway { revocations_behind: true, ..held.clone() };
+        let old = wire::Gateway { revocation_list: None, ..behind.clone() };
+        let json = show_gateways(std::slice::from_ref(&behind), ListFormat::Json);
+        assert!(json.contains(r#""revocation_list":7,"revocations_behind":true}"#), "{json}");
+        let text = show_gateways(&[held, behind, old], ListFormat::Table);
+        let shown: Vec<&str> = text.lines().map(|line| line.rsplit("  ").next().unwrap().trim()).collect();
+        assert_eq!(shown, ["revocation list", "7", "7 (behind)", "- (behind)"], "{text}");
         let never = wire::Gateway { watermark_ms: None, lag_ms: None, ..gateway() };
         assert!(show_gateways(&[never], ListFormat::Json).contains(r#""watermark":null,"lag_ms":null"#));
     }

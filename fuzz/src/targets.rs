@@ -12,6 +12,7 @@ mod mqtt;
 mod opening;
 mod partial;
 mod promql;
+mod revocations;
 mod rig;
 mod topics;
 
@@ -35,7 +36,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub static TARGETS: [Target; 13] = [
+pub static TARGETS: [Target; 14] = [
     json::TARGET,
     line_protocol::TARGET,
     frames::TARGET,
@@ -49,6 +50,7 @@ pub static TARGETS: [Target; 13] = [
     journal::TARGET,
     promql::TARGET,
     certificate::TARGET,
+    revocations::TARGET,
 ];
 
 /// The signature of any value.

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use catchment_certs::trust;
 use catchment_journal::FullReason;
 use catchment_settings::{Conditions, KnownCondition, Severity};
 
@@ -26,7 +27,7 @@ const UPLINK_DOWN: &str = "uplink_down";
 
 /// All conditions of a gateway. Without an uplink a gateway is still ready: it takes readings, durably, until the
 /// outbox is full, which is a condition of its own. A failing probe would send devices away without need.
-pub(crate) const KNOWN: [KnownCondition; 9] = [
+pub(crate) const KNOWN: [KnownCondition; 14] = [
     KnownCondition { name: AGGREGATOR_OUTDATED, severity: Severity::Notice },
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     // Known devices are still served.
@@ -37,6 +38,12 @@ pub(crate) const KNOWN: [KnownCondition; 9] = [
     KnownCondition { name: OUTBOX_FULL, severity: Severity::Unready },
     KnownCondition { name: UPLINK_DOWN, severity: Severity::Notice },
     KnownCondition { name: "uplink_refused", severity: Severity::Unready },
+    trust::CERTIFICATE_ENDS,
+    trust::REVOCATION_LIST_ENDS,
+    trust::REVOCATION_LIST_MISSING,
+    trust::REVOCATION_LIST_OUTDATED,
+    // What was loaded before counts on.
+    trust::TRUST_NOT_LOADED,
 ];
 
 /// By then an aggregator has restarted, or the gateway has moved to the next one.

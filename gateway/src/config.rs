@@ -31,9 +31,18 @@ pub use self::{
 #[derive(Clone, Debug, Default, PartialEq, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// Folder with the gateway's identity: cert.pem, key.pem, ca.pem, optionally crl.pem
+    /// Folder with the gateway's identity: cert.pem, key.pem, ca.pem, crl.pem; watched, a change counts at once
     #[arg(long, value_name = "DIR", env = "CATCHMENT_GATEWAY_IDENTITY")]
     pub identity: Option<PathBuf>,
+    /// Accept nobody without a revocation list of a root that is up to date [default: true]
+    #[arg(
+        long,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        env = "CATCHMENT_GATEWAY_REQUIRE_REVOCATION_LIST"
+    )]
+    pub require_revocation_list: Option<bool>,
     /// Address that devices connect to; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "CATCHMENT_GATEWAY_LISTEN")]
     pub listen: Option<SocketAddr>,
@@ -88,6 +97,9 @@ pub struct Settings {
     /// Time after which a connection without a message ends [default: 25h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_IDLE_TIMEOUT")]
     pub idle_timeout: Option<HumanDuration>,
+    /// Time after which a connection ends, give or take a tenth, so that its device is checked anew; off unless given
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_CONNECTION_AGE_MAX")]
+    pub connection_age_max: Option<HumanDuration>,
     /// Maximum bytes of unfinished messages in total; beyond it, connections with the oldest end [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_UNFINISHED_BYTES_MAX")]
     pub unfinished_bytes_max: Option<ByteSize>,
@@ -205,6 +217,8 @@ pub struct Config {
     pub sessions_max: usize,
     pub sessions_silent_after: Duration,
     pub deadlines: Deadlines,
+    /// `None`: connections may grow old.
+    pub connection_age_max: Option<Duration>,
     pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
     pub readings_max: usize,
@@ -316,7 +330,7 @@ impl Settings {
     pub fn check(self) -> Result<Config, ConfigError> {
         let (accept, http_bounds, deadlines) = (self.accept()?, self.http_bounds()?, self.deadlines()?);
         let ((devices_max, device_expiry), outbox) = (self.devices()?, self.outbox()?);
-        let (raw_keep, raw_rate) = self.raw()?;
+        let ((raw_keep, raw_rate), connection_age_max) = (self.raw()?, self.connection_age_max()?);
         let (open_windows_max, device_open_windows_max) = self.open_windows()?;
         let aggregators = aggregators(self.aggregator)?;
         let seconds = HumanDuration::secs;
@@ -336,7 +350,10 @@ impl Settings {
         let live = self.live.map(|given| time("live", Some(given), given, 100, DAY)).transpose()?;
         Ok(Config {
             identity: self.identity.ok_or(ConfigError::Missing("identity"))?,
-            trust: TrustConfig::default(),
+            trust: TrustConfig {
+                require_revocation_list: self.require_revocation_list.unwrap_or(true),
+                ..TrustConfig::default()
+            },
             listen: self.listen.ok_or(ConfigError::Missing("listen"))?,
             aggregators,
             data: self.data.ok_or(ConfigError::Missing("data"))?,
@@ -348,6 +365,7 @@ impl Settings {
             accept,
             http_bounds,
             deadlines,
+            connection_age_max,
             unfinished_bytes_max,
             sessions_max: within("sessions_max", self.sessions_max.unwrap_or(4), 1, 1_000)?,
             sessions_silent_after: silent?,

@@ -29,6 +29,7 @@ pub mod listener;
 pub mod metrics;
 pub mod mqtt;
 pub mod raw;
+mod revocations;
 pub mod run;
 pub mod session;
 pub mod shard;

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, atomic::Ordering},
 };
 
-use catchment_certs::{AcceptEvents, HandshakeFailure};
+use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
     collector::Collector,
@@ -20,13 +20,18 @@ use prometheus_client::{
 };
 
 pub use self::register::{ProtocolLabel, ReasonLabel};
-use self::{connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add};
+use self::{
+    connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add,
+    revocations::RevocationMetrics, sessions::SessionsCollector,
+};
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
 mod connections;
 mod forgotten;
 mod kept;
 mod register;
+mod revocations;
+mod sessions;
 
 /// The gateway's counters and gauges. Cheap to share.
 #[derive(Debug)]
@@ -35,6 +40,7 @@ pub struct Metrics {
     registry: Registry,
     /// The conditions that hold now.
     pub conditions: Arc<Conditions>,
+    pub trust: TrustMetrics,
     pub readings: Counter,
     pub messages: Counter,
     pub duplicates: Counter,
@@ -61,6 +67,7 @@ pub struct Metrics {
     pub uplink_parts_left_out: Counter,
     pub outbox_bytes: Gauge,
     pub kept: KeptMetrics,
+    pub revocations: RevocationMetrics,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub damage: Counter,
@@ -76,6 +83,7 @@ pub struct Metrics {
     epochs_begun: Family<ReasonLabel, Counter>,
     pub unfinished_bytes: Gauge,
     connection_metrics: ConnectionMetrics,
+    sessions: SessionsCollector,
     forgotten: ForgottenMetrics,
     refused: Family<ReasonLabel, Counter>,
 }
@@ -103,10 +111,18 @@ fn refused(r: &mut Registry) -> Family<ReasonLabel, Counter> {
     refused
 }
 
-/// A registry with the conditions and the histogram of acknowledgements.
-fn registry(conditions: &Arc<Conditions>) -> (Registry, Histogram) {
+/// The sessions by role.
+fn sessions(r: &mut Registry) -> SessionsCollector {
+    let sessions = SessionsCollector::default();
+    r.register_collector(Box::new(sessions.clone()));
+    sessions
+}
+
+/// A registry with the conditions, the trust and the histogram of acknowledgements.
+fn registry(conditions: &Arc<Conditions>, trust: &TrustMetrics) -> (Registry, Histogram) {
     let mut registry = Registry::with_prefix("catchment_gateway");
     registry.register_collector(Box::new(ConditionsCollector(Arc::clone(conditions))));
+    registry.register_collector(Box::new(trust.clone()));
     let ack_seconds = Histogram::new(ACK_SECONDS);
     let help = "Time from reading a message to its durable acknowledgement, in seconds";
     registry.register("ack_seconds", help, ack_seconds.clone());
@@ -139,12 +155,14 @@ impl Metrics {
     /// All metrics at zero.
     pub fn new() -> Arc<Self> {
         let conditions = Arc::new(Conditions::of(&conditions::KNOWN));
-        let (mut registry, ack_seconds) = registry(&conditions);
+        let trust = TrustMetrics::default();
+        let (mut registry, ack_seconds) = registry(&conditions, &trust);
         let r = &mut registry;
         let [damage, messages_lost, readings_lost, batches_lost] = losses(r);
         let [uplink_failures, uplink_ack_timeouts, uplink_parts_left_out] = uplink(r);
         let metrics = Self {
             conditions,
+            trust,
             readings: add(r, "readings", "Readings accepted"),
             messages: add(r, "messages", "Messages accepted"),
             duplicates: add(r, "duplicates", "Messages that were sent again although already accepted"),
@@ -179,6 +197,7 @@ impl Metrics {
             uplink_parts_left_out,
             outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
             kept: KeptMetrics::new(r),
+            revocations: RevocationMetrics::new(r),
             journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(
                 r,
@@ -205,6 +224,7 @@ impl Metrics {
             ),
             unfinished_bytes: add(r, "unfinished_bytes", "Bytes of messages received in part"),
             connection_metrics: ConnectionMetrics::new(r),
+            sessions: sessions(r),
             forgotten: ForgottenMetrics::new(r),
             epochs_begun: epochs_begun(r),
             refused: refused(r),
@@ -230,6 +250,11 @@ impl Metrics {
     /// Counts a session's end.
     pub fn end_session(&self, reason: &'static str) {
         self.connection_metrics.sessions_ended.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// Shows the sessions of this registry; the first one counts.
+    pub fn watch_sessions(&self, registry: SessionRegistry) {
+        let _ = self.sessions.0.set(registry);
     }
 
     /// Counts a displaced session whose program is alive.

@@ -17,8 +17,9 @@
 //! - `protocol_detection`: which protocol the first bytes are of; `detect`: the session before that is known;
 //!   `alpn_mismatch`: devices that negotiated one protocol by ALPN and speak another;
 //! - `deadlines`: first byte, message and keep-alive deadlines; `table`: the worker's sessions, and `idle`, which ends
-//!   those that are silent for too long; `handle`: a session seen from outside; `unfinished`: the bound over all
-//!   unfinished messages; `close_reason`: why a session ended, and what its device hears of it;
+//!   those that are silent for too long; `handle`: a session seen from outside; `end_signal`: how it is ended, from any
+//!   thread; `unfinished`: the bound over all unfinished messages; `close_reason`: why a session ended, and what its
+//!   device hears of it;
 //! - `stream`: the socket and the buffers; `drain`: how a connection is closed so that the device reads the last words.
 
 mod alpn_mismatch;
@@ -30,6 +31,7 @@ mod deadlines;
 mod detect;
 mod drain;
 pub mod encode;
+mod end_signal;
 pub mod environment;
 mod handle;
 pub mod idle;
@@ -51,5 +53,6 @@ pub use self::{
     close_reason::CloseReason,
     connection::{negotiated_protocol, run},
     context::Context,
+    end_signal::EndSignal,
     handle::SessionHandle,
 };

@@ -12,7 +12,7 @@
 //!
 //! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too. `outbox_chunk` reads the
 //! outbox, `outbox_start` finds where to begin, `transcode` rewrites batches for an aggregator of an earlier version, `known_peer` keeps what it can read, `feedback` holds what the aggregator said
-//! about a shard, `backoff` makes the pauses between streams, `stream_error` says why a stream ended.
+//! about a shard, `revocations` takes the aggregator's revocation lists, `backoff` makes the pauses between streams, `stream_error` says why a stream ended.
 
 mod ack_deadlines;
 mod backoff;
@@ -24,6 +24,7 @@ pub mod outbox_chunk;
 pub mod outbox_start;
 mod refusal_backoff;
 mod responses;
+mod revocations;
 mod sender;
 pub mod sender_core;
 mod stream;

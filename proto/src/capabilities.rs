@@ -8,8 +8,11 @@ const NAMES_MAX: usize = 64;
 pub struct Capabilities(u32);
 
 /// All that this version knows, by their names on the wire. A name has at most 64 bytes.
-const NAMES: [(&str, Capabilities); 2] =
-    [("partial-2", Capabilities::PARTIAL_2), ("raw-1", Capabilities::RAW_1)];
+const NAMES: [(&str, Capabilities); 3] = [
+    ("partial-2", Capabilities::PARTIAL_2),
+    ("raw-1", Capabilities::RAW_1),
+    ("revocations-1", Capabilities::REVOCATIONS_1),
+];
 
 impl Capabilities {
     /// A peer of the first version.
@@ -18,8 +21,10 @@ impl Capabilities {
     pub const PARTIAL_2: Self = Self(1);
     /// A gateway: it answers queries for raw readings. An aggregator: it asks them.
     pub const RAW_1: Self = Self(2);
+    /// A gateway: it takes revocation lists. An aggregator: it sends them, and takes what the gateway holds.
+    pub const REVOCATIONS_1: Self = Self(4);
     /// What this version can do.
-    pub const OURS: Self = Self(Self::PARTIAL_2.0 | Self::RAW_1.0);
+    pub const OURS: Self = Self(Self::PARTIAL_2.0 | Self::RAW_1.0 | Self::REVOCATIONS_1.0);
 
     /// Reads what a peer announces. Names that this version does not know are ignored.
     pub fn read(names: &[String]) -> Self {

@@ -9,6 +9,7 @@ mod delta;
 pub mod frame;
 pub mod history;
 pub mod id;
+pub mod revocations;
 pub mod series;
 pub mod series_dictionary;
 pub mod wire;

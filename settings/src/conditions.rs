@@ -14,7 +14,7 @@ use std::{
 pub enum Severity {
     /// The server should get no work: `/readyz` fails.
     Unready,
-    /// The server works, but an operator should look: only the metric shows the condition.
+    /// The server works, but an operator should look: `/readyz` names it and does not fail.
     Notice,
 }
 
@@ -78,13 +78,18 @@ impl Conditions {
     /// # Errors
     /// All active conditions that make the server unready, one per line.
     pub fn ready(&self) -> Result<(), String> {
-        let lines: Vec<String> = self
-            .list()
-            .into_iter()
-            .filter(|(name, _)| self.severity(name) == Severity::Unready)
-            .map(|(name, reason)| format!("{name}: {reason}"))
-            .collect();
+        let lines = self.lines(Severity::Unready);
         if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+    }
+
+    /// All active conditions that leave the server ready, one per line; empty if there is none.
+    pub fn notices(&self) -> String {
+        self.lines(Severity::Notice).join("\n")
+    }
+
+    fn lines(&self, severity: Severity) -> Vec<String> {
+        let held = self.list().into_iter().filter(|(name, _)| self.severity(name) == severity);
+        held.map(|(name, reason)| format!("{name}: {reason}")).collect()
     }
 
     fn severity(&self, name: &str) -> Severity {

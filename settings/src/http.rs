@@ -40,8 +40,9 @@ pub struct Endpoints {
     pub metrics: Handler<String>,
     /// `/healthz`: `Err` with the reason if this process should be restarted.
     pub healthy: Handler<Result<(), String>>,
-    /// `/readyz`: `Err` with the reason if this process should get no work now.
-    pub ready: Handler<Result<(), String>>,
+    /// `/readyz`: `Err` with the reason if this process should get no work now; otherwise what an operator should look
+    /// at, empty if nothing.
+    pub ready: Handler<Result<String, String>>,
     /// Counts a connection closed by the endpoint, by reason.
     pub closed: CountClosed,
 }
@@ -88,7 +89,7 @@ impl HttpServer {
         let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
         let router = Router::new()
             .route("/metrics", get(move || async move { (text, metrics()) }))
-            .route("/healthz", get(move || async move { probe(healthy()) }))
+            .route("/healthz", get(move || async move { probe(healthy().map(|()| String::new())) }))
             .route("/readyz", get(move || async move { probe(ready()) }));
         let Self { listener, bounds } = self;
         let max = bounds.connections_max.max(1);
@@ -101,9 +102,10 @@ impl HttpServer {
     }
 }
 
-fn probe(state: Result<(), String>) -> (StatusCode, String) {
+fn probe(state: Result<String, String>) -> (StatusCode, String) {
     match state {
-        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(notices) if notices.is_empty() => (StatusCode::OK, "ok\n".to_owned()),
+        Ok(notices) => (StatusCode::OK, format!("ok\n{notices}\n")),
         Err(reason) => (StatusCode::SERVICE_UNAVAILABLE, format!("{reason}\n")),
     }
 }

@@ -180,7 +180,9 @@ impl Aggregator {
         server.queued.push_back(
             match admission.admit(message, ClockBound::UNBOUNDED).map_err(|e| e.to_string())? {
                 Admitted::Progress(report) => QueuedDelivery::Progress(report),
-                Admitted::Raw(_) | Admitted::Skipped => return self.poll_store(server, down),
+                Admitted::Raw(_) | Admitted::RevocationsHeld(_) | Admitted::Skipped => {
+                    return self.poll_store(server, down);
+                }
                 Admitted::Batch { batch, stream_start, attempt, .. } => {
                     let (store, epoch) = (Arc::clone(&self.store), Arc::clone(epoch));
                     let batch_ref =

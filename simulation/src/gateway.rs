@@ -14,7 +14,6 @@ use catchment_gateway::{
 use catchment_journal::{Committer, Position, sim::SimDisk};
 use catchment_partial::Width;
 use catchment_proto::wire;
-use tokio_util::sync::CancellationToken;
 
 pub use crate::end::End;
 use crate::{
@@ -104,7 +103,7 @@ impl Gateway {
             let (name, metrics) = (known.name.clone(), Arc::clone(&self.metrics));
             DeviceSessions::new(name, SESSIONS_MAX, limits().series_max, metrics)
         });
-        device_sessions.attach(session, CancellationToken::new());
+        let _ = device_sessions.attach(session);
         device_sessions.hold(&mut self.shard);
         self.sessions.insert(session, Session::new(device, known.protocol));
         self.heard.insert(session, self.clock.mono());

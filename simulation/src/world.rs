@@ -330,7 +330,7 @@ impl World {
                 gateway.refused(refusal.number);
                 self.stats.refusals += 1;
             }
-            Some(deliver_response::Kind::Raw(_)) | None => {}
+            Some(deliver_response::Kind::Raw(_) | deliver_response::Kind::Revocations(_)) | None => {}
         }
         Ok(())
     }

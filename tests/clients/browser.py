@@ -1,8 +1,16 @@
 """Drives headless Chromium over its debugging pipe, with the standard library alone.
 
-Standard input: a JSON list of steps {"url", "width", "dark", "keys", "words"}. Each step goes to the URL, if it has one, presses
-the keys, and waits until the page's HTML holds all words. Standard output: a JSON list, for each step "html", "missing" (words that
-did not come: then it is the last step), "errors" (what the console reported) and "requests" (the URLs that were asked for).
+Arguments: the browser, and optionally axe-core's script. Standard input: steps, a JSON object a line; standard output: their
+results, a line each. A step, all of it optional but for "width":
+
+* "url": where to go; "width", "dark", "reduced" (motion): how it is shown;
+* "focus": a selector of what gets the keyboard; "keys": keys to press; "tabs": how often Tab is pressed;
+* "words": what the page's HTML must hold at last; "selector": an element that must be there then;
+* "axe": check the page with axe-core; "screenshot": where to save a picture.
+
+A result: "html", "missing" (words and selectors that did not come), "errors" (what the console reported), "requests" (the URLs
+that were asked for), "wide" (how wide the page is), "focused" (what each Tab led to), "violations" (of axe-core's rules), and
+"shown_ms" (when the selector was there, since the page was asked for).
 """
 
 import base64
@@ -17,6 +25,9 @@ import time
 WAIT_SECONDS = 10.0
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync", "--remote-debugging-pipe"]
+CODES = {"Tab": 9, "Enter": 13, "Escape": 27, " ": 32, "End": 35, "Home": 36, "ArrowLeft": 37, "ArrowUp": 38,
+         "ArrowRight": 39, "ArrowDown": 40}
+FOCUSED = "((node) => node.id || node.getAttribute('aria-label') || node.textContent.trim())(document.activeElement)"
 
 
 class Browser:
@@ -32,7 +43,7 @@ class Browser:
         os.close(theirs_in)
         os.close(theirs_out)
         self.pipe, self.rest, self.number, self.session = ours_in, b"", 0, None
-        self.errors, self.requests = [], []
+        self.errors, self.requests, self.axe = [], [], ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Runtime", "Log", "Network", "Page"):
@@ -79,49 +90,84 @@ class Browser:
             self.requests.append(event["request"]["url"])
 
     def value(self, expression):
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)["result"].get("value")
 
     def press(self, key):
-        event = {"key": key, "code": key, "text": key if len(key) == 1 else ""}
+        text = "\r" if key == "Enter" else key if len(key) == 1 else ""
+        event = {"key": key, "code": "Space" if key == " " else key, "text": text}
+        event["windowsVirtualKeyCode"] = CODES.get(key, 0)
         self.call("Input.dispatchKeyEvent", type="keyDown", **event)
         self.call("Input.dispatchKeyEvent", type="keyUp", key=key, code=key)
+
+    def violations(self):
+        """What axe-core finds: the rule, what it says, and where."""
+        if not self.axe:
+            return []
+        self.value(self.axe + ";0")
+        run = "axe.run(document, {preload: false, resultTypes: ['violations']}).then(({violations}) => JSON.stringify(" \
+            "violations.map(({id, help, nodes}) => ({id, help, nodes: nodes.map(({html, failureSummary}) => [html, failureSummary])}))))"
+        return json.loads(self.value(run))
+
+    def missing(self, step):
+        html = self.value("document.documentElement.outerHTML") or ""
+        missing = [word for word in step.get("words", []) if word not in html]
+        if "selector" in step and not self.value(f"!!document.querySelector({json.dumps(step['selector'])})"):
+            missing.append(step["selector"])
+        return html, missing
+
+    def navigate(self, step):
+        # Notes when the selector is there, picture by picture.
+        script = "{const look = () => document.querySelector(%s) ? (window.shownMs = performance.now()) : " \
+            "requestAnimationFrame(look); look();}" % json.dumps(step.get("selector", "html"))
+        number = self.call("Page.addScriptToEvaluateOnNewDocument", source=script)["identifier"]
+        self.call("Page.navigate", url=step["url"])
+        self.call("Page.removeScriptToEvaluateOnNewDocument", identifier=number)
 
     def step(self, step):
         self.errors, self.requests = [], []
         scheme = "dark" if step.get("dark") else "light"
+        motion = "reduce" if step.get("reduced") else "no-preference"
+        features = [{"name": "prefers-color-scheme", "value": scheme}, {"name": "prefers-reduced-motion", "value": motion}]
         self.call("Emulation.setDeviceMetricsOverride", width=step["width"], height=900, deviceScaleFactor=1, mobile=False)
-        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        self.call("Emulation.setEmulatedMedia", features=features)
         if "url" in step:
-            self.call("Page.navigate", url=step["url"])
+            self.navigate(step)
         if "focus" in step:
             self.value(f"document.querySelector({json.dumps(step['focus'])}).focus()")
+        focused = []
+        for _ in range(step.get("tabs", 0)):
+            self.press("Tab")
+            focused.append(self.value(FOCUSED))
         for key in step.get("keys", []):
             self.press(key)
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            html = self.value("document.documentElement.outerHTML") or ""
-            missing = [word for word in step["words"] if word not in html]
-            if not missing or time.monotonic() > deadline:
-                break
+        deadline = time.monotonic() + step.get("wait", WAIT_SECONDS)
+        html, missing = self.missing(step)
+        while missing and time.monotonic() < deadline:
             time.sleep(0.05)
-        wide = self.value("document.documentElement.scrollWidth")
+            html, missing = self.missing(step)
         if "screenshot" in step:
             with open(step["screenshot"], "wb") as file:
                 file.write(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
-        return {"html": html, "missing": missing, "errors": self.errors, "requests": self.requests, "wide": wide}
+        return {
+            "html": html, "missing": missing, "focused": focused,
+            "wide": self.value("document.documentElement.scrollWidth"),
+            "shown_ms": self.value("window.shownMs"),
+            "violations": self.violations() if step.get("axe") else [],
+            "errors": self.errors, "requests": self.requests,
+        }
 
 
 def main():
-    steps = json.load(sys.stdin)
+    axe = ""
+    if len(sys.argv) > 2:
+        with open(sys.argv[2], encoding="utf-8") as file:
+            axe = file.read()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         browser = Browser(sys.argv[1], profile)
+        browser.axe = axe
         try:
-            results = []
-            for step in steps:
-                results.append(browser.step(step))
-                if results[-1]["missing"]:
-                    break
-            json.dump(results, sys.stdout)
+            for line in sys.stdin:
+                print(json.dumps(browser.step(json.loads(line))), flush=True)
         finally:
             browser.process.kill()
             browser.process.wait()

@@ -75,25 +75,46 @@ impl Delivery {
         partial: &Partial,
         watermark_ms: i64,
     ) {
+        self.deliver_devices(&[device.to_owned()], metric, time_ms, partial, watermark_ms).await;
+    }
+
+    /// As [`Self::deliver_partial`], of many devices in one batch.
+    ///
+    /// # Panics
+    /// When no ack arrives.
+    pub async fn deliver_devices(
+        &mut self,
+        devices: &[String],
+        metric: &str,
+        time_ms: i64,
+        partial: &Partial,
+        watermark_ms: i64,
+    ) {
         self.number += 1;
         let time = Timestamp::from_millis(time_ms).unwrap();
         let window = Window::containing(time, Width::from_millis(1000).unwrap());
         let mut body = Vec::new();
         partial.encode(window.start(), &mut body);
-        let series =
-            wire::SeriesRef { device: device.to_owned(), metric: metric.to_owned(), labels: Vec::new() };
+        let series = |device: &String| wire::SeriesRef {
+            device: device.clone(),
+            metric: metric.to_owned(),
+            labels: Vec::new(),
+        };
+        // Columns of differences: what is the same in all is there once.
+        let first =
+            |value: i64| devices.iter().enumerate().map(move |(place, _)| if place == 0 { value } else { 0 });
         let batch = wire::Batch {
             number: self.number,
             watermark_ms,
             width_ms: 1000,
             history: self.history.wire(window.width()),
-            series: vec![series],
-            series_index: vec![0],
-            window: vec![window.index()],
-            part: vec![i64::try_from(self.number).unwrap()],
-            revision: vec![0],
-            body_bytes: vec![u32::try_from(body.len()).unwrap()],
-            bodies: body.into(),
+            series: devices.iter().map(series).collect(),
+            series_index: devices.iter().enumerate().map(|(place, _)| i64::from(place > 0)).collect(),
+            window: first(window.index()).collect(),
+            part: first(i64::try_from(self.number).unwrap()).collect(),
+            revision: devices.iter().map(|_| 0).collect(),
+            body_bytes: devices.iter().map(|_| u32::try_from(body.len()).unwrap()).collect(),
+            bodies: body.repeat(devices.len()).into(),
             ..wire::Batch::default()
         };
         self.requests.send(DeliverRequest { kind: Some(Kind::Batch(batch)) }).await.unwrap();

@@ -11,6 +11,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::print_stderr)]
 
 pub mod api;
+pub mod browser;
 pub mod connection;
 pub mod debian;
 pub mod delivery;

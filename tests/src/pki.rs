@@ -1,13 +1,14 @@
 //! A throw-away trust root and the identities for a test, issued by the product's own authority.
 
 use std::{
+    fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use catchment_certs::{
     Identity, Role, TrustDomain,
-    authority::{Authority, IssueRequest},
+    authority::{Authority, IssueRequest, RevokeWhat},
 };
 use catchment_proto::Name;
 
@@ -66,6 +67,18 @@ impl Pki {
         self.issue(&request)
     }
 
+    /// Folder of a device's identity whose certificate ends after this time.
+    ///
+    /// # Panics
+    /// When it cannot be issued.
+    pub fn device_for(&self, site: &str, name: &str, lasts: Duration) -> PathBuf {
+        let minute = Duration::from_secs(60);
+        let mut request = request(Role::Device, site, name);
+        request.start = Some(SystemTime::now() - minute);
+        request.lifetime = Some(minute + lasts);
+        self.issue(&request)
+    }
+
     /// Folder of the identity of a gateway or an aggregator whose certificate expired a day ago.
     ///
     /// # Panics
@@ -79,6 +92,35 @@ impl Pki {
         request.start = Some(SystemTime::now() - 3 * day);
         request.lifetime = Some(2 * day);
         self.issue(&request)
+    }
+
+    /// Writes a new revocation list, also into the folders of this root's servers. Returns its number.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn refresh_list(&self) -> u64 {
+        self.authority.refresh_crl(30, &mut |note| eprintln!("note: {note}")).unwrap().crl_number
+    }
+
+    /// Revokes an identity that was issued. Returns the number of the new list, which is written as by
+    /// [`Self::refresh_list`].
+    ///
+    /// # Panics
+    /// When there is none to revoke.
+    pub fn revoke(&self, role: Role, site: &str, name: &str) -> u64 {
+        let what = RevokeWhat::Identity(request(role, site, name).identity);
+        self.authority.revoke(&what, &mut |note| eprintln!("note: {note}")).unwrap().crl_number
+    }
+
+    /// A copy of an identity without a revocation list, in a folder that this root does not know.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn copy_without_list(&self, identity: &Path, to: &Path) {
+        fs::create_dir_all(to).unwrap();
+        for file in ["cert.pem", "key.pem", "ca.pem"] {
+            fs::copy(identity.join(file), to.join(file)).unwrap();
+        }
     }
 
     fn issue(&self, request: &IssueRequest) -> PathBuf {

@@ -163,6 +163,12 @@ async fn forward(
             passed.refused.lock().unwrap().push(refusal.clone());
             return Status::invalid_argument(refusal);
         }
+        if let Some(deliver_request::Kind::Revocations(_)) = &request.kind
+            && (old.aggregator || old.gateway)
+        {
+            passed.refused.lock().unwrap().push("revocations held".to_owned());
+            return Status::unimplemented("a message without content");
+        }
         if forwarded.send(request).await.is_err() {
             return Status::unavailable("the aggregator ended the stream");
         }
@@ -181,6 +187,10 @@ async fn answer(
             Ok(None) => return Status::cancelled("the aggregator ended the stream"),
             Err(status) => return status,
         };
+        // An aggregator of the version before does not know what the gateway announces.
+        if matches!(&response.kind, Some(deliver_response::Kind::Revocations(_))) && old.aggregator {
+            continue;
+        }
         if let Some(deliver_response::Kind::Resume(resume)) = &mut response.kind
             && (old.aggregator || old.gateway)
         {

@@ -6,6 +6,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a tool of the project itself
 
 mod api;
+mod axe;
 mod bench;
 mod chaos;
 mod command;
@@ -18,6 +19,7 @@ mod packages;
 mod python;
 mod readme;
 mod safeguards;
+mod screenshots;
 mod simulate;
 mod temporary;
 mod test;
@@ -94,6 +96,8 @@ enum Command {
         #[arg(long, default_value_t = 0)]
         seed: u64,
     },
+    /// Run the demo and take the pictures of its dashboard in docs/images, with headless Chromium
+    Screenshots,
     /// Remove one safeguard after another in a copy of the repository: each time a test must fail
     Safeguards {
         /// Check only the most important safeguards
@@ -118,6 +122,7 @@ fn main() -> ExitCode {
         Command::Chaos { minutes, seed } => chaos::run(minutes, seed).map(|()| true),
         Command::Bench(arguments) => bench::run(&arguments).map(|()| true),
         Command::Fuzz { target, seconds, seed } => fuzz::run(&target, seconds, seed).map(|()| true),
+        Command::Screenshots => screenshots::run_all().map(|()| true),
         Command::Simulate { schedules, seed } => simulate::run(schedules, seed).map(|()| true),
         Command::Safeguards { quick, only } => safeguards::run(quick, only.as_deref()).map(|()| true),
         Command::Deploy => test::build().and_then(|()| deploy::run()).map(TestCounts::report),

@@ -4,7 +4,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-use crate::command::{output, run};
+use crate::{
+    axe,
+    command::{output, run},
+};
 
 /// A package, and commands of which at least one succeeds if it is installed.
 pub(crate) type Package = (&'static str, &'static [&'static [&'static str]]);
@@ -25,6 +28,8 @@ const NEEDED: [Package; 7] = [
 
 /// A package without which a test is left out, and says so.
 const BROWSER: Package = ("chromium-headless-shell", &[&["chromium-headless-shell", "--version"]]);
+/// As the browser.
+const TMUX: Package = ("tmux", &[&["tmux", "-V"]]);
 
 /// Python code that fails where virtual environments cannot be made.
 const VENV: &str = "import ensurepip, venv";
@@ -56,6 +61,12 @@ pub(crate) fn ensure_installed() -> anyhow::Result<()> {
     ensure(&NEEDED, "the tests")?;
     if let Err(error) = ensure(&[BROWSER], "the tests of the dashboard in a browser") {
         eprintln!("these tests are left out: {error:#}");
+    }
+    if let Err(error) = ensure(&[TMUX], "the test of `catchment top` in tmux") {
+        eprintln!("this test is left out: {error:#}");
+    }
+    if let Err(error) = axe::ensure_fetched() {
+        eprintln!("the dashboard's accessibility is not checked, axe-core cannot be fetched: {error:#}");
     }
     Ok(())
 }

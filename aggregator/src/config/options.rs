@@ -11,9 +11,18 @@ use super::retention::{KeepFor, RetentionSetting};
 #[derive(Clone, Debug, Default, clap::Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Options {
-    /// Folder with the aggregator's identity: cert.pem, key.pem, ca.pem, optionally crl.pem
+    /// Folder with the aggregator's identity: cert.pem, key.pem, ca.pem, crl.pem; watched, a change counts at once
     #[arg(long, value_name = "DIR", env = "CATCHMENT_AGGREGATOR_IDENTITY")]
     pub identity: Option<PathBuf>,
+    /// Accept nobody without a revocation list of a root that is up to date [default: true]
+    #[arg(
+        long,
+        num_args = 0..=1,
+        default_missing_value = "true",
+        value_name = "BOOL",
+        env = "CATCHMENT_AGGREGATOR_REQUIRE_REVOCATION_LIST"
+    )]
+    pub require_revocation_list: Option<bool>,
     /// Address that gateways and operators connect to, for example 0.0.0.0:7700; port 0 picks a free one
     #[arg(long, value_name = "ADDR", env = "CATCHMENT_AGGREGATOR_LISTEN")]
     pub listen: Option<SocketAddr>,
@@ -50,6 +59,9 @@ pub struct Options {
     /// Time after which a connection without a request in progress ends [default: 1h]
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_IDLE_TIMEOUT")]
     pub idle_timeout: Option<HumanDuration>,
+    /// Time after which a connection ends, give or take a tenth, so that its peer is checked anew; off unless given
+    #[arg(long, value_name = "DURATION", env = "CATCHMENT_AGGREGATOR_CONNECTION_AGE_MAX")]
+    pub connection_age_max: Option<HumanDuration>,
     /// Maximum connections of the plain HTTP endpoint; beyond it, the one idle longest ends [default: 64]
     #[arg(long, value_name = "N", env = "CATCHMENT_AGGREGATOR_HTTP_CONNECTIONS_MAX")]
     pub http_connections_max: Option<usize>,

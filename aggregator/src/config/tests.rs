@@ -50,7 +50,7 @@ fn flags_override_the_file() {
 #[test]
 fn missing_and_out_of_range_settings_are_named() {
     type Spoil = fn(&mut Options);
-    let cases: [(Spoil, &str); 28] = [
+    let cases: [(Spoil, &str); 29] = [
         (|o| o.identity = None, "identity is missing"),
         (|o| o.listen = None, "listen is missing"),
         (|o| o.data = None, "data is missing"),
@@ -76,6 +76,7 @@ fn missing_and_out_of_range_settings_are_named() {
         (|o| o.query_timeout = Some(HumanDuration::secs(86_401)), "query_timeout is 1day 1s"),
         (|o| o.store_pack_every = Some(HumanDuration::secs(0)), "store_pack_every is 0s"),
         (|o| o.connections_per_peer_max = Some(0), "connections_per_peer_max is 0"),
+        (|o| o.connection_age_max = Some(HumanDuration::secs(0)), "connection_age_max is 0s"),
         (|o| o.store_memory = Some(ByteSize(1)), "store_memory is 1,"),
         (|o| o.store_journal = Some(ByteSize::mib(2)), "store_journal is 2MiB"),
         (|o| o.store = Some("postgres://u:secret@db/x".into()), "exclude each other"),

@@ -88,6 +88,8 @@ pub enum Admitted {
     Skipped,
     /// Raw readings, or the end of them.
     Raw(wire::RawReadings),
+    /// The revocation lists that the gateway holds.
+    RevocationsHeld(wire::RevocationsHeld),
     /// A watermark that advanced without partials.
     Progress(ProgressReport),
 }
@@ -298,6 +300,7 @@ impl StreamAdmission {
         match message.kind.ok_or(Refusal::Empty)? {
             Kind::Start(_) => Err(Refusal::SecondStart),
             Kind::Raw(readings) => Ok(Admitted::Raw(readings)),
+            Kind::Revocations(held) => Ok(Admitted::RevocationsHeld(held)),
             Kind::Progress(wire::Progress { shard, watermark_ms, number, history }) => {
                 let waits = self.shard(shard)?.refused.is_some();
                 if number > NUMBER_MAX {

@@ -28,7 +28,7 @@ impl Ingest for IngestService {
         &self,
         request: Request<Streaming<DeliverRequest>>,
     ) -> Result<Response<Self::DeliverStream>, Status> {
-        let (gateway, addr) = access::gateway(&request)?;
+        let (gateway, addr, session) = access::gateway(&request)?;
         let Some(bytes) = self.0.bytes.enter(&gateway) else {
             Metrics::count(&self.0.metrics.ingest_ended, "too_many_streams");
             return Err(Status::resource_exhausted(
@@ -39,7 +39,8 @@ impl Ingest for IngestService {
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
             tracing::info!(%gateway, %addr, "delivery stream started");
-            let running = stream::run(&shared, gateway.clone(), &bytes, request.into_inner(), &responses);
+            let requests = request.into_inner();
+            let running = stream::run(&shared, (gateway.clone(), session), &bytes, requests, &responses);
             let end = catch(running).await.unwrap_or_else(|panic| {
                 tracing::error!(%gateway, %addr, panic, "a delivery stream panicked: the gateway resends whatever was not acknowledged");
                 End::new("panicked", Code::Internal, "internal error in this stream, see the aggregator's log")

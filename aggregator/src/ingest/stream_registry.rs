@@ -10,18 +10,21 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use catchment_proto::GatewayId;
+use catchment_proto::{GatewayId, wire};
 use hashbrown::HashMap;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use super::{
     raw_routes::{Asking, RawRoutes},
+    revocations::{GatewayLists, ListsState, Offer},
     waiting::WaitingBatches,
 };
 use crate::store::GatewayEpoch;
 
 /// Most epochs of one gateway that deliver at once; beyond, the stream that began first ends.
 const EPOCHS_MAX: usize = 4;
+/// Most characters of a gateway's reason that are logged.
+const REFUSED_CHARS_MAX: usize = 256;
 /// Most gateways remembered, more than can be connected. Beyond, one without a stream is forgotten; only the note
 /// that two copies of its folder were seen is lost.
 const GATEWAYS_MAX: usize = 65_536;
@@ -34,6 +37,8 @@ pub(crate) struct StreamRegistry {
     pub(crate) waiting: WaitingBatches,
     /// Queries for raw readings.
     pub(crate) raw_routes: Arc<RawRoutes>,
+    /// The revocation lists for the gateways.
+    pub(crate) revocations: watch::Sender<Offer>,
 }
 
 #[derive(Debug, Default)]
@@ -59,6 +64,8 @@ struct StreamEntry {
     version: Arc<str>,
     /// Where questions for raw readings go; `None`: the gateway does not know them.
     raw: Option<Asking>,
+    /// Its revocation lists; `None`: it does not take any.
+    lists: Option<GatewayLists>,
     /// How far its watermark is ahead of the aggregator's clock, milliseconds, if beyond the tolerance.
     ahead_ms: Option<i64>,
     /// Dropped to end the stream.
@@ -79,7 +86,7 @@ impl StreamRegistry {
         self: &Arc<Self>,
         epoch: &GatewayEpoch,
         version: &str,
-        raw: Option<Asking>,
+        (raw, knows_lists): (Option<Asking>, bool),
     ) -> (RegisteredStream, oneshot::Receiver<()>) {
         let (end, superseded) = oneshot::channel();
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -91,7 +98,14 @@ impl StreamRegistry {
             idle.and_then(|gateway| current.by_gateway.remove(&gateway));
         }
         let gateway = current.by_gateway.entry(epoch.gateway.clone()).or_default();
-        let entry = StreamEntry { number, version: version.into(), raw, ahead_ms: None, _end: end };
+        let entry = StreamEntry {
+            number,
+            version: version.into(),
+            raw,
+            lists: knows_lists.then(GatewayLists::default),
+            ahead_ms: None,
+            _end: end,
+        };
         gateway.streams.insert(epoch.id, entry);
         if gateway.streams.len() > EPOCHS_MAX {
             let oldest = gateway.streams.iter().min_by_key(|(_, entry)| entry.number);
@@ -116,6 +130,25 @@ impl StreamRegistry {
         Some(newest.raw.clone())
     }
 
+    /// Which revocation lists a gateway has, by its newest stream; `None`: it has no stream.
+    pub(crate) fn lists(&self, gateway: &GatewayId) -> Option<ListsState> {
+        let newest = self.revocations.borrow().clone();
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = current.by_gateway.get(gateway)?.streams.values().max_by_key(|entry| entry.number)?;
+        Some(GatewayLists::state(entry.lists.as_ref(), &newest))
+    }
+
+    /// Connected gateways that do not hold the newest revocation lists.
+    pub(crate) fn behind_revocations(&self) -> usize {
+        let newest = self.revocations.borrow().clone();
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let newest_streams = current
+            .by_gateway
+            .values()
+            .filter_map(|gateway| gateway.streams.values().max_by_key(|entry| entry.number));
+        newest_streams.filter(|entry| GatewayLists::state(entry.lists.as_ref(), &newest).behind).count()
+    }
+
     /// Whether two copies of a gateway's folder were seen delivering since the process started.
     pub(crate) fn is_contended(&self, gateway: &GatewayId) -> bool {
         let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
@@ -131,13 +164,42 @@ impl StreamRegistry {
 }
 
 impl RegisteredStream {
-    /// Records how far the stream's watermark is ahead of the clock; `None`: it is believed.
-    pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
+    /// Changes the stream's entry, unless a newer stream has replaced it.
+    fn change(&self, change: impl FnOnce(&mut StreamEntry)) {
         let mut current = self.registry.current.lock().unwrap_or_else(PoisonError::into_inner);
         let gateway = current.by_gateway.get_mut(&self.epoch.gateway);
         let entry = gateway.and_then(|gateway| gateway.streams.get_mut(&self.epoch.id));
-        if let Some(entry) = entry.filter(|entry| entry.number == self.number) {
-            entry.ahead_ms = ahead_ms;
+        entry.filter(|entry| entry.number == self.number).map(change);
+    }
+
+    /// Records how far the stream's watermark is ahead of the clock; `None`: it is believed.
+    pub(super) fn note_ahead(&self, ahead_ms: Option<i64>) {
+        self.change(|entry| entry.ahead_ms = ahead_ms);
+    }
+
+    /// Records that revocation lists were sent as a whole; `number`: the highest of a root's list.
+    pub(super) fn note_lists_sent(&self, number: u64) {
+        self.change(|entry| {
+            if let Some(lists) = &mut entry.lists {
+                lists.sent = Some(number);
+            }
+        });
+    }
+
+    /// Records which revocation lists the gateway holds.
+    pub(super) fn note_lists_held(&self, held: &wire::RevocationsHeld) {
+        self.change(|entry| {
+            if let Some(lists) = &mut entry.lists {
+                lists.held = Some((held.number, held.transfer));
+            }
+        });
+        let (gateway, number) = (&self.epoch.gateway, held.number);
+        if held.refused.is_empty() {
+            tracing::debug!(%gateway, number, "a gateway holds the revocation lists");
+        } else {
+            let why: String =
+                held.refused.chars().filter(|c| !c.is_control()).take(REFUSED_CHARS_MAX).collect();
+            tracing::warn!(%gateway, number, why, "a gateway refuses a revocation list");
         }
     }
 
@@ -197,13 +259,13 @@ mod tests {
     fn a_newer_stream_replaces_the_older() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
-        let (first, mut superseded) = registry.register(&epoch(1, 0), "1", None);
+        let (first, mut superseded) = registry.register(&epoch(1, 0), "1", (None, false));
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Empty));
-        let (second, _second_superseded) = registry.register(&epoch(1, 0), "2", None);
+        let (second, _second_superseded) = registry.register(&epoch(1, 0), "2", (None, false));
         assert!(superseded.try_recv() == Err(oneshot::error::TryRecvError::Closed));
         assert!(!first.leave(), "the same folder still delivers");
         assert_eq!(registry.version(&gateway).as_deref(), Some("2"));
-        let (third, _third_superseded) = registry.register(&epoch(9, 0), "3", None);
+        let (third, _third_superseded) = registry.register(&epoch(9, 0), "3", (None, false));
         assert!(second.leave(), "another folder knows nothing of these windows");
         assert!(third.leave());
         assert_eq!(registry.version(&gateway), None);
@@ -212,7 +274,8 @@ mod tests {
     #[test]
     fn epochs_deliver_concurrently_up_to_a_bound() {
         let registry = Arc::new(StreamRegistry::default());
-        let mut streams: Vec<_> = (0..6).map(|id| registry.register(&epoch(id, 0), "1", None)).collect();
+        let mut streams: Vec<_> =
+            (0..6).map(|id| registry.register(&epoch(id, 0), "1", (None, false))).collect();
         let ended = streams
             .iter_mut()
             .map(|(_, end)| end.try_recv().is_err_and(|e| e == oneshot::error::TryRecvError::Closed));
@@ -223,7 +286,7 @@ mod tests {
     fn a_gateway_running_twice_is_reported_once() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
-        let register = |id, run| registry.register(&epoch(id, run), "1", None);
+        let register = |id, run| registry.register(&epoch(id, run), "1", (None, false));
         let (a, _a) = register(1, 5);
         assert!(!a.note_delivery() && !a.note_delivery());
         let (b, _b) = register(1, 6);
@@ -239,9 +302,9 @@ mod tests {
     fn an_epoch_that_continues_beside_a_later_one_is_reported() {
         let registry = Arc::new(StreamRegistry::default());
         let gateway = epoch(1, 0).gateway;
-        let (old, _old) = registry.register(&epoch(1, 5), "1", None);
+        let (old, _old) = registry.register(&epoch(1, 5), "1", (None, false));
         assert!(!old.note_delivery());
-        let (new, _new) = registry.register(&epoch(2, 5), "1", None);
+        let (new, _new) = registry.register(&epoch(2, 5), "1", (None, false));
         assert!(!new.note_delivery(), "a gateway that began a new epoch; its old stream may be half open");
         assert!(!registry.is_contended(&gateway));
         assert!(old.note_delivery());

@@ -1,7 +1,7 @@
 //! Families of counters by reason, each known reason at 0 from the start: a rate over it is defined before its first
 //! event.
 
-use catchment_certs::HandshakeFailure;
+use catchment_certs::{EndReason, HandshakeFailure};
 use catchment_settings::http;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
@@ -38,7 +38,9 @@ impl Families {
             connections_refused: family(
                 HandshakeFailure::reasons().chain(["at_capacity", "too_many_of_identity"]),
             ),
-            connections_ended: family(CLOSED_REASONS),
+            connections_ended: family(
+                CLOSED_REASONS.into_iter().chain(EndReason::ALL.map(EndReason::reason)),
+            ),
             connections_cut: family(["answers_not_read"]),
             http_closed: family(http::CLOSED_REASONS),
             ingest_ended: family(END_REASONS),
@@ -62,6 +64,8 @@ mod tests {
             r#"connections_refused_total{reason="revoked"} 0"#,
             r#"connections_refused_total{reason="too_many_of_identity"} 0"#,
             r#"connections_ended_total{reason="idle_timeout"} 0"#,
+            r#"connections_ended_total{reason="revoked"} 0"#,
+            r#"ingest_streams_ended_total{reason="revoked"} 0"#,
             r#"connections_cut_total{reason="answers_not_read"} 0"#,
             r#"http_connections_closed_total{reason="idle"} 0"#,
             r#"queries_refused_total{reason="deadline"} 0"#,

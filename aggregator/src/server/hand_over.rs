@@ -8,13 +8,14 @@ use tokio::sync::{mpsc, watch};
 
 use crate::{
     metrics::Metrics,
-    transport::{Connection, Deadlines, PeerLimit},
+    transport::{Connection, Deadlines},
 };
 
-/// Counts an accepted connection under its identity and passes it to tonic.
+/// Passes an accepted connection to tonic, unless its identity has too many.
 #[derive(Clone)]
 pub(super) struct HandOver {
-    pub(super) limit: Arc<PeerLimit>,
+    /// Most connections of one identity.
+    pub(super) per_peer_max: usize,
     pub(super) deadlines: Deadlines,
     pub(super) metrics: Arc<Metrics>,
     pub(super) cutting: watch::Receiver<bool>,
@@ -23,13 +24,12 @@ pub(super) struct HandOver {
 
 impl HandOver {
     pub(super) async fn take(self, accepted: Accepted) {
-        let Some(slot) = self.limit.acquire(&accepted.peer.identity) else {
+        if accepted.session.of_identity() > self.per_peer_max {
             Metrics::count(&self.metrics.connections_refused, "too_many_of_identity");
             tracing::warn!(peer = %accepted.peer.identity, addr = %accepted.addr, "too many connections from one identity");
             return;
-        };
-        let connection =
-            Connection::new(accepted, slot, self.deadlines, when_set(self.cutting), self.metrics);
+        }
+        let connection = Connection::new(accepted, self.deadlines, when_set(self.cutting), self.metrics);
         // Fails when the server has ended; the connection is then closed.
         let _ = self.connections.send(connection).await;
     }

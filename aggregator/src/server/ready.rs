@@ -66,7 +66,7 @@ impl State {
                 shown.metrics.encode()
             }),
             healthy: Arc::new(move || healthy.healthy()),
-            ready: Arc::new(move || ready.ready()),
+            ready: Arc::new(move || ready.ready().map(|()| ready.metrics.conditions.notices())),
         }
     }
 

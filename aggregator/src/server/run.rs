@@ -15,11 +15,11 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 use super::{failure::RunError, hand_over::HandOver, ready, services::Services};
 use crate::{
     config::Config,
-    ingest::StreamRegistry,
+    ingest::{StreamRegistry, publish_revocations},
     metrics::Metrics,
     retention::Retention,
     store::{BackupSource, MaintenanceStore, Store},
-    transport::{Deadlines, PeerLimit},
+    transport::Deadlines,
 };
 
 /// Accepted connections that wait for tonic.
@@ -69,9 +69,12 @@ impl Aggregator {
             .await
             .map_err(|error| RunError::Thread(error.to_string()))?;
 
+        metrics.watch_sessions(sessions.clone());
+        let sweeping = (sessions.clone(), trust.clone());
+        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
         let hand_over = HandOver {
-            limit: PeerLimit::new(config.connections_per_peer_max),
+            per_peer_max: config.connections_per_peer_max,
             deadlines: Deadlines { first_request: config.first_request_timeout, idle: config.idle_timeout },
             metrics: Arc::clone(&metrics),
             cutting,
@@ -87,7 +90,13 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
+        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
+        metrics.trust.show(&trust);
+        let (conditions, offers) = (Arc::clone(&metrics.conditions), streams.revocations.clone());
+        let trusting = async move {
+            tokio::join!(trust.watch_and_report(&conditions), publish_revocations(trust.subscribe(), offers));
+        };
+        let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
         let mut serving = tokio::spawn(services.router.serve_with_incoming_shutdown(
@@ -121,7 +130,7 @@ impl Aggregator {
         stop.send_replace(true);
         services.health.stop().await;
         let closed = finish(&config, serving, (accepting, retention), &cut, &maintenance).await;
-        trusting.abort();
+        [trusting, sweeping].iter().for_each(JoinHandle::abort);
         close.send_replace(true);
         if let Some(http) = http {
             // The server holds nothing whose loss matters.

@@ -115,6 +115,6 @@ pub(crate) async fn bind_with(
         }
         None => None,
     };
-    let sessions = SessionRegistry::default();
+    let sessions = SessionRegistry::new(&trust, config.connection_age_max);
     Ok(Aggregator { config, trust, sessions, tls, listener, addr, http, store, metrics, backups: None })
 }

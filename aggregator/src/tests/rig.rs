@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use catchment_certs::{
@@ -90,6 +90,18 @@ impl World {
             self.authority.issue(&request, &mut |_| ()).unwrap();
         }
         dir
+    }
+
+    /// The folder of an identity whose certificate ends after this time; issued here.
+    pub(super) fn identity_for(&self, identity: &Identity, lasts: Duration) -> PathBuf {
+        let minute = Duration::from_secs(60);
+        let mut request = IssueRequest::new(identity.clone());
+        if identity.role().is_server() {
+            request.hosts = vec!["127.0.0.1".parse().unwrap()];
+        }
+        request.start = Some(SystemTime::now() - minute);
+        request.lifetime = Some(minute + lasts);
+        self.authority.issue(&request, &mut |_| ()).unwrap().dir
     }
 
     /// A configuration with its own ports.

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use catchment_proto::id::Name;
 use jiff::Timestamp;
 
 use super::lifetimes::DAYS_MAX;
@@ -74,15 +75,89 @@ pub enum AuthorityError {
         /// The requested validity.
         days: u64,
     },
-    /// The certificate would outlive its root.
+    /// The certificate would outlive its issuer.
     #[error(
-        "the root ends on {root_end}, before the certificate would; use --days {days_left} or less, or make a new root"
+        "{issuer} ends on {end}, before the certificate would; use --days {days_left} or less, or {cure}"
     )]
-    OutlivesRoot {
-        /// End of the root's validity.
-        root_end: Timestamp,
+    OutlivesIssuer {
+        /// The issuer.
+        issuer: String,
+        /// End of its validity.
+        end: Timestamp,
         /// Whole days until then.
         days_left: u64,
+        /// How to get a longer one.
+        cure: String,
+    },
+    /// The authority of a site was asked for an identity of somewhere else.
+    #[error(
+        "{} issues for devices and gateways of site {site} only, not for {wanted}; use the folder of the root, or of its site", dir.display()
+    )]
+    OtherSite {
+        /// The folder of the site.
+        dir: PathBuf,
+        /// Its site.
+        site: Name,
+        /// What was asked for.
+        wanted: String,
+    },
+    /// Something that only a root does was asked of the authority of a site.
+    #[error("{} is the folder of site {site}, not of a root: {action} needs the folder with ca.key", dir.display())]
+    NotRoot {
+        /// The folder of the site.
+        dir: PathBuf,
+        /// Its site.
+        site: Name,
+        /// What was asked for.
+        action: &'static str,
+    },
+    /// A root of an earlier version may sign leaves only.
+    #[error(
+        "the root in {path} may sign no issuing certificates (path length 0, made by an earlier version); run \
+         `catchment-certs root prepare --dir {}`, and then see docs/certificates.md, \"A new root\"", dir.display()
+    )]
+    PathLength {
+        /// The root.
+        path: PathBuf,
+        /// The PKI folder.
+        dir: PathBuf,
+    },
+    /// The site has no issuing certificate.
+    #[error(
+        "{path} is missing, so site {site} has no issuing certificate; make one with `catchment-certs site add --site {site}`"
+    )]
+    NoSite {
+        /// The missing file.
+        path: PathBuf,
+        /// The site.
+        site: Name,
+    },
+    /// The site has an issuing certificate.
+    #[error(
+        "{path} exists, and `site add` overwrites nothing; `catchment-certs site renew` makes a new issuing certificate"
+    )]
+    SiteExists {
+        /// The existing file.
+        path: PathBuf,
+    },
+    /// A folder is not a complete identity.
+    #[error(transparent)]
+    Folder(Box<crate::FolderError>),
+    /// This build makes no RSA keys.
+    #[error(
+        "this build (feature `ring`) cannot make RSA keys; make key and request with `openssl req -newkey rsa:3072`, then use `sign`"
+    )]
+    NoRsa,
+    /// A key cannot be encrypted.
+    #[error("cannot encrypt the key: {0}")]
+    Encrypt(String),
+    /// A file cannot be encoded.
+    #[error("cannot encode {what}: {reason}")]
+    Encode {
+        /// What was to be encoded.
+        what: &'static str,
+        /// Why not.
+        reason: String,
     },
     /// The ledger has no certificate that matches the request to revoke or renew.
     #[error("the ledger {path} has no certificate {what}; see `catchment-certs list`")]

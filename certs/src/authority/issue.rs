@@ -6,12 +6,14 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PublicKeyData, SubjectPublicKeyInfo};
+use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
 use x509_parser::{
     certification_request::X509CertificationRequest, prelude::FromDer as _, public_key::PublicKey,
 };
 
-use super::{Authority, AuthorityError, Entry, Host, Issued, PEM_BYTES_MAX, now, profile, profile::Validity};
+use super::{
+    Authority, AuthorityError, Entry, Host, Issued, KeyKind, PEM_BYTES_MAX, now, profile, profile::Validity,
+};
 use crate::{
     Identity, Serial,
     files::{self, NewFile, PRIVATE, PUBLIC},
@@ -36,12 +38,14 @@ pub struct IssueRequest {
     pub start: Option<SystemTime>,
     /// The identity's folder; default: [`Authority::identity_dir`].
     pub out: Option<PathBuf>,
+    /// Kind of its key, if one is made.
+    pub key: KeyKind,
 }
 
 impl IssueRequest {
     /// An identity without hosts, with default validity, in its default folder.
     pub fn new(identity: Identity) -> Self {
-        Self { identity, hosts: Vec::new(), lifetime: None, start: None, out: None }
+        Self { identity, hosts: Vec::new(), lifetime: None, start: None, out: None, key: KeyKind::default() }
     }
 
     fn check(&self) -> Result<(), AuthorityError> {
@@ -124,7 +128,7 @@ impl Authority {
     ) -> Result<Prepared, AuthorityError> {
         let dir = self.free_dir(request, &[CERT_FILE, KEY_FILE])?;
         let validity = self.validity(request.start, request.lifetime, request.identity.role(), note)?;
-        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let key = request.key.generate()?;
         let signed = self.sign_leaf(&request.identity, &request.hosts, &key, validity)?;
         Ok(Prepared { dir, signed, key_pem: Some(key.serialize_pem()) })
     }
@@ -137,6 +141,7 @@ impl Authority {
         key: &impl PublicKeyData,
         validity: Validity,
     ) -> Result<Signed, AuthorityError> {
+        self.check_site(identity)?;
         let serial = Serial::random();
         let params = profile::leaf(identity, &self.trust_domain, hosts, &serial, validity)?;
         let certificate = params.signed_by(key, &self.issuer)?;
@@ -150,7 +155,8 @@ impl Authority {
             not_after: validity.not_after,
             fingerprint: fingerprint(certificate.der()),
         };
-        Ok(Signed { entry, cert_pem: certificate.pem() })
+        let issuer = self.site.as_ref().map_or("", |site| &site.pem);
+        Ok(Signed { entry, cert_pem: certificate.pem() + issuer })
     }
 
     /// Records certificates in the ledger, durably; must precede [`Self::write_identity`]. The caller holds the lock.
@@ -191,7 +197,7 @@ impl Authority {
     /// The files of an identity, in the order in which they are written.
     pub(super) fn contents<'a>(&'a self, prepared: &'a Prepared, crl: Option<&'a [u8]>) -> Vec<NewFile<'a>> {
         let new = |name, content, mode| NewFile { name, content, mode };
-        let mut contents = vec![new(CA_FILE, self.root_pem.as_bytes(), PUBLIC)];
+        let mut contents = vec![new(CA_FILE, self.anchors_pem.as_bytes(), PUBLIC)];
         contents.extend(crl.map(|crl| new(CRL_FILE, crl, PUBLIC)));
         contents.extend(prepared.key_pem.as_deref().map(|key| new(KEY_FILE, key.as_bytes(), PRIVATE)));
         contents.push(new(CERT_FILE, prepared.signed.cert_pem.as_bytes(), PUBLIC));

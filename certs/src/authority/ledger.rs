@@ -25,6 +25,17 @@ use crate::{Identity, Role, Serial, files::FileError};
 pub enum Entry {
     /// A certificate was made.
     Issued(Issued),
+    /// The issuing certificate of a site was made. Versions before sites report such a line as unreadable, and go on.
+    Issuer(IssuerMade),
+    /// From now on another root issues. Versions before report such a line as unreadable, and go on.
+    Root {
+        /// When it began.
+        #[serde(with = "text")]
+        time: Timestamp,
+        /// Serial number of the root.
+        #[serde(with = "text")]
+        serial: Serial,
+    },
     /// A certificate was revoked.
     Revoked {
         /// When it was revoked.
@@ -79,6 +90,28 @@ impl Issued {
     }
 }
 
+/// The issuing certificate of a site, in the ledger of the root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IssuerMade {
+    /// When it was made.
+    #[serde(with = "text")]
+    pub time: Timestamp,
+    /// Its serial number.
+    #[serde(with = "text")]
+    pub serial: Serial,
+    /// Its site.
+    #[serde(with = "text")]
+    pub site: Name,
+    /// Start of its validity.
+    #[serde(with = "text")]
+    pub not_before: Timestamp,
+    /// End of its validity.
+    #[serde(with = "text")]
+    pub not_after: Timestamp,
+    /// SHA-256 of the certificate in hexadecimal digits.
+    pub fingerprint: String,
+}
+
 /// Maximum number of unreadable lines reported one by one.
 const NOTED_MAX: u64 = 10;
 
@@ -87,8 +120,14 @@ const NOTED_MAX: u64 = 10;
 pub struct History {
     /// All certificates, in the order in which they were made.
     pub issued: Vec<Issued>,
+    /// Issuing certificates of sites, in the order in which they were made.
+    pub issuers: Vec<IssuerMade>,
+    /// Since when the present root issues, if another one did before.
+    pub root_since: Option<Timestamp>,
     /// The revoked ones, with the time of their first revocation.
     pub revoked: HashMap<Serial, Timestamp>,
+    /// Of a site's authority: what the lists of roots revoke.
+    pub revoked_by_root: HashMap<Serial, Timestamp>,
     /// Number of the newest revocation list, 0 when there is none.
     pub crl_number: u64,
     /// Number of unreadable lines. Each may be a certificate or a revocation.
@@ -99,6 +138,8 @@ impl History {
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Issued(issued) => self.issued.push(issued),
+            Entry::Issuer(issuer) => self.issuers.push(issuer),
+            Entry::Root { time, .. } => self.root_since = Some(time),
             Entry::Revoked { time, serial } => {
                 self.revoked.entry(serial).or_insert(time);
             }
@@ -106,11 +147,22 @@ impl History {
         }
     }
 
+    /// When a certificate was revoked, by this authority or by a root.
+    pub fn revoked_at(&self, serial: &Serial) -> Option<Timestamp> {
+        self.revoked.get(serial).or_else(|| self.revoked_by_root.get(serial)).copied()
+    }
+
+    /// The end of each certificate's validity.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (&Serial, Timestamp)> {
+        let leaves = self.issued.iter().map(|issued| (&issued.serial, issued.not_after));
+        leaves.chain(self.issuers.iter().map(|issuer| (&issuer.serial, issuer.not_after)))
+    }
+
     /// Serial numbers of certificates whose identity has a newer one that is not revoked.
     pub fn replaced(&self) -> HashSet<&Serial> {
         let mut newer = HashSet::new();
         let mut replaced = HashSet::new();
-        for issued in self.issued.iter().rev().filter(|issued| !self.revoked.contains_key(&issued.serial)) {
+        for issued in self.issued.iter().rev().filter(|issued| self.revoked_at(&issued.serial).is_none()) {
             if !newer.insert((issued.role, issued.site.as_ref(), &issued.name)) {
                 replaced.insert(&issued.serial);
             }

@@ -10,6 +10,8 @@ pub(crate) const DAY: Duration = Duration::from_secs(86_400);
 pub(crate) const BACK_DATED: Duration = Duration::from_secs(300);
 /// Default validity of a root, in days.
 pub const ROOT_DAYS: u32 = 3_650;
+/// Default validity of a site's issuing certificate, in days.
+pub const SITE_DAYS: u32 = 1_825;
 /// Default validity of a revocation list, in days.
 pub const CRL_DAYS: u32 = 30;
 /// Maximum validity, in days: 100 years.

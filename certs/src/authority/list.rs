@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::{
     Authority, AuthorityError, CA_FILE, History, LEDGER_FILE, LOCK_FILE, Ledger, lock, now, revoke::known,
+    spread::add_sites,
 };
 
 /// Status of a certificate.
@@ -60,7 +61,7 @@ pub struct ListedCertificate {
     pub fingerprint: String,
 }
 
-/// All certificates of a PKI folder, sorted by role, site, name and age. With `expiring`, only those that end within
+/// All certificates of a PKI folder and of the authorities of its sites, sorted by role, site, name and age. With `expiring`, only those that end within
 /// that time (or have ended) and whose identity has no newer one. Needs no root key and writes nothing.
 ///
 /// # Errors
@@ -76,7 +77,8 @@ pub fn list(
     }
     // A copy of the folder, or one that cannot be written, has no writers: no lock is needed.
     let _lock = dir.join(LOCK_FILE).exists().then(|| lock(dir).ok());
-    let history = known(dir, &mut Ledger::open_to_read(&ledger)?, note)?;
+    let mut history = known(dir, &mut Ledger::open_to_read(&ledger)?, note)?;
+    add_sites(dir, &mut history, note)?;
     Ok(rows(&history, now(), expiring))
 }
 
@@ -101,7 +103,7 @@ fn rows(history: &History, now: Timestamp, expiring: Option<Duration>) -> Vec<Li
         .issued
         .iter()
         .map(|issued| {
-            let status = if history.revoked.contains_key(&issued.serial) {
+            let status = if history.revoked_at(&issued.serial).is_some() {
                 Status::Revoked
             } else if issued.not_after < now {
                 Status::Expired
@@ -131,7 +133,7 @@ fn rows(history: &History, now: Timestamp, expiring: Option<Duration>) -> Vec<Li
             status,
             not_before: issued.not_before.to_string(),
             not_after: issued.not_after.to_string(),
-            revoked: history.revoked.get(&issued.serial).map(ToString::to_string),
+            revoked: history.revoked_at(&issued.serial).as_ref().map(ToString::to_string),
             fingerprint: issued.fingerprint.clone(),
         })
         .collect()

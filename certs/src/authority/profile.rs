@@ -5,6 +5,7 @@
 
 use std::{fmt, net::IpAddr, ops::Add, str::FromStr, time::Duration};
 
+use catchment_proto::id::Name;
 use jiff::Timestamp;
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
@@ -89,23 +90,57 @@ pub fn lifetime_of_days(days: u32) -> Result<Duration, AuthorityError> {
     Ok(DAY * days)
 }
 
-/// The root's own certificate: it signs leaves and revocation lists, and no other authority.
+/// The root's own certificate: it signs leaves, issuing certificates of sites, and revocation lists.
 pub(crate) fn root(
     domain: &TrustDomain,
     serial: &Serial,
     validity: Validity,
 ) -> Result<CertificateParams, AuthorityError> {
+    let name = format!("Catchment root {}", tail(serial));
+    authority(name, &domain.uri(), 1, serial, validity)
+}
+
+/// The issuing certificate of a site: it signs leaves of that site, and the site's revocation lists.
+pub(crate) fn issuer(
+    domain: &TrustDomain,
+    site: &Name,
+    serial: &Serial,
+    validity: Validity,
+) -> Result<CertificateParams, AuthorityError> {
+    let name = format!("Catchment site {site} {}", tail(serial));
+    let mut params = authority(name, &site_uri(domain, site), 0, serial, validity)?;
+    params.use_authority_key_identifier_extension = true;
+    Ok(params)
+}
+
+/// The URI in the issuing certificate of a site.
+pub(crate) fn site_uri(domain: &TrustDomain, site: &Name) -> String {
+    format!("{}/site/{site}", domain.uri())
+}
+
+/// A certificate that signs others.
+fn authority(
+    name: String,
+    uri: &str,
+    path_length: u8,
+    serial: &Serial,
+    validity: Validity,
+) -> Result<CertificateParams, AuthorityError> {
     let mut params = CertificateParams::default();
-    // Part of the serial distinguishes successive roots of one trust domain.
-    let tail: Vec<u8> = serial.as_bytes().iter().rev().take(4).copied().collect();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::OrganizationName, "Catchment");
-    params.distinguished_name.push(DnType::CommonName, format!("Catchment root {}", hex(&tail)));
-    params.subject_alt_names = vec![SanType::URI(domain.uri().try_into()?)];
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.subject_alt_names = vec![SanType::URI(uri.try_into()?)];
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(path_length));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     date(&mut params, serial, validity);
     Ok(params)
+}
+
+/// Part of a serial number in hexadecimal digits, which distinguishes successive certificates of one name.
+fn tail(serial: &Serial) -> String {
+    let bytes = serial.as_bytes();
+    hex(bytes.get(bytes.len().saturating_sub(4)..).unwrap_or_default())
 }
 
 /// A leaf for an identity.

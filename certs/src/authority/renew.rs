@@ -15,28 +15,46 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 use super::{
-    Authority, AuthorityError, Entry, History, Host, IssuedPaths, LEDGER_FILE, PEM_BYTES_MAX,
-    issue::fingerprint,
+    Authority, AuthorityError, Entry, History, Host, IssuedPaths, KeyKind, LEDGER_FILE, PEM_BYTES_MAX,
+    issue::fingerprint, key,
 };
 use crate::{
     Identity, IdentityError, Peer, certificate,
-    files::{self, PUBLIC},
-    folder::{CA_FILE, CERT_FILE, CRL_FILE, pem_reason},
+    files::{self, PRIVATE, PUBLIC},
+    folder::{CA_FILE, CERT_FILE, CRL_FILE, KEY_FILE, pem_reason},
 };
 
 impl Authority {
-    /// Renews the identity in `dir`, by default its default folder. `hosts`, unless empty, replaces the hosts of its
-    /// certificate. The old certificate stays valid until its end.
+    /// Renews the identity in `dir` with its key; see [`Self::renew_with`].
     ///
     /// # Errors
-    /// The folder has no certificate of this identity from this root, the certificate is revoked, or the validity
-    /// exceeds the root's.
+    /// As [`Self::renew_with`].
     pub fn renew(
         &self,
         identity: &Identity,
         dir: Option<PathBuf>,
         hosts: &[Host],
         lifetime: Option<Duration>,
+        note: &mut dyn FnMut(String),
+    ) -> Result<IssuedPaths, AuthorityError> {
+        self.renew_with(identity, dir, hosts, lifetime, None, note)
+    }
+
+    /// Renews the identity in `dir`, by default its default folder. `hosts`, unless empty, replaces the hosts of its
+    /// certificate. The old certificate stays valid until its end.
+    /// With `new_key`, a new key takes the place of `key.pem`, and then the certificate its own: after a crash in between,
+    /// renew again.
+    ///
+    /// # Errors
+    /// The folder has no certificate of this identity from this root, the certificate is revoked, or the validity
+    /// exceeds the root's.
+    pub fn renew_with(
+        &self,
+        identity: &Identity,
+        dir: Option<PathBuf>,
+        hosts: &[Host],
+        lifetime: Option<Duration>,
+        new_key: Option<KeyKind>,
         note: &mut dyn FnMut(String),
     ) -> Result<IssuedPaths, AuthorityError> {
         if !identity.role().is_server() && !hosts.is_empty() {
@@ -56,16 +74,32 @@ impl Authority {
             return Err(content(format!("the certificate belongs to {}, not to {identity}", peer.identity)));
         }
         let mut ledger = self.ledger()?;
-        let history = self.known(&mut ledger, note)?;
+        let mut history = self.known(&mut ledger, note)?;
+        if !history.issued.iter().any(|issued| issued.serial == peer.serial) {
+            // A site renews what the root issued for it, and the root what a site issued.
+            for other in self.related_histories() {
+                history.issued.extend(other.issued);
+                history.revoked_by_root.extend(other.revoked);
+            }
+        }
         self.check_renewable(&der, &peer, &history, &dir)?;
         let hosts = if hosts.is_empty() { hosts_of(&old).map_err(wrong)? } else { hosts.to_vec() };
-        let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;
         let validity = self.validity(None, lifetime, identity.role(), note)?;
-        let signed = self.sign_leaf(identity, &hosts, &key, validity)?;
+        let new_key = new_key.map(KeyKind::generate).transpose()?;
+        let signed = match &new_key {
+            Some(key) => self.sign_leaf(identity, &hosts, key, validity)?,
+            None => {
+                let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;
+                self.sign_leaf(identity, &hosts, &key, validity)?
+            }
+        };
         ledger.append(&[Entry::Issued(signed.entry.clone())], note)?;
-        files::replace_file(&dir.join(CA_FILE), self.root_pem.as_bytes(), PUBLIC)?;
+        files::replace_file(&dir.join(CA_FILE), self.anchors_pem.as_bytes(), PUBLIC)?;
         if let Some(crl) = self.crl_pem()? {
             files::replace_file(&dir.join(CRL_FILE), &crl, PUBLIC)?;
+        }
+        if let Some(key) = &new_key {
+            files::replace_file(&dir.join(KEY_FILE), key::to_pem(key, None)?.as_bytes(), PRIVATE)?;
         }
         files::replace_file(&path, signed.cert_pem.as_bytes(), PUBLIC)?;
         Ok(IssuedPaths { dir, serial: signed.entry.serial, not_after: signed.entry.not_after })
@@ -85,7 +119,7 @@ impl Authority {
             let what = format!("of {identity} with serial number {serial} and fingerprint {fingerprint}");
             return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
         }
-        if history.revoked.contains_key(serial) {
+        if history.revoked_at(serial).is_some() {
             return Err(AuthorityError::Revoked {
                 serial: serial.clone(),
                 identity: identity.clone(),

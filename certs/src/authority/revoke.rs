@@ -1,31 +1,30 @@
 //! Revocation, and the revocation list.
 //!
 //! A revocation is durable in the ledger before the list is made; a list can always be made again from the ledger.
-//! Every list has a higher number than the one before. The list is written to `PKI/crl.pem` and to the identities of
-//! servers and operators in the PKI folder; the user must update other copies.
+//! Every list has a higher number than the one before. A root's list counts for all certificates of the trust domain, so
+//! a root revokes also what a site issued; a site's list counts for its own leaves. `spread` writes the lists to
+//! `crl.pem` and to the identities of servers and operators in the PKI folder; the user must update other copies.
 
-use std::{
-    collections::HashMap,
-    path::Path,
-    time::{Duration, SystemTime},
-};
+use std::{collections::HashMap, path::Path, time::Duration};
 
+use catchment_proto::id::Name;
 use jiff::Timestamp;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject as _};
-use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationList};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
-    Authority, AuthorityError, Entry, History, LEDGER_FILE, Ledger, PEM_BYTES_MAX, crl_pem, lifetime_of_days,
+    Authority, AuthorityError, Entry, History, ISSUER_FILE, LEDGER_FILE, Ledger, PEM_BYTES_MAX,
+    lifetime_of_days,
     lifetimes::{BACK_DATED, CRL_DAYS, DAY},
+    lists::{KnownList, Lists},
     now,
     profile::{Validity, rcgen_time},
 };
 use crate::{
-    Identity, Role, Serial,
+    Identity, Serial,
     certificate::peer_from_certificate,
-    files::{self, PUBLIC},
-    folder::{CERT_FILE, CRL_FILE, pem_reason},
+    files,
+    folder::{CERT_FILE, CRL_FILE},
 };
 
 /// Certificates stay on the list this much longer than they are valid, for servers whose clocks are slow.
@@ -36,8 +35,29 @@ const KEPT_AFTER_END: Duration = DAY.saturating_mul(30);
 pub enum RevokeWhat {
     /// One certificate.
     Serial(Serial),
+    /// One certificate that no ledger has; a root's list revokes any serial number of the trust domain.
+    Unknown(Serial),
     /// Every unexpired certificate of an identity.
     Identity(Identity),
+    /// Every unexpired issuing certificate of a site, and so all that they issued.
+    Issuer(Name),
+}
+
+impl RevokeWhat {
+    /// The serial numbers of a history that are meant.
+    fn among<'a>(&'a self, history: &'a History, time: Timestamp) -> impl Iterator<Item = Serial> + 'a {
+        let leaves = history.issued.iter().filter(move |issued| match self {
+            Self::Serial(serial) | Self::Unknown(serial) => issued.serial == *serial,
+            Self::Identity(identity) => issued.is_of(identity) && issued.not_after >= time,
+            Self::Issuer(_) => false,
+        });
+        let issuers = history.issuers.iter().filter(move |issuer| match self {
+            Self::Serial(serial) | Self::Unknown(serial) => issuer.serial == *serial,
+            Self::Identity(_) => false,
+            Self::Issuer(site) => issuer.site == *site && issuer.not_after >= time,
+        });
+        leaves.map(|issued| issued.serial.clone()).chain(issuers.map(|issuer| issuer.serial.clone()))
+    }
 }
 
 /// Result of a revocation, and of writing the list.
@@ -59,25 +79,45 @@ impl Authority {
     /// Revokes certificates and writes a new list. Revoking a certificate twice is not an error.
     ///
     /// # Errors
-    /// The ledger has no such certificate, or files cannot be read or written.
+    /// No ledger has such a certificate, or files cannot be read or written.
     pub fn revoke(
         &self,
         what: &RevokeWhat,
         note: &mut dyn FnMut(String),
     ) -> Result<RevokeReport, AuthorityError> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let mut ledger = self.ledger()?;
         let mut history = self.known(&mut ledger, note)?;
         let time = now();
-        let mut found: Vec<Serial> = history
-            .issued
-            .iter()
-            .filter(|issued| match what {
-                RevokeWhat::Serial(serial) => issued.serial == *serial,
-                RevokeWhat::Identity(identity) => issued.is_of(identity) && issued.not_after >= time,
-            })
-            .map(|issued| issued.serial.clone())
-            .collect();
+        let found = self.find(what, &history, time, note)?;
+        let (already, revoked): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|serial| history.revoked.contains_key(serial));
+        let entries: Vec<Entry> =
+            revoked.iter().map(|serial| Entry::Revoked { time, serial: serial.clone() }).collect();
+        ledger.append(&entries, note)?;
+        history.revoked.extend(revoked.iter().map(|serial| (serial.clone(), time)));
+        let report = self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
+        drop(lock);
+        let copies = report.copies + self.spread_from_site(note)?;
+        Ok(RevokeReport { revoked, already, copies, ..report })
+    }
+
+    /// The serial numbers to revoke; at least one.
+    fn find(
+        &self,
+        what: &RevokeWhat,
+        history: &History,
+        time: Timestamp,
+        note: &mut dyn FnMut(String),
+    ) -> Result<Vec<Serial>, AuthorityError> {
+        let mut found: Vec<Serial> = what.among(history, time).collect();
+        let mut damaged = history.damaged;
+        if self.site.is_none() {
+            for other in self.related_histories() {
+                found.extend(what.among(&other, time));
+                damaged += other.damaged;
+            }
+        }
         if found.is_empty()
             && let RevokeWhat::Identity(identity) = what
             && let Some(serial) = self.serial_in_folder(identity)
@@ -90,29 +130,28 @@ impl Authority {
             ));
             found.push(serial);
         }
-        if found.is_empty()
-            && history.damaged > 0
-            && let RevokeWhat::Serial(serial) = what
-        {
+        match what {
             // An unreadable line may be its own. Revoking too much does no harm.
-            note(format!("no readable line of the ledger has serial number {serial}; it is revoked anyway"));
-            found.push(serial.clone());
+            RevokeWhat::Serial(serial) if found.is_empty() && damaged > 0 => {
+                note(format!(
+                    "no readable line of the ledger has serial number {serial}; it is revoked anyway"
+                ));
+                found.push(serial.clone());
+            }
+            RevokeWhat::Unknown(serial) if found.is_empty() => found.push(serial.clone()),
+            _ => {}
         }
         if found.is_empty() {
             let what = match what {
-                RevokeWhat::Serial(serial) => format!("with serial number {serial}"),
+                RevokeWhat::Serial(serial) | RevokeWhat::Unknown(serial) => {
+                    format!("with serial number {serial} (`--unknown` revokes one that no ledger has)")
+                }
                 RevokeWhat::Identity(identity) => format!("of {identity} that has not expired"),
+                RevokeWhat::Issuer(site) => format!("that issues for site {site} and has not expired"),
             };
             return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
         }
-        let (already, revoked): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|serial| history.revoked.contains_key(serial));
-        let entries: Vec<Entry> =
-            revoked.iter().map(|serial| Entry::Revoked { time, serial: serial.clone() }).collect();
-        ledger.append(&entries, note)?;
-        history.revoked.extend(revoked.iter().map(|serial| (serial.clone(), time)));
-        let report = self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
-        Ok(RevokeReport { revoked, already, ..report })
+        Ok(found)
     }
 
     /// Writes a new list, valid for `days` from now.
@@ -124,10 +163,13 @@ impl Authority {
         days: u32,
         note: &mut dyn FnMut(String),
     ) -> Result<RevokeReport, AuthorityError> {
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
         let mut ledger = self.ledger()?;
         let history = self.known(&mut ledger, note)?;
-        self.write_crl(&mut ledger, &history, days, note)
+        let report = self.write_crl(&mut ledger, &history, days, note)?;
+        drop(lock);
+        let copies = report.copies + self.spread_from_site(note)?;
+        Ok(RevokeReport { copies, ..report })
     }
 
     /// Writes a new list. The caller holds the lock.
@@ -143,8 +185,9 @@ impl Authority {
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
         let kept =
             |not_after: Timestamp| not_after.checked_add(KEPT_AFTER_END).map_or(true, |until| until >= time);
+        let related = self.related_histories();
         let ends: HashMap<&Serial, Timestamp> =
-            history.issued.iter().map(|issued| (&issued.serial, issued.not_after)).collect();
+            related.iter().flat_map(History::ends).chain(history.ends()).collect();
         let mut revoked: Vec<(&Serial, &Timestamp)> = history
             .revoked
             .iter()
@@ -163,7 +206,7 @@ impl Authority {
             .collect();
         let crl_number = history.crl_number.saturating_add(1);
         let listed = revoked_certs.len();
-        let pem = CertificateRevocationListParams {
+        let list = CertificateRevocationListParams {
             this_update: rcgen_time(epoch, validity.not_before),
             next_update: rcgen_time(epoch, validity.not_after),
             crl_number: SerialNumber::from(crl_number),
@@ -171,12 +214,10 @@ impl Authority {
             revoked_certs,
             key_identifier_method: KeyIdMethod::Sha256,
         }
-        .signed_by(&self.issuer)?
-        .pem()?;
+        .signed_by(&self.issuer)?;
         // The number is recorded before the list becomes visible, so no two lists share a number.
         ledger.append(&[Entry::Crl { time, number: crl_number }], note)?;
-        files::replace_file(&self.dir.join(CRL_FILE), pem.as_bytes(), PUBLIC)?;
-        let copies = self.renew_copies(history, pem.as_bytes())?;
+        let copies = self.publish_list(list.der().to_vec(), history, note)?;
         Ok(RevokeReport { crl_number, listed, copies, ..RevokeReport::default() })
     }
 
@@ -195,27 +236,6 @@ impl Authority {
         let peer = peer_from_certificate(&CertificateDer::from_pem_slice(&pem).ok()?).ok()?;
         (peer.identity == *identity).then_some(peer.serial)
     }
-
-    /// Updates the copies in all identity folders except devices', which are many and get the list when they are issued
-    /// or renewed.
-    fn renew_copies(&self, history: &History, pem: &[u8]) -> Result<usize, AuthorityError> {
-        let mut dirs: Vec<_> = history
-            .issued
-            .iter()
-            .filter(|issued| {
-                issued.role != Role::Device && SystemTime::from(issued.not_after) >= SystemTime::now()
-            })
-            .filter_map(|issued| Identity::from_parts(issued.role, issued.site.clone(), issued.name.clone()))
-            .map(|identity| self.identity_dir(&identity))
-            .filter(|dir| dir.join(CERT_FILE).is_file())
-            .collect();
-        dirs.sort();
-        dirs.dedup();
-        for dir in &dirs {
-            files::replace_file(&dir.join(CRL_FILE), pem, PUBLIC)?;
-        }
-        Ok(dirs.len())
-    }
 }
 
 /// The contents of a PKI folder's ledger, and the revocations of its current list, which a ledger that lost lines or
@@ -227,12 +247,13 @@ pub(super) fn known(
     note: &mut dyn FnMut(String),
 ) -> Result<History, AuthorityError> {
     let mut history = ledger.read(note)?;
-    match present_crl(dir) {
-        Ok((number, listed)) => {
+    match present_lists(dir) {
+        Ok(PresentLists { number, listed, by_root }) => {
             history.crl_number = history.crl_number.max(number);
             for (serial, at) in listed {
                 history.revoked.entry(serial).or_insert(at);
             }
+            history.revoked_by_root.extend(by_root);
         }
         // Without the list and without the line, a revocation would be forgotten.
         Err(reason) if history.damaged > 0 => {
@@ -249,19 +270,23 @@ pub(super) fn known(
     Ok(history)
 }
 
-/// Number and revocations of the current revocation list; 0 and none if there is no list.
-fn present_crl(dir: &Path) -> Result<(u64, Vec<(Serial, Timestamp)>), String> {
-    let Some(pem) = crl_pem(dir).map_err(|error| error.to_string())? else { return Ok((0, Vec::new())) };
-    let der = CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| pem_reason(&error))?;
-    let (_, list) = CertificateRevocationList::from_der(der.as_ref()).map_err(|error| error.to_string())?;
-    let number = list.crl_number().map_or(0, |number| {
-        let bytes = number.to_bytes_be();
-        bytes.iter().fold(0_u64, |sum, byte| sum.saturating_mul(256).saturating_add((*byte).into()))
-    });
-    let revoked = list.iter_revoked_certificates().map(|entry| {
-        let serial = Serial::from_bytes(entry.raw_serial()).map_err(|error| error.to_string())?;
-        let at = Timestamp::from_second(entry.revocation_date.timestamp());
-        Ok((serial, at.map_err(|error| error.to_string())?))
-    });
-    Ok((number, revoked.collect::<Result<_, String>>()?))
+/// What the `crl.pem` of an authority's folder says.
+struct PresentLists {
+    /// Highest number of the authority's own lists, 0 if there are none.
+    number: u64,
+    /// The revocations of its own lists.
+    listed: Vec<(Serial, Timestamp)>,
+    /// In the folder of a site: the revocations of roots.
+    by_root: Vec<(Serial, Timestamp)>,
+}
+
+fn present_lists(dir: &Path) -> Result<PresentLists, String> {
+    let of_site = dir.join(ISSUER_FILE).exists();
+    let lists = Lists::read(&dir.join(CRL_FILE))?;
+    let own = |list: &KnownList| list.is_of_root() != of_site;
+    Ok(PresentLists {
+        number: lists.number(own),
+        listed: lists.revoked(own)?,
+        by_root: lists.revoked(|list| of_site && list.is_of_root())?,
+    })
 }

@@ -17,18 +17,15 @@ pub enum SelfCheckError {
         /// The roots' file.
         roots: PathBuf,
     },
-    /// The revocation lists do not cover the certificate's issuer.
+    /// No revocation list comes from a known root.
     #[error(
-        "{} has no revocation list signed by the issuer of {} ({reason}), so every peer would be refused; put \
-         the crl.pem of the same authority there, or remove the file",
-        lists.display(), cert.display()
+        "no revocation list in {} counts: {reason}; put the crl.pem of the same authority there, or remove the file",
+        lists.display()
     )]
     NotListed {
         /// The lists' file.
         lists: PathBuf,
-        /// The certificate's file.
-        cert: PathBuf,
-        /// The TLS library's reason.
+        /// What is wrong with the first list.
         reason: String,
     },
     /// The certificate is revoked.

@@ -136,9 +136,12 @@ pub(super) struct Echo {
 
 impl Echo {
     pub(super) async fn start(folder: &IdentityFolder, config: AcceptConfig) -> Self {
+        Self::with(ServerTls::new(folder, &[]).unwrap(), config).await
+    }
+
+    pub(super) async fn with(tls: ServerTls, config: AcceptConfig) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
-        let tls = ServerTls::new(folder, &[]).unwrap();
         let seen = Arc::new(Seen::default());
         let (sender, peers) = mpsc::channel(256);
         let serve = move |accepted: Accepted| {

@@ -167,7 +167,7 @@ async fn a_revoked_device_is_refused_at_once_even_with_a_session_to_resume() {
 }
 
 #[tokio::test]
-async fn the_chain_cache_ends_with_its_configuration() {
+async fn a_cached_chain_is_no_way_around_a_new_list() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
     let issued = pki.issue(Role::Device, "press-17");
@@ -180,10 +180,8 @@ async fn the_chain_cache_ends_with_its_configuration() {
     pki.authority.revoke(&RevokeWhat::Serial(issued.serial), &mut no_note).unwrap();
     let gateway = pki.authority.identity_dir(&identity(Role::Gateway, "berlin", "gw"));
     echo.tls.reload(&IdentityFolder::load(&gateway).unwrap()).unwrap();
-    assert_eq!(remembered(), 0);
     for _ in 0..2 {
         assert_eq!(refusal(&echo, &tls).await, HandshakeFailure::Tls(TlsFailure::Revoked));
-        assert_eq!(remembered(), 0);
     }
 }
 

@@ -1,15 +1,19 @@
-//! Tests with an inner verifier that counts its calls, and chains of a root, an intermediate and a leaf.
+//! Tests with an inner verifier that counts its calls, and chains of a root, an issuing certificate and a leaf.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rcgen::{CertificateParams, date_time_ymd};
 use rustls::{CertificateError, RootCertStore, server::WebPkiClientVerifier};
 
 use super::*;
-use crate::provider::provider;
+use crate::{
+    provider::provider,
+    revocation::Revocations,
+    tests::forge::{self, Ca},
+};
 
 /// The library's verifier with a counter of calls.
 #[derive(Debug)]
@@ -56,53 +60,39 @@ impl ClientCertVerifier for Counting {
     }
 }
 
-/// Years in which leaf and intermediate are valid, from 1 January to 1 January.
+/// Years in which leaf and issuing certificate are valid, from 1 January to 1 January.
 const LEAF: [i32; 2] = [2030, 2040];
 const INTERMEDIATE: [i32; 2] = [2025, 2035];
 
-/// A root, and an intermediate under it.
+/// A root, and the issuing certificate of a site under it.
 struct Pki {
-    root: CertificateDer<'static>,
-    intermediate: CertificateDer<'static>,
-    /// Issuers that sign leaves as the root, and as the intermediate.
-    direct: Issuer<'static, KeyPair>,
-    through: Issuer<'static, KeyPair>,
+    root: Ca,
+    site: Ca,
 }
 
-fn params(name: &str, [first, last]: [i32; 2], ca: bool) -> CertificateParams {
-    let mut params = CertificateParams::default();
-    params.distinguished_name = rcgen::DistinguishedName::new();
-    params.distinguished_name.push(rcgen::DnType::CommonName, name);
+fn date(params: &mut CertificateParams, [first, last]: [i32; 2]) {
     (params.not_before, params.not_after) = (date_time_ymd(first, 1, 1), date_time_ymd(last, 1, 1));
-    if ca {
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    }
-    params
 }
 
 impl Pki {
     /// All instances use the same names.
     fn new() -> Self {
-        let key = || KeyPair::generate().unwrap();
-        let root_key = key();
-        let root_params = params("root", [2000, 2049], true);
-        let root = root_params.self_signed(&root_key).unwrap().der().clone();
-        let direct = Issuer::new(root_params, root_key);
-        let (params, through_key) = (params("intermediate", INTERMEDIATE, true), key());
-        let intermediate = params.signed_by(&through_key, &direct).unwrap().der().clone();
-        Self { root, intermediate, direct, through: Issuer::new(params, through_key) }
+        let root = forge::root_with(|params| date(params, [2000, 2049]));
+        let site = forge::site_with(&root, "berlin", |params| date(params, INTERMEDIATE));
+        Self { root, site }
     }
 
-    fn leaf(issuer: &Issuer<'_, KeyPair>) -> CertificateDer<'static> {
-        params("leaf", LEAF, false).signed_by(&KeyPair::generate().unwrap(), issuer).unwrap().der().clone()
+    fn leaf(issuer: &Ca) -> CertificateDer<'static> {
+        forge::leaf_with(issuer, "site/berlin/device/a", |params| date(params, LEAF)).der
     }
 
     fn verifier(&self) -> (ClientVerifier, Arc<Counting>) {
         let mut roots = RootCertStore::empty();
-        roots.add(self.root.clone()).unwrap();
+        roots.add(self.root.der.clone()).unwrap();
         let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
         let counting = Arc::new(Counting { inner, chains: AtomicUsize::new(0) });
-        (ClientVerifier::new(counting.clone()), counting)
+        let lists = RevocationCheck::new(Revocations::default(), false);
+        (ClientVerifier::new(counting.clone(), [self.root.der.clone()].into(), lists), counting)
     }
 }
 
@@ -135,17 +125,17 @@ fn refusal(result: Result<(), Error>) -> CertificateError {
 fn a_chain_is_verified_once() {
     let pki = Pki::new();
     let verifier = pki.verifier();
-    let (leaf, other) = (Pki::leaf(&pki.direct), Pki::leaf(&pki.direct));
+    let (leaf, other) = (Pki::leaf(&pki.root), Pki::leaf(&pki.root));
     assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1));
     assert_eq!(ask(&verifier, &[&leaf], year(2032)), (Ok(()), 1), "the same chain is verified again");
     assert_eq!(ask(&verifier, &[&other], year(2032)), (Ok(()), 2), "another leaf is not verified");
-    let chain = [&Pki::leaf(&pki.through), &pki.intermediate];
+    let chain = [&Pki::leaf(&pki.site), &pki.site.der];
     assert_eq!(ask(&verifier, &chain, year(2032)), (Ok(()), 3));
     assert_eq!(ask(&verifier, &chain, year(2032)), (Ok(()), 3));
-    // The same leaf with an intermediate is another chain.
-    assert_eq!(ask(&verifier, &[&leaf, &pki.intermediate], year(2032)), (Ok(()), 4));
+    // The root at the end is no part of it.
+    assert_eq!(ask(&verifier, &[&leaf, &pki.root.der], year(2032)), (Ok(()), 3));
     assert_eq!(refusal(ask(&verifier, &chain[..1], year(2032)).0), CertificateError::UnknownIssuer);
-    assert_eq!(verifier.0.cached_chains(), 4);
+    assert_eq!(verifier.0.cached_chains(), 3);
     assert_eq!(ask(&pki.verifier(), &[&leaf], year(2032)), (Ok(()), 1), "verifiers share a cache");
 }
 
@@ -153,7 +143,7 @@ fn a_chain_is_verified_once() {
 fn both_ends_of_the_validity_are_checked_at_every_handshake() {
     let pki = Pki::new();
     let verifier = pki.verifier();
-    let leaf = Pki::leaf(&pki.direct);
+    let leaf = Pki::leaf(&pki.root);
     let (first, last) = (year(LEAF[0]), year(LEAF[1]));
     assert_eq!(ask(&verifier, &[&leaf], first), (Ok(()), 1));
     assert_eq!(ask(&verifier, &[&leaf], last), (Ok(()), 1), "the last second belongs to it");
@@ -169,7 +159,7 @@ fn both_ends_of_the_validity_are_checked_at_every_handshake() {
 fn the_validity_of_every_certificate_in_the_chain_is_checked() {
     let pki = Pki::new();
     let verifier = pki.verifier();
-    let chain = [&Pki::leaf(&pki.through), &pki.intermediate];
+    let chain = [&Pki::leaf(&pki.site), &pki.site.der];
     let (first, last) = (year(LEAF[0]), year(INTERMEDIATE[1]));
     assert_eq!(ask(&verifier, &chain, first), (Ok(()), 1));
     assert_eq!(ask(&verifier, &chain, last), (Ok(()), 1));
@@ -181,25 +171,30 @@ fn the_validity_of_every_certificate_in_the_chain_is_checked() {
 }
 
 #[test]
-fn an_invalid_extra_certificate_does_not_matter() {
+fn a_chain_against_the_rule_is_refused_every_time_and_never_cached() {
     let pki = Pki::new();
     let verifier = pki.verifier();
-    // The library needs no intermediate here and does not check this one's validity, so the cache must not refuse it.
-    let chain = [&Pki::leaf(&pki.direct), &pki.intermediate];
-    assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 1));
-    assert_eq!(ask(&verifier, &chain, year(2036)), (Ok(()), 2));
-    // An unreadable extra certificate: the chain is accepted, but not cached.
+    let leaf = Pki::leaf(&pki.root);
     let junk = CertificateDer::from(vec![1, 2, 3]);
-    let chain = [chain[0], &junk];
-    assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 3));
-    assert_eq!(ask(&verifier, &chain, year(2034)), (Ok(()), 4));
+    for extra in [&pki.site.der, &junk] {
+        for _ in 0..2 {
+            let (result, _) = ask(&verifier, &[&leaf, extra], year(2034));
+            assert!(matches!(refusal(result), CertificateError::Other(_)));
+        }
+    }
+    let (_, asked) = ask(&verifier, &[&leaf, &pki.site.der], year(2034));
+    assert_eq!(asked, 5);
+    // Too long a chain does not even reach the library.
+    let (result, asked) = ask(&verifier, &[&leaf, &pki.site.der, &junk], year(2034));
+    assert!(matches!(refusal(result), CertificateError::Other(_)));
+    assert_eq!((asked, verifier.0.cached_chains()), (5, 0));
 }
 
 #[test]
 fn any_changed_bit_is_refused() {
     let pki = Pki::new();
     let verifier = pki.verifier();
-    let leaf = Pki::leaf(&pki.direct);
+    let leaf = Pki::leaf(&pki.root);
     assert_eq!(ask(&verifier, &[&leaf], year(2031)), (Ok(()), 1));
     for place in 0..leaf.len() {
         let mut bytes = leaf.to_vec();
@@ -215,14 +210,14 @@ fn any_changed_bit_is_refused() {
 fn a_chain_of_another_root_is_refused_every_time() {
     let (pki, other) = (Pki::new(), Pki::new());
     let verifier = pki.verifier();
-    assert_eq!(ask(&verifier, &[&Pki::leaf(&pki.direct)], year(2031)), (Ok(()), 1));
-    let stranger = Pki::leaf(&other.direct);
+    assert_eq!(ask(&verifier, &[&Pki::leaf(&pki.root)], year(2031)), (Ok(()), 1));
+    let stranger = Pki::leaf(&other.root);
     for asked in 2..5 {
         let (result, now_asked) = ask(&verifier, &[&stranger], year(2031));
         assert_eq!((refusal(result), now_asked), (CertificateError::BadSignature, asked));
     }
     // Including its own root in the chain does not help.
-    let chain = [&stranger, &other.root];
+    let chain = [&stranger, &other.root.der];
     assert!(ask(&verifier, &chain, year(2031)).0.is_err());
     assert!(ask(&verifier, &chain, year(2031)).0.is_err());
 }
@@ -232,7 +227,7 @@ fn bytes_do_not_move_between_certificates() {
     let hash = sha256_hash().unwrap();
     let of = |chain: &[&'static [u8]]| {
         let chain: Vec<CertificateDer<'_>> = chain.iter().map(|der| CertificateDer::from(*der)).collect();
-        digest(hash, &chain.iter().collect::<Vec<_>>()).unwrap()
+        digest(hash, &chain).unwrap()
     };
     assert_ne!(of(&[&[1, 2], &[3]]), of(&[&[1], &[2, 3]]));
     assert_ne!(of(&[&[1], &[]]), of(&[&[1]]));

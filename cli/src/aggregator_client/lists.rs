@@ -48,6 +48,42 @@ impl AggregatorClient {
         Ok(first)
     }
 
+    /// One page of the list of devices. An older aggregator does not know this.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub(crate) async fn device_page(
+        &mut self,
+        request: wire::PageRequest,
+    ) -> Result<wire::DevicePage, ClientError> {
+        let response = self.fleet.page_devices(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner())
+    }
+
+    /// One page of the list of gateways. An older aggregator does not know this.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub(crate) async fn gateway_page(
+        &mut self,
+        request: wire::PageRequest,
+    ) -> Result<wire::GatewayPage, ClientError> {
+        let response = self.fleet.page_gateways(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner())
+    }
+
+    /// The state of the fleet in numbers. An older aggregator does not know this.
+    ///
+    /// # Errors
+    /// As [`Self::aggregate`].
+    pub(crate) async fn summary(
+        &mut self,
+        request: wire::SummaryRequest,
+    ) -> Result<wire::FleetSummary, ClientError> {
+        let response = self.fleet.summarize(request).await;
+        Ok(response.map_err(|status| self.refused(&status))?.into_inner())
+    }
+
     /// Gives each device to `take` until it returns false.
     ///
     /// # Errors

@@ -1,7 +1,8 @@
 //! What the page asks for, as JSON: lists of the fleet and the points of charts.
 //!
-//! `parameters` (of the URL) → `connection` (one gRPC client, made again after a failure) → `lists` (devices and gateways,
-//! listed once for all pages) or `explore` (a query, whose `step` fits the panel) → `fleet`, `gateways`, `devices` (what is shown of the lists).
+//! `parameters` (of the URL) → `connection` (one gRPC client, made again after a failure) → `lists` (the state of the fleet,
+//! asked for once for all pages) or `explore` (a query, whose `step` fits the panel) → `fleet`, `gateways`, `devices` (what is shown of
+//! the lists). `live`: a chart, and then each `round` of its changes as the aggregator pushes them.
 
 mod connection;
 mod devices;
@@ -10,17 +11,19 @@ mod explore;
 mod fleet;
 mod gateways;
 mod lists;
+mod live;
 mod parameters;
+mod round;
 mod step;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use catchment_settings::text::one_line;
 use hyper::{Response, StatusCode, header};
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use self::{connection::Connection, error::DataError, lists::Lists, parameters::Parameters};
+use self::{connection::Connection, error::DataError, lists::Lists, live::Live, parameters::Parameters};
 use crate::proxy::{Body, whole};
 
 /// Requests that are answered at once; further ones wait, as many as there are connections.
@@ -30,25 +33,31 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Answers `/data/…`.
 pub(super) struct Data {
-    connection: Connection,
+    connection: Arc<Connection>,
     lists: Lists,
+    live: Live,
     slots: Semaphore,
 }
 
 impl Data {
     /// Of an aggregator, with the identity in a folder.
     pub(super) fn new(aggregator: &str, identity: &Path) -> Self {
-        let connection = Connection::new(aggregator, identity);
-        Self { connection, lists: Lists::default(), slots: Semaphore::new(AT_ONCE) }
+        let connection = Arc::new(Connection::new(aggregator, identity));
+        let slots = Semaphore::new(AT_ONCE);
+        Self { connection, lists: Lists::default(), live: Live::default(), slots }
+    }
+
+    /// Ends answers that would go on.
+    pub(super) fn stop(&self) {
+        self.live.stop();
     }
 
     /// The answer to `/data/NAME?QUERY`; `None`: there is no such name.
     pub(super) async fn answer(&self, name: &str, query: &str) -> Option<Response<Body>> {
         let parameters = Parameters::parse(query);
-        let answer = timeout(ANSWER_TIMEOUT, self.json(name, parameters)).await;
+        let answer = timeout(ANSWER_TIMEOUT, self.body(name, parameters)).await;
         match answer.unwrap_or(Err(DataError::Timeout)) {
-            Ok(None) => None,
-            Ok(Some(json)) => Some(response(StatusCode::OK, json)),
+            Ok(answer) => answer,
             Err(error) => {
                 let said = Said { error: one_line(&error.to_string()), kind: error.kind() };
                 Some(response(error.status(), serde_json::to_string(&said).unwrap_or_default()))
@@ -56,26 +65,26 @@ impl Data {
         }
     }
 
-    async fn json(&self, name: &str, parameters: Parameters) -> Result<Option<String>, DataError> {
-        // It is never closed.
+    async fn body(&self, name: &str, parameters: Parameters) -> Result<Option<Response<Body>>, DataError> {
+        // It is never closed. A live chart leaves it when it has begun.
         let _slot = self.slots.acquire().await;
+        if name == "live" {
+            return self.live.answer(&self.connection, parameters).await.map(Some);
+        }
+        let json = self.json(name, parameters).await?;
+        Ok(json.map(|json| response(StatusCode::OK, json)))
+    }
+
+    async fn json(&self, name: &str, parameters: Parameters) -> Result<Option<String>, DataError> {
         match name {
             "about" => text(&self.connection.about()).map(Some),
             "explore" => {
                 let answer = explore::answer(&self.connection, &parameters).await?;
                 spawn_blocking(move || text(&answer).map(Some)).await?
             }
-            "fleet" | "gateways" | "devices" => {
-                let listed = self.lists.fresh(&self.connection).await?;
-                let name = name.to_owned();
-                // Sorting a large fleet takes a while.
-                spawn_blocking(move || match name.as_str() {
-                    "fleet" => text(&fleet::answer(&listed, &parameters)?).map(Some),
-                    "gateways" => text(&gateways::answer(&listed, &parameters)?).map(Some),
-                    _ => text(&devices::answer(&listed, &parameters)?).map(Some),
-                })
-                .await?
-            }
+            "fleet" => fleet::answer(&self.connection, &self.lists, parameters).await.map(Some),
+            "gateways" => gateways::answer(&self.connection, &self.lists, parameters).await.map(Some),
+            "devices" => devices::answer(&self.connection, &self.lists, parameters).await.map(Some),
             _ => Ok(None),
         }
     }

@@ -1,7 +1,13 @@
-//! The page's own files, which are part of the program.
+//! The page's own files, which are part of the program; compressed once, when the first one is asked for.
 
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::Write as _,
+    sync::LazyLock,
+};
 
+use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use hyper::{HeaderMap, Response, StatusCode, header};
 
 use crate::proxy::{Body, whole};
@@ -32,6 +38,7 @@ const FILES: &[File] = &[
     file!("/style.css", "style.css", "text/css; charset=utf-8"),
     file!("/icon.svg", "icon.svg", "image/svg+xml"),
     file!("app.js"),
+    file!("ask.js"),
     file!("chart.js"),
     file!("complete.js"),
     file!("devices.js"),
@@ -42,6 +49,7 @@ const FILES: &[File] = &[
     file!("format.js"),
     file!("gateways.js"),
     file!("list.js"),
+    file!("live.js"),
     file!("panel.js"),
     file!("readout.js"),
     file!("scale.js"),
@@ -50,25 +58,62 @@ const FILES: &[File] = &[
     file!("values.js"),
 ];
 
-/// The file at a path.
-pub(super) fn at(path: &str) -> Option<&'static File> {
-    FILES.iter().find(|file| file.path == path)
+/// A file as it is served.
+pub(super) struct Served {
+    file: &'static File,
+    gzip: Bytes,
+    /// Names this version of the file.
+    tag: String,
 }
 
-impl File {
+static SERVED: LazyLock<Vec<Served>> = LazyLock::new(|| FILES.iter().map(Served::new).collect());
+
+/// The file at a path.
+pub(super) fn at(path: &str) -> Option<&'static Served> {
+    SERVED.iter().find(|served| served.file.path == path)
+}
+
+/// Whether a browser takes an encoding. A weight of 0 is a refusal.
+fn accepts(request: &HeaderMap, encoding: &str) -> bool {
+    let lists = request.get_all(header::ACCEPT_ENCODING).iter().filter_map(|list| list.to_str().ok());
+    lists.flat_map(|list| list.split(',')).any(|one| {
+        let (name, weight) = one.split_once(';').unwrap_or((one, ""));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.trim().parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case(encoding) && weight.is_none_or(|weight| weight > 0.0)
+    })
+}
+
+impl Served {
+    fn new(file: &'static File) -> Self {
+        let mut hasher = DefaultHasher::new();
+        file.bytes.hash(&mut hasher);
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        // Memory takes all of it.
+        let gzip = gzip.write_all(file.bytes).and_then(|()| gzip.finish()).unwrap_or_default();
+        Self { file, gzip: gzip.into(), tag: format!("{:016x}", hasher.finish()) }
+    }
+
     /// The answer to a request for it: the file, or that the browser's copy is right.
     pub(super) fn answer(&self, request: &HeaderMap) -> Response<Body> {
-        let mut hasher = DefaultHasher::new();
-        self.bytes.hash(&mut hasher);
-        let tag = format!("\"{:016x}\"", hasher.finish());
+        let gzip = accepts(request, "gzip") && !self.gzip.is_empty();
+        let tag = format!("\"{}{}\"", self.tag, if gzip { "-gzip" } else { "" });
         let known = request.get_all(header::IF_NONE_MATCH).iter().filter_map(|tags| tags.to_str().ok());
         let known = known.flat_map(|tags| tags.split(',')).any(|one| one.trim() == tag);
-        let mut answer = Response::new(whole(if known { &[][..] } else { self.bytes }));
+        let bytes = match (known, gzip) {
+            (true, _) => Bytes::new(),
+            (false, true) => self.gzip.clone(),
+            (false, false) => Bytes::from_static(self.file.bytes),
+        };
+        let mut answer = Response::new(whole(bytes));
         if known {
             *answer.status_mut() = StatusCode::NOT_MODIFIED;
         }
         let headers = answer.headers_mut();
-        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(self.kind));
+        headers.insert(header::CONTENT_TYPE, header::HeaderValue::from_static(self.file.kind));
+        headers.insert(header::VARY, header::HeaderValue::from_static("Accept-Encoding"));
+        if gzip {
+            headers.insert(header::CONTENT_ENCODING, header::HeaderValue::from_static("gzip"));
+        }
         // Ask each time: the next program on this port may be another version.
         headers.insert(header::CACHE_CONTROL, header::HeaderValue::from_static("no-cache"));
         if let Ok(tag) = tag.parse() {
@@ -93,8 +138,37 @@ mod tests {
             .collect();
         let name = |file: &File| if file.path == "/" { "index.html" } else { &file.path[1..] }.to_owned();
         assert_eq!(FILES.iter().map(name).collect::<BTreeSet<_>>(), there);
+        // All at once, not as each import is found.
+        let page = std::str::from_utf8(FILES[0].bytes).unwrap();
+        let modules = FILES.iter().filter(|file| file.path.ends_with(".js"));
+        for file in modules {
+            assert!(page.contains(&format!("\"{}\"", file.path)), "index.html does not name {}", file.path);
+        }
         let bytes: usize = FILES.iter().map(|file| file.bytes.len()).sum();
-        assert!(bytes < 200 << 10, "{bytes} bytes");
+        let packed: usize = SERVED.iter().map(|served| served.gzip.len()).sum();
+        assert!(bytes < 200 << 10 && packed < 40 << 10, "{bytes} bytes, {packed} compressed");
+    }
+
+    #[test]
+    fn a_file_is_compressed_for_those_who_take_that() {
+        let answer = |encodings: &[&str]| {
+            let headers = encodings.iter().map(|text| (header::ACCEPT_ENCODING, text.parse().unwrap()));
+            at("/app.js").unwrap().answer(&headers.collect())
+        };
+        let encoding = |answer: &Response<Body>| answer.headers().get(header::CONTENT_ENCODING).cloned();
+        for taken in [&["gzip, deflate, br"][..], &["br", "GZIP;q=0.5"]] {
+            assert_eq!(encoding(&answer(taken)).unwrap(), "gzip", "{taken:?}");
+        }
+        for refused in [&[][..], &["br"], &["gzip;q=0, br"], &["gzip; q=0.0"]] {
+            assert_eq!(encoding(&answer(refused)), None, "{refused:?}");
+        }
+        assert_ne!(answer(&[]).headers()[header::ETAG], answer(&["gzip"]).headers()[header::ETAG]);
+        for served in SERVED.iter() {
+            let mut bytes = Vec::new();
+            let mut gzip = flate2::read::GzDecoder::new(&served.gzip[..]);
+            std::io::Read::read_to_end(&mut gzip, &mut bytes).unwrap();
+            assert_eq!(bytes, served.file.bytes, "{}", served.file.path);
+        }
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl Service {
         Self { access, data, forward }
     }
 
+    /// Ends answers that would go on, so that the server can stop.
+    pub(super) fn stop(&self) {
+        self.data.stop();
+    }
+
     async fn route(&self, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
         let program = path.starts_with("/data/") || Forward::covers(path);

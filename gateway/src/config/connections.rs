@@ -1,6 +1,6 @@
 //! Bounds of connections: slots, deadlines, and the same for the HTTP endpoint.
 
-use std::num::NonZeroU32;
+use std::{num::NonZeroU32, time::Duration};
 
 use catchment_certs::{
     AcceptConfig,
@@ -40,6 +40,12 @@ impl Settings {
             connections_max: within("http_connections_max", connections_max, 2, 10_000)?,
             timeout: time("http_timeout", self.http_timeout, HumanDuration(default.timeout), 100, DAY)?,
         })
+    }
+
+    pub(super) fn connection_age_max(&self) -> Result<Option<Duration>, ConfigError> {
+        let year = HumanDuration::secs(365 * 86_400);
+        let given = self.connection_age_max;
+        given.map(|given| time("connection_age_max", Some(given), given, 100, year)).transpose()
     }
 
     pub(super) fn deadlines(&self) -> Result<Deadlines, ConfigError> {

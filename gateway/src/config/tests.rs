@@ -33,7 +33,7 @@ fn values_out_of_range_are_named() {
     assert!(error(Settings { shards: Some(0), ..given() }).starts_with("shards"));
     // Every duration has a minimum and a maximum, which the error names.
     type Set = fn(&mut Settings, HumanDuration);
-    let durations: [(&str, u64, Set); 8] = [
+    let durations: [(&str, u64, Set); 9] = [
         ("grace", 0, |s, d| s.grace = Some(d)),
         ("live", 100, |s, d| s.live = Some(d)),
         ("handshake_timeout", 100, |s, d| s.handshake_timeout = Some(d)),
@@ -42,6 +42,7 @@ fn values_out_of_range_are_named() {
         ("future_max", 1_000, |s, d| s.future_max = Some(d)),
         ("uplink_ack_timeout", 100, |s, d| s.uplink_ack_timeout = Some(d)),
         ("stop_timeout", 100, |s, d| s.stop_timeout = Some(d)),
+        ("connection_age_max", 100, |s, d| s.connection_age_max = Some(d)),
     ];
     for (key, least, set) in durations {
         let with = |millis: u64| {

@@ -19,7 +19,7 @@ use super::{
     actors::ActorRegistry,
     sessions::{DeviceSessions, SessionId},
 };
-use crate::session::{self, CloseReason, SessionHandle};
+use crate::session::{self, CloseReason, EndSignal, SessionHandle};
 
 /// How long an actor without a session stays: devices that report every few minutes keep theirs.
 pub(super) const IDLE: Duration = Duration::from_secs(600);
@@ -154,13 +154,17 @@ impl Handler<Connect> for DeviceActor {
         let Connect { session, accepted, count_guard } = connect;
         let alpn = session::negotiated_protocol(&accepted);
         let Accepted { stream, addr, slot, session: registered, .. } = accepted;
-        let end = self.context.ending.child_token();
+        let end = EndSignal::new(self.context.ending.child_token());
         {
             let mut device_sessions = self.device_sessions.borrow_mut();
-            device_sessions.attach(session, end.clone());
+            if let Some(oldest) = device_sessions.attach(session) {
+                self.context.session_table.end(oldest, CloseReason::Replaced);
+            }
             device_sessions.hold(&mut self.context.shard.borrow_mut());
         }
         self.end_when_idle(actor);
+        let from_outside = end.clone();
+        registered.on_end(move |why| from_outside.end(why.into()));
         let handle = SessionHandle::new(end, Some(slot));
         self.context.session_table.insert(session, &handle);
         let (device_sessions, context) = (Rc::clone(&self.device_sessions), Rc::clone(&self.context));

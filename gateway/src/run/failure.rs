@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
 use catchment_certs::{FolderError, TlsError};
-use catchment_journal::DataDirError;
+use catchment_journal::{AtomicFileError, DataDirError};
 
 use crate::{folder::shards::ShardsError, lineage::LineageError, shard::RecoveryError};
 
@@ -33,6 +33,9 @@ pub enum StartError {
     /// The history of the data folder.
     #[error(transparent)]
     Lineage(#[from] LineageError),
+    /// The revocation lists of the data folder cannot be read: without them, the revoked might be let in.
+    #[error("the revocation lists that were kept cannot be read: {0}")]
+    Revocations(AtomicFileError),
     /// A shard.
     #[error(transparent)]
     Recover(#[from] RecoveryError),
@@ -58,7 +61,7 @@ impl StartError {
             Self::Shards(error) => error.is_configuration(),
             Self::Recover(error) => error.is_configuration(),
             Self::Lineage(error) => matches!(error, LineageError::Epochs(_)),
-            Self::Bind { .. } | Self::Thread(_) => false,
+            Self::Bind { .. } | Self::Thread(_) | Self::Revocations(_) => false,
         }
     }
 }

@@ -28,6 +28,7 @@ use crate::{
     listener,
     metrics::Metrics,
     raw::RawSettings,
+    revocations::KeptRevocations,
     shard::{Shard, ShardLimits, ShardLog},
     uplink::{self, KnownPeer, UplinkConfig},
     worker::{ShardLink, Shared, Worker},
@@ -48,6 +49,7 @@ pub struct Gateway {
     pub(super) lineage: Lineage,
     pub(super) budget: BudgetFile,
     pub(super) peer: Arc<KnownPeer>,
+    pub(super) revocations: Arc<KeptRevocations>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -73,7 +75,7 @@ impl Gateway {
     /// When a journal or outbox fails: nothing is acknowledged from then on.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { config, id, trust, sessions, tls, client, data, listener, http, .. } = self;
-        let Self { shards, lineage, budget, peer, clock, metrics, .. } = self;
+        let Self { shards, lineage, budget, peer, revocations, clock, metrics, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
         let logs: Vec<ShardLog> =
@@ -101,6 +103,7 @@ impl Gateway {
             ack_timeout: config.uplink_ack_timeout,
             budget: Arc::clone(budget.budget()),
             peer,
+            revocations: Arc::clone(&revocations),
         };
         let delivering = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), delivering));
@@ -116,7 +119,15 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let trusting = tokio::spawn(supervisor.task("trust", |_| (), async move { trust.watch().await }));
+        let sweeping = (sessions.clone(), trust.clone());
+        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
+        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
+        metrics.watch_sessions(sessions.clone());
+        let conditions = Arc::clone(&metrics.conditions);
+        let trusting = async move {
+            tokio::join!(trust.watch_and_report(&conditions), revocations.keep_changes());
+        };
+        let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let accepting =
             accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
                 let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
@@ -138,7 +149,7 @@ impl Gateway {
             Err(_) => ending.await,
         }
         workers.into_iter().for_each(Worker::stop);
-        [uplink, keeping, trusting].iter().for_each(JoinHandle::abort);
+        [uplink, keeping, trusting, sweeping].iter().for_each(JoinHandle::abort);
         let closed = folder.close(watch).await;
         http.iter().for_each(JoinHandle::abort);
         result.and(closed)

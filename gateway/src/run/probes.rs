@@ -26,7 +26,7 @@ pub(super) fn endpoints(
         let stopping = if *stopping.borrow() { Err("stopping".to_owned()) } else { Ok(()) };
         let why: Vec<String> =
             [conditions.ready(), failed(), stopping].into_iter().filter_map(Result::err).collect();
-        if why.is_empty() { Ok(()) } else { Err(why.join("; ")) }
+        if why.is_empty() { Ok(conditions.notices()) } else { Err(why.join("; ")) }
     };
     let counted = Arc::clone(&metrics);
     let closed = Arc::new(move |reason| counted.close_http(reason));

@@ -17,6 +17,7 @@ use crate::{
     folder::shards::{self, SHARDS},
     lineage::{self, FolderPast, Lineage, begin_run},
     metrics::Metrics,
+    revocations::KeptRevocations,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
     shard::{RecoveryReport, Setup, Shard, ShardFacts, ShardLimits},
     uplink::KnownPeer,
@@ -90,6 +91,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let Opened { id, trust, tls, client } = identity(&config)?;
     let metrics = Metrics::new();
     metrics.show_bounds(&config);
+    metrics.trust.show(&trust);
     config.warn_of_expiry();
     let wanted = config.shards.unwrap_or_else(default_shards);
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
@@ -97,6 +99,8 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let mut data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
     let past = shards::past(&data);
     let mut shard_facts = shards::prepare(&mut data)?;
+    let revocations =
+        KeptRevocations::open(&config.data, &trust, &metrics).map_err(StartError::Revocations)?;
     if config.shards.is_some_and(|wanted| wanted as usize != shard_facts.len()) {
         tracing::warn!(
             shards = shard_facts.len(),
@@ -126,10 +130,10 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         None => None,
     };
     Ok(Gateway {
-        config,
         id,
+        sessions: SessionRegistry::new(&trust, config.connection_age_max),
         trust,
-        sessions: SessionRegistry::default(),
+        config,
         tls,
         client,
         data,
@@ -139,6 +143,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         lineage,
         budget,
         peer,
+        revocations: Arc::new(revocations),
         clock,
         metrics,
     })

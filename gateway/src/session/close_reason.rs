@@ -1,5 +1,6 @@
 //! Why a session ended, and what its device is sent about it.
 
+use catchment_certs::EndReason;
 use rmqtt_codec::v5::DisconnectReasonCode;
 
 /// Why a session ended.
@@ -37,6 +38,14 @@ pub enum CloseReason {
     Displaced,
     /// Another session of the same client took its place.
     Replaced,
+    /// The device's certificate, or that of its issuer, was revoked.
+    Revoked,
+    /// The device's certificate, or that of its issuer, has expired.
+    Expired,
+    /// The root of the device's certificate is no longer trusted.
+    Untrusted,
+    /// The connection has reached its maximum age.
+    ConnectionAge,
     /// The gateway stops.
     Stopping,
     /// The journal has failed.
@@ -45,7 +54,7 @@ pub enum CloseReason {
 
 impl CloseReason {
     /// All reasons, for the metrics.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::Peer,
         Self::Broken,
         Self::Silent,
@@ -62,6 +71,10 @@ impl CloseReason {
         Self::DevicesFull,
         Self::Displaced,
         Self::Replaced,
+        Self::Revoked,
+        Self::Expired,
+        Self::Untrusted,
+        Self::ConnectionAge,
         Self::Stopping,
         Self::Failed,
     ];
@@ -84,7 +97,11 @@ impl CloseReason {
             Self::TooMany => "too_many_connections",
             Self::DevicesFull => "too_many_devices",
             Self::Displaced => "displaced",
-            Self::Replaced => "replaced",
+            Self::Replaced => EndReason::TakenOver.reason(),
+            Self::Revoked => EndReason::Revoked.reason(),
+            Self::Expired => EndReason::Expired.reason(),
+            Self::Untrusted => EndReason::Untrusted.reason(),
+            Self::ConnectionAge => EndReason::MaxAge.reason(),
             Self::Stopping => "stopping",
             Self::Failed => "failed",
         }
@@ -95,7 +112,7 @@ impl CloseReason {
         let what = match self.to_device() {
             Some(what) => what,
             None => match self {
-                Self::Replaced => "a newer connection took its place",
+                Self::Replaced => EndReason::TakenOver.message(),
                 Self::Stopping => "the gateway stops",
                 Self::Silent => "silent for too long",
                 _ => return None,
@@ -108,6 +125,8 @@ impl CloseReason {
                 DisconnectReasonCode::QuotaExceeded
             }
             Self::GaveWay => DisconnectReasonCode::ServerBusy,
+            Self::Revoked | Self::Expired | Self::Untrusted => DisconnectReasonCode::NotAuthorized,
+            Self::ConnectionAge => DisconnectReasonCode::MaximumConnectTime,
             _ => DisconnectReasonCode::KeepAliveTimeout,
         };
         Some((reason, what))
@@ -139,7 +158,28 @@ impl CloseReason {
                 "the device has more connections than it may (sessions_max), and this one was silent for longest: it ends; \
                  give each program an identity of its own",
             ),
+            Self::Revoked => Some(EndReason::Revoked.message()),
+            Self::Expired => Some(EndReason::Expired.message()),
+            Self::Untrusted => Some(EndReason::Untrusted.message()),
+            Self::ConnectionAge => Some(EndReason::MaxAge.message()),
             _ => None,
+        }
+    }
+
+    /// Whether the device would be refused if it came again: it has no claim to a farewell that takes long.
+    pub(super) const fn distrusts(self) -> bool {
+        matches!(self, Self::Revoked | Self::Expired | Self::Untrusted)
+    }
+}
+
+impl From<EndReason> for CloseReason {
+    fn from(reason: EndReason) -> Self {
+        match reason {
+            EndReason::Revoked => Self::Revoked,
+            EndReason::Expired => Self::Expired,
+            EndReason::Untrusted => Self::Untrusted,
+            EndReason::MaxAge => Self::ConnectionAge,
+            EndReason::TakenOver => Self::Replaced,
         }
     }
 }

@@ -16,7 +16,7 @@ use super::{
     close_reason::CloseReason,
     context::Context,
     detect,
-    drain::{DISCONNECT_TIMEOUT, DRAIN_TIMEOUT, DrainOutcome, drain_until_closed},
+    drain::{DISCONNECT_TIMEOUT, DISTRUSTED_TIMEOUT, DRAIN_TIMEOUT, DrainOutcome, drain_until_closed},
     encode::Encoder,
     handle::SessionHandle,
     protocol::{Decoder, Protocol},
@@ -117,19 +117,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             why = self.read(inbox) => why,
             why = &mut writing => return why,
         };
-        // A cancelled token does not say why.
+        // The device's sessions do not say whether it was taken over or displaced.
         let why = if why == CloseReason::Replaced { self.handle.why().unwrap_or(why) } else { why };
         self.core.borrow_mut().end(why);
         self.responses.end();
         // The last acknowledgement is waited for; a device that does not read is not.
-        if Box::pin(timeout(DISCONNECT_TIMEOUT, writing)).await.is_err() {
+        let (last_words, drain) = match why.distrusts() {
+            true => (DISTRUSTED_TIMEOUT, DISTRUSTED_TIMEOUT),
+            false => (DISCONNECT_TIMEOUT, DRAIN_TIMEOUT),
+        };
+        if Box::pin(timeout(last_words, writing)).await.is_err() {
             self.context.metrics.answers_dropped.inc_by(self.responses.unsent_refusals() as u64);
         }
         let lives = match why {
             // An evicted connection has sent nothing, so no response can be lost.
             CloseReason::Peer | CloseReason::GaveWay => false,
             CloseReason::Displaced => Box::pin(self.drain_displaced()).await,
-            _ => Box::pin(drain_until_closed(&self.stream, DRAIN_TIMEOUT)).await == DrainOutcome::Lives,
+            _ => Box::pin(drain_until_closed(&self.stream, drain)).await == DrainOutcome::Lives,
         };
         if lives {
             self.handle.record_alive();

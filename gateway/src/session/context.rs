@@ -6,9 +6,7 @@ use catchment_partial::Timestamp;
 use catchment_settings::supervise::Supervisor;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    close_reason::CloseReason, commit_waiters::CommitWaiters, protocol::ProtocolOptions, table::SessionTable,
-};
+use super::{commit_waiters::CommitWaiters, protocol::ProtocolOptions, table::SessionTable};
 use crate::{
     clock::{Clock, nanos},
     decode::DecodeLimits,
@@ -57,9 +55,57 @@ impl Context {
             newest: Timestamp::from_nanos(now.as_nanos().saturating_add(nanos(self.future_max))),
         }
     }
+}
 
-    /// Why a session ends whose token was cancelled.
-    pub(super) fn cancel_reason(&self) -> CloseReason {
-        if self.ending.is_cancelled() { CloseReason::Stopping } else { CloseReason::Replaced }
+/// A worker's context over a new shard, whose commits the test makes.
+#[cfg(test)]
+impl Context {
+    /// In this folder.
+    pub(crate) fn testing(folder: &std::path::Path) -> Rc<Self> {
+        use std::num::NonZeroU16;
+
+        use super::table::SessionBounds;
+        use crate::{
+            clock::SystemClock,
+            config::tests::given,
+            mqtt::connection::MqttOptions,
+            shard::{Setup, Shard, ShardFacts, ShardLimits},
+        };
+
+        let (config, metrics) = (given().check().unwrap(), Metrics::new());
+        let clock = Arc::new(SystemClock::new());
+        let setup = Setup {
+            folder,
+            index: 0,
+            facts: ShardFacts::default(),
+            window: config.window,
+            metric_parts: Arc::default(),
+            limits: ShardLimits::of(&config, 1),
+            clock: Arc::clone(&clock) as _,
+            metrics: Arc::clone(&metrics),
+            budget: Arc::default(),
+        };
+        let shard = Shard::open(&setup).unwrap().0;
+        let mqtt = MqttOptions { topics: Arc::clone(&config.topics), receive_max: NonZeroU16::MIN };
+        let protocols = ProtocolOptions {
+            precision: config.line_protocol_precision,
+            json: Arc::clone(&config.json),
+            mqtt,
+        };
+        Rc::new(Self {
+            limits: DecodeLimits::default(),
+            series_max: config.series_max,
+            protocols,
+            past_max: config.past_max,
+            future_max: config.future_max,
+            clock,
+            shard: Rc::new(ShardCell::new(shard)),
+            commit_waiters: CommitWaiters::default(),
+            supervisor: Arc::new(Supervisor::default()),
+            session_table: SessionTable::new(SessionBounds::of(&config, 1)),
+            state_support: StateSupport::default(),
+            metrics,
+            ending: CancellationToken::new(),
+        })
     }
 }

@@ -99,7 +99,10 @@ impl ReadDeadlines {
 mod tests {
     use tokio_util::sync::CancellationToken;
 
-    use super::{super::handle::SessionHandle, *};
+    use super::{
+        super::{end_signal::EndSignal, handle::SessionHandle},
+        *,
+    };
 
     const SECOND: Duration = Duration::from_secs(1);
 
@@ -160,7 +163,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn no_deadline_runs_while_the_session_is_held_back() {
         let (start, deadlines) = (Instant::now(), deadlines());
-        let handle = SessionHandle::new(CancellationToken::new(), None);
+        let handle = SessionHandle::new(EndSignal::new(CancellationToken::new()), None);
         let mut times = ReadDeadlines::default();
         times.note(DecodedSlice { finished: true, within: true }, start);
         for _ in 0..50 {

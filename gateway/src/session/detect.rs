@@ -10,7 +10,7 @@ use tokio::{
 use super::{
     close_reason::CloseReason,
     context::Context,
-    drain::{DISCONNECT_TIMEOUT, DRAIN_TIMEOUT, drain_until_closed},
+    drain::{DISCONNECT_TIMEOUT, DISTRUSTED_TIMEOUT, DRAIN_TIMEOUT, drain_until_closed},
     encode::Encoder,
     handle::SessionHandle,
     protocol::Protocol,
@@ -36,8 +36,7 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
     loop {
         let read = tokio::select! {
             biased;
-            () = handle.end.cancelled() => {
-                let why = handle.why().unwrap_or(context.cancel_reason());
+            why = handle.ended() => {
                 send_close_reason(stream, why).await;
                 return Err(why);
             }
@@ -87,7 +86,7 @@ async fn send_close_reason<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>
         let _ = stream.write(&bytes).await;
         let _ = stream.shutdown().await;
     };
-    let _ = timeout(DRAIN_TIMEOUT, ended).await;
+    let _ = timeout(if why.distrusts() { DISTRUSTED_TIMEOUT } else { DRAIN_TIMEOUT }, ended).await;
 }
 
 /// Answers in words, and waits for the peer to read them.

@@ -15,6 +15,10 @@ pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a session that was ended from here waits for the device to close too.
 pub(super) const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// The same for a device that is not trusted any more, together with the wait for the last acknowledgement: its
+/// connection is closed within a second, whether it reads or not.
+pub(super) const DISTRUSTED_TIMEOUT: Duration = Duration::from_millis(300);
+
 /// What a device did whose session was ended from here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum DrainOutcome {

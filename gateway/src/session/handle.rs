@@ -4,19 +4,16 @@ use std::{cell::Cell, rc::Rc, time::Duration};
 
 use catchment_settings::connection_slots::ConnectionSlot;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
-use super::close_reason::CloseReason;
+use super::{close_reason::CloseReason, end_signal::EndSignal};
 
 /// A session, seen from outside.
 #[derive(Debug)]
 pub struct SessionHandle {
-    /// Cancelled when the session must end.
-    pub end: CancellationToken,
+    end: EndSignal,
     last_message: Cell<Instant>,
     /// How long the session was held back since that was asked last.
     held_back: Cell<Duration>,
-    why: Cell<Option<CloseReason>>,
     delivered: Cell<bool>,
     /// The device closed its side after the error that ends the session: its program lives.
     alive_after_close: Cell<bool>,
@@ -27,29 +24,31 @@ pub struct SessionHandle {
 
 impl SessionHandle {
     /// A session that begins. When its slot is taken away it ends.
-    pub fn new(end: CancellationToken, slot: Option<ConnectionSlot>) -> Rc<Self> {
+    pub fn new(end: EndSignal, slot: Option<ConnectionSlot>) -> Rc<Self> {
         if let Some(slot) = &slot {
             let end = end.clone();
-            slot.on_evict(move || end.cancel());
+            slot.on_evict(move || end.end(CloseReason::GaveWay));
         }
         let last_message = Cell::new(Instant::now());
-        let (why, silence_max, held_back) = (Cell::default(), Cell::default(), Cell::default());
+        let (silence_max, held_back) = (Cell::default(), Cell::default());
         let (delivered, alive_after_close) = (Cell::default(), Cell::default());
-        Rc::new(Self { end, last_message, held_back, why, delivered, alive_after_close, silence_max, slot })
+        Rc::new(Self { end, last_message, held_back, delivered, alive_after_close, silence_max, slot })
     }
 
     /// The session must end, for this reason unless there was one before.
     pub(super) fn close_as(&self, why: CloseReason) {
-        if self.why.get().is_none() {
-            self.why.set(Some(why));
-        }
-        self.end.cancel();
+        self.end.end(why);
     }
 
-    /// Why the session must end, if it was ended from outside.
+    /// Why the session must end, if it was ended from outside; not when the gateway stops.
     pub(super) fn why(&self) -> Option<CloseReason> {
-        let evicted = || self.slot.as_ref().is_some_and(ConnectionSlot::is_evicted);
-        self.why.get().or_else(|| evicted().then_some(CloseReason::GaveWay))
+        self.end.why()
+    }
+
+    /// Resolves when the session must end, with the reason.
+    pub(super) async fn ended(&self) -> CloseReason {
+        self.end.ended().await;
+        self.why().unwrap_or(CloseReason::Stopping)
     }
 
     /// Notes when the device's last message ended.
@@ -105,15 +104,18 @@ impl SessionHandle {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::sync::CancellationToken;
+
     use super::*;
 
     #[tokio::test]
     async fn a_place_is_kept_from_the_first_delivery_on() {
         let slots = catchment_settings::connection_slots::ConnectionSlots::new(1, 1);
         let addr = std::net::Ipv4Addr::LOCALHOST.into();
-        let silent = SessionHandle::new(CancellationToken::new(), slots.try_acquire(addr).ok());
-        let next = SessionHandle::new(CancellationToken::new(), slots.try_acquire(addr).ok());
-        assert!(silent.end.is_cancelled());
+        let silent =
+            SessionHandle::new(EndSignal::new(CancellationToken::new()), slots.try_acquire(addr).ok());
+        let next = SessionHandle::new(EndSignal::new(CancellationToken::new()), slots.try_acquire(addr).ok());
+        assert!(silent.end.is_ended());
         assert_eq!((silent.why(), next.why()), (Some(CloseReason::GaveWay), None));
         next.mark_delivered();
         assert!(slots.try_acquire(addr).is_err());

@@ -23,7 +23,7 @@ use crate::device::DelayGuard;
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The reading half.
     pub(super) async fn read(&self, mut inbox: Inbox) -> CloseReason {
-        let mut cancelled = pin!(self.handle.end.cancelled());
+        let mut ended = pin!(self.handle.ended());
         let (mut timer, mut times) = (DeadlineTimer::default(), ReadDeadlines::default());
         let mut held = UnfinishedGuard::new(&self.context.session_table.unfinished);
         let mut closing = None;
@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             let due = self.due(&times);
             tokio::select! {
                 biased;
-                () = &mut cancelled => return self.context.cancel_reason(),
+                why = &mut ended => return why,
                 // Before the deadline: bytes that came while this session waited were in time.
                 read = self.stream.fill(&mut inbox) => closing = match read {
                     Ok(1..) => None,
@@ -99,6 +99,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// Decodes and hands on all that is whole in the inbox. Returns whether anything was.
     async fn decode(&self, inbox: &mut Inbox, closing: Option<Closing>) -> Result<bool, CloseReason> {
         loop {
+            // Of what was read before the end, nothing is taken after it.
+            if let Some(why) = self.handle.why() {
+                return Err(why);
+            }
             let step = self.core.borrow_mut().step(inbox.unread(), closing, &mut self.environment());
             match step {
                 Step::ReadMore { consumed } => {
@@ -136,7 +140,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         }
         tokio::select! {
             () = paused => Ok(()),
-            () = self.handle.end.cancelled() => Err(self.context.cancel_reason()),
+            why = self.handle.ended() => Err(why),
         }
     }
 }

@@ -30,7 +30,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let (mut before, mut due) = (self.stream.progress().0, Instant::now() + deadlines);
         while !self.responses.has_room() {
             tokio::select! {
-                () = self.handle.end.cancelled() => return Err(self.context.cancel_reason()),
+                why = self.handle.ended() => return Err(why),
                 () = self.responses.drained.notified() => {}
                 () = sleep_until(due) => {
                     let (now, waiting) = self.stream.progress();

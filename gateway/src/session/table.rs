@@ -133,6 +133,11 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::session::EndSignal;
+
+    fn handle() -> Rc<SessionHandle> {
+        SessionHandle::new(EndSignal::new(CancellationToken::new()), None)
+    }
 
     #[tokio::test(start_paused = true)]
     async fn the_idle_end_within_an_eighth_and_the_others_stay() {
@@ -144,13 +149,12 @@ mod tests {
             unfinished_bytes: 1,
             readings_rate: None,
         });
-        let sessions: Vec<_> =
-            (1..=100).map(|id| (id, SessionHandle::new(CancellationToken::new(), None))).collect();
+        let sessions: Vec<_> = (1..=100).map(|id| (id, handle())).collect();
         sessions.iter().for_each(|(id, handle)| session_table.insert(*id, handle));
         for second in 0..92_u64 {
             tokio::time::sleep(step).await;
             for (id, handle) in &sessions {
-                assert!(second > 77 || !handle.end.is_cancelled());
+                assert!(second > 77 || handle.why().is_none());
                 if id % 2 == 0 && second % 40 == 0 {
                     handle.record_message(Instant::now());
                 }
@@ -174,10 +178,7 @@ mod tests {
             unfinished_bytes: 1,
             readings_rate: None,
         });
-        let (plain, mqtt) = (
-            SessionHandle::new(CancellationToken::new(), None),
-            SessionHandle::new(CancellationToken::new(), None),
-        );
+        let (plain, mqtt) = (handle(), handle());
         session_table.insert(1, &plain);
         session_table.insert(2, &mqtt);
         mqtt.set_silence_max(Some(60 * second));
@@ -189,7 +190,7 @@ mod tests {
         plain.record_message(Instant::now());
         assert_eq!(silence(1), None);
         session_table.end(1, CloseReason::Displaced);
-        assert_eq!((plain.why(), plain.end.is_cancelled()), (Some(CloseReason::Displaced), true));
+        assert_eq!(plain.why(), Some(CloseReason::Displaced));
         tokio::time::sleep(60 * second).await;
         assert_eq!(silence(2), Some(70 * second));
     }

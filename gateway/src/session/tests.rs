@@ -1,5 +1,7 @@
 //! Protocols without sockets: which one, sequence numbers, responses word by word.
 
+mod ends;
+
 use std::{num::NonZeroU16, sync::Arc};
 
 use catchment_partial::Timestamp;

@@ -103,13 +103,15 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::session::EndSignal;
 
     #[test]
     fn the_oldest_unfinished_message_ends_first_and_all_is_given_back() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         let _entered = runtime.enter();
         let all = UnfinishedMessages::new(1_000);
-        let sessions: Vec<_> = (0..4).map(|_| SessionHandle::new(CancellationToken::new(), None)).collect();
+        let sessions: Vec<_> =
+            (0..4).map(|_| SessionHandle::new(EndSignal::new(CancellationToken::new()), None)).collect();
         let mut held: Vec<_> = sessions.iter().map(|_| UnfinishedGuard::new(&all)).collect();
         let ended = || sessions.iter().map(|handle| handle.why()).collect::<Vec<_>>();
         for (held, handle) in held.iter_mut().zip(&sessions).take(3) {

@@ -68,7 +68,12 @@ impl Environment for WorkerEnvironment<'_> {
 
     fn open(&mut self, open: &Open, silence_max: Option<Duration>) -> Result<Opened, Backpressure> {
         self.handle.set_silence_max(silence_max);
-        self.device_sessions.borrow_mut().open(self.id, open, &mut self.context.shard.borrow_mut())
+        let opened =
+            self.device_sessions.borrow_mut().open(self.id, open, &mut self.context.shard.borrow_mut())?;
+        if let Some(other) = opened.taken_over {
+            self.context.session_table.end(other, CloseReason::Replaced);
+        }
+        Ok(opened)
     }
 
     fn take(&mut self, intake: &Intake) -> Result<IntakeOutcome, Backpressure> {

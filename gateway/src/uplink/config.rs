@@ -14,6 +14,7 @@ use crate::{
     kept::KeepLimits,
     lineage::{Lineage, Numbering},
     raw::RawSettings,
+    revocations::KeptRevocations,
 };
 
 /// What an uplink needs.
@@ -39,6 +40,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) budget: Arc<Budget>,
     /// What the aggregator of the latest stream can read.
     pub(crate) peer: Arc<KnownPeer>,
+    /// Takes the revocation lists that the aggregator sends.
+    pub(crate) revocations: Arc<KeptRevocations>,
 }
 
 impl UplinkConfig {

@@ -6,7 +6,10 @@ use catchment_proto::wire::{self, deliver_response};
 use tokio::{sync::watch, time::Instant};
 use tonic::Streaming;
 
-use super::{ack_deadlines::SharedAckDeadlines, feedback::Feedback, stream_error::StreamError};
+use super::{
+    ack_deadlines::SharedAckDeadlines, feedback::Feedback, revocations::ListsReceiver,
+    stream_error::StreamError,
+};
 use crate::{budget::Budget, metrics::Metrics, raw::RawServer};
 
 /// Name of the condition that batches are refused.
@@ -19,6 +22,7 @@ pub(super) struct ResponseHandler<'a> {
     ack_deadlines: &'a SharedAckDeadlines,
     responses: Streaming<wire::DeliverResponse>,
     raw: RawServer,
+    lists: ListsReceiver<'a>,
     /// By shard, the batch that was refused and is not acknowledged since.
     refused: BTreeMap<u32, u64>,
 }
@@ -28,9 +32,9 @@ impl<'a> ResponseHandler<'a> {
         budget: &'a Budget,
         metrics: &'a Metrics,
         ack_deadlines: &'a SharedAckDeadlines,
-        (responses, raw): (Streaming<wire::DeliverResponse>, RawServer),
+        (responses, raw, lists): (Streaming<wire::DeliverResponse>, RawServer, ListsReceiver<'a>),
     ) -> Self {
-        Self { budget, metrics, ack_deadlines, responses, raw, refused: BTreeMap::new() }
+        Self { budget, metrics, ack_deadlines, responses, raw, lists, refused: BTreeMap::new() }
     }
 
     /// The newest budget of series, if the aggregator reports one.
@@ -69,7 +73,7 @@ impl<'a> ResponseHandler<'a> {
                     self.refuse(refusal);
                 }
                 deliver_response::Kind::Raw(query) => self.raw.handle(query),
-                deliver_response::Kind::Revocations(_) => {}
+                deliver_response::Kind::Revocations(part) => self.lists.take(part),
                 deliver_response::Kind::Resume(_) => return Err(StreamError::Protocol("a second resume")),
             }
         }

@@ -17,6 +17,7 @@ use tokio::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
+    Streaming,
     codec::CompressionEncoding,
     transport::{Channel, Endpoint},
 };
@@ -26,6 +27,7 @@ use super::{
     config::UplinkConfig,
     feedback::Feedback,
     responses::{ResponseHandler, next},
+    revocations,
     sender::{OutboxSender, Peer},
     stream_error::StreamError,
 };
@@ -61,6 +63,18 @@ async fn connect(config: &UplinkConfig, aggregator: &str) -> Result<IngestClient
         .max_decoding_message_size(BATCH_BYTES_MAX))
 }
 
+/// Sends the Start; returns the responses, and the first of them.
+async fn open(
+    client: &mut IngestClient<Channel>,
+    sent: mpsc::Receiver<wire::DeliverRequest>,
+) -> Result<(Streaming<wire::DeliverResponse>, wire::Resume), StreamError> {
+    let mut responses = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
+    match next(&mut responses).await? {
+        deliver_response::Kind::Resume(resume) => Ok((responses, resume)),
+        _ => Err(StreamError::Protocol("an answer before the resume")),
+    }
+}
+
 /// One stream, until it fails.
 pub(super) async fn deliver(
     config: &UplinkConfig,
@@ -74,19 +88,7 @@ pub(super) async fn deliver(
     let start = config.lineage().start(senders.len());
     let start = wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) };
     sending.send(start).await.map_err(|_| StreamError::Ended)?;
-    let opening = async {
-        let mut responses = client.deliver(ReceiverStream::new(sent)).await?.into_inner();
-        let resume = match next(&mut responses).await? {
-            deliver_response::Kind::Resume(resume) => resume,
-            deliver_response::Kind::Ack(_)
-            | deliver_response::Kind::Refusal(_)
-            | deliver_response::Kind::Raw(_)
-            | deliver_response::Kind::Revocations(_) => {
-                return Err(StreamError::Protocol("an answer before the resume"));
-            }
-        };
-        Ok((responses, resume))
-    };
+    let opening = open(&mut client, sent);
     let (responses, resume) =
         timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| StreamError::Timeout(CONNECT_TIMEOUT))??;
     check_folder(config, senders, &resume, metrics).await?;
@@ -105,7 +107,8 @@ pub(super) async fn deliver(
     note_capabilities(config, aggregator, capabilities, metrics).await;
     let links = senders.iter().map(|sender| sender.link().clone()).collect();
     let raw = RawServer::new(links, config.raw, Arc::clone(metrics), sending.clone());
-    let mut responses = ResponseHandler::new(&config.budget, metrics, ack_deadlines, (responses, raw));
+    let (lists, applied) = revocations::begin(&config.revocations, metrics, capabilities, &sending);
+    let mut responses = ResponseHandler::new(&config.budget, metrics, ack_deadlines, (responses, raw, lists));
     responses.budget(resume.series);
     let (feedback, heard): (Vec<_>, Vec<_>) =
         senders.iter().map(|_| watch::channel(Feedback::default())).unzip();
@@ -118,6 +121,7 @@ pub(super) async fn deliver(
     ack_deadlines.lock().begin();
     tokio::select! {
         error = responses.receive(&feedback) => error,
+        never = applied => match never {},
         shard = ack_deadlines.expired() => Err(StreamError::Silent { shard, timeout: config.ack_timeout }),
         error = try_join_all(sending_tasks) => match error {
             Ok(_) => Err(StreamError::Ended),

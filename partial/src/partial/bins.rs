@@ -55,6 +55,16 @@ impl Bins {
         }
     }
 
+    /// The bins of the keys from `least` to `most`, if each of these keys has one.
+    #[inline]
+    pub(super) fn all_between(&mut self, least: i32, most: i32) -> Option<&mut [Bin]> {
+        let place = self.place(least);
+        let bins = self.0.get_mut(place..=place + usize::try_from(most - least).ok()?)?;
+        // Keys rise by at least 1 from bin to bin.
+        let is_whole = bins.first()?.key == least && bins.last()?.key == most;
+        is_whole.then_some(bins)
+    }
+
     fn add_searching(&mut self, key: i32, count: u64) {
         let place = self.place(key);
         match self.0.get_mut(place) {
@@ -231,6 +241,20 @@ mod tests {
         assert_eq!(bins.0.last(), Some(&Bin { key: most, count: 1 }));
         assert_eq!(bins.0.len(), MAX_BINS);
         assert!(bins.heap() <= MAX_BINS * size_of::<Bin>());
+    }
+
+    proptest! {
+        #[test]
+        fn the_bins_between_two_keys_are_given_if_none_is_missing(
+            keys in prop::collection::btree_set(-20..20_i32, 0..30), least in -22..22_i32, width in 0..6_i32,
+        ) {
+            let mut bins = bins_of(&keys.iter().copied().collect::<Vec<_>>());
+            let wanted: Vec<i32> = (least..=least + width).collect();
+            let found = bins.all_between(least, least + width);
+            let found = found.map(|bins| bins.iter().map(|bin| bin.key).collect::<Vec<_>>());
+            let is_whole = wanted.iter().all(|key| keys.contains(key));
+            prop_assert_eq!(found, is_whole.then_some(wanted));
+        }
     }
 
     proptest! {

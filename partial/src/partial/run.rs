@@ -214,6 +214,18 @@ fn add_to_bins(held: &[f64], bins: &mut Bins) {
         (least, most) = (least.min(*key), most.max(*key));
     }
     let keys = keys.get(..held.len()).unwrap_or_default();
+    if keys.is_empty() {
+        return;
+    }
+    if let Some(bins) = bins.all_between(least, most) {
+        // Merged from many: each key has its bin already.
+        for key in keys {
+            if let Some(bin) = bins.get_mut((key - least) as usize) {
+                bin.count = bin.count.saturating_add(1);
+            }
+        }
+        return;
+    }
     if keys.len() < COUNTED_MIN || most - least >= CLOSE {
         for same in keys.chunk_by(|a, b| a == b) {
             if let Some(key) = same.first() {

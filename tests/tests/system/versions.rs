@@ -158,6 +158,33 @@ async fn an_aggregator_may_go_back() {
     assert_eq!(fleet.between.passed().refused(), [""; 0]);
 }
 
+/// Revocation lists pass between peers that know them, and nobody else is sent any of it.
+#[tokio::test]
+async fn revocation_lists_pass_once_both_are_upgraded() {
+    let world = World::builder().start().await;
+    let number = world.pki.refresh_list();
+    let mut fleet = Fleet::of(world, BOTH_OLD).await;
+    let held = async |fleet: &Fleet, expected: (Option<u64>, bool)| {
+        eventually("the list that the gateway holds", async || {
+            let list = query::gateways(fleet.world.operator(), "").await.map_err(|e| e.to_string())?;
+            let held: Vec<_> = list.iter().map(|one| (one.revocation_list, one.revocations_behind)).collect();
+            if held == [expected] { Ok(()) } else { Err(format!("{held:?}")) }
+        })
+        .await;
+    };
+    for old in [BOTH_OLD, OLD_AGGREGATOR, OLD_GATEWAY] {
+        fleet.between.set(old);
+        fleet.send().await;
+        fleet.agrees().await;
+        held(&fleet, (None, true)).await;
+    }
+    fleet.between.set(BOTH_NEW);
+    held(&fleet, (Some(number), false)).await;
+    fleet.send().await;
+    fleet.agrees().await;
+    assert_eq!(fleet.between.passed().refused(), [""; 0]);
+}
+
 /// Sends one JSON line on a connection of its own; returns the code of its refusal, or none.
 async fn line(fleet: &Fleet, values: serde_json::Value) -> Option<String> {
     let mut connection = fleet.world.connect("switch", Protocol::Json).await;

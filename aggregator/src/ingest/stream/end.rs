@@ -1,11 +1,12 @@
 //! Why a delivery stream ended.
 
+use catchment_certs::EndReason;
 use tonic::{Code, Status};
 
-use crate::{ingest::admit::Refusal, store::StoreError};
+use crate::{ingest::admit::Refusal, session_end, store::StoreError};
 
 /// Why streams end: all labels for metrics.
-pub(crate) const END_REASONS: [&str; 18] = [
+pub(crate) const END_REASONS: [&str; 22] = [
     "closed",
     "lost",
     "stopping",
@@ -24,6 +25,10 @@ pub(crate) const END_REASONS: [&str; 18] = [
     "store_failed",
     "store_unreadable",
     "panicked",
+    EndReason::Revoked.reason(),
+    EndReason::Expired.reason(),
+    EndReason::Untrusted.reason(),
+    EndReason::MaxAge.reason(),
 ];
 
 /// Why a stream ended: a label for metrics, and the status for the gateway unless it ended the stream itself.
@@ -36,6 +41,11 @@ pub(in crate::ingest) struct End {
 impl End {
     pub(in crate::ingest) fn new(reason: &'static str, code: Code, message: impl Into<String>) -> Self {
         Self { reason, status: Some(Status::new(code, message)) }
+    }
+
+    /// The session of the gateway's connection has ended.
+    pub(super) fn of_session(reason: EndReason) -> Self {
+        Self { reason: reason.reason(), status: Some(session_end::status(reason)) }
     }
 
     /// The stream's names exceed the memory for names.

@@ -4,7 +4,10 @@ use catchment_proto::wire::{BatchAck, BatchRefusal, deliver_response::Kind};
 
 use super::task::{BatchRef, Completed, StreamTask};
 use crate::{
-    ingest::waiting::{TOO_MANY_EPOCHS, TOO_MANY_SERIES},
+    ingest::{
+        revocations::ListsSender,
+        waiting::{TOO_MANY_EPOCHS, TOO_MANY_SERIES},
+    },
     metrics::Metrics,
     store::StoreError,
 };
@@ -72,8 +75,16 @@ impl StreamTask<'_> {
         Ok(())
     }
 
-    /// The next answer: acks before refusals, and questions last.
+    /// The next answer: acks in turns with parts of the revocation lists, then refusals, and questions last.
     pub(super) fn answer(&mut self) -> Option<Kind> {
+        if (self.acked_last || self.acks.is_empty())
+            && let Some((part, whole)) = self.lists.as_mut().and_then(ListsSender::next_part)
+        {
+            self.acked_last = false;
+            whole.into_iter().for_each(|offer| self.registered.note_lists_sent(offer.number));
+            return Some(Kind::Revocations(part));
+        }
+        self.acked_last = true;
         if let Some((shard, number)) = self.acks.pop_first() {
             let news = self.budget.changed(&*self.shared.store, &self.epoch);
             let series = news.or_else(|| self.series.take());
@@ -89,6 +100,7 @@ impl StreamTask<'_> {
 
     /// Whether there is an answer to send.
     pub(super) fn has_answer(&self) -> bool {
-        !self.acks.is_empty() || !self.refusals.is_empty() || self.raw_next.is_some()
+        let has_part = self.lists.as_ref().is_some_and(ListsSender::has_part);
+        has_part || !self.acks.is_empty() || !self.refusals.is_empty() || self.raw_next.is_some()
     }
 }

@@ -21,8 +21,10 @@ use crate::{
         budget::Budget,
         bytes::StreamBytes,
         raw_routes::ASKED_MAX,
+        revocations::ListsSender,
         shared::Shared,
     },
+    session_end::SessionEnd,
     store::{GatewayEpoch, IngestStore},
 };
 
@@ -34,10 +36,10 @@ fn knows_refusals(message: &DeliverRequest) -> bool {
     matches!(&message.kind, Some(wire::deliver_request::Kind::Start(start)) if start.run != 0)
 }
 
-/// Whether a gateway answers queries for raw readings.
-fn knows_raw(message: &DeliverRequest) -> bool {
-    let Some(wire::deliver_request::Kind::Start(start)) = &message.kind else { return false };
-    Capabilities::read(&start.capabilities).contains(Capabilities::RAW_1)
+/// What a gateway announced.
+fn capabilities(message: &DeliverRequest) -> Capabilities {
+    let Some(wire::deliver_request::Kind::Start(start)) = &message.kind else { return Capabilities::NONE };
+    Capabilities::read(&start.capabilities)
 }
 
 /// Keeps a stream attached to its epoch in the store while it lives.
@@ -62,7 +64,7 @@ impl Drop for Attached<'_> {
 /// Serves one stream until it ends.
 pub(in crate::ingest) async fn run(
     shared: &Shared,
-    gateway: GatewayId,
+    (gateway, session): (GatewayId, SessionEnd),
     bytes: &StreamBytes,
     requests: impl Stream<Item = Result<DeliverRequest, Status>> + Send,
     responses: &mpsc::Sender<Result<DeliverResponse, Status>>,
@@ -74,16 +76,19 @@ pub(in crate::ingest) async fn run(
         Ok(None) => return End { reason: "closed", status: None },
         Ok(Some(Err(status))) => return broken(status),
         Ok(Some(Ok(message))) => {
-            (knows_refusals(&message), knows_raw(&message), admit::start(gateway, message))
+            (knows_refusals(&message), capabilities(&message), admit::start(gateway, message))
         }
     };
-    let (knows_refusals, knows_raw, start) = start;
+    let (knows_refusals, capabilities, start) = start;
+    let knows_raw = capabilities.contains(Capabilities::RAW_1);
+    let knows_lists = capabilities.contains(Capabilities::REVOCATIONS_1);
     let (mut epoch, version) = match start {
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
     };
     clamp_created(shared, &mut epoch);
-    let (registered, superseded) = shared.streams.register(&epoch, &version, knows_raw.then_some(asking));
+    let (registered, superseded) =
+        shared.streams.register(&epoch, &version, (knows_raw.then_some(asking), knows_lists));
     let epoch = Arc::new(epoch);
     // Dropped last: nothing of the stream is in flight then.
     let _attached = Attached::new(&*shared.store, &epoch);
@@ -119,8 +124,10 @@ pub(in crate::ingest) async fn run(
             refusals: BTreeMap::new(),
             raw_asked,
             raw_next: None,
+            lists: knows_lists.then(|| ListsSender::new(&shared.streams.revocations)),
+            acked_last: false,
         };
-        task.run(requests, superseded).await
+        task.run(requests, superseded, session.ended()).await
     };
     if registered.leave() {
         shared.store.drop_live(&epoch);

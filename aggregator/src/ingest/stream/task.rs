@@ -1,7 +1,14 @@
 //! The loop of a stream: reads while there is room, completes in order, responds when the gateway is ready.
 
-use std::{collections::BTreeMap, future::poll_fn, pin::Pin, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    future::poll_fn,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
+use catchment_certs::EndReason;
 use catchment_proto::{
     Batch,
     wire::{self, DeliverRequest, DeliverResponse},
@@ -17,6 +24,7 @@ use crate::{
         admit::{Admitted, Order, StreamAdmission},
         budget::{Budget, CHECK_EVERY},
         bytes::StreamBytes,
+        revocations::{ListsSender, renewed},
         shared::Shared,
         stream_registry::RegisteredStream,
     },
@@ -68,6 +76,10 @@ pub(super) struct StreamTask<'a> {
     pub(super) raw_asked: mpsc::Receiver<wire::RawQuery>,
     /// The one to be sent next.
     pub(super) raw_next: Option<wire::RawQuery>,
+    /// Revocation lists to send; `None`: the gateway does not take any.
+    pub(super) lists: Option<ListsSender>,
+    /// The answer sent last was an ack: a part of the lists is next.
+    pub(super) acked_last: bool,
 }
 
 impl StreamTask<'_> {
@@ -75,7 +87,9 @@ impl StreamTask<'_> {
         &mut self,
         mut requests: impl Stream<Item = Result<DeliverRequest, Status>> + Unpin + Send,
         mut superseded: oneshot::Receiver<()>,
+        session_ended: impl Future<Output = EndReason>,
     ) -> End {
+        let mut session_ended = pin!(session_ended);
         let mut stopping = self.shared.stopping.clone();
         // Set when no more is read: the stream ends with it once everything in flight is acknowledged.
         let mut ending: Option<End> = None;
@@ -98,6 +112,11 @@ impl StreamTask<'_> {
                 _ = &mut superseded => {
                     return End::new("superseded", Code::Aborted, "superseded by a newer stream of this gateway");
                 }
+                // Nothing more is taken or acknowledged of a gateway that is not trusted any more.
+                reason = &mut session_ended, if ending.is_none() => match reason.distrusts() {
+                    true => return End::of_session(reason),
+                    false => ending = Some(End::of_session(reason)),
+                },
                 Some(done) = self.in_flight.next() => {
                     if let Err(error) = self.complete(done) {
                         // Whatever follows the failed batch is not acknowledged, even if it was stored.
@@ -106,6 +125,7 @@ impl StreamTask<'_> {
                         ending = Some(error.into());
                     }
                 }
+                () = renewed(&mut self.lists) => {}
                 permit = self.responses.reserve(), if self.has_answer() => {
                     let (Ok(permit), Some(kind)) = (permit, self.answer()) else {
                         return End { reason: "closed", status: None };
@@ -186,6 +206,7 @@ impl StreamTask<'_> {
             Admitted::Progress(report) => {
                 self.in_flight.push_back(Box::pin(async move { Completed::Progress(report) }));
             }
+            Admitted::RevocationsHeld(held) => self.registered.note_lists_held(&held),
             Admitted::Raw(readings) => self.shared.streams.raw_routes.deliver(&self.epoch.gateway, readings),
             Admitted::Skipped => {}
             Admitted::Batch { batch, stream_start, order, attempt } => {

@@ -9,12 +9,15 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+mod revocations;
 mod room;
+mod session;
 
 use super::{task::FULL_PAUSE, *};
 use crate::{
     ingest::{ByteBounds, IngestBytes, Shared, StreamRegistry},
     metrics::Metrics,
+    session_end::SessionEnd,
     store::{GatewayEpoch, IngestStore, ReadAll as _},
     testing::{Fault, MemoryStore, batch, gateway, key},
 };
@@ -67,13 +70,18 @@ fn numbered(number: u64) -> DeliverRequest {
 
 impl Rig {
     fn open(&self) -> Stream {
+        self.open_in(SessionEnd::never())
+    }
+
+    /// On a connection whose session ends by this.
+    fn open_in(&self, session: SessionEnd) -> Stream {
         let (requests, incoming) = mpsc::channel(REQUESTS);
         let (outgoing, responses) = mpsc::channel(1);
         let shared = Arc::clone(&self.shared);
         let incoming = ReceiverStream::new(incoming);
         let end = tokio::spawn(async move {
             let bytes = shared.bytes.enter(&gateway("berlin", "g1")).unwrap();
-            run(&shared, gateway("berlin", "g1"), &bytes, incoming, &outgoing).await
+            run(&shared, (gateway("berlin", "g1"), session), &bytes, incoming, &outgoing).await
         });
         Stream { requests, responses, end }
     }
@@ -86,7 +94,11 @@ impl Rig {
 
     /// As a run of a gateway; 0: an older one that does not report its run.
     async fn start_as(&self, run: u64) -> (Stream, wire::Resume) {
-        let mut stream = self.open();
+        self.start_in(SessionEnd::never(), run).await
+    }
+
+    async fn start_in(&self, session: SessionEnd, run: u64) -> (Stream, wire::Resume) {
+        let mut stream = self.open_in(session);
         let start = wire::Start {
             epoch: 1,
             epoch_created_ms: 1,

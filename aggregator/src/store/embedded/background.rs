@@ -20,8 +20,12 @@ pub(in crate::store) struct Background {
     thread: Option<JoinHandle<()>>,
 }
 
+/// What the threads that arrange and check what is stored yield to others: with processors in short supply they get a
+/// third of the share of a thread that answers or flushes.
+const NICE: i32 = 5;
+
 impl Background {
-    /// Starts `body`, which ends soon after its flag is set and it is unparked.
+    /// Starts `body`, which ends soon after its flag is set and it is unparked. Its thread yields to those that serve.
     pub(in crate::store) fn start<D: Disk>(
         inner: &Arc<Inner<D>>,
         name: &str,
@@ -29,7 +33,11 @@ impl Background {
     ) -> io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (Arc::clone(inner), Arc::clone(&stop));
-        let thread = Builder::new().name(name.to_owned()).spawn(move || body(&shared, &stopped))?;
+        let thread = Builder::new().name(name.to_owned()).spawn(move || {
+            // On Linux this concerns the calling thread only. A system that refuses serves all the same.
+            let _refused = rustix::process::setpriority_process(None, NICE);
+            body(&shared, &stopped);
+        })?;
         Ok(Self { stop, thread: Some(thread) })
     }
 }
@@ -50,5 +58,23 @@ impl Drop for Background {
 pub(in crate::store) fn guarded<D: Disk>(inner: &Inner<D>, does: &str, body: impl FnOnce()) {
     if let Err(panic) = catch_thread(body) {
         inner.fail(format!("the thread that {does} panicked: {panic}").into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_background_thread_yields_and_its_maker_does_not() {
+        let data = tempfile::tempdir().unwrap();
+        let (store, _) = crate::store::testing::open(data.path());
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let (send, seen) = mpsc::channel();
+        let before = nice();
+        drop(Background::start(&store.inner, "test", move |_, _| send.send(nice()).unwrap()).unwrap());
+        assert_eq!((seen.recv().unwrap(), nice()), (before.max(NICE), before));
     }
 }

@@ -41,6 +41,11 @@ impl Connection {
         Self { aggregator, identity, state: Mutex::new(State::None) }
     }
 
+    /// Its URL.
+    pub(super) fn aggregator(&self) -> &str {
+        &self.aggregator
+    }
+
     /// What the page says of its server.
     pub(super) fn about(&self) -> About<'_> {
         About { aggregator: &self.aggregator, version: env!("CARGO_PKG_VERSION") }
@@ -75,8 +80,12 @@ impl Connection {
     /// # Errors
     /// That of the request.
     pub(super) async fn note<T>(&self, result: Result<T, DataError>) -> Result<T, DataError> {
-        if matches!(&result, Err(DataError::Client(ClientError::Connect { .. } | ClientError::Status { .. })))
-        {
+        let failed = matches!(
+            &result,
+            Err(DataError::Client(ClientError::Connect { .. } | ClientError::Status { .. }))
+        );
+        // What an older aggregator does not know is no failure of the connection.
+        if failed && !result.as_ref().is_err_and(DataError::is_unknown) {
             *self.state.lock().await = State::None;
         }
         result

@@ -1,11 +1,20 @@
-//! A page of the list of devices: searched, sorted and cut here, so that the browser holds no fleet.
+//! A page of the list of devices: searched, sorted and cut by the aggregator, or here if it is too old for that. The browser
+//! holds no fleet.
 
 use std::cmp::Ordering;
 
 use catchment_proto::wire;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
-use super::{error::DataError, lists::Listing, parameters::Parameters};
+use super::{
+    connection::Connection,
+    error::DataError,
+    lists::{Listing, Lists},
+    parameters::Parameters,
+    text,
+};
+use crate::time::now_ms;
 
 /// Seconds without a reading after which a device counts as silent, unless the page says otherwise.
 pub(super) const SILENT_SECONDS: u32 = 300;
@@ -33,13 +42,54 @@ struct Device<'a> {
     silent: bool,
 }
 
-/// The page of the list that the parameters ask for.
+impl<'a> Device<'a> {
+    fn of(one: &'a wire::Device, silent_ms: i64) -> Self {
+        let wire::Device { site, gateway, device, series, last_seen_ms } = one;
+        let silent = *last_seen_ms < silent_ms;
+        Self { site, gateway, device, series: *series, last_seen_ms: *last_seen_ms, silent }
+    }
+}
+
+/// The page of the list that the parameters ask for, as JSON.
+///
+/// # Errors
+/// A parameter is wrong, or the aggregator refuses or is away.
+pub(super) async fn answer(
+    connection: &Connection,
+    lists: &Lists,
+    parameters: Parameters,
+) -> Result<String, DataError> {
+    let seconds = parameters.number("silent", SILENT_SECONDS)?;
+    let request = parameters.rows()?.request(parameters.text("silent_only") == "1", seconds);
+    let asking = async { Ok(connection.client().await?.device_page(request).await?) };
+    match connection.note(asking.await).await {
+        Ok(page) => {
+            let now_ms = now_ms();
+            let silent_ms = silent_before(now_ms, &parameters)?;
+            text(&Devices {
+                now_ms,
+                total: usize::try_from(page.total).unwrap_or(usize::MAX),
+                found: usize::try_from(page.found).unwrap_or(usize::MAX),
+                more: false,
+                rows: page.devices.iter().map(|one| Device::of(one, silent_ms)).collect(),
+            })
+        }
+        Err(error) if error.is_unknown() => {
+            let listing = lists.fresh(connection).await?;
+            // Sorting a large fleet takes a while.
+            spawn_blocking(move || text(&of_list(&listing, &parameters)?)).await?
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The page of a whole list.
 ///
 /// # Errors
 /// A parameter is wrong.
-pub(super) fn answer<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Devices<'a>, DataError> {
+fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Devices<'a>, DataError> {
     let rows = parameters.rows()?;
-    let silent_ms = silent_before(listing, parameters)?;
+    let silent_ms = silent_before(listing.now_ms, parameters)?;
     let only_silent = parameters.text("silent_only") == "1";
     let all = &listing.devices.entries;
     let mut found: Vec<&wire::Device> = all
@@ -53,14 +103,7 @@ pub(super) fn answer<'a>(listing: &'a Listing, parameters: &Parameters) -> Resul
         // Rows with equal values keep their places between two answers.
         order.then_with(|| names(a).cmp(&names(b)))
     });
-    let shown = rows.cut(&found).iter().map(|one| Device {
-        site: &one.site,
-        gateway: &one.gateway,
-        device: &one.device,
-        series: one.series,
-        last_seen_ms: one.last_seen_ms,
-        silent: one.last_seen_ms < silent_ms,
-    });
+    let shown = rows.cut(&found).iter().map(|one| Device::of(one, silent_ms));
     Ok(Devices {
         now_ms: listing.now_ms,
         total: all.len(),
@@ -74,9 +117,9 @@ pub(super) fn answer<'a>(listing: &'a Listing, parameters: &Parameters) -> Resul
 ///
 /// # Errors
 /// A parameter is wrong.
-pub(super) fn silent_before(listing: &Listing, parameters: &Parameters) -> Result<i64, DataError> {
+pub(super) fn silent_before(now_ms: i64, parameters: &Parameters) -> Result<i64, DataError> {
     let seconds = parameters.number("silent", SILENT_SECONDS)?;
-    Ok(listing.now_ms.saturating_sub(i64::from(seconds).saturating_mul(1000)))
+    Ok(now_ms.saturating_sub(i64::from(seconds).saturating_mul(1000)))
 }
 
 fn names(device: &wire::Device) -> [&str; 3] {
@@ -112,7 +155,7 @@ mod tests {
 
     fn shown(query: &str) -> (usize, Vec<String>) {
         let listing = listing();
-        let answer = answer(&listing, &Parameters::parse(query)).unwrap();
+        let answer = of_list(&listing, &Parameters::parse(query)).unwrap();
         (answer.found, answer.rows.iter().map(|row| row.device.to_owned()).collect())
     }
 

@@ -32,12 +32,17 @@ pub(super) enum DataError {
 
 impl DataError {
     /// Whether the same request cannot succeed: the page then shows the words and does not repeat it.
-    fn is_final(&self) -> bool {
+    pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Client(error) => error.is_final(),
             Self::Parameter(_) | Self::TooMuch(_) => true,
             Self::Away(_) | Self::Timeout | Self::Task(_) => false,
         }
+    }
+
+    /// Whether the aggregator is of a version that does not know the request.
+    pub(super) fn is_unknown(&self) -> bool {
+        matches!(self, Self::Client(error) if error.is_unimplemented())
     }
 
     /// `refused`, or `disconnected` where another try may succeed.

@@ -16,17 +16,17 @@ use crate::{
     aggregate_list::AggregateList,
     aggregator_client::AggregatorClient,
     length::Length,
-    query_result::{QueryRequest, QueryResult, Value},
+    query_result::{QueryRequest, QueryResult, ResultSeries, Value},
     suggestions,
     time::{Moment, Span, now_ms, span_text},
 };
 
 /// Most series of a panel.
-const SERIES_MAX: u32 = 20;
+pub(super) const SERIES_MAX: u32 = 20;
 /// Most aggregates of a panel.
 const AGGREGATES_MAX: usize = 12;
 /// Most values of a panel, a state counting as two: below 20 MB as JSON.
-const VALUES_MAX: usize = 1_000_000;
+pub(super) const VALUES_MAX: usize = 1_000_000;
 
 /// The points of a chart.
 #[derive(Debug, Serialize)]
@@ -47,7 +47,7 @@ pub(super) struct Chart {
     aggregates: Vec<String>,
     series: Vec<Series>,
     /// Further series were left out.
-    more: bool,
+    pub(super) more: bool,
     /// Why there are no series, if the selector selects none.
     nothing: Option<String>,
 }
@@ -60,8 +60,9 @@ struct Gap {
     to_ms: i64,
 }
 
+/// The points of a series.
 #[derive(Debug, Serialize)]
-struct Series {
+pub(super) struct Series {
     labels: BTreeMap<String, String>,
     start_ms: Vec<i64>,
     /// One for each aggregate, with one value for each start.
@@ -83,12 +84,32 @@ enum Cell {
 /// # Errors
 /// A parameter is wrong, or the aggregator refuses or is away.
 pub(super) async fn answer(connection: &Connection, parameters: &Parameters) -> Result<Chart, DataError> {
+    Ok(answer_with_step(connection, parameters).await?.0)
+}
+
+/// As [`answer`], with the step in force.
+///
+/// # Errors
+/// As [`answer`].
+pub(super) async fn answer_with_step(
+    connection: &Connection,
+    parameters: &Parameters,
+) -> Result<(Chart, Length), DataError> {
     let asked = Asked::of(parameters, now_ms())?;
     let mut client = connection.client().await?;
     connection.note(chart(&mut client, asked).await).await
 }
 
-async fn chart(client: &mut AggregatorClient, asked: Asked) -> Result<Chart, DataError> {
+/// The query behind a chart, to be watched: all of its series, from where its range begins now.
+///
+/// # Errors
+/// A parameter is wrong.
+pub(super) fn watched(parameters: &Parameters, step: Length) -> Result<QueryRequest, DataError> {
+    let asked = Asked::of(parameters, now_ms())?;
+    Ok(QueryRequest { top: 0, order: String::new(), ascending: false, ..asked.request(step) })
+}
+
+async fn chart(client: &mut AggregatorClient, asked: Asked) -> Result<(Chart, Length), DataError> {
     let steps: Vec<Length> = match asked.step {
         Some(step) => vec![step],
         None => candidates(asked.to_ms.saturating_sub(asked.from_ms), asked.points).collect(),
@@ -102,7 +123,7 @@ async fn chart(client: &mut AggregatorClient, asked: Asked) -> Result<Chart, Dat
             Err(error) => return Err(error),
             Ok(mut result) => {
                 suggestions::explain_empty(client, &request, &mut result).await;
-                return Ok(asked.chart(&request, step, result));
+                return Ok((asked.chart(&request, step, result), step));
             }
         }
     }
@@ -245,7 +266,8 @@ impl Asked {
 }
 
 impl Series {
-    fn of(series: crate::query_result::ResultSeries, width: usize) -> Self {
+    /// The points of a series with so many values each, as columns.
+    pub(super) fn of(series: ResultSeries, width: usize) -> Self {
         let mut columns: Vec<Vec<Cell>> =
             (0..width).map(|_| Vec::with_capacity(series.points.len())).collect();
         let start_ms = series.points.iter().map(|point| point.start_ms).collect();
@@ -267,7 +289,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::query_result::{Point, ResultSeries};
+    use crate::query_result::Point;
 
     fn asked(query: &str) -> Result<Asked, String> {
         Asked::of(&Parameters::parse(query), 1_000_000_500).map_err(|error| {

@@ -2,15 +2,20 @@
 
 use std::collections::BTreeMap;
 
+use catchment_proto::wire;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
 use super::{
-    devices::silent_before,
+    connection::Connection,
+    devices::{SILENT_SECONDS, silent_before},
     error::DataError,
     gateways::{behind_ms, is_behind, problems},
-    lists::Listing,
+    lists::{Listing, Lists},
     parameters::Parameters,
+    text,
 };
+use crate::time::now_ms;
 
 /// Most problems in an answer.
 const PROBLEMS_MAX: usize = 200;
@@ -58,13 +63,65 @@ struct Problem<'a> {
     problem: String,
 }
 
-/// The state of the fleet.
+/// The state of the fleet, as JSON: counted by the aggregator, or here if it is too old for that.
+///
+/// # Errors
+/// A parameter is wrong, or the aggregator refuses or is away.
+pub(super) async fn answer(
+    connection: &Connection,
+    lists: &Lists,
+    parameters: Parameters,
+) -> Result<String, DataError> {
+    let behind_ms = behind_ms(&parameters)?;
+    let silent_ms = i64::from(parameters.number("silent", SILENT_SECONDS)?).saturating_mul(1_000).max(1);
+    let request = wire::SummaryRequest { behind_ms: behind_ms.max(1), silent_ms };
+    match lists.summary(connection, request).await {
+        Ok(summary) => text(&of_summary(&summary, now_ms(), behind_ms)),
+        Err(error) if error.is_unknown() => {
+            let listing = lists.fresh(connection).await?;
+            spawn_blocking(move || text(&of_lists(&listing, &parameters)?)).await?
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What the aggregator counted.
+fn of_summary(summary: &wire::FleetSummary, now_ms: i64, behind_ms: i64) -> Fleet<'_> {
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    let numbers = |site: &wire::SiteSummary| Numbers {
+        gateways: count(site.gateways),
+        down: count(site.down),
+        behind: count(site.behind),
+        retired: count(site.retired),
+        devices: count(site.devices),
+        silent: count(site.silent),
+        series: site.series,
+    };
+    let sites = summary.sites.iter().map(|site| Site { site: &site.site, numbers: numbers(site) });
+    let list = summary.problems.iter().map(|one| Problem {
+        site: &one.site,
+        gateway: &one.gateway,
+        problem: problems(one, behind_ms).join("; "),
+    });
+    Fleet {
+        now_ms,
+        total: summary.total.as_ref().map(numbers).unwrap_or_default(),
+        sites: sites.collect(),
+        sites_total: count(summary.sites_total),
+        problems: list.collect(),
+        problems_total: count(summary.problems_total),
+        more: false,
+        complete_until_ms: summary.complete_until_ms,
+    }
+}
+
+/// The state of the fleet, counted from whole lists.
 ///
 /// # Errors
 /// A parameter is wrong.
-pub(super) fn answer<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Fleet<'a>, DataError> {
+fn of_lists<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Fleet<'a>, DataError> {
     let behind_ms = behind_ms(parameters)?;
-    let silent_ms = silent_before(listing, parameters)?;
+    let silent_ms = silent_before(listing.now_ms, parameters)?;
     let (gateways, devices) = (&listing.gateways, &listing.devices);
     let mut sites: BTreeMap<&str, Numbers> = BTreeMap::new();
     let mut list = Vec::new();
@@ -120,8 +177,6 @@ fn sum<'a>(sites: impl Iterator<Item = &'a Numbers>) -> Numbers {
 
 #[cfg(test)]
 mod tests {
-    use catchment_proto::wire;
-
     use super::*;
     use crate::aggregator_client::Listed;
 
@@ -148,7 +203,7 @@ mod tests {
             devices: Listed { entries: vec![device], more: false },
             gateways: Listed { entries, more: false },
         };
-        let fleet = answer(&listing, &Parameters::default()).unwrap();
+        let fleet = of_lists(&listing, &Parameters::default()).unwrap();
         let sites: Vec<&str> = fleet.sites.iter().map(|site| site.site).collect();
         assert_eq!(sites, ["c", "a", "b"]);
         let Numbers { gateways, down, behind, retired, devices, silent, series } = fleet.total;

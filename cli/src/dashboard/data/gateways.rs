@@ -1,11 +1,19 @@
-//! The list of gateways.
+//! A page of the list of gateways: as that of devices.
 
 use std::cmp::Ordering;
 
 use catchment_proto::wire;
 use serde::Serialize;
+use tokio::task::spawn_blocking;
 
-use super::{error::DataError, lists::Listing, parameters::Parameters};
+use super::{
+    connection::Connection,
+    error::DataError,
+    lists::{Listing, Lists},
+    parameters::Parameters,
+    text,
+};
+use crate::time::now_ms;
 
 /// Seconds of lag from which on a gateway counts as behind, unless the page says otherwise.
 const BEHIND_SECONDS: u32 = 60;
@@ -36,34 +44,74 @@ struct Gateway<'a> {
     problems: Vec<String>,
 }
 
-/// The page of the list that the parameters ask for.
+impl<'a> Gateway<'a> {
+    fn of(one: &'a wire::Gateway, behind_ms: i64) -> Self {
+        Self {
+            site: &one.site,
+            gateway: &one.gateway,
+            connected: one.connected,
+            retired: one.retired,
+            watermark_ms: one.watermark_ms,
+            lag_ms: one.lag_ms,
+            devices: one.devices,
+            series: one.series,
+            series_max: one.series_max,
+            version: &one.version,
+            problems: problems(one, behind_ms),
+        }
+    }
+}
+
+/// The page of the list that the parameters ask for, as JSON.
+///
+/// # Errors
+/// A parameter is wrong, or the aggregator refuses or is away.
+pub(super) async fn answer(
+    connection: &Connection,
+    lists: &Lists,
+    parameters: Parameters,
+) -> Result<String, DataError> {
+    let behind_ms = behind_ms(&parameters)?;
+    let seconds = parameters.number("behind", BEHIND_SECONDS)?;
+    let request = parameters.rows()?.request(parameters.text("problems_only") == "1", seconds);
+    let asking = async { Ok(connection.client().await?.gateway_page(request).await?) };
+    match connection.note(asking.await).await {
+        Ok(page) => text(&Gateways {
+            now_ms: now_ms(),
+            total: usize::try_from(page.total).unwrap_or(usize::MAX),
+            found: usize::try_from(page.found).unwrap_or(usize::MAX),
+            more: false,
+            rows: page.gateways.iter().map(|one| Gateway::of(one, behind_ms)).collect(),
+        }),
+        Err(error) if error.is_unknown() => {
+            let listing = lists.fresh(connection).await?;
+            // Sorting a large fleet takes a while.
+            spawn_blocking(move || text(&of_list(&listing, &parameters)?)).await?
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// The page of a whole list.
 ///
 /// # Errors
 /// A parameter is wrong.
-pub(super) fn answer<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Gateways<'a>, DataError> {
+fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Gateways<'a>, DataError> {
     let rows = parameters.rows()?;
     let behind_ms = behind_ms(parameters)?;
     let all = &listing.gateways.entries;
-    let mut found: Vec<&wire::Gateway> =
-        all.iter().filter(|one| rows.finds(&[&one.gateway, &one.site, &one.version])).collect();
+    let only_problems = parameters.text("problems_only") == "1";
+    let mut found: Vec<&wire::Gateway> = all
+        .iter()
+        .filter(|one| rows.finds(&[&one.gateway, &one.site, &one.version]))
+        .filter(|one| !only_problems || !problems(one, behind_ms).is_empty())
+        .collect();
     found.sort_by(|a, b| {
         let order = compare(&rows.sort, a, b);
         let order = if rows.descending { order.reverse() } else { order };
         order.then_with(|| (&a.site, &a.gateway).cmp(&(&b.site, &b.gateway)))
     });
-    let shown = rows.cut(&found).iter().map(|one| Gateway {
-        site: &one.site,
-        gateway: &one.gateway,
-        connected: one.connected,
-        retired: one.retired,
-        watermark_ms: one.watermark_ms,
-        lag_ms: one.lag_ms,
-        devices: one.devices,
-        series: one.series,
-        series_max: one.series_max,
-        version: &one.version,
-        problems: problems(one, behind_ms),
-    });
+    let shown = rows.cut(&found).iter().map(|one| Gateway::of(one, behind_ms));
     Ok(Gateways {
         now_ms: listing.now_ms,
         total: all.len(),

@@ -1,4 +1,5 @@
-//! Devices and gateways, listed once for all pages and kept for a moment.
+//! The state of the fleet, asked for once for all pages and kept for a moment; and whole lists, of an aggregator that is too
+//! old to count.
 
 use std::{
     sync::Arc,
@@ -31,9 +32,33 @@ pub(super) struct Listing {
 #[derive(Default)]
 pub(super) struct Lists {
     last: Mutex<Option<(Instant, Arc<Listing>)>>,
+    summary: Mutex<Option<(Instant, wire::SummaryRequest, Arc<wire::FleetSummary>)>>,
 }
 
 impl Lists {
+    /// The state of the fleet in the last seconds.
+    ///
+    /// # Errors
+    /// The aggregator refuses, does not know this, or does not answer.
+    pub(super) async fn summary(
+        &self,
+        connection: &Connection,
+        request: wire::SummaryRequest,
+    ) -> Result<Arc<wire::FleetSummary>, DataError> {
+        // Held while asking, as below.
+        let mut last = self.summary.lock().await;
+        if let Some((at, asked, summary)) = &*last
+            && *asked == request
+            && at.elapsed() < KEPT
+        {
+            return Ok(Arc::clone(summary));
+        }
+        let asking = async { Ok(connection.client().await?.summary(request).await?) };
+        let summary = Arc::new(connection.note(asking.await).await?);
+        *last = Some((Instant::now(), request, Arc::clone(&summary)));
+        Ok(summary)
+    }
+
     /// Lists of the last seconds.
     ///
     /// # Errors

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use catchment_proto::wire;
+
 use super::error::DataError;
 
 /// Most rows of a list in one answer.
@@ -70,6 +72,21 @@ impl Parameters {
 }
 
 impl Rows {
+    /// As a request to an aggregator; with `problems`, for entries with problems of so many seconds alone.
+    pub(super) fn request(&self, problems: bool, seconds: u32) -> wire::PageRequest {
+        let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        wire::PageRequest {
+            selector: String::new(),
+            search: self.search.clone(),
+            sort: self.sort.clone(),
+            descending: self.descending,
+            offset: number(self.offset),
+            limit: number(self.limit),
+            problems,
+            problem_ms: i64::from(seconds).saturating_mul(1_000).max(1),
+        }
+    }
+
     /// Whether one of the names holds the searched text.
     pub(super) fn finds(&self, names: &[&str]) -> bool {
         self.search.is_empty() || names.iter().any(|name| name.to_lowercase().contains(&self.search))

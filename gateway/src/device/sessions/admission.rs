@@ -12,8 +12,6 @@
 
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::registry::{DeviceSessions, SessionEntry, SessionId};
 
 /// Whose session it is.
@@ -39,18 +37,18 @@ pub enum Admission {
 }
 
 impl DeviceSessions {
-    /// A session begins that has sent nothing yet. When there are too many such, the oldest is asked to end.
-    pub fn attach(&mut self, session: SessionId, end: CancellationToken) {
+    /// A session begins that has sent nothing yet. When there are too many such, the oldest must end: it is returned.
+    pub fn attach(&mut self, session: SessionId) -> Option<SessionId> {
+        let mut oldest_ends = None;
         let mut unknown = self.sessions.iter().enumerate().filter(|(_, known)| !known.admitted);
         if let Some((oldest, _)) = unknown.next()
             && unknown.count() + 1 >= self.sessions_max
         {
-            let oldest = self.sessions.remove(oldest);
-            tracing::debug!(device = %self.name, session = oldest.id, "ended by a newer session");
-            oldest.end.cancel();
+            oldest_ends = Some(self.sessions.remove(oldest).id);
         }
         self.sessions.reserve_exact(1);
-        self.sessions.push(SessionEntry::new(session, end));
+        self.sessions.push(SessionEntry::new(session));
+        oldest_ends
     }
 
     /// A session sends its first message. `silence`: how long another one has been silent, `None` for one that counts
@@ -115,23 +113,17 @@ mod tests {
     use crate::metrics::Metrics;
 
     /// A device with so many places, and sessions that each said something.
-    fn device_sessions(
-        sessions_max: usize,
-        sessions: &[(SessionId, SessionIdentity<'_>)],
-    ) -> (DeviceSessions, Vec<CancellationToken>) {
+    fn device_sessions(sessions_max: usize, sessions: &[(SessionId, SessionIdentity<'_>)]) -> DeviceSessions {
         let mut device_sessions =
             DeviceSessions::new(Name::new("press").unwrap(), sessions_max, 10, Metrics::new());
-        let mut ends = Vec::new();
         for (id, identity) in sessions {
-            let end = CancellationToken::new();
-            device_sessions.attach(*id, end.clone());
-            ends.push(end);
+            assert_eq!(device_sessions.attach(*id), None);
             assert_eq!(device_sessions.admit(*id, *identity, |_| None), Admission::Admitted);
             if let SessionIdentity::Epoch(epoch) = identity {
                 device_sessions.sessions.last_mut().unwrap().epoch = Some(Arc::from(*epoch));
             }
         }
-        (device_sessions, ends)
+        device_sessions
     }
 
     fn next(
@@ -139,20 +131,19 @@ mod tests {
         identity: SessionIdentity<'_>,
         silence: impl Fn(SessionId) -> Option<Duration>,
     ) -> Admission {
-        device_sessions.attach(9, CancellationToken::new());
+        assert_eq!(device_sessions.attach(9), None);
         device_sessions.admit(9, identity, silence)
     }
 
     #[test]
     fn while_all_are_alive_the_newest_is_refused() {
-        let (mut device_sessions, ends) = device_sessions(
+        let mut device_sessions = device_sessions(
             3,
             &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a")), (3, SessionIdentity::Unknown)],
         );
         assert_eq!(next(&mut device_sessions, SessionIdentity::Unknown, |_| None), Admission::Full);
         assert_eq!(next(&mut device_sessions, SessionIdentity::Client("x"), |_| None), Admission::Full);
         assert_eq!(next(&mut device_sessions, SessionIdentity::Epoch("b"), |_| None), Admission::Full);
-        assert!(ends.iter().all(|end| !end.is_cancelled()));
         device_sessions.detach(9);
         assert_eq!(device_sessions.sessions.len(), 3);
         // One has ended by itself.
@@ -162,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_one_silent_for_longest_gives_way() {
-        let (mut device_sessions, _) = device_sessions(
+        let mut device_sessions = device_sessions(
             3,
             &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown), (3, SessionIdentity::Unknown)],
         );
@@ -173,7 +164,7 @@ mod tests {
 
     #[test]
     fn programs_that_live_although_they_are_silent_do_not_displace_each_other_for_ever() {
-        let (mut device_sessions, _) =
+        let mut device_sessions =
             device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Unknown)]);
         let silent = |seconds| move |_| Some(Duration::from_secs(seconds));
         assert_eq!(
@@ -182,16 +173,16 @@ mod tests {
         );
         // It closes its side, and comes back.
         device_sessions.extend_silence(Duration::from_secs(401));
-        device_sessions.attach(10, CancellationToken::new());
+        assert_eq!(device_sessions.attach(10), None);
         assert_eq!(device_sessions.admit(10, SessionIdentity::Unknown, silent(410)), Admission::Full);
         device_sessions.detach(10);
-        device_sessions.attach(11, CancellationToken::new());
+        assert_eq!(device_sessions.attach(11), None);
         assert_eq!(device_sessions.admit(11, SessionIdentity::Unknown, silent(802)), Admission::Displaces(2));
     }
 
     #[test]
     fn a_program_that_comes_back_has_its_own_place() {
-        let (mut device_sessions, _) =
+        let mut device_sessions =
             device_sessions(2, &[(1, SessionIdentity::Unknown), (2, SessionIdentity::Epoch("a"))]);
         assert_eq!(
             next(&mut device_sessions, SessionIdentity::Epoch("a"), |_| None),
@@ -201,13 +192,9 @@ mod tests {
 
     #[test]
     fn those_that_say_nothing_take_no_place_and_are_bounded() {
-        let (mut device_sessions, _) = device_sessions(2, &[(1, SessionIdentity::Unknown)]);
-        let silent: Vec<_> = (10..13).map(|id| (id, CancellationToken::new())).collect();
-        silent.iter().for_each(|(id, end)| device_sessions.attach(*id, end.clone()));
-        assert_eq!(
-            silent.iter().map(|(_, end)| end.is_cancelled()).collect::<Vec<_>>(),
-            [true, false, false]
-        );
+        let mut device_sessions = device_sessions(2, &[(1, SessionIdentity::Unknown)]);
+        let ended: Vec<_> = (10..13).map(|id| device_sessions.attach(id)).collect();
+        assert_eq!(ended, [None, None, Some(10)]);
         assert_eq!(device_sessions.admit(11, SessionIdentity::Unknown, |_| None), Admission::Admitted);
         assert_eq!(device_sessions.admit(12, SessionIdentity::Unknown, |_| None), Admission::Full);
     }

@@ -4,7 +4,6 @@ use std::{sync::Arc, time::Duration};
 
 use catchment_journal::Disk;
 use catchment_proto::Name;
-use tokio_util::sync::CancellationToken;
 
 use super::{packet_ids::MqttSession, readings_rate::ReadingsRate, session_series::SessionSeries};
 use crate::{
@@ -20,7 +19,6 @@ pub type SessionId = u64;
 #[derive(Debug)]
 pub(super) struct SessionEntry {
     pub(super) id: SessionId,
-    pub(super) end: CancellationToken,
     pub(super) epoch: Option<Arc<str>>,
     /// When another session said hello in the same epoch, by the shard's clock.
     pub(super) taken_over_at: Option<Duration>,
@@ -48,9 +46,9 @@ pub struct DeviceSessions {
 
 impl SessionEntry {
     /// A session of which nothing is known yet.
-    pub(super) fn new(id: SessionId, end: CancellationToken) -> Self {
+    pub(super) fn new(id: SessionId) -> Self {
         let series = SessionSeries::default();
-        Self { id, end, epoch: None, taken_over_at: None, client: None, admitted: false, series }
+        Self { id, epoch: None, taken_over_at: None, client: None, admitted: false, series }
     }
 }
 

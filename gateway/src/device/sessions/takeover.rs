@@ -34,6 +34,8 @@ pub struct Opened {
     pub present: bool,
     /// It is durable once the journal is synced up to here.
     pub durable_at: Position,
+    /// The earlier session of the same client, which must end.
+    pub taken_over: Option<SessionId>,
 }
 
 impl DeviceSessions {
@@ -52,7 +54,7 @@ impl DeviceSessions {
         Welcome { highest, durable_at: shard.end() }
     }
 
-    /// A client (MQTT) opens its session; another connection of the same client is asked to end.
+    /// A client (MQTT) opens its session; another connection of the same client is none of the device's any more.
     ///
     /// # Errors
     /// See [`Backpressure`]; nothing was kept or forgotten then.
@@ -71,18 +73,19 @@ impl DeviceSessions {
             let client = open.client.as_ref().to_owned();
             shard.keep_client(ClientEntry { device, client, forget, keep })?;
         }
+        let mut taken_over = None;
         self.sessions.retain(|known| {
             let other =
                 known.client.as_ref().is_some_and(|client| client.is(&open.client)) && known.id != session;
             if other {
-                known.end.cancel();
+                taken_over = Some(known.id);
             }
             !other
         });
         if let Some(session) = self.sessions.iter_mut().find(|known| known.id == session) {
             session.client = Some(MqttSession::new(Arc::clone(&open.client), open.persistent, ids));
         }
-        Ok(Opened { present: stored && !open.clean, durable_at: shard.end() })
+        Ok(Opened { present: stored && !open.clean, durable_at: shard.end(), taken_over })
     }
 }
 

@@ -8,7 +8,6 @@ use catchment_proto::{
     Name, frame,
     wire::{Column, DeviceMessage, Reading as WireReading, Readings, SeriesName, device_message},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{takeover::TAKEOVER_GRACE, *};
 use crate::{
@@ -63,7 +62,7 @@ impl Device {
         let (shard, _) = Shard::open(&setup).unwrap();
         let mut device_sessions =
             DeviceSessions::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));
-        device_sessions.attach(1, CancellationToken::new());
+        assert_eq!(device_sessions.attach(1), None);
         Self { _folder: folder, shard, device_sessions, decoder: Self::decoder(kind), clock, metrics }
     }
 
@@ -149,7 +148,7 @@ fn two_programs_with_one_epoch_are_told_and_one_that_came_back_is_not() {
         device_sessions.hello(session, Arc::from("boot"), shard)
     };
     hello(device_sessions, shard, 1);
-    device_sessions.attach(2, CancellationToken::new());
+    assert_eq!(device_sessions.attach(2), None);
     hello(device_sessions, shard, 2);
     // What was on its way when the program connected again.
     device_sessions.take(1, &intake, shard).unwrap();

@@ -70,7 +70,7 @@ impl Environment for Scripted {
     }
 
     fn open(&mut self, _: &Open, _: Option<Duration>) -> Result<Opened, Backpressure> {
-        Ok(Opened { present: false, durable_at: Position::ZERO })
+        Ok(Opened { present: false, durable_at: Position::ZERO, taken_over: None })
     }
 
     fn take(&mut self, intake: &Intake) -> Result<IntakeOutcome, Backpressure> {

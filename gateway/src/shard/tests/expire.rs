@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use catchment_journal::Disk as _;
-use tokio_util::sync::CancellationToken;
 
 use super::{
     damage::{DEVICES, Random, Site, data_files, device_name, folder},
@@ -112,7 +111,7 @@ fn a_device_with_a_session_is_not_forgotten() {
     world.take(&mut shard, "a", 7, 100, 1.0);
     let mut device_sessions = DeviceSessions::new(Name::new("a").unwrap(), 4, 10, Metrics::new());
     for session in 1..=2 {
-        device_sessions.attach(session, CancellationToken::new());
+        assert_eq!(device_sessions.attach(session), None);
         device_sessions.hold(&mut shard);
     }
     pass(&world, &mut shard, 3 * HOUR);

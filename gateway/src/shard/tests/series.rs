@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use super::*;
 use crate::{
     budget::Budget,
@@ -53,7 +51,7 @@ fn a_refused_series_is_taken_on_the_same_session_once_there_is_a_place() {
     let setup = Setup { budget: Arc::clone(&budget), ..world.setup(folder.path()) };
     let (mut shard, _) = Shard::open(&setup).unwrap();
     let mut device_sessions = DeviceSessions::new(Name::new("d").unwrap(), 4, 10, Metrics::new());
-    device_sessions.attach(1, CancellationToken::new());
+    assert_eq!(device_sessions.attach(1), None);
     let mut table = Table::new(10);
     let mut ordinal = 0;
     let mut send = |shard: &mut Shard| {

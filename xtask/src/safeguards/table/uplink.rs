@@ -4,6 +4,33 @@ use super::{Check, SIMULATION, Safeguard, unit};
 
 pub(in super::super) const UPLINK: &[Safeguard] = &[
     Safeguard {
+        name: "revocation lists are whole",
+        without: "parts of two transfers become one list",
+        file: "proto/src/revocations.rs",
+        find: "let follows = (transfer, bytes, offset) == (self.transfer, self.bytes, received);",
+        replace: "let follows = offset <= received;",
+        check: unit("catchment-proto", "revocations"),
+        quick: false,
+    },
+    Safeguard {
+        name: "the newest revocation lists are sent",
+        without: "a slow stream continues with lists that were replaced",
+        file: "aggregator/src/ingest/revocations.rs",
+        find: "(lists.offer, lists.offset) = (lists.offers.borrow_and_update().clone(), 0);",
+        replace: "lists.offers.mark_unchanged();",
+        check: unit("catchment-aggregator", "ingest::revocations"),
+        quick: false,
+    },
+    Safeguard {
+        name: "damage is not taken for revocation lists",
+        without: "a file of an unknown format is read as kept lists",
+        file: "gateway/src/revocations/file.rs",
+        find: "if !bytes.starts_with(FORMAT) {",
+        replace: "if bytes.len() < FORMAT.len() {",
+        check: unit("catchment-gateway", "revocations::file"),
+        quick: false,
+    },
+    Safeguard {
         name: "acknowledgement timeout",
         without: "an aggregator that acknowledges nothing is never left",
         file: "gateway/src/uplink/stream.rs",

@@ -10,7 +10,7 @@ const SECOND: Duration = Duration::from_secs(1);
 
 fn limited(per_second: u32) -> Device {
     let mut device = Device::new(Protocol::Json);
-    device.device_sessions.attach(2, CancellationToken::new());
+    assert_eq!(device.device_sessions.attach(2), None);
     device.device_sessions.limit_readings(Some(Rate::new(NonZeroU32::new(per_second).unwrap(), 5 * SECOND)));
     device
 }

@@ -1,0 +1,197 @@
+//! Whole lists, collected page by page, sorted and streamed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use catchment_partial::Timestamp;
+use catchment_proto::{GatewayId, Labels, MetricName, Name, wire};
+
+use super::selector;
+use crate::{
+    clock_bound::ClockBound,
+    ingest::StreamRegistry,
+    query::{QueryError, Selector, Sink, each_gateway, each_series},
+    store::{Gap, GatewayEntry, QueryStore, SeriesEntry},
+};
+
+/// Approximate memory of a device, a gateway and a series while their list is sorted; the names are shared with the
+/// store.
+pub(super) const DEVICE_BYTES: usize = 96;
+pub(super) const GATEWAY_BYTES: usize = 256;
+const SERIES_BYTES: usize = 160;
+/// Approximate memory of a message of a list.
+pub(super) const MESSAGE_BYTES: usize = 512;
+
+/// Series by device, in order of site, gateway and name.
+pub(super) async fn devices(
+    store: &dyn QueryStore,
+    text: &str,
+    sink: &Sink<wire::Device>,
+) -> Result<(), QueryError> {
+    let selector = selector(text, &["site", "gateway", "device"])?;
+    let mut devices = collect_devices(store, &selector, sink).await?;
+    while let Some(device) = devices.pop_first() {
+        sink.yield_point().await?;
+        sink.send(device_message(&device), MESSAGE_BYTES).await?;
+    }
+    Ok(())
+}
+
+/// Devices: the number of series, and the time of the last reading.
+pub(super) type Devices = BTreeMap<(GatewayId, Name), (u32, Timestamp)>;
+
+/// Collects the devices of series.
+pub(super) async fn collect_devices<T>(
+    store: &dyn QueryStore,
+    selector: &Selector,
+    sink: &Sink<T>,
+) -> Result<Devices, QueryError> {
+    let mut devices = Devices::new();
+    each_series(store, selector, sink, |entry| {
+        let device = devices.entry((entry.gateway, entry.key.device)).or_insert((0, Timestamp::MIN));
+        device.0 = device.0.saturating_add(1);
+        device.1 = entry.last_reading.max(device.1);
+        devices.len() * DEVICE_BYTES
+    })
+    .await?;
+    Ok(devices)
+}
+
+/// A device of a list.
+pub(super) fn device_message(
+    ((gateway, device), (series, last)): &((GatewayId, Name), (u32, Timestamp)),
+) -> wire::Device {
+    wire::Device {
+        site: gateway.site.to_string(),
+        gateway: gateway.name.to_string(),
+        device: device.to_string(),
+        series: *series,
+        last_seen_ms: last.as_millis(),
+    }
+}
+
+/// A gateway of a list: its entry in the store, its devices and the number of its series.
+pub(super) struct Listed {
+    pub(super) entry: GatewayEntry,
+    devices: BTreeSet<Name>,
+    series: u32,
+}
+
+/// Gateways in order of site and name.
+pub(super) async fn gateways(
+    store: &dyn QueryStore,
+    (streams, clock): (&StreamRegistry, ClockBound),
+    text: &str,
+    sink: &Sink<wire::Gateway>,
+) -> Result<(), QueryError> {
+    let selector = selector(text, &["site", "gateway"])?;
+    let mut gateways = collect_gateways(store, &selector, sink).await?;
+    while let Some((_, listed)) = gateways.pop_first() {
+        sink.yield_point().await?;
+        sink.send(gateway_message(listed, streams, clock), MESSAGE_BYTES).await?;
+    }
+    Ok(())
+}
+
+/// Collects gateways.
+pub(super) async fn collect_gateways<T>(
+    store: &dyn QueryStore,
+    selector: &Selector,
+    sink: &Sink<T>,
+) -> Result<BTreeMap<GatewayId, Listed>, QueryError> {
+    let selected = |gateway: &GatewayId| {
+        let labels = [("site", gateway.site.as_str()), ("gateway", gateway.name.as_str())];
+        selector.matches_with(|label| {
+            labels.iter().find(|(name, _)| *name == label).map_or("", |(_, value)| value)
+        })
+    };
+    let mut gateways: BTreeMap<GatewayId, Listed> = BTreeMap::new();
+    let mut listed = 0;
+    each_gateway(store, sink, |entry| {
+        if selected(&entry.epoch.gateway) {
+            listed += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
+            let gateway = entry.epoch.gateway.clone();
+            gateways.insert(gateway, Listed { entry, devices: BTreeSet::new(), series: 0 });
+        }
+        listed
+    })
+    .await?;
+    let mut devices = 0;
+    each_series(store, selector, sink, |entry| {
+        if let Some(gateway) = gateways.get_mut(&entry.gateway) {
+            gateway.series = gateway.series.saturating_add(1);
+            devices += usize::from(gateway.devices.insert(entry.key.device));
+        }
+        listed + devices * DEVICE_BYTES
+    })
+    .await?;
+    Ok(gateways)
+}
+
+/// Lag is as of one moment, that of the clock.
+pub(super) fn gateway_message(listed: Listed, streams: &StreamRegistry, clock: ClockBound) -> wire::Gateway {
+    let Listed { entry, devices, series } = listed;
+    let version = streams.version(&entry.epoch.gateway);
+    let lists = streams.lists(&entry.epoch.gateway).unwrap_or_default();
+    let watermark_ms = entry.watermark.map(Timestamp::as_millis);
+    let watermark_ms = watermark_ms.filter(|watermark| clock.too_far_ahead(*watermark).is_none());
+    wire::Gateway {
+        site: entry.epoch.gateway.site.to_string(),
+        gateway: entry.epoch.gateway.name.to_string(),
+        connected: version.is_some(),
+        watermark_ms,
+        // A clock slightly ahead gives no negative lag.
+        lag_ms: watermark_ms.map(|watermark| clock.now_ms().saturating_sub(watermark).max(0)),
+        epoch: entry.epoch.id,
+        devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
+        series,
+        contended: streams.is_contended(&entry.epoch.gateway),
+        version: version.map(|version| version.to_string()).unwrap_or_default(),
+        lost_batches: entry.gaps.iter().fold(0, |sum, gap| gap.batches.saturating_add(sum)),
+        clock_ahead_ms: streams.ahead_ms(&entry.epoch.gateway),
+        series_max: entry.series_max,
+        waits_for: streams.waiting.of(&entry.epoch.gateway).unwrap_or_default(),
+        retired: entry.retired,
+        revocation_list: lists.held,
+        revocations_behind: lists.behind,
+    }
+}
+
+/// Series in order of metric, gateway, device and labels.
+pub(super) async fn series(
+    store: &dyn QueryStore,
+    text: &str,
+    sink: &Sink<wire::Series>,
+) -> Result<(), QueryError> {
+    let selector = selector(text, &[])?;
+    let mut series: BTreeMap<SeriesOrder, (Timestamp, Timestamp)> = BTreeMap::new();
+    each_series(store, &selector, sink, |entry| {
+        let SeriesEntry { gateway, key, windows, .. } = entry;
+        series.insert((key.metric, gateway, key.device, key.labels), windows);
+        series.len() * SERIES_BYTES
+    })
+    .await?;
+    while let Some((series, windows)) = series.pop_first() {
+        sink.yield_point().await?;
+        let labels = series.3.iter().count();
+        sink.send(series_message(&series, windows), MESSAGE_BYTES + 96 * labels).await?;
+    }
+    Ok(())
+}
+
+/// Sort key of a series in its list.
+type SeriesOrder = (MetricName, GatewayId, Name, Labels);
+
+fn series_message(
+    (metric, gateway, device, labels): &SeriesOrder,
+    windows: (Timestamp, Timestamp),
+) -> wire::Series {
+    let system =
+        [("site", gateway.site.as_str()), ("gateway", gateway.name.as_str()), ("device", device.as_str())];
+    let labels = system.into_iter().chain(labels.iter());
+    wire::Series {
+        metric: metric.as_str().to_owned(),
+        labels: labels.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        first_window_ms: windows.0.as_millis(),
+        last_window_ms: windows.1.as_millis(),
+    }
+}

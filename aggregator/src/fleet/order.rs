@@ -1,0 +1,39 @@
+//! The columns that a page of a list can be sorted by.
+
+use std::cmp::Ordering;
+
+use catchment_partial::Timestamp;
+use catchment_proto::{GatewayId, Name, wire};
+
+/// A device and its number of series and last reading.
+pub(super) type DeviceEntry = ((GatewayId, Name), (u32, Timestamp));
+
+/// How two entries compare.
+pub(super) type Compare<T> = fn(&T, &T) -> Ordering;
+
+/// The order of devices by a column; `None`: there is no such column.
+pub(super) fn of_devices(column: &str) -> Option<Compare<DeviceEntry>> {
+    Some(match column {
+        "" | "device" => |((_, a), _), ((_, b), _)| a.cmp(b),
+        "site" => |((a, _), _), ((b, _), _)| a.site.cmp(&b.site),
+        "gateway" => |((a, _), _), ((b, _), _)| a.name.cmp(&b.name),
+        "last_seen" => |(_, (_, a)), (_, (_, b))| a.cmp(b),
+        "series" => |(_, (a, _)), (_, (b, _))| a.cmp(b),
+        _ => return None,
+    })
+}
+
+/// The order of gateways by a column; `None`: there is no such column.
+pub(super) fn of_gateways(column: &str) -> Option<Compare<wire::Gateway>> {
+    Some(match column {
+        "" | "site" => |a, b| a.site.cmp(&b.site),
+        "gateway" => |a, b| a.gateway.cmp(&b.gateway),
+        "connected" => |a, b| a.connected.cmp(&b.connected),
+        // One that has never delivered lags most.
+        "lag" => |a, b| a.lag_ms.unwrap_or(i64::MAX).cmp(&b.lag_ms.unwrap_or(i64::MAX)),
+        "devices" => |a, b| a.devices.cmp(&b.devices),
+        "series" => |a, b| a.series.cmp(&b.series),
+        "version" => |a, b| a.version.cmp(&b.version),
+        _ => return None,
+    })
+}

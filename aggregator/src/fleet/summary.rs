@@ -1,0 +1,132 @@
+//! The state of the fleet in numbers, and its problems.
+
+use std::collections::BTreeMap;
+
+use catchment_proto::wire::{self, SiteSummary, SummaryRequest};
+
+use super::{
+    lists::{DEVICE_BYTES, GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, collect_gateways, gateway_message},
+    pages::{BEHIND_MS, SILENT_MS, is_behind, is_problem},
+    selector,
+};
+use crate::{
+    clock_bound::ClockBound,
+    ingest::StreamRegistry,
+    query::{QueryError, Sink},
+    store::QueryStore,
+};
+
+/// Most sites of a summary.
+const SITES_MAX: usize = 1_000;
+/// Most gateways with problems of a summary.
+const PROBLEMS_MAX: usize = 200;
+
+/// Counts gateways and devices by site.
+pub(super) async fn summarize(
+    store: &dyn QueryStore,
+    (streams, clock): (&StreamRegistry, ClockBound),
+    request: &SummaryRequest,
+    sink: &Sink<wire::FleetSummary>,
+) -> Result<(), QueryError> {
+    let or = |given: i64, default| if given <= 0 { default } else { given };
+    let behind_ms = or(request.behind_ms, BEHIND_MS);
+    let silent_ms = clock.now_ms().saturating_sub(or(request.silent_ms, SILENT_MS));
+    let everything = selector("", &[])?;
+    let mut sites: BTreeMap<String, SiteSummary> = BTreeMap::new();
+    let devices = collect_devices(store, &everything, sink).await?;
+    let held = devices.len() * DEVICE_BYTES;
+    for ((gateway, _), (_, last)) in &devices {
+        sink.yield_point().await?;
+        let site = site(&mut sites, gateway.site.as_str());
+        site.devices += 1;
+        site.silent += u64::from(last.as_millis() < silent_ms);
+    }
+    drop(devices);
+    let gateways = collect_gateways(store, &everything, sink).await?;
+    sink.set_memory(held + gateways.len() * GATEWAY_BYTES)?;
+    let (mut problems, mut until): (Vec<wire::Gateway>, _) = (Vec::new(), Some(i64::MAX));
+    for (_, listed) in gateways {
+        sink.yield_point().await?;
+        let gateway = gateway_message(listed, streams, clock);
+        count(site(&mut sites, &gateway.site), &gateway, behind_ms);
+        if !gateway.retired {
+            until = until.zip(gateway.watermark_ms).map(|(until, watermark)| until.min(watermark));
+        }
+        if is_problem(&gateway, behind_ms) {
+            problems.push(gateway);
+        }
+    }
+    let summary = finish(sites, problems, until.filter(|until| *until < i64::MAX));
+    let bytes = (summary.sites.len() + summary.problems.len()) * MESSAGE_BYTES;
+    sink.send(summary, bytes).await
+}
+
+fn site<'a>(sites: &'a mut BTreeMap<String, SiteSummary>, name: &str) -> &'a mut SiteSummary {
+    if !sites.contains_key(name) {
+        sites.insert(name.to_owned(), SiteSummary { site: name.to_owned(), ..SiteSummary::default() });
+    }
+    sites.entry(name.to_owned()).or_default()
+}
+
+fn count(site: &mut SiteSummary, gateway: &wire::Gateway, behind_ms: i64) {
+    site.gateways += 1;
+    site.series = site.series.saturating_add(gateway.series.into());
+    site.retired += u64::from(gateway.retired);
+    site.down += u64::from(!gateway.connected && !gateway.retired);
+    site.behind += u64::from(is_behind(gateway, behind_ms));
+}
+
+fn finish(
+    sites: BTreeMap<String, SiteSummary>,
+    mut problems: Vec<wire::Gateway>,
+    complete_until_ms: Option<i64>,
+) -> wire::FleetSummary {
+    let (sites_total, problems_total) = (sites.len() as u64, problems.len() as u64);
+    let mut sites: Vec<SiteSummary> = sites.into_values().collect();
+    let total = sites.iter().fold(SiteSummary::default(), |total, site| SiteSummary {
+        site: String::new(),
+        gateways: total.gateways + site.gateways,
+        down: total.down + site.down,
+        behind: total.behind + site.behind,
+        retired: total.retired + site.retired,
+        devices: total.devices + site.devices,
+        silent: total.silent + site.silent,
+        series: total.series.saturating_add(site.series),
+    });
+    sites.sort_by_key(|site| (site.down == 0, site.behind == 0, site.silent == 0));
+    sites.truncate(SITES_MAX);
+    problems.sort_by_key(|gateway| gateway.connected);
+    problems.truncate(PROBLEMS_MAX);
+    let total = Some(total);
+    wire::FleetSummary { total, sites, sites_total, problems, problems_total, complete_until_ms }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_come_first_and_retired_gateways_do_not_count() {
+        let gateway = |site: &str, connected, retired| wire::Gateway {
+            site: site.to_owned(),
+            connected,
+            retired,
+            lag_ms: Some(1_000),
+            series: 2,
+            ..wire::Gateway::default()
+        };
+        let all = [gateway("a", true, false), gateway("b", false, true), gateway("c", false, false)];
+        let mut sites = BTreeMap::new();
+        for gateway in &all {
+            count(site(&mut sites, &gateway.site), gateway, BEHIND_MS);
+        }
+        site(&mut sites, "a").silent = 1;
+        let problems: Vec<_> = all.iter().filter(|one| is_problem(one, BEHIND_MS)).cloned().collect();
+        let summary = finish(sites, problems, Some(800));
+        let names: Vec<&str> = summary.sites.iter().map(|site| site.site.as_str()).collect();
+        assert_eq!(names, ["c", "a", "b"]);
+        let SiteSummary { gateways, down, behind, retired, silent, series, .. } = summary.total.unwrap();
+        assert_eq!((gateways, down, behind, retired, silent, series), (3, 1, 0, 1, 1, 6));
+        assert_eq!((summary.problems.len(), summary.problems_total, summary.sites_total), (1, 1, 3));
+    }
+}

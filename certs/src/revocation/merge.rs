@@ -1,0 +1,131 @@
+//! New lists beside those that count.
+
+use std::sync::Arc;
+
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+
+use super::{
+    LISTS_BYTES_MAX, LISTS_MAX, RevocationError, RevocationList, Revocations, list::UnverifiedList,
+    signer::Signer,
+};
+
+/// What came of new lists.
+#[derive(Debug, Default)]
+pub(crate) struct Merged {
+    pub(crate) revocations: Revocations,
+    /// A list counts that did not count before, or one no longer counts.
+    pub(crate) changed: bool,
+    /// Index of each refused list, and why.
+    pub(crate) refused: Vec<(usize, RevocationError)>,
+}
+
+impl Revocations {
+    /// These lists and the new ones, DER, each signed by a root in `anchors`, by an issuing certificate among `issuers`,
+    /// or by one that is known already. Lists whose signer is no longer trusted are dropped. A list of an issuing
+    /// certificate that a root has revoked is left out without an error: its leaves are refused anyway.
+    pub(crate) fn merged(
+        &self,
+        anchors: &[CertificateDer<'_>],
+        lists: &[&[u8]],
+        issuers: &[CertificateDer<'_>],
+    ) -> Merged {
+        let roots = Signer::roots(anchors);
+        let known: Vec<CertificateDer<'_>> =
+            self.lists().iter().filter_map(|list| list.issuer.clone()).collect();
+        let issuing: Vec<Signer<'_>> =
+            issuers.iter().chain(&known).filter_map(|der| Signer::of_site(der, &roots)).collect();
+        let trusted = |list: &&RevocationList| {
+            let signers = if list.site.is_none() { &roots } else { &issuing };
+            signers.iter().any(|signer| *signer.key() == *list.key)
+        };
+        let mut building = Building { lists: self.lists().iter().filter(trusted).cloned().collect() };
+        let mut refused = Vec::new();
+        for (index, der) in lists.iter().enumerate() {
+            // Nothing new, and no signature to verify.
+            if building.lists.iter().any(|list| list.der.as_ref() == *der) {
+                continue;
+            }
+            let taken = UnverifiedList::read(der).and_then(|list| {
+                let mut signers = roots.iter().chain(&issuing);
+                let signer = signers.find(|signer| signer.signed(&list));
+                building.take(&list, signer.ok_or(RevocationError::Signature)?)
+            });
+            if let Err(error) = taken {
+                refused.push((index, error));
+            }
+        }
+        building.drop_revoked_issuers();
+        let revocations = Self::new(building.lists);
+        Merged { changed: !self.are(&revocations), revocations, refused }
+    }
+}
+
+impl Revocations {
+    /// Of each issuer the higher list of the two. Both are verified already.
+    pub(crate) fn with(&self, other: &Self) -> Self {
+        let mut lists = self.lists().to_vec();
+        for list in other.lists() {
+            match lists.iter_mut().find(|known| known.key == list.key) {
+                Some(known) if known.number < list.number => *known = list.clone(),
+                Some(_) => {}
+                None => lists.push(list.clone()),
+            }
+        }
+        let mut building = Building { lists };
+        building.drop_revoked_issuers();
+        Self::new(building.lists)
+    }
+
+    /// Whether the same lists count.
+    pub(crate) fn are(&self, other: &Self) -> bool {
+        self.lists().iter().map(|list| &list.der).eq(other.lists().iter().map(|list| &list.der))
+    }
+}
+
+struct Building {
+    lists: Vec<RevocationList>,
+}
+
+impl Building {
+    /// Takes a verified list if it is newer than the one of its signer.
+    fn take(&mut self, list: &UnverifiedList<'_>, signer: &Signer<'_>) -> Result<(), RevocationError> {
+        let place = self.lists.iter().position(|known| *known.key == *signer.key());
+        let before = place.and_then(|place| self.lists.get(place));
+        let bytes_before = before.map_or(0, |before| before.der.len());
+        if let Some(before) = before {
+            if before.number == list.number {
+                return Ok(());
+            }
+            if before.number > list.number {
+                return Err(RevocationError::RolledBack { known: before.number, found: list.number });
+            }
+        }
+        let bytes: usize = self.lists.iter().map(|list| list.der.len()).sum();
+        if bytes.saturating_sub(bytes_before).saturating_add(list.der.len()) > LISTS_BYTES_MAX
+            || (place.is_none() && self.lists.len() >= LISTS_MAX)
+        {
+            return Err(RevocationError::TooMany);
+        }
+        let new = RevocationList {
+            der: CertificateRevocationListDer::from(list.der.to_vec()),
+            issuer: signer.issuing().map(|_| CertificateDer::from(signer.der().to_vec())),
+            number: list.number,
+            this_update: list.this_update,
+            next_update: list.next_update,
+            key: signer.key().into(),
+            site: signer.issuing().map(|issuing| (issuing.site.clone(), issuing.serial.clone())),
+            serials: Arc::new(list.serials()?),
+        };
+        match place.and_then(|place| self.lists.get_mut(place)) {
+            Some(before) => *before = new,
+            None => self.lists.push(new),
+        }
+        Ok(())
+    }
+
+    fn drop_revoked_issuers(&mut self) {
+        let roots = Revocations::new(self.lists.iter().filter(|list| list.site.is_none()).cloned().collect());
+        self.lists
+            .retain(|list| list.site.as_ref().is_none_or(|(_, issuer)| !roots.root_names(issuer.into())));
+    }
+}

@@ -1,0 +1,167 @@
+//! Lists of roots and sites: who may sign, which number counts, what they name.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::{list::UnverifiedList, *};
+use crate::tests::forge::{Ca, list, root, site};
+
+fn merged(before: &Revocations, roots: &[&Ca], lists: &[Vec<u8>], issuers: &[&Ca]) -> Merged {
+    let anchors: Vec<_> = roots.iter().map(|ca| ca.der.clone()).collect();
+    let issuers: Vec<_> = issuers.iter().map(|ca| ca.der.clone()).collect();
+    let lists: Vec<&[u8]> = lists.iter().map(Vec::as_slice).collect();
+    before.merged(&anchors, &lists, &issuers)
+}
+
+fn der(signer: &Ca, number: u64, serials: &[&Serial]) -> Vec<u8> {
+    list(signer, number, serials, 7).der().to_vec()
+}
+
+#[test]
+fn the_highest_number_of_each_issuer_counts() {
+    let (one, other) = (root(), root());
+    let (a, b) = (Serial::random(), Serial::random());
+    let none = Revocations::default();
+    let first = merged(&none, &[&one, &other], &[der(&one, 5, &[&a]), der(&other, 1, &[&b])], &[]);
+    assert!(first.changed && first.refused.is_empty());
+    let lists = first.revocations;
+    assert!(lists.is_revoked(&a, None) && lists.is_revoked(&b, None));
+    // An older one is refused, the others are taken.
+    let next = merged(&lists, &[&one, &other], &[der(&one, 4, &[]), der(&other, 2, &[])], &[]);
+    assert_eq!(next.refused, [(0, RevocationError::RolledBack { known: 5, found: 4 })]);
+    assert!(next.changed && next.revocations.is_revoked(&a, None) && !next.revocations.is_revoked(&b, None));
+    // The same number is no news, whatever it names.
+    let same = merged(&next.revocations, &[&one, &other], &[der(&one, 5, &[])], &[]);
+    assert!(!same.changed && same.refused.is_empty() && same.revocations.is_revoked(&a, None));
+    // Without its root, a list is gone.
+    let without = merged(&same.revocations, &[&other], &[], &[]);
+    assert!(without.changed && !without.revocations.is_revoked(&a, None));
+    assert_eq!(without.revocations.lists().len(), 1);
+}
+
+#[test]
+fn only_roots_and_their_sites_sign() {
+    let (one, stranger) = (root(), root());
+    let (berlin, foreign) = (site(&one, "berlin"), site(&stranger, "berlin"));
+    let serial = Serial::random();
+    let none = Revocations::default();
+    let all = [&stranger, &foreign, &berlin].map(|ca| der(ca, 1, &[&serial]));
+    let merged_all = merged(&none, &[&one], &all, &[&foreign]);
+    assert_eq!(merged_all.refused, [0, 1, 2].map(|index| (index, RevocationError::Signature)));
+    assert!(!merged_all.changed && merged_all.revocations.lists().is_empty());
+    let with_issuer = merged(&none, &[&one], &all[2..], &[&foreign, &berlin]);
+    assert_eq!(with_issuer.refused, []);
+    let list = &with_issuer.revocations.lists()[0];
+    assert_eq!((list.site().unwrap().as_str(), list.issuer.as_ref()), ("berlin", Some(&berlin.der)));
+    assert!(with_issuer.revocations.ends().is_none(), "a site's list does not stand for a root's");
+    assert!(with_issuer.revocations.is_revoked(&serial, Some(&berlin.serial)));
+    assert!(!with_issuer.revocations.is_revoked(&serial, Some(&foreign.serial)));
+    assert!(!with_issuer.revocations.is_revoked(&serial, None));
+    // The next list of a known site needs no certificate beside it; a revoked site's lists are gone.
+    let next = merged(&with_issuer.revocations, &[&one], &[der(&berlin, 2, &[])], &[]);
+    assert!(next.changed && next.refused.is_empty());
+    let gone = merged(&next.revocations, &[&one], &[der(&one, 1, &[&berlin.serial])], &[]);
+    assert_eq!(gone.revocations.lists().len(), 1);
+    assert!(gone.revocations.is_revoked(&serial, Some(&berlin.serial)));
+    let again = merged(&gone.revocations, &[&one], &[der(&berlin, 3, &[])], &[&berlin]);
+    assert!(!again.changed && again.refused.is_empty());
+}
+
+#[test]
+fn any_changed_bit_is_refused() {
+    let root = root();
+    let list = der(&root, 300, &[&Serial::random(), &Serial::random()]);
+    for place in 0..list.len() {
+        let mut bytes = list.clone();
+        bytes[place] ^= 1 << (place % 8);
+        let merged = merged(&Revocations::default(), &[&root], &[bytes], &[]);
+        assert_eq!(merged.refused.len(), 1, "a changed bit in byte {place} passes");
+    }
+    for length in 0..list.len() {
+        assert!(UnverifiedList::read(&list[..length]).is_err());
+    }
+    let longer = [&list[..], &[0]].concat();
+    assert!(UnverifiedList::read(&longer).is_err());
+}
+
+#[test]
+fn many_entries_are_read_within_bounds() {
+    let root = root();
+    let serials: Vec<Serial> = (0..2_000).map(|_| Serial::random()).collect();
+    let list = der(&root, u64::MAX, &serials.iter().collect::<Vec<_>>());
+    let merged = merged(&Revocations::default(), &[&root], &[list], &[]);
+    assert_eq!(merged.refused, []);
+    assert_eq!(
+        (merged.revocations.lists()[0].len(), merged.revocations.lists()[0].number),
+        (2_000, u64::MAX)
+    );
+    assert!(serials.iter().all(|serial| merged.revocations.is_revoked(serial, None)));
+    assert!(!merged.revocations.is_revoked(&Serial::random(), None));
+}
+
+/// What the lists should say, written as the rules are.
+#[derive(Default)]
+struct Model {
+    /// Number and serials of the list that counts, by signer: roots 0 and 1, sites 2 and 3.
+    lists: BTreeMap<usize, (u64, BTreeSet<usize>)>,
+}
+
+impl Model {
+    fn add(&mut self, signer: usize, number: u64, serials: &BTreeSet<usize>) {
+        if self.lists.get(&signer).is_none_or(|(known, _)| *known < number) {
+            self.lists.insert(signer, (number, serials.clone()));
+        }
+    }
+
+    fn names(&self, signer: usize, serial: usize) -> bool {
+        self.lists.get(&signer).is_some_and(|(_, serials)| serials.contains(&serial))
+    }
+
+    /// Serial numbers 0 and 1 are those of the sites' issuing certificates.
+    fn is_revoked(&self, serial: usize, site: Option<usize>) -> bool {
+        let by_root = |serial| self.names(0, serial) || self.names(1, serial);
+        by_root(serial) || site.is_some_and(|site| by_root(site) || self.names(2 + site, serial))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+
+    #[test]
+    fn lists_say_what_the_model_says(
+        steps in prop::collection::vec(
+            (0..4_usize, 1..6_u64, prop::collection::btree_set(0..8_usize, 0..5)),
+            1..12,
+        ),
+    ) {
+        let roots = [root(), root()];
+        let sites = [site(&roots[0], "one"), site(&roots[1], "two")];
+        let signers = [&roots[0], &roots[1], &sites[0], &sites[1]];
+        let mut serials: Vec<Serial> = sites.iter().map(|site| site.serial.clone()).collect();
+        serials.extend((2..8).map(|_| Serial::random()));
+        let (mut model, mut lists) = (Model::default(), Revocations::default());
+        for (signer, number, named) in &steps {
+            let revoked: Vec<&Serial> = named.iter().map(|index| &serials[*index]).collect();
+            let new = der(signers[*signer], *number, &revoked);
+            lists = merged(&lists, &[&roots[0], &roots[1]], &[new], &[&sites[0], &sites[1]]).revocations;
+            model.add(*signer, *number, named);
+            // A revoked issuer's list is dropped, which a later list without its number brings back in the model only.
+            for site in 0..2 {
+                if model.is_revoked(site, None) {
+                    model.lists.remove(&(2 + site));
+                }
+            }
+            for (index, serial) in serials.iter().enumerate() {
+                prop_assert_eq!(lists.is_revoked(serial, None), model.is_revoked(index, None));
+                for site in 0..2 {
+                    let issuer = Some(&sites[site].serial);
+                    prop_assert_eq!(
+                        lists.is_revoked(serial, issuer), model.is_revoked(index, Some(site)),
+                        "serial {} of site {} after {:?}", index, site, steps
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! An installation with a root of an earlier version moves to a new one while everything runs.
+
+use std::{fs, path::Path};
+
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType};
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+
+use super::{
+    sites::{openssl, site_request},
+    support::{Pki, identity, no_note},
+};
+use crate::{
+    Identity, IdentityFolder, Role,
+    authority::{Authority, AuthorityError, InitOptions, RevokeWhat, add_anchors, inspect},
+};
+
+/// Replaces the root by one of the version before: path length 0. Nothing is issued yet.
+fn of_version_before() -> Pki {
+    let mut pki = Pki::new();
+    let dir = pki.authority.dir().to_owned();
+    let key = KeyPair::from_pem(&fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap();
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::URI("spiffe://test.example".try_into().unwrap())];
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    fs::write(dir.join("ca.pem"), params.self_signed(&key).unwrap().pem()).unwrap();
+    fs::remove_file(dir.join("crl.pem")).unwrap();
+    pki.authority = Authority::open(&dir).unwrap();
+    pki.authority.refresh_crl(30, &mut no_note).unwrap();
+    pki
+}
+
+fn no_passphrase(_: &Path) -> Result<crate::authority::Passphrase, String> {
+    Err("no key is encrypted".to_owned())
+}
+
+fn roots(dir: &Path) -> Vec<CertificateDer<'static>> {
+    CertificateDer::pem_file_iter(dir.join("ca.pem")).unwrap().collect::<Result<_, _>>().unwrap()
+}
+
+/// Whether an identity's chain ends at the root.
+fn is_from(dir: &Path, root: &CertificateDer<'_>) -> bool {
+    let chain: Vec<CertificateDer<'_>> =
+        CertificateDer::pem_file_iter(dir.join("cert.pem")).unwrap().collect::<Result<_, _>>().unwrap();
+    let root = crate::certificate::parse(root).unwrap();
+    let last = crate::certificate::parse(chain.last().unwrap()).unwrap();
+    last.verify_signature(Some(root.public_key())).is_ok()
+}
+
+#[test]
+fn an_old_root_gives_way_to_a_new_one() {
+    let pki = of_version_before();
+    let dir = pki.authority.dir().to_owned();
+    let [gateway, aggregator] = [Role::Gateway, Role::Aggregator].map(|role| pki.issue(role, "x"));
+    let [a, b] = ["a", "b"].map(|name| pki.issue(Role::Device, name));
+    pki.authority.revoke(&RevokeWhat::Serial(b.serial.clone()), &mut no_note).unwrap();
+    let error = pki.authority.site_add(&site_request("berlin"), &mut no_note).unwrap_err();
+    assert!(matches!(error, AuthorityError::PathLength { .. }), "{error}");
+    assert!(error.to_string().contains("root prepare"), "{error}");
+
+    // Both roots in every folder; the old one issues.
+    let report = pki.authority.prepare_root(&InitOptions::default(), &mut no_passphrase).unwrap();
+    assert_eq!((report.roots, report.changed, report.copies), (2, 1, 4));
+    let both = roots(&dir);
+    for identity in [&gateway, &aggregator, &a] {
+        assert_eq!(roots(&identity.dir), both);
+        IdentityFolder::load(&identity.dir).unwrap();
+    }
+    let old = Authority::open(&dir).unwrap();
+    let c = old.issue(&pki.request(Role::Device, "c"), &mut no_note).unwrap();
+    assert!(is_from(&c.dir, &both[0]) && roots(&c.dir) == both);
+    let again = old.prepare_root(&InitOptions::default(), &mut no_passphrase).unwrap();
+    assert_eq!((again.roots, again.changed), (2, 0));
+    let error = old.retire_roots(true, &mut no_note).unwrap_err().to_string();
+    assert!(error.contains("root switch"), "{error}");
+
+    // The new root issues; what the old one issued and revoked stays so.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let new = old.switch_root(&mut no_passphrase, &mut no_note).unwrap();
+    let serial = |der: &CertificateDer<'_>| crate::certificate::parse(der).unwrap().raw_serial_as_string();
+    assert_eq!(roots(&dir).iter().map(serial).collect::<Vec<_>>(), [serial(&both[1]), serial(&both[0])]);
+    let lists = inspect(&aggregator.dir.join("crl.pem")).unwrap();
+    assert_eq!(lists.matches(&b.serial.to_string()).count(), 2, "one list of each root: {lists}");
+    let error = new.retire_roots(false, &mut no_note).unwrap_err().to_string();
+    assert!(error.contains("4 certificates") && error.contains("--force"), "{error}");
+    let site = Authority::open(&new.site_add(&site_request("berlin"), &mut no_note).unwrap().dir).unwrap();
+    for (role, name) in [(Role::Gateway, "x"), (Role::Device, "a"), (Role::Device, "c")] {
+        let renewed = site.renew(&identity(role, "berlin", name), None, &[], None, &mut no_note).unwrap();
+        assert!(is_from(&renewed.dir, &both[1]));
+    }
+    let error = new.retire_roots(false, &mut no_note).unwrap_err().to_string();
+    assert!(error.contains("aggregator x"), "{error}");
+    new.renew(&identity(Role::Aggregator, "", "x"), None, &[], None, &mut no_note).unwrap();
+
+    // Nothing needs the old root any more.
+    let report = new.retire_roots(false, &mut no_note).unwrap();
+    assert_eq!((report.roots, report.changed), (1, 1));
+    for identity in [&gateway, &aggregator, &a, &c] {
+        assert_eq!(roots(&identity.dir), both[1..]);
+        IdentityFolder::load(&identity.dir).unwrap();
+    }
+    assert!(!dir.join("previous.key").exists());
+    // No list of the old root is left beside a ca.pem without it.
+    for identity in [&gateway, &aggregator, &a, &b, &c] {
+        let lists = fs::read(identity.dir.join("crl.pem")).unwrap();
+        assert_eq!(lists, fs::read(dir.join("crl.pem")).unwrap(), "{}", identity.dir.display());
+    }
+    let lists = inspect(&aggregator.dir.join("crl.pem")).unwrap();
+    assert_eq!(lists.matches(&b.serial.to_string()).count(), 1, "{lists}");
+    let leaf = gateway.dir.join("cert.pem");
+    let [verify, ca, untrusted] = ["verify", "-CAfile", "-untrusted"].map(Path::new);
+    if let Some((good, text)) = openssl(&[verify, ca, &dir.join("ca.pem"), untrusted, &leaf, &leaf]) {
+        assert!(good, "{text}");
+    }
+}
+
+#[test]
+fn roots_of_another_folder_can_be_added() {
+    let (pki, other) = (Pki::new(), Pki::new());
+    let device = pki.issue(Role::Device, "a").dir;
+    let file = other.authority.dir().join("ca.pem");
+    let report = add_anchors(pki.authority.dir(), &file).unwrap();
+    assert_eq!((report.roots, report.changed, report.copies), (2, 1, 1));
+    assert_eq!(roots(&device).len(), 2);
+    assert_eq!(add_anchors(pki.authority.dir(), &file).unwrap().changed, 0);
+    // Its own root still issues.
+    let issued =
+        Authority::open(pki.authority.dir()).unwrap().issue(&pki.request(Role::Device, "b"), &mut no_note);
+    assert!(is_from(&issued.unwrap().dir, &roots(pki.authority.dir())[0]));
+
+    // A leaf, an issuing certificate and another trust domain are no roots of this one.
+    let (report, _) = other.add_site("berlin");
+    for file in [device.join("cert.pem"), report.dir.join("issuer.pem")] {
+        add_anchors(pki.authority.dir(), &file).unwrap_err();
+    }
+    let forged = pki.dir.path().join("forged.pem");
+    let key = KeyPair::generate().unwrap();
+    let root_key =
+        KeyPair::from_pem(&fs::read_to_string(other.authority.dir().join("ca.key")).unwrap()).unwrap();
+    let root = fs::read_to_string(&file).unwrap();
+    let mut params = CertificateParams::default();
+    params.subject_alt_names = vec![SanType::URI("spiffe://test.example".try_into().unwrap())];
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let issuer = Issuer::from_ca_cert_pem(&root, root_key).unwrap();
+    fs::write(&forged, params.signed_by(&key, &issuer).unwrap().pem()).unwrap();
+    let error = add_anchors(pki.authority.dir(), &forged).unwrap_err().to_string();
+    assert!(error.contains("not a root"), "{error}");
+    assert_eq!(roots(pki.authority.dir()).len(), 2);
+}
+
+#[test]
+fn a_ledger_with_sites_and_roots_is_skipped_line_by_line_by_versions_before() {
+    let pki = Pki::new();
+    pki.add_site("berlin");
+    pki.issue(Role::Device, "a");
+    let text = fs::read_to_string(pki.authority.dir().join("ledger.jsonl")).unwrap();
+    let events: Vec<String> = text
+        .lines()
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["event"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(events, ["crl", "issuer", "issued"]);
+    // And a ledger of versions before is read here.
+    fs::write(pki.authority.dir().join("ledger.jsonl"), text.lines().last().unwrap().to_owned() + "\n")
+        .unwrap();
+    let history = pki.authority.history(&mut no_note).unwrap();
+    assert!(history.issuers.is_empty() && history.root_since.is_none());
+    assert!(history.issued[0].is_of(&Identity::Device(catchment_proto::id::DeviceId {
+        site: "berlin".parse().unwrap(),
+        name: "a".parse().unwrap(),
+    })));
+}

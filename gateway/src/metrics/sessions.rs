@@ -1,0 +1,31 @@
+//! The sessions of peers, read from their registry at each scrape.
+
+use std::{
+    fmt,
+    sync::{Arc, OnceLock},
+};
+
+use catchment_certs::{Role, SessionRegistry};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::gauge::ConstGauge,
+};
+
+/// Writes how many sessions each role has, once the registry is known.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SessionsCollector(pub(super) Arc<OnceLock<SessionRegistry>>);
+
+impl Collector for SessionsCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Some(registry) = self.0.get() else { return Ok(()) };
+        let kind = ConstGauge::new(0_i64).metric_type();
+        let mut family =
+            encoder.encode_descriptor("sessions", "Sessions now, by role of the peer", None, kind)?;
+        for (role, count) in Role::ALL.into_iter().zip(registry.counts().by_role) {
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.encode(family.encode_family(&[("role", role.as_str())])?)?;
+        }
+        Ok(())
+    }
+}
