@@ -198,11 +198,8 @@ impl Metrics {
         );
         r.register("ingest_live_dropped", "Live batches dropped for want of room", self.live_dropped.clone());
         r.register("queries", "Queries started", self.queries.clone());
-        r.register(
-            "queries_refused",
-            "Queries without a complete answer, by reason",
-            self.queries_refused.clone(),
-        );
+        let refused = "Queries without a complete answer, by reason";
+        r.register("queries_refused", refused, self.queries_refused.clone());
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points in answers", self.query_points.clone());
         self.retention.register(r);

@@ -37,6 +37,8 @@ mod verifier;
 #[cfg(test)]
 mod tests;
 
+pub use rustls::pki_types::CertificateDer;
+
 pub use accept::{AcceptConfig, AcceptEvents, Accepted, accept_loop};
 pub use certificate::{Peer, peer_from_certificate};
 pub use chain::{ChainError, peer_from_chain};

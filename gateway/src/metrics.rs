@@ -21,14 +21,15 @@ use prometheus_client::{
 
 pub use self::register::{ProtocolLabel, ReasonLabel};
 use self::{
-    connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, register::add,
-    revocations::RevocationMetrics, sessions::SessionsCollector,
+    connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, pace::PaceMetrics,
+    register::add, revocations::RevocationMetrics, sessions::SessionsCollector,
 };
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
 mod connections;
 mod forgotten;
 mod kept;
+mod pace;
 mod register;
 mod revocations;
 mod sessions;
@@ -48,10 +49,7 @@ pub struct Metrics {
     pub answers_dropped: Counter,
     pub name_collisions: Counter,
     pub epochs_shared: Counter,
-    pub waits: Counter,
-    pub slowed: Counter,
-    pub rate_waits: Counter,
-    pub devices_delayed: Gauge,
+    pub pace: PaceMetrics,
     pub connections: Family<ProtocolLabel, Gauge>,
     pub devices: Gauge,
     pub series: Gauge,
@@ -170,18 +168,7 @@ impl Metrics {
             answers_dropped: add(r, "answers_dropped", "Refusals not sent because the device does not read"),
             name_collisions: add(r, "name_collisions", "Times that two names of a device mapped to one"),
             epochs_shared: add(r, "epochs_shared", "Times that two programs of a device shared an epoch"),
-            waits: add(r, "waits", "Times that a device waited because journal or outbox had no room"),
-            slowed: add(
-                r,
-                "slowed",
-                "Times that a device was slowed because journal or outbox came near its bound",
-            ),
-            rate_waits: add(r, "rate_waits", "Times that a device waited because of readings_per_second_max"),
-            devices_delayed: add(
-                r,
-                "devices_delayed",
-                "Devices that wait because of readings_per_second_max",
-            ),
+            pace: PaceMetrics::new(r),
             connections: add(r, "connections", "Open device connections"),
             devices: add(r, "devices", "Known devices"),
             series: add(r, "series", "Known series"),

@@ -145,8 +145,15 @@ pub(crate) fn run(quick: bool, only: Option<&str>) -> anyhow::Result<()> {
     let tree = Tree::update(&folder)?;
     let target = seed::seed(target, profile, &folder)?;
     let chosen = |s: &&Safeguard| (!quick || s.quick) && only.is_none_or(|only| s.name.contains(only));
-    let safeguards: Vec<&Safeguard> =
-        SAFEGUARDS.iter().chain(FOLDERS).chain(DOOR).chain(FAIRNESS).chain(TRUST).chain(UPLINK).filter(chosen).collect();
+    let safeguards: Vec<&Safeguard> = SAFEGUARDS
+        .iter()
+        .chain(FOLDERS)
+        .chain(DOOR)
+        .chain(FAIRNESS)
+        .chain(TRUST)
+        .chain(UPLINK)
+        .filter(chosen)
+        .collect();
     ensure!(!safeguards.is_empty(), "no safeguard's name contains that text");
     unchanged_passes(&safeguards, &tree, &target)?;
     let mut rows = Vec::new();

@@ -7,6 +7,7 @@ use catchment_settings::when_set;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
+    config::Config,
     metrics::Metrics,
     transport::{Connection, Deadlines},
 };
@@ -15,14 +16,25 @@ use crate::{
 #[derive(Clone)]
 pub(super) struct HandOver {
     /// Most connections of one identity.
-    pub(super) per_peer_max: usize,
-    pub(super) deadlines: Deadlines,
-    pub(super) metrics: Arc<Metrics>,
-    pub(super) cutting: watch::Receiver<bool>,
-    pub(super) connections: mpsc::Sender<Connection>,
+    per_peer_max: usize,
+    deadlines: Deadlines,
+    metrics: Arc<Metrics>,
+    cutting: watch::Receiver<bool>,
+    connections: mpsc::Sender<Connection>,
 }
 
 impl HandOver {
+    /// Connections go to `connections`, and end when `cutting` is set.
+    pub(super) fn new(
+        config: &Config,
+        metrics: Arc<Metrics>,
+        cutting: watch::Receiver<bool>,
+        connections: mpsc::Sender<Connection>,
+    ) -> Self {
+        let deadlines = Deadlines { first_request: config.first_request_timeout, idle: config.idle_timeout };
+        Self { per_peer_max: config.connections_per_peer_max, deadlines, metrics, cutting, connections }
+    }
+
     pub(super) async fn take(self, accepted: Accepted) {
         if accepted.session.of_identity() > self.per_peer_max {
             Metrics::count(&self.metrics.connections_refused, "too_many_of_identity");

@@ -19,7 +19,6 @@ use crate::{
     metrics::Metrics,
     retention::Retention,
     store::{BackupSource, MaintenanceStore, Store},
-    transport::Deadlines,
 };
 
 /// Accepted connections that wait for tonic.
@@ -69,29 +68,19 @@ impl Aggregator {
             .await
             .map_err(|error| RunError::Thread(error.to_string()))?;
 
-        metrics.watch_sessions(sessions.clone());
-        let sweeping = sessions.clone().sweep(trust.clone());
-        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
-        let hand_over = HandOver {
-            per_peer_max: config.connections_per_peer_max,
-            deadlines: Deadlines { first_request: config.first_request_timeout, idle: config.idle_timeout },
-            metrics: Arc::clone(&metrics),
-            cutting,
-            connections,
-        };
+        let hand_over = HandOver::new(&config, Arc::clone(&metrics), cutting, connections);
         let accepting = accept_loop(
             listener,
             tls,
             config.accept,
-            sessions,
+            sessions.clone(),
             Arc::clone(&metrics) as Arc<_>,
             when_set(stopping.clone()),
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        metrics.trust.show(&trust);
-        let trusting = follow_trust(trust, Arc::clone(&streams), Arc::clone(&metrics));
+        let trusting = follow_trust(trust, sessions, Arc::clone(&streams), Arc::clone(&metrics));
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
@@ -126,7 +115,7 @@ impl Aggregator {
         stop.send_replace(true);
         services.health.stop().await;
         let closed = finish(&config, serving, (accepting, retention), &cut, &maintenance).await;
-        [trusting, sweeping].iter().for_each(JoinHandle::abort);
+        trusting.abort();
         close.send_replace(true);
         if let Some(http) = http {
             // The server holds nothing whose loss matters.
@@ -136,10 +125,18 @@ impl Aggregator {
     }
 }
 
-/// Watches the identity folder, and offers its revocation lists to the gateways, forever.
-async fn follow_trust(trust: Trust, streams: Arc<StreamRegistry>, metrics: Arc<Metrics>) {
+/// Watches the identity folder, ends sessions that it no longer trusts, and offers its revocation lists to the gateways,
+/// forever.
+async fn follow_trust(
+    trust: Trust,
+    sessions: SessionRegistry,
+    streams: Arc<StreamRegistry>,
+    metrics: Arc<Metrics>,
+) {
+    metrics.trust.show(&trust);
+    metrics.watch_sessions(sessions.clone());
     let offering = publish_revocations(trust.subscribe(), streams.revocations.clone());
-    tokio::join!(trust.watch_and_report(&metrics.conditions), offering);
+    tokio::join!(trust.watch_and_report(&metrics.conditions), sessions.sweep(trust.clone()), offering);
 }
 
 /// Shuts down in order, after `stopping` was signalled.

@@ -393,7 +393,6 @@ pub(super) async fn run_query(
 pub(super) fn query_request(selector: &str) -> AggregateRequest {
     AggregateRequest {
         selector: selector.to_owned(),
-        from_ms: 0,
         to_ms: 1_000_000,
         aggregates: vec!["count".to_owned(), "sum".to_owned()],
         ..AggregateRequest::default()

@@ -1,7 +1,6 @@
 //! Certificates of peers, and the names in them: an identity that is read has exactly one name, which reads as it.
 
-use catchment_certs::{Identity, Role, TrustDomain, peer_from_certificate};
-use rustls::pki_types::CertificateDer;
+use catchment_certs::{CertificateDer, Identity, Role, TrustDomain, peer_from_certificate};
 
 use super::{Target, signature};
 

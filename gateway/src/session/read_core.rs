@@ -170,7 +170,7 @@ impl ReadCore {
     ) -> Stepped {
         let rest = buffer.get(self.consumed..).unwrap_or_default();
         if let Some(wait) = self.rate_wait(rest, environment) {
-            environment.metrics().rate_waits.inc();
+            environment.metrics().pace.rate_waits.inc();
             return Ok(Some(Step::Pause(Pause::Rate(wait))));
         }
         self.intake = SPARE.take();
@@ -275,7 +275,7 @@ impl ReadCore {
         SPARE.set(mem::take(&mut self.intake));
         self.stage = Stage::Stopped;
         if slow {
-            environment.metrics().slowed.inc();
+            environment.metrics().pace.slowed.inc();
             return Ok(Some(Step::Pause(Pause::Slow)));
         }
         Ok(None)
@@ -395,6 +395,6 @@ fn pause(backpressure: &Backpressure, environment: &impl Environment) -> Stepped
         Backpressure::Sync => Pause::Sync,
         Backpressure::Room(_) => Pause::Room,
     };
-    environment.metrics().waits.inc();
+    environment.metrics().pace.waits.inc();
     Ok(Some(Step::Pause(pause)))
 }

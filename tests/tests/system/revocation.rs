@@ -78,7 +78,6 @@ async fn one_revoke_reaches_every_gateway_and_holds_without_the_aggregator() {
 }
 
 #[tokio::test]
-#[ignore = "needs sessions that end when the trust changes"]
 async fn a_live_session_of_the_revoked_ends() {
     let world = world(&["berlin"]).await;
     until_served(&world, 0, "press-1").await;

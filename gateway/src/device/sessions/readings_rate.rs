@@ -44,7 +44,7 @@ impl<'a> DelayGuard<'a> {
         let mut device = device_sessions.borrow_mut();
         device.readings_rate.delayed += 1;
         if device.readings_rate.delayed == 1 {
-            device.metrics.devices_delayed.inc();
+            device.metrics.pace.devices_delayed.inc();
         }
         drop(device);
         Self(device_sessions)
@@ -57,7 +57,7 @@ impl Drop for DelayGuard<'_> {
         let Ok(mut device) = self.0.try_borrow_mut() else { return };
         device.readings_rate.delayed = device.readings_rate.delayed.saturating_sub(1);
         if device.readings_rate.delayed == 0 {
-            device.metrics.devices_delayed.dec();
+            device.metrics.pace.devices_delayed.dec();
         }
     }
 }

@@ -129,7 +129,10 @@ fn messages_without_room_are_tried_again_and_acknowledged_once() {
     assert_eq!(core.step(bytes, None, &mut process), Step::Pause(Pause::Slow));
     assert_eq!(core.step(bytes, None, &mut process), Step::ReadMore { consumed: 16 });
     assert_eq!((drained(&responses), process.taken.as_slice()), ((1, 0), &[2, 2, 2][..]));
-    assert_eq!((process.metrics.waits.get(), process.metrics.slowed.get(), process.admitted), (2, 1, 1));
+    assert_eq!(
+        (process.metrics.pace.waits.get(), process.metrics.pace.slowed.get(), process.admitted),
+        (2, 1, 1)
+    );
 }
 
 #[test]
@@ -219,7 +222,7 @@ fn a_device_beyond_its_rate_is_decoded_no_further_until_it_has_tokens() {
         assert_eq!(step, Step::Pause(Pause::Rate(Duration::from_secs(9))));
     }
     assert_eq!((process.taken.len(), drained(&responses)), (1, (1, 0)), "what was taken is acknowledged");
-    assert_eq!(process.metrics.rate_waits.get(), 2);
+    assert_eq!(process.metrics.pace.rate_waits.get(), 2);
     process.readings_wait = Duration::ZERO;
     assert_eq!(core.step(both, None, &mut process), Step::ReadMore { consumed: both.len() });
     assert_eq!((process.taken, process.refused), (vec![1, 2], 0));

@@ -62,9 +62,9 @@ fn a_device_is_shown_as_delayed_while_one_of_its_sessions_waits() {
     let (metrics, sessions) =
         (device.metrics, std::rc::Rc::new(std::cell::RefCell::new(device.device_sessions)));
     let (first, second) = (DelayGuard::new(&sessions), DelayGuard::new(&sessions));
-    assert_eq!(metrics.devices_delayed.get(), 1);
+    assert_eq!(metrics.pace.devices_delayed.get(), 1);
     drop(first);
-    assert_eq!(metrics.devices_delayed.get(), 1);
+    assert_eq!(metrics.pace.devices_delayed.get(), 1);
     drop(second);
-    assert_eq!(metrics.devices_delayed.get(), 0);
+    assert_eq!(metrics.pace.devices_delayed.get(), 0);
 }
