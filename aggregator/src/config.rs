@@ -4,9 +4,9 @@
 //! Every flag has a key of the same name in the file and a variable `CATCHMENT_AGGREGATOR_…`. Flags override
 //! variables, variables override the file, the file overrides the defaults below. Nothing is bound or opened here.
 
-use std::{net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use catchment_certs::{AcceptConfig, TrustConfig, accept::HANDSHAKE_RATE_DEFAULT};
+use catchment_certs::{AcceptConfig, TrustConfig};
 use catchment_journal::LogConfig;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds};
 
@@ -281,34 +281,6 @@ fn time(key: &'static str, given: Option<HumanDuration>, default: u64) -> Result
     Err(ConfigError::Range { key, value: value.to_string(), range: "from 100ms to 1day".to_owned() })
 }
 
-fn accept(options: &Options) -> Result<AcceptConfig, ConfigError> {
-    // Leaves a quarter of the slots to addresses other than the busiest.
-    const PER_ADDRESS: usize = 3_072;
-    const MOST: usize = 1_000_000;
-    let connections_max = number("connections_max", options.connections_max, 4_096, MOST)?;
-    let rate = handshake_rate(options.handshake_rate_per_address)?;
-    let per_address = options.connections_per_address_max;
-    let per_address_default = PER_ADDRESS.min(connections_max);
-    Ok(AcceptConfig {
-        connections_max,
-        connections_per_address_max: number(
-            "connections_per_address_max",
-            per_address,
-            per_address_default,
-            MOST,
-        )?,
-        handshakes_max: number("handshakes_max", options.handshakes_max, 1_024, MOST)?,
-        handshake_timeout: time("handshake_timeout", options.handshake_timeout, 10)?,
-        handshake_rate_per_address: rate,
-    })
-}
-
-fn handshake_rate(given: Option<usize>) -> Result<NonZeroU32, ConfigError> {
-    let Some(given) = given else { return Ok(HANDSHAKE_RATE_DEFAULT) };
-    let rate = number("handshake_rate_per_address", Some(given), given, 1_000_000)?;
-    Ok(u32::try_from(rate).ok().and_then(NonZeroU32::new).unwrap_or(HANDSHAKE_RATE_DEFAULT))
-}
-
 /// The ingest budget and a gateway's share of it, by default a quarter.
 fn ingest_bytes(options: &Options) -> Result<(usize, usize), ConfigError> {
     let bytes = |key, given, default, least: usize| {
@@ -363,7 +335,7 @@ impl TryFrom<Options> for Config {
         let store = StoreConfig { clock_tolerance, ..store(&options)? };
         let (ingest_bytes_max, ingest_bytes_per_gateway_max) = ingest_bytes(&options)?;
         let retention = retention::rules(&options)?;
-        let (accept, http_bounds) = (accept(&options)?, http_bounds(&options)?);
+        let (accept, http_bounds) = (connections::accept(&options)?, http_bounds(&options)?);
         Ok(Self {
             store,
             clock_tolerance,

@@ -81,6 +81,7 @@ mod tests {
             trust_domain: TrustDomain::new("catchment.local").unwrap(),
             serial: Serial::random(),
             issuer: None,
+            root: None,
             not_after: std::time::SystemTime::now(),
         };
         registry.register(&peer, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))

@@ -81,7 +81,10 @@ impl Default for AcceptConfig {
 }
 
 /// Default rate of handshakes of one address: as many as one processor makes.
-pub const HANDSHAKE_RATE_DEFAULT: NonZeroU32 = NonZeroU32::new(5_000).unwrap();
+pub const HANDSHAKE_RATE_DEFAULT: NonZeroU32 = match NonZeroU32::new(5_000) {
+    Some(rate) => rate,
+    None => NonZeroU32::MIN,
+};
 
 /// Default maximum of concurrent handshakes: some 20 KiB each, and few enough that a slow processor finishes all of
 /// them before the first is late.

@@ -8,12 +8,14 @@
 //! folder.
 //!
 //! `lifetimes` defines how long certificates are valid, `profile` their contents, `key` the keys, `ledger` records what
-//! was done. `open` opens a root or a site's issuing certificate, `site` and `root` make them. `issue` and `bulk` make
-//! identities, `renew` and `revoke` change them; `lists` and `spread` bring revocation lists together and to the
-//! identities, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is why any of it failed.
+//! was done. `open` opens a root or a site's issuing certificate, `choose` says which, `site` and `root` make them.
+//! `issue` and `bulk` make identities, `renew` and `revoke` change them; `lists` and `spread` bring revocation lists
+//! together and to the identities, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is
+//! why any of it failed.
 
 mod anchors;
 mod bulk;
+mod choose;
 mod error;
 mod export;
 mod inspect;
@@ -45,6 +47,7 @@ use rustls::pki_types::CertificateDer;
 
 pub use anchors::{AnchorsReport, add_anchors};
 pub use bulk::{BulkReport, read_rows};
+pub use choose::{authority_dir, by_authority, holders};
 pub use error::AuthorityError;
 pub use export::export_pkcs12;
 pub use inspect::inspect;
@@ -53,7 +56,7 @@ pub use key::{KeyKind, KeyKindError, Passphrase, PassphraseError, Passphrases};
 pub use ledger::{Entry, History, Issued, IssuerMade};
 pub use lifetimes::{CRL_DAYS, DAYS_MAX, ROOT_DAYS, SITE_DAYS, default_days};
 pub use list::{ListedCertificate, Status, list, list_json, list_table};
-pub use open::{InitOptions, authority_dir, by_authority, encrypt_key, holders};
+pub use open::{InitOptions, encrypt_key};
 pub use profile::{Host, HostError, lifetime_of_days};
 pub use revoke::{RevokeReport, RevokeWhat};
 pub use site::{SiteReport, SiteRequest, SiteStatus, sites};

@@ -16,6 +16,7 @@ use x509_parser::certificate::X509Certificate;
 use crate::{
     certificate::{Peer, parse, peer_from_certificate, peer_from_parsed, single_uri, system_time},
     identity::{Identity, IdentityError, Role, SCHEME, TrustDomain, site_from_uri},
+    key_id::KeyId,
     serial::Serial,
 };
 
@@ -149,7 +150,8 @@ pub fn peer_from_chain(chain: &[CertificateDer<'_>]) -> Result<Peer, IdentityErr
     let peer = peer_from_parsed(&leaf)?;
     issuing.may_issue(&peer)?;
     let not_after = peer.not_after.min(issuing.not_after);
-    Ok(Peer { issuer: Some(issuing.serial), not_after, ..peer })
+    let root = KeyId::of_issuer(&issuer);
+    Ok(Peer { issuer: Some(issuing.serial), root, not_after, ..peer })
 }
 
 /// Refuses an issuing certificate below a root of path length 0, which the TLS library does not: it reads no constraints

@@ -20,6 +20,7 @@ use crate::{
     chain::{peer_from_chain, without_anchors},
     folder::{CA_FILE, IdentityFolder},
     identity::IdentityError,
+    key_id::KeyId,
     provider::provider,
     revocation::RevocationCheck,
     verifier::ClientVerifier,
@@ -68,6 +69,7 @@ pub(crate) struct Current {
     without_alpn: Option<Arc<ServerConfig>>,
     pub(crate) peer: Arc<Peer>,
     anchors: Arc<[CertificateDer<'static>]>,
+    roots: Arc<[KeyId]>,
     /// Kept while the anchors and the lists' place stay, because of its cache.
     pub(crate) verifier: Arc<ClientVerifier>,
     revocations: Arc<RevocationCheck>,
@@ -167,7 +169,11 @@ impl Current {
 
     /// The peer that presented this chain in a handshake with this configuration.
     pub(crate) fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<Peer, IdentityError> {
-        peer_from_chain(without_anchors(chain, &self.anchors))?.of_domain(&self.peer.trust_domain)
+        let peer =
+            peer_from_chain(without_anchors(chain, &self.anchors))?.of_domain(&self.peer.trust_domain)?;
+        // A key identifier of another tool that matches no root does not say that the root is gone.
+        let root = peer.root.filter(|root| self.roots.contains(root));
+        Ok(Peer { root, ..peer })
     }
 
     fn new(
@@ -205,6 +211,7 @@ impl Current {
             config: Arc::new(config),
             without_alpn,
             peer: Arc::new(folder.peer().clone()),
+            roots: KeyId::of_anchors(&anchors),
             anchors,
             verifier,
             revocations,

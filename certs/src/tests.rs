@@ -9,6 +9,7 @@ mod door;
 pub(crate) mod forge;
 mod keys;
 mod ledger;
+mod live_sessions;
 mod offer;
 mod self_check;
 mod sites;

@@ -32,6 +32,7 @@ use crate::{
     certificate::Peer,
     client::ClientTls,
     folder::{FolderError, IdentityFolder},
+    key_id::KeyId,
     revocation::{RevocationError, Revocations},
     server::{ServerTls, TlsError},
 };
@@ -60,6 +61,8 @@ pub struct TrustStatus {
     pub valid_from: SystemTime,
     /// The lists that count.
     pub revocations: Revocations,
+    /// Key identifiers of the trust anchors, of those that have one.
+    pub roots: Arc<[KeyId]>,
     /// Number of this trust: rises with each swap.
     pub version: u64,
     /// What is wrong with the files that were found last, for people; the trust before them counts.
@@ -115,6 +118,7 @@ impl Trust {
             peer: Arc::new(folder.peer().clone()),
             valid_from: folder.valid_from(),
             revocations: folder.revocations().clone(),
+            roots: KeyId::of_anchors(&folder.anchors()),
             version: 1,
             problem: swap::problem_of_lists(&folder, folder.refused_lists()),
             since: SystemTime::now(),

@@ -144,6 +144,7 @@ fn a_site_and_an_encrypted_root_by_commands() {
     };
     secret("root.txt", "correct horse\n");
     secret("berlin.txt", "another horse\n");
+    assert_eq!(status(&run("init --dir PKI --passphrase-file root.txt")), Some(2));
     let init = done("init --dir PKI --key p384 --encrypt --passphrase-file root.txt");
     assert!(init.contains("passphrase") && !init.contains("horse"), "{init}");
     done(

@@ -99,7 +99,7 @@ async fn once(args: &TopArgs, look: Look) -> Result<(), Failure> {
     let mut state = State::new(args.view, &args.filter);
     state.take(Data { view: args.view, rows: Some(rows), ..Data::default() });
     let visible: Vec<_> = state.shown().map(|row| row.key.clone()).take(fetch::SPARKS_MAX).collect();
-    let sparks = fetch::sparks(&mut client, args.view, &visible, now_ms()).await?;
+    let sparks = fetch::sparks_if_any(&mut client, args.view, &visible, now_ms()).await?;
     state.take(Data { sparks, ..state.data().clone() });
     print(&plain(&state, look.glyphs, now_ms()))
 }

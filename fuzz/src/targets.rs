@@ -13,7 +13,7 @@ mod mqtt;
 mod opening;
 mod partial;
 mod promql;
-mod revocations;
+mod revocation_parts;
 mod rig;
 mod topics;
 
@@ -51,8 +51,8 @@ pub static TARGETS: [Target; 15] = [
     journal::TARGET,
     promql::TARGET,
     certificate::TARGET,
-    revocations::TARGET,
     crl::TARGET,
+    revocation_parts::TARGET,
 ];
 
 /// The signature of any value.

@@ -4,7 +4,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use catchment_certs::{AcceptConfig, TrustConfig, parse_https};
+use catchment_certs::{AcceptConfig, TrustConfig};
 use catchment_partial::{Width, WidthError};
 use catchment_proto::batch::SHARDS_MAX;
 use catchment_settings::{ByteSize, HumanDuration, http::Bounds, logging::LogFormat, token_bucket::Rate};
@@ -20,7 +20,12 @@ use crate::{
     mqtt::topics::Topics,
 };
 
-use self::{devices::readings_rate, metrics::metric_parts, outbox::GIB};
+use self::{
+    devices::readings_rate,
+    metrics::metric_parts,
+    outbox::{GIB, aggregators},
+    protocols::json_key,
+};
 pub use self::{
     error::ConfigError,
     metrics::MetricSetting,
@@ -201,7 +206,6 @@ pub struct Settings {
 #[allow(missing_docs)]
 pub struct Config {
     pub identity: PathBuf,
-    /// What is asked of trust.
     pub trust: TrustConfig,
     pub listen: SocketAddr,
     pub aggregators: Vec<String>,
@@ -217,7 +221,6 @@ pub struct Config {
     pub sessions_max: usize,
     pub sessions_silent_after: Duration,
     pub deadlines: Deadlines,
-    /// `None`: connections may grow old.
     pub connection_age_max: Option<Duration>,
     pub unfinished_bytes_max: usize,
     pub message_bytes_max: usize,
@@ -300,23 +303,6 @@ fn grace(given: Option<HumanDuration>) -> Result<Duration, ConfigError> {
 fn future_max(given: Option<HumanDuration>) -> Result<Duration, ConfigError> {
     // Ten minutes: a clock that nobody set exactly is off by less, but a wrong year is caught.
     time("future_max", given, HumanDuration::secs(600), 1_000, HumanDuration::secs(365 * 86_400))
-}
-
-fn aggregators(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
-    let urls = given.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
-    for url in &urls {
-        parse_https(url).map_err(|e| value("aggregator", e))?;
-    }
-    Ok(urls)
-}
-
-/// The full name of a key in the table `[json]`.
-fn json_key(key: &str) -> &'static str {
-    match key {
-        "time_key" => "json.time_key",
-        "time_format" => "json.time_format",
-        _ => "json.ignore",
-    }
 }
 
 /// The upper bound of most durations.

@@ -71,9 +71,15 @@ pub(super) fn device_message(
 
 /// A gateway of a list: its entry in the store, its devices and the number of its series.
 pub(super) struct Listed {
-    pub(super) entry: GatewayEntry,
+    entry: GatewayEntry,
     devices: BTreeSet<Name>,
     series: u32,
+}
+
+impl Listed {
+    pub(super) fn message(&self, streams: &StreamRegistry, clock: ClockBound) -> wire::Gateway {
+        gateway_message(&self.entry, (self.devices.len(), self.series), streams, clock)
+    }
 }
 
 /// Gateways in order of site and name.
@@ -87,7 +93,7 @@ pub(super) async fn gateways(
     let mut gateways = collect_gateways(store, &selector, sink).await?;
     while let Some((_, listed)) = gateways.pop_first() {
         sink.yield_point().await?;
-        sink.send(gateway_message(listed, streams, clock), MESSAGE_BYTES).await?;
+        sink.send(listed.message(streams, clock), MESSAGE_BYTES).await?;
     }
     Ok(())
 }
@@ -128,8 +134,12 @@ pub(super) async fn collect_gateways<T>(
 }
 
 /// Lag is as of one moment, that of the clock.
-pub(super) fn gateway_message(listed: Listed, streams: &StreamRegistry, clock: ClockBound) -> wire::Gateway {
-    let Listed { entry, devices, series } = listed;
+pub(super) fn gateway_message(
+    entry: &GatewayEntry,
+    (devices, series): (usize, u32),
+    streams: &StreamRegistry,
+    clock: ClockBound,
+) -> wire::Gateway {
     let version = streams.version(&entry.epoch.gateway);
     let lists = streams.lists(&entry.epoch.gateway).unwrap_or_default();
     let watermark_ms = entry.watermark.map(Timestamp::as_millis);
@@ -142,7 +152,7 @@ pub(super) fn gateway_message(listed: Listed, streams: &StreamRegistry, clock: C
         // A clock slightly ahead gives no negative lag.
         lag_ms: watermark_ms.map(|watermark| clock.now_ms().saturating_sub(watermark).max(0)),
         epoch: entry.epoch.id,
-        devices: u32::try_from(devices.len()).unwrap_or(u32::MAX),
+        devices: u32::try_from(devices).unwrap_or(u32::MAX),
         series,
         contended: streams.is_contended(&entry.epoch.gateway),
         version: version.map(|version| version.to_string()).unwrap_or_default(),

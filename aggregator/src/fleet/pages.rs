@@ -6,10 +6,7 @@ use catchment_proto::wire::{self, PageRequest};
 use tonic::Status;
 
 use super::{
-    lists::{
-        DEVICE_BYTES, GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, collect_gateways, device_message,
-        gateway_message,
-    },
+    lists::{DEVICE_BYTES, GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, collect_gateways, device_message},
     order::{self, Compare, DeviceEntry},
     selector,
 };
@@ -147,7 +144,7 @@ pub(super) async fn gateways(
     let held = |count: usize| total * GATEWAY_BYTES + count * MESSAGE_BYTES;
     for (_, listed) in all {
         sink.yield_point().await?;
-        let gateway = gateway_message(listed, streams, clock);
+        let gateway = listed.message(streams, clock);
         let name = || format!("{}/{} {}", gateway.site, gateway.gateway, gateway.version);
         if (!page.problems || is_problem(&gateway, page.problem_ms)) && page.finds(name) {
             found.push(gateway);

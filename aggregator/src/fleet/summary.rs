@@ -2,18 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use catchment_proto::wire::{self, SiteSummary, SummaryRequest};
+use catchment_proto::{
+    GatewayId,
+    wire::{self, SiteSummary, SummaryRequest},
+};
 
 use super::{
-    lists::{DEVICE_BYTES, GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, collect_gateways, gateway_message},
+    lists::{GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, gateway_message},
     pages::{BEHIND_MS, SILENT_MS, is_behind, is_problem},
     selector,
 };
 use crate::{
     clock_bound::ClockBound,
     ingest::StreamRegistry,
-    query::{QueryError, Sink},
-    store::QueryStore,
+    query::{QueryError, Sink, each_gateway},
+    store::{Gap, QueryStore},
 };
 
 /// Most sites of a summary.
@@ -33,21 +36,28 @@ pub(super) async fn summarize(
     let silent_ms = clock.now_ms().saturating_sub(or(request.silent_ms, SILENT_MS));
     let everything = selector("", &[])?;
     let mut sites: BTreeMap<String, SiteSummary> = BTreeMap::new();
-    let devices = collect_devices(store, &everything, sink).await?;
-    let held = devices.len() * DEVICE_BYTES;
-    for ((gateway, _), (_, last)) in &devices {
+    // Number of devices and series of each gateway, from one walk over all series.
+    let mut counts: BTreeMap<GatewayId, (usize, u32)> = BTreeMap::new();
+    for ((gateway, _), (series, last)) in collect_devices(store, &everything, sink).await? {
         sink.yield_point().await?;
         let site = site(&mut sites, gateway.site.as_str());
         site.devices += 1;
         site.silent += u64::from(last.as_millis() < silent_ms);
+        let (devices, all) = counts.entry(gateway).or_default();
+        (*devices, *all) = (*devices + 1, all.saturating_add(series));
     }
-    drop(devices);
-    let gateways = collect_gateways(store, &everything, sink).await?;
-    sink.set_memory(held + gateways.len() * GATEWAY_BYTES)?;
+    let (mut gateways, mut held) = (Vec::new(), 0);
+    each_gateway(store, sink, |entry| {
+        held += GATEWAY_BYTES + entry.gaps.len() * size_of::<Gap>();
+        gateways.push(entry);
+        held
+    })
+    .await?;
     let (mut problems, mut until): (Vec<wire::Gateway>, _) = (Vec::new(), Some(i64::MAX));
-    for (_, listed) in gateways {
+    for entry in &gateways {
         sink.yield_point().await?;
-        let gateway = gateway_message(listed, streams, clock);
+        let of = counts.get(&entry.epoch.gateway).copied().unwrap_or_default();
+        let gateway = gateway_message(entry, of, streams, clock);
         count(site(&mut sites, &gateway.site), &gateway, behind_ms);
         if !gateway.retired {
             until = until.zip(gateway.watermark_ms).map(|(until, watermark)| until.min(watermark));

@@ -76,6 +76,8 @@ pub(super) struct ListsSender {
     offers: watch::Receiver<Offer>,
     offer: Offer,
     offset: usize,
+    /// An ack went before the next part.
+    yielded: bool,
 }
 
 impl ListsSender {
@@ -83,7 +85,7 @@ impl ListsSender {
     pub(super) fn new(offers: &watch::Sender<Offer>) -> Self {
         let mut offers = offers.subscribe();
         let offer = offers.borrow_and_update().clone();
-        Self { offers, offer, offset: 0 }
+        Self { offers, offer, offset: 0, yielded: false }
     }
 
     /// Whether a part waits.
@@ -91,8 +93,16 @@ impl ListsSender {
         self.offset < self.offer.bytes.len()
     }
 
-    /// The next part, and the offer if it is the last one.
-    pub(super) fn next_part(&mut self) -> Option<(wire::RevocationPart, Option<Offer>)> {
+    /// The next part, in turns with acks that wait, and the offer if the part is its last one.
+    pub(super) fn next_in_turn(&mut self, ack_waits: bool) -> Option<(wire::RevocationPart, Option<Offer>)> {
+        if ack_waits && !std::mem::replace(&mut self.yielded, true) {
+            return None;
+        }
+        self.yielded = false;
+        self.next_part()
+    }
+
+    fn next_part(&mut self) -> Option<(wire::RevocationPart, Option<Offer>)> {
         let part = part(self.offer.transfer, &self.offer.bytes, self.offset)?;
         self.offset += part.content.len();
         let whole = (!self.has_part()).then(|| self.offer.clone());

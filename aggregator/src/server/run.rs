@@ -70,8 +70,8 @@ impl Aggregator {
             .map_err(|error| RunError::Thread(error.to_string()))?;
 
         metrics.watch_sessions(sessions.clone());
-        let sweeping = (sessions.clone(), trust.clone());
-        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
+        let sweeping = sessions.clone().sweep(trust.clone());
+        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         let (connections, incoming) = mpsc::channel(CONNECTIONS_WAITING);
         let hand_over = HandOver {
             per_peer_max: config.connections_per_peer_max,
@@ -90,12 +90,8 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         metrics.trust.show(&trust);
-        let (conditions, offers) = (Arc::clone(&metrics.conditions), streams.revocations.clone());
-        let trusting = async move {
-            tokio::join!(trust.watch_and_report(&conditions), publish_revocations(trust.subscribe(), offers));
-        };
+        let trusting = follow_trust(trust, Arc::clone(&streams), Arc::clone(&metrics));
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
@@ -138,6 +134,12 @@ impl Aggregator {
         }
         ended.and(closed)
     }
+}
+
+/// Watches the identity folder, and offers its revocation lists to the gateways, forever.
+async fn follow_trust(trust: Trust, streams: Arc<StreamRegistry>, metrics: Arc<Metrics>) {
+    let offering = publish_revocations(trust.subscribe(), streams.revocations.clone());
+    tokio::join!(trust.watch_and_report(&metrics.conditions), offering);
 }
 
 /// Shuts down in order, after `stopping` was signalled.

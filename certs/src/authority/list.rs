@@ -61,8 +61,9 @@ pub struct ListedCertificate {
     pub fingerprint: String,
 }
 
-/// All certificates of a PKI folder and of the authorities of its sites, sorted by role, site, name and age. With `expiring`, only those that end within
-/// that time (or have ended) and whose identity has no newer one. Needs no root key and writes nothing.
+/// All certificates of a PKI folder and of the authorities of its sites, sorted by role, site, name and age. With
+/// `expiring`, only those that end within that time (or have ended) and whose identity has no newer one. Needs no key and
+/// writes nothing.
 ///
 /// # Errors
 /// There is no root, or the ledger cannot be read.

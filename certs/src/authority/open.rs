@@ -5,27 +5,26 @@
 //! between leaves the new key in `next.key`, from where the next opening takes it.
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
 
-use catchment_proto::id::{DeviceId, Name};
 use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::certificate::X509Certificate;
 
 use super::{
-    Authority, AuthorityError, CA_FILE, CA_KEY_FILE, CRL_DAYS, ISSUER_FILE, ISSUER_KEY_FILE, KeyKind,
-    LEDGER_FILE, Ledger, NEXT_KEY_FILE, PEM_BYTES_MAX, Passphrase, Passphrases, ROOT_DAYS, SiteIssuer,
+    Authority, AuthorityError, CA_FILE, CA_KEY_FILE, CRL_DAYS, CRL_FILE, ISSUER_FILE, ISSUER_KEY_FILE,
+    KeyKind, LEDGER_FILE, Ledger, NEXT_KEY_FILE, PEM_BYTES_MAX, Passphrase, Passphrases, ROOT_DAYS,
+    SiteIssuer,
     key::{self, StoredKey, no_passphrase},
     lifetime_of_days,
     lifetimes::BACK_DATED,
-    lists::to_pem,
+    lists::{KnownList, Lists, to_pem},
     lock, now,
     profile::{self, Validity},
     site::site_of,
-    site_dir, timestamp,
+    timestamp,
 };
 use crate::{
     Identity, Serial, TrustDomain,
@@ -52,44 +51,6 @@ impl Default for InitOptions {
     fn default() -> Self {
         Self { days: ROOT_DAYS, key: KeyKind::default(), passphrase: None }
     }
-}
-
-/// Where the authority for a site is: in the folder of the site if that has an issuing certificate and its key, else in
-/// `dir` itself.
-pub fn authority_dir(dir: &Path, site: Option<&Name>) -> PathBuf {
-    let of_site = site.map(|site| site_dir(dir, site)).filter(|of_site| {
-        !dir.join(ISSUER_FILE).exists()
-            && of_site.join(ISSUER_FILE).exists()
-            && of_site.join(ISSUER_KEY_FILE).exists()
-    });
-    of_site.unwrap_or_else(|| dir.to_owned())
-}
-
-/// Which authorities revoke an identity: those whose ledger has a certificate of it that has not expired. A root may have
-/// issued before its site could. If no ledger has any, the authority for its site.
-pub fn holders(dir: &Path, identity: &Identity) -> Vec<PathBuf> {
-    let of_site = authority_dir(dir, identity.site());
-    let holds = |dir: &PathBuf| {
-        let history = Ledger::open_to_read(&dir.join(LEDGER_FILE)).ok()?.read(&mut |_| ()).ok()?;
-        let time = now();
-        history.issued.iter().any(|issued| issued.is_of(identity) && issued.not_after >= time).then_some(())
-    };
-    let mut dirs = vec![of_site.clone(), dir.to_owned()];
-    dirs.dedup();
-    dirs.retain(|dir| holds(dir).is_some());
-    if dirs.is_empty() { vec![of_site] } else { dirs }
-}
-
-/// Sorts devices by the authority that issues for their site; the order within one stays.
-pub fn by_authority(dir: &Path, devices: Vec<DeviceId>) -> Vec<(PathBuf, Vec<DeviceId>)> {
-    let mut by_site: BTreeMap<Name, PathBuf> = BTreeMap::new();
-    let mut groups: BTreeMap<PathBuf, Vec<DeviceId>> = BTreeMap::new();
-    for device in devices {
-        let authority =
-            by_site.entry(device.site.clone()).or_insert_with(|| authority_dir(dir, Some(&device.site)));
-        groups.entry(authority.clone()).or_default().push(device);
-    }
-    groups.into_iter().collect()
 }
 
 /// Encrypts the key of an authority. The plain file is replaced by a rename; its old contents may stay on the disk until
@@ -177,6 +138,12 @@ impl Authority {
         let (ca_path, key_path) = (dir.join(CA_FILE), dir.join(key_file));
         match (ca_path.exists(), key_path.exists()) {
             (true, true) => {}
+            (true, false) if of_site => {
+                let reason = "missing: restore it from a backup, work in the folder that has it, or have a new one made \
+                              with `catchment-certs site renew --key p256`"
+                    .to_owned();
+                return Err(AuthorityError::Content { path: key_path, reason });
+            }
             (true, false) => return Err(AuthorityError::NoKey { path: key_path }),
             (false, true) => return Err(AuthorityError::HalfRoot { path: key_path }),
             (false, false) => return Err(AuthorityError::NoRoot { path: ca_path, dir: dir.to_owned() }),
@@ -280,9 +247,24 @@ fn open_site(
     if !anchors.iter().any(signed) {
         return Err(content("no root in ca.pem signed it; take both from one `site add` or `site renew`"));
     }
+    if is_revoked(dir, &certificate) {
+        return Err(content(
+            "a root revoked this issuing certificate; have a new one made with `site renew --key p256`",
+        ));
+    }
     let stored = site_key(dir, &certificate, passphrases)?;
     let site = SiteIssuer { name, pem: pem(&certificate)? };
     Authority::new(dir, trust_domain, stored, certificate, anchors, Some(site))
+}
+
+/// Whether a root's list in a site's folder names its issuing certificate. An unreadable file is reported elsewhere.
+fn is_revoked(dir: &Path, issuer: &CertificateDer<'_>) -> bool {
+    let lists = Lists::read(&dir.join(CRL_FILE)).unwrap_or_default();
+    let revoked = lists.revoked(KnownList::is_of_root).unwrap_or_default();
+    with(issuer, |issuer| {
+        revoked.iter().any(|(serial, _)| Serial::from_bytes(issuer.raw_serial()).as_ref() == Ok(serial))
+    })
+    .unwrap_or(false)
 }
 
 /// The key of a site's issuing certificate. Completes an interrupted change of the key.

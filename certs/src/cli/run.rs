@@ -86,6 +86,11 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
 }
 
 fn init(Init { pki, trust_domain, days, key, secret, new }: &Init) -> Result<(), Failure> {
+    if secret.is_given() && !new.is_wanted() {
+        return Err(Failure::Usage(
+            "a passphrase is given, but the key would be plain: give --encrypt too".to_owned(),
+        ));
+    }
     let passphrase = new.passphrase(secret, "the root's key")?;
     let options = InitOptions { days: *days, key: key.kind, passphrase };
     let authority = Authority::init_with(&pki.dir, trust_domain, options)?;

@@ -57,6 +57,11 @@ impl NewSecret {
 }
 
 impl Secret {
+    /// Whether a file is given by a flag.
+    pub(super) fn is_given(&self) -> bool {
+        self.passphrase_file.is_some()
+    }
+
     /// Answers with the passphrase of a key's file, and remembers what was typed.
     pub(super) fn passphrases(&self) -> impl FnMut(&Path) -> Result<Passphrase, String> {
         let mut typed: HashMap<PathBuf, Passphrase> = HashMap::new();

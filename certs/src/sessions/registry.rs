@@ -24,6 +24,7 @@ use super::{
 use crate::{
     certificate::Peer,
     identity::{Identity, Role, TrustDomain},
+    key_id::KeyId,
     trust::{Trust, TrustStatus},
 };
 
@@ -61,9 +62,11 @@ pub(super) struct Inner {
     begun: Instant,
     by_role: [AtomicUsize; 4],
     ended: [AtomicU64; 5],
-    /// What the peers of a server have in common, so that thousands share one copy: trust domain, and a gateway's site.
+    /// What the peers of a server have in common, so that thousands share one copy: trust domain, a gateway's
+    /// site, and a root.
     domain: OnceLock<TrustDomain>,
     site: OnceLock<Name>,
+    root: OnceLock<KeyId>,
 }
 
 impl Default for SessionRegistry {
@@ -98,6 +101,7 @@ impl SessionRegistry {
             ended: Default::default(),
             domain: OnceLock::new(),
             site: OnceLock::new(),
+            root: OnceLock::new(),
         };
         Self { inner: Arc::new(inner) }
     }
@@ -181,7 +185,11 @@ impl SessionRegistry {
 
 /// What a trust says of a peer that an earlier one accepted.
 fn judge(status: &TrustStatus, peer: &Peer) -> Option<EndReason> {
-    status.revocations.names(peer).then_some(EndReason::Revoked)
+    if status.revocations.names(peer) {
+        return Some(EndReason::Revoked);
+    }
+    let gone = peer.root.as_ref().is_some_and(|root| !status.roots.contains(root));
+    gone.then_some(EndReason::Untrusted)
 }
 
 impl Inner {
@@ -204,6 +212,12 @@ impl Inner {
         let domain = self.domain.get_or_init(|| peer.trust_domain.clone());
         if *domain == peer.trust_domain {
             peer.trust_domain = domain.clone();
+        }
+        if let Some(root) = &mut peer.root {
+            let known = self.root.get_or_init(|| root.clone());
+            if known == root {
+                *root = known.clone();
+            }
         }
         if let Identity::Device(device) = &mut peer.identity {
             let site = self.site.get_or_init(|| device.site.clone());

@@ -18,7 +18,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 impl SessionRegistry {
     /// Ends sessions whose time has come, and those that a new trust refuses, until the future is dropped. `trust`: that of
     /// [`Self::new`].
-    pub async fn sweep(&self, trust: &Trust) {
+    pub async fn sweep(self, trust: Trust) {
         self.sweep_by(SystemTime::now, trust.subscribe()).await;
     }
 

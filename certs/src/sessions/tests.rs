@@ -37,6 +37,7 @@ fn peer(number: u8, not_after: u64) -> Peer {
         trust_domain: TrustDomain::new("test.example").unwrap(),
         serial: Serial::from_bytes(&[number.saturating_add(1); 16]).unwrap(),
         issuer: None,
+        root: None,
         not_after: at(not_after),
     }
 }

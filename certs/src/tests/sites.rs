@@ -9,12 +9,12 @@ use std::{
 use catchment_proto::id::{DeviceId, Name};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use super::support::{Pki, identity, no_note};
+use super::support::{Echo, Pki, TIMEOUT, identity, no_note, ping};
 use crate::{
-    IdentityFolder, Role, Serial,
+    AcceptConfig, ClientTls, IdentityFolder, Role, Serial,
     authority::{
-        Authority, AuthorityError, IssueRequest, RevokeWhat, SiteReport, SiteRequest, Status, add_lists,
-        authority_dir, by_authority, holders, inspect, list, sites,
+        Authority, AuthorityError, IssueRequest, KeyKind, RevokeWhat, SiteReport, SiteRequest, Status,
+        add_lists, authority_dir, by_authority, holders, inspect, list, sites,
     },
 };
 
@@ -222,6 +222,8 @@ fn unknown_serials_and_issuing_certificates_can_be_revoked() {
     // The list of a revoked issuing certificate is in no copy: servers would refuse it.
     let text = serials_on(&pki.authority.dir().join("crl.pem"));
     assert_eq!(text.matches("type:          revocation list").count(), 1, "{text}");
+    let error = Authority::open(&report.dir).unwrap_err().to_string();
+    assert!(error.contains("issuer.pem") && error.contains("site renew --key"), "{error}");
     // Its key is not certified again, but a new one is.
     let mut request = site_request("berlin");
     let error = pki.authority.site_renew(&request, &mut |_| Err(String::new()), &mut |_| ()).unwrap_err();
@@ -294,4 +296,25 @@ fn a_site_takes_over_what_the_root_issued_for_it() {
     fs::remove_file(report.dir.join("issuer.key")).unwrap();
     assert_eq!(authority_dir(pki.authority.dir(), Some(&rows[0].site)), pki.authority.dir());
     assert_eq!(sites(pki.authority.dir(), &mut no_note).unwrap()[0].key, "elsewhere");
+}
+
+#[tokio::test]
+async fn identities_of_a_site_connect_with_those_of_the_site_and_of_the_root() {
+    let pki = Pki::new();
+    let (_, site) = pki.add_site("berlin");
+    let mut gateway = IssueRequest::new(identity(Role::Gateway, "berlin", "gw"));
+    gateway.hosts = vec!["localhost".parse().unwrap()];
+    gateway.key = KeyKind::P384;
+    let gateway = site.issue(&gateway, &mut no_note).unwrap().dir;
+    let mut echo = Echo::start(&IdentityFolder::load(&gateway).unwrap(), AcceptConfig::default()).await;
+    let by_site = site.issue(&device("berlin", "a"), &mut no_note).unwrap();
+    let by_root = pki.issue(Role::Device, "b");
+    for issued in [by_site, by_root] {
+        let tls = ClientTls::new(&IdentityFolder::load(&issued.dir).unwrap(), &[]).unwrap();
+        let connected = tls.connect("localhost", echo.addr.port(), Role::Gateway, TIMEOUT).await;
+        let (mut stream, server) = connected.unwrap();
+        ping(&mut stream).await.unwrap();
+        assert_eq!(server.identity, identity(Role::Gateway, "berlin", "gw"));
+        assert_eq!(echo.peers.recv().await.unwrap().serial, issued.serial);
+    }
 }

@@ -143,7 +143,7 @@ impl Echo {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let addr = listener.local_addr().unwrap();
         let seen = Arc::new(Seen::default());
-        let (sender, peers) = mpsc::channel(64);
+        let (sender, peers) = mpsc::channel(256);
         let serve = move |accepted: Accepted| {
             let sender = sender.clone();
             async move {

@@ -8,6 +8,7 @@ use super::{Shared, TrustConfig};
 use crate::{
     client::ClientTls,
     folder::{CERT_FILE, CRL_FILE, FolderError, IdentityFolder},
+    key_id::KeyId,
     revocation::{RevocationCheck, RevocationError, Revocations},
     self_check::SelfCheckError,
     server::{ServerTls, TlsError},
@@ -178,6 +179,7 @@ impl Shared {
                 status.peer = Arc::new(state.folder.peer().clone());
                 status.valid_from = state.folder.valid_from();
                 status.revocations = state.revocations.clone();
+                status.roots = KeyId::of_anchors(&state.folder.anchors());
                 status.version = status.version.saturating_add(1);
                 status.since = SystemTime::now();
                 status.reloads.taken = status.reloads.taken.saturating_add(1);

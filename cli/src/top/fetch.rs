@@ -88,7 +88,7 @@ pub(super) async fn rows(client: &mut AggregatorClient, view: View) -> Result<Ar
 ///
 /// # Errors
 /// The request fails.
-pub(super) async fn sparks(
+async fn sparks(
     client: &mut AggregatorClient,
     view: View,
     keys: &[Key],
@@ -102,6 +102,22 @@ pub(super) async fn sparks(
         keys = keys.get(covered..).unwrap_or_default();
     }
     Ok(Arc::new(sparks))
+}
+
+/// As [`sparks`]; none if the aggregator refuses, for example by a limit: the rows are shown all the same.
+///
+/// # Errors
+/// The connection fails.
+pub(super) async fn sparks_if_any(
+    client: &mut AggregatorClient,
+    view: View,
+    keys: &[Key],
+    now_ms: i64,
+) -> Result<Arc<HashMap<Key, Spark>>, ClientError> {
+    match sparks(client, view, keys, now_ms).await {
+        Err(ClientError::Request(_) | ClientError::Status { .. }) => Ok(Arc::default()),
+        result => result,
+    }
 }
 
 /// Asks and remembers.
@@ -202,12 +218,7 @@ impl Fetcher {
         };
         // Before the first rows were shown, the screen does not know which.
         if !want.visible.is_empty() && !view_changed && !self.sparks_of.as_ref().is_some_and(is_known) {
-            self.data.sparks = match sparks(client, want.view, &want.visible, now_ms()).await {
-                Ok(sparks) => sparks,
-                // Refused, for example by a limit of the aggregator: the rows are shown all the same.
-                Err(ClientError::Request(_) | ClientError::Status { .. }) => Arc::default(),
-                Err(error) => return Err(error),
-            };
+            self.data.sparks = sparks_if_any(client, want.view, &want.visible, now_ms()).await?;
             self.sparks_of = Some((want.view, want.visible.clone(), Instant::now()));
         }
         Ok(())

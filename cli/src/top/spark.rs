@@ -14,8 +14,9 @@ pub(super) const POINTS: usize = 15;
 const STEP_MS: i64 = 60_000;
 /// Windows of the last minute come this much after its end.
 const SETTLING_MS: i64 = 10_000;
-/// Longest selector, in bytes: the aggregator takes 4,096.
-const SELECTOR_BYTES_MAX: usize = 3500;
+/// Most bytes of names in a query. The aggregator takes selectors of 4,096 bytes, and less of regular expressions: compiled, the
+/// three of a device's names have 256 KiB together, and a letter takes some 40 bytes.
+const SELECTOR_BYTES_MAX: usize = 1500;
 
 /// Which characters are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
 //! How much waits for the aggregator, and how much stays after its delivery.
 
+use catchment_certs::parse_https;
 use catchment_settings::{ByteSize, HumanDuration};
 
-use super::{ConfigError, DAY, Settings, time, within};
+use super::{ConfigError, DAY, Settings, time, value, within};
 use crate::kept::KeepLimits;
 
 /// A gibibyte in bytes.
@@ -12,6 +13,14 @@ pub(super) const GIB: u64 = 1 << 30;
 pub(super) struct OutboxBounds {
     pub(super) bytes_max: u64,
     pub(super) keep: KeepLimits,
+}
+
+pub(super) fn aggregators(given: Option<Vec<String>>) -> Result<Vec<String>, ConfigError> {
+    let urls = given.filter(|urls| !urls.is_empty()).ok_or(ConfigError::Missing("aggregator"))?;
+    for url in &urls {
+        parse_https(url).map_err(|e| value("aggregator", e))?;
+    }
+    Ok(urls)
 }
 
 impl Settings {

@@ -37,3 +37,12 @@ pub struct LineProtocolSettings {
     )]
     pub precision: Option<Precision>,
 }
+
+/// The full name of a key in the table `[json]`.
+pub(super) fn json_key(key: &str) -> &'static str {
+    match key {
+        "time_key" => "json.time_key",
+        "time_format" => "json.time_format",
+        _ => "json.ignore",
+    }
+}

@@ -78,16 +78,8 @@ impl Gateway {
         let Self { shards, lineage, budget, peer, revocations, clock, metrics, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
-        let logs: Vec<ShardLog> =
-            shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
         let lineage = Arc::new(Mutex::new(lineage));
-        let folder = Arc::new(FolderWatch::new(
-            data,
-            logs.clone(),
-            shards.iter().map(Shard::checkpoints).collect(),
-            Arc::clone(&lineage),
-            Arc::clone(&metrics),
-        ));
+        let (logs, folder) = folder_watch(data, &shards, &lineage, &metrics);
         let watch = folder.watch().map_err(|error| RunError::Failed(error.to_string().into()))?;
         let shared = Shared::new(&clock, &metrics, &supervisor, &peer.states);
         let (workers, links) = start_workers(shards, &config, &shared, &stopping);
@@ -119,14 +111,10 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        let sweeping = (sessions.clone(), trust.clone());
-        let sweeping = async move { sweeping.0.sweep(&sweeping.1).await };
-        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
         metrics.watch_sessions(sessions.clone());
-        let conditions = Arc::clone(&metrics.conditions);
-        let trusting = async move {
-            tokio::join!(trust.watch_and_report(&conditions), revocations.keep_changes());
-        };
+        let sweeping = sessions.clone().sweep(trust.clone());
+        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
+        let trusting = follow_trust(trust, revocations, Arc::clone(&metrics));
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let accepting =
             accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
@@ -154,6 +142,25 @@ impl Gateway {
         http.iter().for_each(JoinHandle::abort);
         result.and(closed)
     }
+}
+
+/// Watches the identity folder, and keeps the revocation lists that count, forever.
+async fn follow_trust(trust: Trust, revocations: Arc<KeptRevocations>, metrics: Arc<Metrics>) {
+    tokio::join!(trust.watch_and_report(&metrics.conditions), revocations.keep_changes());
+}
+
+/// The logs of all shards, and the watch over the folder that holds them.
+fn folder_watch(
+    data: DataDir,
+    shards: &[Shard],
+    lineage: &Arc<Mutex<Lineage>>,
+    metrics: &Arc<Metrics>,
+) -> (Vec<ShardLog>, Arc<FolderWatch>) {
+    let logs: Vec<ShardLog> =
+        shards.iter().flat_map(|shard| [shard.journal().clone(), shard.outbox().clone()]).collect();
+    let checkpoints = shards.iter().map(Shard::checkpoints).collect();
+    let watch = FolderWatch::new(data, logs.clone(), checkpoints, Arc::clone(lineage), Arc::clone(metrics));
+    (logs, Arc::new(watch))
 }
 
 /// Starts a worker for each shard.

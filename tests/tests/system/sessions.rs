@@ -3,6 +3,7 @@
 
 use std::{path::Path, time::Duration};
 
+use catchment_certs::Role;
 use catchment_gateway::Settings;
 use catchment_tests::{
     connection::{Connection, Credentials, Protocol},
@@ -142,4 +143,33 @@ async fn a_client_that_is_taken_over_learns_it_by_the_same_reason() {
     let _second = mqtt_client(&world, &identity, 5).await;
     assert_eq!(first.end().await, Some(0x8e));
     until_ended(&world, "taken_over", 1.0).await;
+}
+
+#[tokio::test]
+async fn a_revocation_reaches_the_sessions_that_live() {
+    let world = world(|_| ()).await;
+    let mut staying = world.device(0, "press-0", Protocol::Json);
+    let from = now_ms() / 1000 * 1000;
+    staying.send(&Sample::one(from, "pressure", 1.0)).await;
+    let names = ["press-1", "press-2", "press-3"];
+    let [json, frames, mqtt] = names.map(|name| world.pki.device("berlin", name));
+    let mut json = connect(&world, &json, Protocol::Json).await;
+    let mut frames = connect(&world, &frames, Protocol::Frames).await;
+    let mut client = mqtt_client(&world, &mqtt, 5).await;
+    json.line(r#"{"temperature":1}"#).await.unwrap();
+    assert_eq!(within("an answer", json.answer()).await.unwrap(), Some(json!({"ack": 1})));
+    for name in names {
+        world.pki.revoke(Role::Device, "berlin", name);
+    }
+    for connection in [&mut json, &mut frames] {
+        assert_eq!(last_code(connection).await.as_deref(), Some("revoked"));
+    }
+    assert_eq!(client.end().await, Some(NOT_AUTHORIZED));
+    until_ended(&world, "revoked", 3.0).await;
+    // Who comes again is refused; the others have noticed nothing.
+    let mut again = connect(&world, &world.pki.device("berlin", "press-1"), Protocol::Json).await;
+    assert!(within("the refusal", again.answer()).await.is_err());
+    staying.send(&Sample::one(from + 1, "pressure", 2.0)).await;
+    staying.settle().await;
+    world.agrees(&[QueryRequest::new("pressure", from, from + 1000)]).await;
 }

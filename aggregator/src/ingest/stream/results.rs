@@ -77,14 +77,11 @@ impl StreamTask<'_> {
 
     /// The next answer: acks in turns with parts of the revocation lists, then refusals, and questions last.
     pub(super) fn answer(&mut self) -> Option<Kind> {
-        if (self.acked_last || self.acks.is_empty())
-            && let Some((part, whole)) = self.lists.as_mut().and_then(ListsSender::next_part)
-        {
-            self.acked_last = false;
+        let ack_waits = !self.acks.is_empty();
+        if let Some((part, whole)) = self.lists.as_mut().and_then(|lists| lists.next_in_turn(ack_waits)) {
             whole.into_iter().for_each(|offer| self.registered.note_lists_sent(offer.number));
             return Some(Kind::Revocations(part));
         }
-        self.acked_last = true;
         if let Some((shard, number)) = self.acks.pop_first() {
             let news = self.budget.changed(&*self.shared.store, &self.epoch);
             let series = news.or_else(|| self.series.take());

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ingest::{
-        admit::{self, StreamAdmission},
+        admit::{self, KnownSeries, StreamAdmission},
         budget::Budget,
         bytes::StreamBytes,
         raw_routes::ASKED_MAX,
@@ -36,10 +36,11 @@ fn knows_refusals(message: &DeliverRequest) -> bool {
     matches!(&message.kind, Some(wire::deliver_request::Kind::Start(start)) if start.run != 0)
 }
 
-/// What a gateway announced.
-fn capabilities(message: &DeliverRequest) -> Capabilities {
-    let Some(wire::deliver_request::Kind::Start(start)) = &message.kind else { return Capabilities::NONE };
-    Capabilities::read(&start.capabilities)
+/// Whether a gateway answers queries for raw readings, and whether it takes revocation lists.
+fn knows_raw_and_lists(message: &DeliverRequest) -> [bool; 2] {
+    let Some(wire::deliver_request::Kind::Start(start)) = &message.kind else { return [false; 2] };
+    let capabilities = Capabilities::read(&start.capabilities);
+    [Capabilities::RAW_1, Capabilities::REVOCATIONS_1].map(|one| capabilities.contains(one))
 }
 
 /// Keeps a stream attached to its epoch in the store while it lives.
@@ -71,17 +72,15 @@ pub(in crate::ingest) async fn run(
 ) -> End {
     let mut requests = pin!(requests);
     let (asking, raw_asked) = mpsc::channel(ASKED_MAX);
-    let start = match tokio::time::timeout(START_TIMEOUT, requests.next()).await {
-        Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start arrived in time"),
-        Ok(None) => return End { reason: "closed", status: None },
-        Ok(Some(Err(status))) => return broken(status),
-        Ok(Some(Ok(message))) => {
-            (knows_refusals(&message), capabilities(&message), admit::start(gateway, message))
-        }
-    };
-    let (knows_refusals, capabilities, start) = start;
-    let knows_raw = capabilities.contains(Capabilities::RAW_1);
-    let knows_lists = capabilities.contains(Capabilities::REVOCATIONS_1);
+    let (knows_refusals, [knows_raw, knows_lists], start) =
+        match tokio::time::timeout(START_TIMEOUT, requests.next()).await {
+            Err(_) => return End::new("silent", Code::DeadlineExceeded, "no Start arrived in time"),
+            Ok(None) => return End { reason: "closed", status: None },
+            Ok(Some(Err(status))) => return broken(status),
+            Ok(Some(Ok(message))) => {
+                (knows_refusals(&message), knows_raw_and_lists(&message), admit::start(gateway, message))
+            }
+        };
     let (mut epoch, version) = match start {
         Ok(start) => start,
         Err(refusal) => return refusal.into(),
@@ -96,9 +95,7 @@ pub(in crate::ingest) async fn run(
         Ok(delivered) => delivered,
         Err(error) => return error.into(),
     };
-    let (store, of) = (Arc::clone(&shared.store), epoch.gateway.clone());
-    let known = Box::new(move |key: &SeriesKey| store.known_series(&of, key));
-    let admission = StreamAdmission::new(epoch.shards, delivered).with_known_series(known);
+    let admission = StreamAdmission::new(epoch.shards, delivered).with_known_series(known(shared, &epoch));
     let (budget, series) = Budget::begin(&*shared.store, &epoch);
     let newer_epoch = shared.store.newer_epoch(&epoch).unwrap_or(0);
     let resume = wire::Resume { series, newer_epoch, ..admission.resume() };
@@ -125,7 +122,6 @@ pub(in crate::ingest) async fn run(
             raw_asked,
             raw_next: None,
             lists: knows_lists.then(|| ListsSender::new(&shared.streams.revocations)),
-            acked_last: false,
         };
         task.run(requests, superseded, session.ended()).await
     };
@@ -136,6 +132,12 @@ pub(in crate::ingest) async fn run(
         }
     }
     end
+}
+
+/// Finds the gateway's series in the store.
+fn known(shared: &Shared, epoch: &GatewayEpoch) -> KnownSeries {
+    let (store, gateway) = (Arc::clone(&shared.store), epoch.gateway.clone());
+    Box::new(move |key: &SeriesKey| store.known_series(&gateway, key))
 }
 
 /// Limits the claimed creation time of a data folder to what this clock allows.

@@ -78,8 +78,6 @@ pub(super) struct StreamTask<'a> {
     pub(super) raw_next: Option<wire::RawQuery>,
     /// Revocation lists to send; `None`: the gateway does not take any.
     pub(super) lists: Option<ListsSender>,
-    /// The answer sent last was an ack: a part of the lists is next.
-    pub(super) acked_last: bool,
 }
 
 impl StreamTask<'_> {

@@ -30,8 +30,7 @@ impl DeviceSessions {
     /// Readings were handed on. Those that were sent before, or refused, cost the same work, so they count too.
     pub(super) fn charge_readings(&mut self, intake: &Intake, now: Duration) {
         if let Some(rate) = self.readings_rate.rate {
-            let readings = intake.readings.len().saturating_add(intake.states.len());
-            self.readings_rate.bucket.take(&rate, readings as u64, now);
+            self.readings_rate.bucket.take(&rate, intake.readings.len() as u64, now);
         }
     }
 }

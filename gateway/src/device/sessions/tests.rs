@@ -63,13 +63,17 @@ impl Device {
         let mut device_sessions =
             DeviceSessions::new(Name::new("press").unwrap(), 4, SERIES_MAX, Arc::clone(&metrics));
         assert_eq!(device_sessions.attach(1), None);
+        Self { _folder: folder, shard, device_sessions, decoder: Self::decoder(kind), clock, metrics }
+    }
+
+    /// The beginning of a connection.
+    fn decoder(kind: Protocol) -> Decoder {
         let protocols = ProtocolOptions {
             precision: Precision::Nanoseconds,
             json: Arc::default(),
             mqtt: MqttOptions { topics: Arc::default(), receive_max: NonZeroU16::new(8).unwrap() },
         };
-        let decoder = Decoder::new(kind, DecodeLimits::default(), SERIES_MAX, &protocols);
-        Self { _folder: folder, shard, device_sessions, decoder, clock, metrics }
+        Decoder::new(kind, DecodeLimits::default(), SERIES_MAX, &protocols)
     }
 
     /// A device whose MQTT client has opened a kept session.

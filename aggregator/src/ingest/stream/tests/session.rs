@@ -12,6 +12,7 @@ fn session() -> SessionGuard {
         trust_domain: TrustDomain::new("catchment.local").unwrap(),
         serial: Serial::random(),
         issuer: None,
+        root: None,
         not_after: std::time::SystemTime::now(),
     };
     SessionRegistry::default().register(&peer, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)))

@@ -27,10 +27,11 @@ fn all_sessions_of_a_device_share_its_tokens_and_nothing_is_refused() {
     let lines = |count: usize| "{\"a\":1,\"b\":2}\n".repeat(count);
     assert_eq!(device.feed(lines(20).as_bytes()).0, 0);
     assert_eq!(device.wait(), Duration::ZERO, "ten of the burst are left");
+    device.decoder = Device::decoder(Protocol::Json);
     // Another session takes them, and thirty more: they are taken, and the device has to wait.
-    let (mut intake, _) = device.decode(lines(20).as_bytes());
+    let (intake, _) = device.decode(lines(20).as_bytes());
     let outcome = loop {
-        match device.device_sessions.take(2, &mut intake, &mut device.shard) {
+        match device.device_sessions.take(2, &intake, &mut device.shard) {
             Err(Backpressure::Sync) => std::thread::sleep(Duration::from_millis(1)),
             outcome => break outcome.unwrap(),
         }

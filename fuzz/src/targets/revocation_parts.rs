@@ -9,7 +9,7 @@ use prost::Message as _;
 use super::{Target, magnitude, signature};
 
 pub(super) const TARGET: Target = Target {
-    name: "revocations",
+    name: "revocation_parts",
     run,
     seeds,
     tokens: &[b"\x0a\x03abc", b"\x12\x02de", b"\x0a\x00", b"\x08\x01", b"\x18\x09", b"\x22\x05\x0a\x03abc"],
