@@ -76,7 +76,7 @@ enum Command {
     /// Fuzz the decoders with mutated bytes: no panic, bounded memory, no stall; adds findings to fuzz/corpus
     Fuzz {
         /// Target: json, json_options, line_protocol, frames, lines, topics, mqtt, opening, partial, batch, journal,
-        /// promql, certificate, revocations, crl, or all
+        /// promql, certificate, crl, revocation_parts, or all
         target: String,
         /// Seconds per target
         #[arg(long, default_value_t = 10)]
