@@ -118,7 +118,6 @@ impl Gateway {
         let counted = Arc::clone(&metrics);
         let sweeping =
             tokio::spawn(supervisor.task("sessions", |_| (), sessions.clone().sweep(trust.clone())));
-        metrics.watch_sessions(sessions.clone());
         let conditions = Arc::clone(&metrics.conditions);
         let watch_trust = async move { trust.watch_and_report(&conditions).await };
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), watch_trust));
