@@ -111,10 +111,7 @@ impl Gateway {
         let accept = config.accept;
         let events: Arc<dyn AcceptEvents> = Arc::clone(&metrics) as _;
         let counted = Arc::clone(&metrics);
-        metrics.watch_sessions(sessions.clone());
-        let sweeping = sessions.clone().sweep(trust.clone());
-        let sweeping = tokio::spawn(supervisor.task("sessions", |_| (), sweeping));
-        let trusting = follow_trust(trust, revocations, Arc::clone(&metrics));
+        let trusting = follow_trust(trust, sessions.clone(), revocations, Arc::clone(&metrics));
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let accepting =
             accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
@@ -137,16 +134,23 @@ impl Gateway {
             Err(_) => ending.await,
         }
         workers.into_iter().for_each(Worker::stop);
-        [uplink, keeping, trusting, sweeping].iter().for_each(JoinHandle::abort);
+        [uplink, keeping, trusting].iter().for_each(JoinHandle::abort);
         let closed = folder.close(watch).await;
         http.iter().for_each(JoinHandle::abort);
         result.and(closed)
     }
 }
 
-/// Watches the identity folder, and keeps the revocation lists that count, forever.
-async fn follow_trust(trust: Trust, revocations: Arc<KeptRevocations>, metrics: Arc<Metrics>) {
-    tokio::join!(trust.watch_and_report(&metrics.conditions), revocations.keep_changes());
+/// Watches the identity folder, ends sessions that it no longer trusts, and keeps the revocation lists that count,
+/// forever.
+async fn follow_trust(
+    trust: Trust,
+    sessions: SessionRegistry,
+    revocations: Arc<KeptRevocations>,
+    metrics: Arc<Metrics>,
+) {
+    let sweeping = sessions.sweep(trust.clone());
+    tokio::join!(trust.watch_and_report(&metrics.conditions), sweeping, revocations.keep_changes());
 }
 
 /// The logs of all shards, and the watch over the folder that holds them.

@@ -129,9 +129,11 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
         }
         None => None,
     };
+    let sessions = SessionRegistry::new(&trust, config.connection_age_max);
+    metrics.watch_sessions(sessions.clone());
     Ok(Gateway {
         id,
-        sessions: SessionRegistry::new(&trust, config.connection_age_max),
+        sessions,
         trust,
         config,
         tls,
