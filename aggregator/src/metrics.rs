@@ -9,6 +9,7 @@ mod prometheus;
 mod queries;
 mod reasons;
 mod retention;
+mod revocations;
 mod sessions;
 mod stats;
 mod watch;
@@ -35,7 +36,7 @@ use prometheus_client::{
 
 use self::{
     backup::BackupMetrics, prometheus::PrometheusMetrics, reasons::Families, retention::RetentionMetrics,
-    watch::WatchMetrics,
+    revocations::RevocationMetrics, watch::WatchMetrics,
 };
 use crate::{
     clock, conditions,
@@ -63,6 +64,7 @@ pub(crate) struct Metrics {
     /// Conditions that keep the aggregator from working now.
     pub(crate) conditions: Arc<Conditions>,
     pub(crate) trust: TrustMetrics,
+    revocations: RevocationMetrics,
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
     pub(crate) connections_ended: Family<Reason, Counter>,
@@ -115,6 +117,7 @@ impl Metrics {
             registry: Mutex::new(Registry::with_prefix("catchment_aggregator")),
             conditions: Arc::new(Conditions::of(&conditions::KNOWN)),
             trust: TrustMetrics::default(),
+            revocations: RevocationMetrics::default(),
             connections: Gauge::default(),
             connections_refused,
             connections_ended,
@@ -202,6 +205,7 @@ impl Metrics {
         r.register("queries_refused", refused, self.queries_refused.clone());
         r.register("query_seconds", "Duration of queries", self.query_seconds.clone());
         r.register("query_points", "Points in answers", self.query_points.clone());
+        self.revocations.register(r);
         self.retention.register(r);
         self.backup.register(r);
         self.watch.register(r);

@@ -23,6 +23,7 @@ pub mod failure;
 mod files;
 pub mod folder;
 pub mod identity;
+pub mod kept_revocations;
 pub mod key_id;
 mod provider;
 pub mod revocation;

@@ -29,7 +29,6 @@ pub mod listener;
 pub mod metrics;
 pub mod mqtt;
 pub mod raw;
-mod revocations;
 pub mod run;
 pub mod session;
 pub mod shard;

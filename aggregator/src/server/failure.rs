@@ -3,6 +3,7 @@
 use std::{io, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use catchment_certs::{FolderError, TlsError};
+use catchment_journal::AtomicFileError;
 
 use crate::store::{OpenError, StoreError};
 
@@ -26,6 +27,9 @@ pub enum StartError {
     /// The store cannot be opened.
     #[error("data: {0}")]
     Store(#[from] OpenError),
+    /// The revocation lists that the data folder keeps cannot be read.
+    #[error("data: {0}")]
+    Revocations(AtomicFileError),
     /// The system refused a thread.
     #[error("cannot open the store: {0}")]
     Thread(String),
@@ -48,7 +52,7 @@ impl StartError {
         match self {
             Self::Identity(_) | Self::Role { .. } | Self::Tls(_) => true,
             Self::Store(OpenError::Folder(error)) => error.is_configuration(),
-            Self::Store(_) | Self::Thread(_) | Self::Bind { .. } => false,
+            Self::Store(_) | Self::Revocations(_) | Self::Thread(_) | Self::Bind { .. } => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use catchment_certs::{ServerTls, SessionRegistry, Trust, accept_loop};
+use catchment_certs::{ServerTls, SessionRegistry, Trust, accept_loop, kept_revocations::KeptRevocations};
 use catchment_settings::{http::HttpServer, supervise::Supervisor, when_set};
 use tokio::{
     net::TcpListener,
@@ -37,6 +37,8 @@ pub struct Aggregator {
     pub(super) http: Option<(HttpServer, SocketAddr)>,
     pub(super) store: Arc<dyn Store>,
     pub(super) metrics: Arc<Metrics>,
+    /// The revocation lists of the data folder, if there is one.
+    pub(super) revocations: Option<Arc<KeptRevocations>>,
     /// The store, if it can be backed up here.
     pub(super) backups: Option<Arc<dyn BackupSource>>,
 }
@@ -57,7 +59,8 @@ impl Aggregator {
     /// # Errors
     /// Something other than `shutdown` ended it, or the store could not be closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, trust, sessions, tls, listener, addr: _, http, store, metrics, backups } = self;
+        let Self { config, trust, sessions, revocations, tls, listener, .. } = self;
+        let Self { http, store, metrics, backups, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
@@ -80,7 +83,8 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let trusting = follow_trust(trust, sessions, Arc::clone(&streams), Arc::clone(&metrics));
+        let trusting =
+            follow_trust(trust, sessions, revocations, (Arc::clone(&streams), Arc::clone(&metrics)));
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
@@ -125,18 +129,28 @@ impl Aggregator {
     }
 }
 
-/// Watches the identity folder, ends sessions that it no longer trusts, and offers its revocation lists to the gateways,
-/// forever.
+/// Watches the identity folder, ends sessions that it no longer trusts, keeps its revocation lists, and offers them to the
+/// gateways, forever.
 async fn follow_trust(
     trust: Trust,
     sessions: SessionRegistry,
-    streams: Arc<StreamRegistry>,
-    metrics: Arc<Metrics>,
+    revocations: Option<Arc<KeptRevocations>>,
+    (streams, metrics): (Arc<StreamRegistry>, Arc<Metrics>),
 ) {
+    let keeping = async {
+        if let Some(revocations) = revocations {
+            revocations.keep_changes().await;
+        }
+    };
     metrics.trust.show(&trust);
     metrics.watch_sessions(sessions.clone());
     let offering = publish_revocations(trust.subscribe(), streams.revocations.clone());
-    tokio::join!(trust.watch_and_report(&metrics.conditions), sessions.sweep(trust.clone()), offering);
+    tokio::join!(
+        trust.watch_and_report(&metrics.conditions),
+        sessions.sweep(trust.clone()),
+        offering,
+        keeping
+    );
 }
 
 /// Shuts down in order, after `stopping` was signalled.

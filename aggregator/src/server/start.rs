@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use catchment_certs::{
     Role, ServerTls, SessionRegistry, Trust,
     channel::{ALPN_GRPC, ALPN_HTTP1},
+    kept_revocations::KeptRevocations,
 };
 use catchment_journal::check_folder;
 use catchment_settings::{OutageLog, http::HttpServer};
@@ -54,8 +55,21 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     let counted = Arc::clone(&store);
     metrics.watch_store(Box::new(move || counted.stats()));
     let backups = Arc::clone(&store) as Arc<dyn BackupSource>;
+    let revocations = revocations(&config, &trust, &metrics).await?;
     let aggregator = bind_with(config, (trust, tls), store, metrics).await?;
-    Ok(Aggregator { backups: Some(backups), ..aggregator })
+    Ok(Aggregator { backups: Some(backups), revocations: Some(revocations), ..aggregator })
+}
+
+/// Gives the trust the revocation lists that the data folder keeps.
+async fn revocations(
+    config: &Config,
+    trust: &Trust,
+    metrics: &Arc<Metrics>,
+) -> Result<Arc<KeptRevocations>, StartError> {
+    let (data, trust, metrics) = (config.data.clone(), trust.clone(), Arc::clone(metrics));
+    let opened = tokio::task::spawn_blocking(move || KeptRevocations::open(&data, &trust, metrics as _));
+    let opened = opened.await.map_err(|error| StartError::Thread(error.to_string()))?;
+    Ok(Arc::new(opened.map_err(StartError::Revocations)?))
 }
 
 /// Opens the store as soon as there is space, and logs the outcome.
@@ -116,5 +130,17 @@ pub(crate) async fn bind_with(
         None => None,
     };
     let sessions = SessionRegistry::new(&trust, config.connection_age_max);
-    Ok(Aggregator { config, trust, sessions, tls, listener, addr, http, store, metrics, backups: None })
+    Ok(Aggregator {
+        config,
+        trust,
+        sessions,
+        tls,
+        listener,
+        addr,
+        http,
+        store,
+        metrics,
+        backups: None,
+        revocations: None,
+    })
 }

@@ -1,15 +1,18 @@
 //! Revocation lists that came from an aggregator or from the data folder.
 
+use catchment_certs::kept_revocations::{ListEvents, REFUSED_REASONS};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
 };
 
-use super::register::{ReasonLabel, add};
+use super::{
+    Metrics,
+    register::{ReasonLabel, add},
+};
 
-/// Why lists are refused: all labels.
-pub(crate) const REFUSED_REASONS: [&str; 6] =
-    ["damaged", "malformed", "rolled_back", "signature", "too_large", "unreadable"];
+/// The lists of a stream cannot be put together; the other reasons are those of all lists.
+const MALFORMED: &str = "malformed";
 
 /// Counts revocation lists.
 #[derive(Debug)]
@@ -23,7 +26,7 @@ impl RevocationMetrics {
     pub(super) fn new(r: &mut Registry) -> Self {
         let help = "Revocation lists of an aggregator or of the data folder that were refused, by reason";
         let refused: Family<ReasonLabel, Counter> = add(r, "revocation_lists_refused", help);
-        for reason in REFUSED_REASONS {
+        for reason in REFUSED_REASONS.into_iter().chain([MALFORMED]) {
             let _ = refused.get_or_create(&ReasonLabel { reason });
         }
         let help = "Times that an aggregator sent a revocation list that is newer than the known one";
@@ -32,7 +35,21 @@ impl RevocationMetrics {
 
     /// Counts a list that was refused.
     pub fn refuse(&self, reason: &'static str) {
-        debug_assert!(REFUSED_REASONS.contains(&reason), "{reason}");
+        debug_assert!(reason == MALFORMED || REFUSED_REASONS.contains(&reason), "{reason}");
         self.refused.get_or_create(&ReasonLabel { reason }).inc();
+    }
+}
+
+impl ListEvents for Metrics {
+    fn taken(&self) {
+        self.revocations.taken.inc();
+    }
+
+    fn refused(&self, reason: &'static str) {
+        self.revocations.refuse(reason);
+    }
+
+    fn damaged(&self) {
+        self.damage.inc();
     }
 }

@@ -6,7 +6,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use catchment_certs::{AcceptEvents, ClientTls, ServerTls, SessionRegistry, Trust, accept_loop};
+use catchment_certs::{
+    AcceptEvents, ClientTls, ServerTls, SessionRegistry, Trust, accept_loop,
+    kept_revocations::KeptRevocations,
+};
 use catchment_journal::DataDir;
 use catchment_proto::GatewayId;
 use catchment_settings::{http::HttpServer, supervise::Supervisor, when_set};
@@ -28,7 +31,6 @@ use crate::{
     listener,
     metrics::Metrics,
     raw::RawSettings,
-    revocations::KeptRevocations,
     shard::{Shard, ShardLimits, ShardLog},
     uplink::{self, KnownPeer, UplinkConfig},
     worker::{ShardLink, Shared, Worker},

@@ -3,7 +3,9 @@
 use std::{sync::Arc, thread, time::Instant};
 
 use actix_rt::{System, SystemRunner};
-use catchment_certs::{ClientTls, Identity, ServerTls, SessionRegistry, Trust};
+use catchment_certs::{
+    ClientTls, Identity, ServerTls, SessionRegistry, Trust, kept_revocations::KeptRevocations,
+};
 use catchment_journal::{DataDir, RealDisk, check_folder};
 use catchment_proto::GatewayId;
 use catchment_settings::http::HttpServer;
@@ -17,7 +19,6 @@ use crate::{
     folder::shards::{self, SHARDS},
     lineage::{self, FolderPast, Lineage, begin_run},
     metrics::Metrics,
-    revocations::KeptRevocations,
     session::protocol::{ALPN_FRAMES, ALPN_MQTT},
     shard::{RecoveryReport, Setup, Shard, ShardFacts, ShardLimits},
     uplink::KnownPeer,
@@ -99,8 +100,8 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     let mut data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;
     let past = shards::past(&data);
     let mut shard_facts = shards::prepare(&mut data)?;
-    let revocations =
-        KeptRevocations::open(&config.data, &trust, &metrics).map_err(StartError::Revocations)?;
+    let revocations = KeptRevocations::open(&config.data, &trust, Arc::clone(&metrics) as _)
+        .map_err(StartError::Revocations)?;
     if config.shards.is_some_and(|wanted| wanted as usize != shard_facts.len()) {
         tracing::warn!(
             shards = shard_facts.len(),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use catchment_certs::ClientTls;
+use catchment_certs::{ClientTls, kept_revocations::KeptRevocations};
 
 use super::known_peer::KnownPeer;
 use crate::{
@@ -14,7 +14,6 @@ use crate::{
     kept::KeepLimits,
     lineage::{Lineage, Numbering},
     raw::RawSettings,
-    revocations::KeptRevocations,
 };
 
 /// What an uplink needs.

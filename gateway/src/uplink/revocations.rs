@@ -5,6 +5,7 @@
 
 use std::{convert::Infallible, future::Future, sync::Arc};
 
+use catchment_certs::kept_revocations::{KeptRevocations, RETRY_EVERY, Verdict};
 use catchment_proto::{
     Capabilities,
     revocations::ListsAssembler,
@@ -16,10 +17,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{
-    metrics::Metrics,
-    revocations::{KeptRevocations, RETRY_EVERY, Verdict},
-};
+use crate::metrics::Metrics;
 
 /// A transfer and its lists; `None`: none has come.
 type Received = Option<(u64, Arc<wire::RevocationLists>)>;

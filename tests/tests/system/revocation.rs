@@ -108,6 +108,8 @@ async fn a_list_that_was_rolled_back_changes_nothing() {
     until_served(&world, 0, "press-1").await;
     let centre = world.pki.identity(Role::Aggregator, "", "centre").join(LIST);
     let old = fs::read(&centre).unwrap();
+    let eve = world.pki.identity(Role::Operator, "", "eve");
+    world.pki.revoke(Role::Operator, "", "eve");
     let number = world.pki.revoke(Role::Device, "berlin", "press-1");
     until_held(&world, number).await;
 
@@ -116,6 +118,8 @@ async fn a_list_that_was_rolled_back_changes_nothing() {
     fs::write(&centre, &old).unwrap();
     world.aggregator.start().await;
     until_held(&world, number).await;
+    let refused = query::gateways(query::channel(world.aggregator.addr(), &eve), "").await;
+    refused.expect_err("the aggregator keeps the newest list too");
     is_served(&world, 0, "press-1").await.expect_err("it is revoked");
     is_served(&world, 0, "press-2").await.unwrap();
 

@@ -13,7 +13,7 @@ const OWN: [(&str, Option<&[&str]>); 15] = [
     ("proto", Some(&["partial"])),
     ("promql", Some(&["partial"])),
     ("columns", Some(&["proto"])),
-    ("certs", Some(&["proto", "settings"])),
+    ("certs", Some(&["journal", "proto", "settings"])),
     ("gateway", Some(&["certs", "journal", "partial", "proto", "settings"])),
     ("aggregator", Some(&["certs", "columns", "journal", "partial", "promql", "proto", "settings"])),
     ("cli", Some(&["aggregator", "certs", "columns", "gateway", "partial", "proto", "settings"])),

@@ -24,10 +24,10 @@ pub(in super::super) const UPLINK: &[Safeguard] = &[
     Safeguard {
         name: "damage is not taken for revocation lists",
         without: "a file of an unknown format is read as kept lists",
-        file: "gateway/src/revocations/file.rs",
+        file: "certs/src/kept_revocations/file.rs",
         find: "if !bytes.starts_with(FORMAT) {",
         replace: "if bytes.len() < FORMAT.len() {",
-        check: unit("catchment-gateway", "revocations::file"),
+        check: unit("catchment-certs", "kept_revocations::file"),
         quick: false,
     },
     Safeguard {

@@ -1,4 +1,5 @@
-//! The revocation lists that count, kept in the data folder: they hold while the uplink is cut, and after a restart.
+//! The revocation lists that count, kept in the data folder of a server: they hold while the uplink is cut, and after a
+//! restart.
 //!
 //! Every change of the trust's lists is written, be it from a file of the identity folder or from an aggregator. A start
 //! gives the kept lists to the trust before anything is accepted. So an older list in the identity folder changes
@@ -7,13 +8,13 @@
 mod file;
 
 use std::{
+    fmt,
     future::Future,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
-use catchment_certs::{RevocationError, RevocationList, Revocations, Trust, TrustStatus};
 use catchment_journal::{AtomicFileError, RealDisk};
 use catchment_proto::{
     revocations::{EncodedLists, encode_lists},
@@ -22,78 +23,104 @@ use catchment_proto::{
 use catchment_settings::supervise::resume_panic;
 use tokio::{sync::watch, time::sleep};
 
-use crate::metrics::Metrics;
+use crate::{
+    revocation::{RevocationError, RevocationList, Revocations},
+    trust::{Trust, TrustStatus},
+};
 
 /// Pause after lists could not be written.
-pub(crate) const RETRY_EVERY: Duration = Duration::from_secs(10);
+pub const RETRY_EVERY: Duration = Duration::from_secs(10);
 
 /// The lists of a trust, and their file in the data folder.
-#[derive(Debug)]
-pub(crate) struct KeptRevocations {
+pub struct KeptRevocations {
     path: PathBuf,
     trust: Trust,
-    metrics: Arc<Metrics>,
+    events: Arc<dyn ListEvents>,
     /// What the file holds.
     written: Mutex<Revocations>,
 }
 
+/// What happens to lists, for metrics.
+pub trait ListEvents: Send + Sync {
+    /// Lists brought news.
+    fn taken(&self) {}
+    /// A list was refused; the reason is one of [`REFUSED_REASONS`].
+    fn refused(&self, _reason: &'static str) {}
+    /// The file in the data folder was damaged.
+    fn damaged(&self) {}
+}
+
+/// Why lists are refused: all labels of [`ListEvents::refused`].
+pub const REFUSED_REASONS: [&str; 5] = ["damaged", "rolled_back", "signature", "too_large", "unreadable"];
+
 /// What became of lists that an aggregator sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub struct Verdict {
     /// Each of them counts, or a newer one of its issuer does.
-    pub(crate) is_held: bool,
+    pub is_held: bool,
     /// Why one was refused; empty: none was.
-    pub(crate) refused: String,
+    pub refused: String,
 }
 
 impl KeptRevocations {
-    /// Gives the kept lists of a data folder to the trust. A damaged file is set aside: an aggregator sends its lists
-    /// again. Blocks on the disk.
+    /// Gives the kept lists of a data folder to the trust. A damaged file is set aside: newer lists will
+    /// come, from the identity folder or from an aggregator. Blocks on the disk.
     ///
     /// # Errors
     /// The file cannot be read.
-    pub(crate) fn open(data: &Path, trust: &Trust, metrics: &Arc<Metrics>) -> Result<Self, AtomicFileError> {
+    pub fn open(data: &Path, trust: &Trust, events: Arc<dyn ListEvents>) -> Result<Self, AtomicFileError> {
         let path = data.join(file::NAME);
-        let kept =
-            Self { path, trust: trust.clone(), metrics: Arc::clone(metrics), written: Mutex::default() };
+        let kept = Self { path, trust: trust.clone(), events, written: Mutex::default() };
         let lists = match file::read(&RealDisk, &kept.path)? {
             file::Found::Lists(lists) => lists,
             file::Found::Nothing => return Ok(kept),
             file::Found::Damaged { why, aside } => {
-                metrics.damage.inc();
-                metrics.revocations.refuse("damaged");
+                kept.events.damaged();
+                kept.events.refused("damaged");
                 tracing::error!(
                     why, aside = %aside.display(),
-                    "the revocation lists that were kept are damaged and set aside: until an aggregator sends its lists, \
-                     only those of the identity folder count"
+                    "the revocation lists that were kept are damaged and set aside: until newer ones come, only those of \
+                     the identity folder count"
                 );
                 return Ok(kept);
             }
         };
-        let verdict = kept.add(&lists);
-        tracing::info!(
-            lists = lists.lists.len(),
-            refused = verdict.refused,
-            "revocation lists of the data folder"
-        );
+        let (_, errors) = kept.offer(&lists);
+        // The identity folder may hold newer ones.
+        let errors: Vec<_> = errors.into_iter().filter(|error| !is_older(error)).collect();
+        let refused = kept.refuse(&errors);
+        tracing::info!(lists = lists.lists.len(), refused, "revocation lists of the data folder");
         Ok(kept)
     }
 
     /// Gives lists to the trust, which verifies them. Takes time with long lists.
-    pub(crate) fn add(&self, lists: &wire::RevocationLists) -> Verdict {
+    pub fn add(&self, lists: &wire::RevocationLists) -> Verdict {
+        let (is_news, errors) = self.offer(lists);
+        if is_news {
+            self.events.taken();
+        }
+        Verdict { is_held: errors.iter().all(is_older), refused: self.refuse(&errors) }
+    }
+
+    /// Whether lists brought news, and why each of the others was refused.
+    fn offer(&self, lists: &wire::RevocationLists) -> (bool, Vec<RevocationError>) {
         let issuers: Vec<&[u8]> = lists.issuers.iter().map(|issuer| &**issuer).collect();
         let all: Vec<&[u8]> = lists.lists.iter().map(|list| &**list).collect();
-        let errors = match self.trust.add_lists(&all, &issuers) {
-            Ok(is_news) => {
-                self.metrics.revocations.taken.inc_by(u64::from(is_news));
-                return Verdict { is_held: true, refused: String::new() };
-            }
+        let version = || self.trust.subscribe().borrow().version;
+        let before = version();
+        match self.trust.add_lists(&all, &issuers) {
+            Ok(is_news) => (is_news, Vec::new()),
             // Those that are valid were taken; one by one, each of the others says why not.
-            Err(_) => all.iter().filter_map(|list| self.trust.add_lists(&[list], &issuers).err()),
-        };
-        let errors: Vec<RevocationError> = errors.collect();
-        errors.iter().for_each(|error| self.metrics.revocations.refuse(reason(error)));
-        let newer = errors.iter().all(|error| matches!(error, RevocationError::RolledBack { .. }));
+            Err(_) => {
+                let errors = all.iter().filter_map(|list| self.trust.add_lists(&[list], &issuers).err());
+                (version() != before, errors.collect())
+            }
+        }
+    }
+
+    /// Counts and logs refused lists. Returns why the first one was, or nothing.
+    fn refuse(&self, errors: &[RevocationError]) -> String {
+        errors.iter().for_each(|error| self.events.refused(reason(error)));
         let refused = errors.first().map(RevocationError::to_string).unwrap_or_default();
         if !refused.is_empty() {
             tracing::warn!(
@@ -102,17 +129,17 @@ impl KeptRevocations {
                 "a revocation list is refused; the known one counts"
             );
         }
-        Verdict { is_held: newer, refused }
+        refused
     }
 
     /// The trust, for each change.
-    pub(crate) fn subscribe(&self) -> watch::Receiver<TrustStatus> {
+    pub fn subscribe(&self) -> watch::Receiver<TrustStatus> {
         self.trust.subscribe()
     }
 
     /// Writes the lists that count now unless the file holds them. Returns the highest number of a root's list that
     /// is kept; 0: there is none.
-    pub(crate) async fn keep(self: &Arc<Self>) -> Result<u64, Unkept> {
+    pub async fn keep(self: &Arc<Self>) -> Result<u64, Unkept> {
         let kept = Arc::clone(self);
         let keeping = tokio::task::spawn_blocking(move || kept.write());
         match resume_panic(keeping.await) {
@@ -149,7 +176,7 @@ impl KeptRevocations {
     }
 
     /// Writes every change, forever; may be dropped at any await.
-    pub(crate) fn keep_changes(self: Arc<Self>) -> impl Future<Output = ()> {
+    pub fn keep_changes(self: Arc<Self>) -> impl Future<Output = ()> {
         let mut trust = self.subscribe();
         async move {
             loop {
@@ -164,9 +191,20 @@ impl KeptRevocations {
     }
 }
 
+impl fmt::Debug for KeptRevocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeptRevocations").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 /// The lists are not on the disk; the log says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Unkept;
+pub struct Unkept;
+
+/// A newer list of the same issuer counts.
+fn is_older(error: &RevocationError) -> bool {
+    matches!(error, RevocationError::RolledBack { .. })
+}
 
 fn reason(error: &RevocationError) -> &'static str {
     match error {
