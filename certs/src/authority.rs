@@ -2,23 +2,32 @@
 //!
 //! A PKI folder holds `ca.pem`, `ca.key` (the root's key, mode 0600), `ledger.jsonl`, `crl.pem` and the
 //! identities. Every change holds an exclusive lock on `.lock`, so several processes may work at the same time.
-//! Issuing makes the certificate in memory, then makes its ledger entry durable, then publishes the complete identity
-//! folder.
+//! Issuing stages the complete identity folder, then makes its ledger entry durable, then publishes the folder.
 //!
-//! `lifetimes` defines how long certificates are valid, `profile` their contents, `ledger` records what was done, `issue`
-//! and `bulk` make identities, `renew` and `revoke` change them, `list` and `inspect` show them; `error` is why any of
-//! it failed.
+//! `lifetimes` defines how long certificates are valid, `profile` their contents, `ledger` records what was done. `csr`
+//! reads signing requests, `key_kind` and `keys` say which keys are certified. `issue` makes one identity, `bulk` and
+//! `sign_many` make many by way of `batch`; `renew` and `renew_all`, `revoke`, `revoke_from` and `reason` change them,
+//! and `unfinished` finishes what a crash interrupted. `list` and `inspect` show them; `error` is why any of it failed.
 
+mod batch;
 mod bulk;
+mod csr;
 mod error;
 mod inspect;
 mod issue;
+mod key_kind;
+mod keys;
 mod ledger;
 mod lifetimes;
 mod list;
 mod profile;
+mod reason;
 mod renew;
+mod renew_all;
 mod revoke;
+mod revoke_from;
+mod sign_many;
+mod unfinished;
 
 use std::{
     fs::{self, File},
@@ -31,15 +40,19 @@ use jiff::Timestamp;
 use rcgen::{Issuer, KeyPair, PKCS_ECDSA_P256_SHA256};
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-pub use bulk::{BulkReport, read_rows};
+pub use bulk::{BulkReport, DeviceRow, read_rows};
 pub use error::AuthorityError;
-pub use inspect::inspect;
+pub use inspect::{Block, Inspection, inspect};
 pub use issue::{IssueRequest, IssuedPaths};
 pub use ledger::{Entry, History, Issued};
 pub use lifetimes::{CRL_DAYS, DAYS_MAX, ROOT_DAYS, default_days};
 pub use list::{ListedCertificate, Status, list, list_json, list_table};
 pub use profile::{Host, HostError, lifetime_of_days};
+pub use reason::{ReasonError, RevocationReason};
+pub use renew_all::{NotRenewed, RenewReport, RenewRequest};
 pub use revoke::{RevokeReport, RevokeWhat};
+pub use revoke_from::read_revocations;
+pub use sign_many::{Refused, SignReport, SignRow, requests_from, requests_in};
 
 pub use crate::files::FileError;
 use crate::{

@@ -1,8 +1,11 @@
 //! Command-line arguments and exit status of the program `catchment-certs`.
 //!
 //! clap checks the syntax (status 2); `run` calls the library (status 1 on failure). Results go to standard output,
-//! errors and notes to standard error, one line each.
+//! errors and notes to standard error, one line each. `run` holds the commands, `many` those for many identities,
+//! `report` prints results as text or JSON.
 
+mod many;
+mod report;
 mod run;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
@@ -13,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     Role, Serial, TrustDomain,
-    authority::{CRL_DAYS, DAYS_MAX, Host, ROOT_DAYS},
+    authority::{CRL_DAYS, DAYS_MAX, Host, ROOT_DAYS, RevocationReason},
 };
 
 const EXAMPLES: &str = "Examples:
@@ -24,6 +27,7 @@ const EXAMPLES: &str = "Examples:
   catchment-certs issue device --dir PKI --from devices.csv
   catchment-certs issue operator --dir PKI --name ada
   catchment-certs list --dir PKI --expiring 30d
+  catchment-certs renew --dir PKI --all --expiring 30d
   catchment-certs revoke --dir PKI --role device --site berlin --name press-17";
 
 /// Catchment's certificate authority: makes the trust root, issues, signs, renews, revokes, lists.
@@ -47,18 +51,26 @@ enum Command {
         after_help = "Only the public key of the request is used; the options name the identity.\n\nExample, \
         first on the device, then where the root is:\n  openssl req -new -newkey ec -pkeyopt \
         ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=press-17 -out press-17.csr\n  \
-        catchment-certs sign --dir PKI --csr press-17.csr --role device --site berlin --name press-17 --out press-17"
+        catchment-certs sign --dir PKI --csr press-17.csr --role device --site berlin --name press-17 --out press-17\n\n\
+        Many at once; the name of each file is the name of its device:\n  \
+        catchment-certs sign --dir PKI --csr-dir requests --site berlin\n  \
+        catchment-certs sign --dir PKI --from requests.csv   (header `csr,site,name`)\n\n\
+        Requests that are refused are listed and make the exit status 1; the others are signed. The same command \
+        continues an interrupted run. A key is refused if a certificate of it was revoked, or if it belongs to another \
+        identity."
     )]
     Sign(Sign),
     /// Issue a new certificate for an identity's key and hosts; the old one stays valid until its end.
     #[command(after_help = "Examples:\n  catchment-certs renew --dir PKI --site berlin --name press-17\n  \
-        catchment-certs renew --dir PKI --role aggregator --name centre")]
+        catchment-certs renew --dir PKI --role aggregator --name centre\n  \
+        catchment-certs renew --dir PKI --all --expiring 30d\n\n--all renews the identities whose folder is below PKI.")]
     Renew(Renew),
-    /// Revoke one certificate, or all of an identity, and write a new PKI/crl.pem.
+    /// Revoke certificates, or all of an identity, and write a new PKI/crl.pem.
     #[command(
         after_help = "Servers refuse revoked certificates once they have the new crl.pem.\n\nExamples:\n  \
-        catchment-certs revoke --dir PKI --role device --site berlin --name press-17\n  \
-        catchment-certs revoke --dir PKI --serial 5f3a0c…"
+        catchment-certs revoke --dir PKI --role device --site berlin --name press-17 press-18\n  \
+        catchment-certs revoke --dir PKI --serial 5f3a0c… --reason keyCompromise\n  \
+        catchment-certs revoke --dir PKI --from stolen.csv   (header `serial`, `site,name` or `role,site,name`)"
     )]
     Revoke(Revoke),
     /// Write a new PKI/crl.pem, to extend its validity.
@@ -68,10 +80,14 @@ enum Command {
         catchment-certs list --dir PKI --expiring 30d --format json")]
     List(List),
     /// Show the contents of a certificate, signing request or revocation list.
-    #[command(after_help = "Example:\n  catchment-certs inspect PKI/site/berlin/device/press-17/cert.pem")]
+    #[command(after_help = "Examples:\n  catchment-certs inspect PKI/site/berlin/device/press-17\n  \
+        catchment-certs inspect PKI/crl.pem --format json")]
     Inspect {
-        /// PEM file or identity folder.
+        /// File in PEM or DER, or identity folder.
         file: PathBuf,
+        /// Output format.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     #[command(flatten)]
     Generated(GeneratedCommand),
@@ -82,6 +98,9 @@ struct Pki {
     /// Folder of the trust root.
     #[arg(long, value_name = "PKI")]
     dir: PathBuf,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -100,8 +119,8 @@ struct Init {
 enum Issue {
     /// Issue one device, or all devices in a CSV file.
     #[command(
-        after_help = "The CSV file has the header line `site,name`. Devices that have an identity are \
-        skipped, so the same command resumes an interrupted run.\n\nExamples:\n  catchment-certs issue device \
+        after_help = "The CSV file has the header line `site,name` or `site,name,days`. Devices that have an identity \
+        are skipped, so the same command resumes an interrupted run.\n\nExamples:\n  catchment-certs issue device \
         --dir PKI --site berlin --name press-17\n  catchment-certs issue device --dir PKI --from devices.csv"
     )]
     Device(IssueDevice),
@@ -138,9 +157,12 @@ struct IssueDevice {
     /// Name of the device.
     #[arg(long, required_unless_present = "from")]
     name: Option<Name>,
-    /// CSV file with the header `site,name`, one device per line.
+    /// CSV file with the header `site,name`, one device per line; a column `days` is its validity.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["site", "name", "out"])]
     from: Option<PathBuf>,
+    /// Revoke valid certificates whose folder is not below PKI, and issue these devices again.
+    #[arg(long, requires = "from")]
+    replace_missing: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -181,27 +203,26 @@ struct IssueOperator {
     output: Output,
 }
 
-/// Names an identity together with its role.
 #[derive(Debug, Args)]
-struct Who {
+struct Sign {
+    /// Signing request (PKCS#10, PEM or DER).
+    #[arg(long, value_name = "FILE", requires = "role", requires = "name", required_unless_present_any = ["csr_dir", "from"])]
+    csr: Option<PathBuf>,
+    /// Folder of signing requests of devices; the name of each file before its extension is the device's name.
+    #[arg(long, value_name = "DIR", requires = "site", conflicts_with_all = ["csr", "from", "name", "hosts", "out"])]
+    csr_dir: Option<PathBuf>,
+    /// CSV file with the header `csr,site,name`, one device per line; a column `days` is its validity.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["csr", "site", "name", "hosts", "out"])]
+    from: Option<PathBuf>,
+    /// Role of the identity.
+    #[arg(long)]
+    role: Option<Role>,
     /// Site of the identity, for devices and gateways.
     #[arg(long)]
     site: Option<Name>,
     /// Name of the identity.
     #[arg(long)]
-    name: Name,
-}
-
-#[derive(Debug, Args)]
-struct Sign {
-    /// Signing request (PKCS#10, PEM or DER).
-    #[arg(long, value_name = "FILE")]
-    csr: PathBuf,
-    /// Role of the identity.
-    #[arg(long)]
-    role: Role,
-    #[command(flatten)]
-    who: Who,
+    name: Option<Name>,
     /// DNS names or IP addresses, for gateways and aggregators.
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,
@@ -211,14 +232,27 @@ struct Sign {
 
 #[derive(Debug, Args)]
 struct Renew {
-    /// Role of the identity.
-    #[arg(long, default_value = "device")]
-    role: Role,
-    #[command(flatten)]
-    who: Who,
+    /// Role of the identity [default: device; with --all, every role].
+    #[arg(long)]
+    role: Option<Role>,
+    /// Site of the identity, for devices and gateways.
+    #[arg(long)]
+    site: Option<Name>,
+    /// Name of the identity.
+    #[arg(long, required_unless_present = "all")]
+    name: Option<Name>,
     /// New DNS names or IP addresses, for gateways and aggregators [default: those of the old certificate].
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,
+    /// Renew every identity whose certificate expires soon; --role and --site select.
+    #[arg(long, requires = "expiring", conflicts_with_all = ["name", "hosts", "out"])]
+    all: bool,
+    /// How soon, such as `30d`.
+    #[arg(long, value_name = "DURATION", requires = "all", value_parser = catchment_settings::parse_duration)]
+    expiring: Option<Duration>,
+    /// Also those whose certificate has ended.
+    #[arg(long, requires = "all")]
+    ended: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -227,18 +261,28 @@ struct Renew {
 struct Revoke {
     #[command(flatten)]
     pki: Pki,
-    /// Serial number in hexadecimal digits, as shown by `list` and `inspect`.
-    #[arg(long, value_name = "HEX", required_unless_present = "role", conflicts_with_all = ["role", "site", "name"])]
-    serial: Option<Serial>,
-    /// Role of the identity whose certificates are revoked.
+    /// Serial numbers in hexadecimal digits, as shown by `list` and `inspect`.
+    #[arg(
+        long, value_name = "HEX", num_args = 1.., required_unless_present_any = ["role", "from"],
+        conflicts_with_all = ["role", "site", "name"]
+    )]
+    serial: Vec<Serial>,
+    /// Role of the identities whose certificates are revoked.
     #[arg(long, requires = "name")]
     role: Option<Role>,
-    /// Site of the identity, for devices and gateways.
+    /// Site of the identities, for devices and gateways.
     #[arg(long, requires = "role")]
     site: Option<Name>,
-    /// Name of the identity.
-    #[arg(long, requires = "role")]
-    name: Option<Name>,
+    /// Names of the identities.
+    #[arg(long, requires = "role", num_args = 1..)]
+    name: Vec<Name>,
+    /// CSV file with the header `serial`, `site,name` (devices) or `role,site,name`.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["serial", "role", "site", "name"])]
+    from: Option<PathBuf>,
+    /// Reason in the list: keyCompromise, cACompromise, affiliationChanged, superseded, cessationOfOperation,
+    /// privilegeWithdrawn. The key of a certificate that was only superseded may be certified again.
+    #[arg(long, default_value_t = RevocationReason::Unspecified)]
+    reason: RevocationReason,
 }
 
 #[derive(Debug, Args)]
@@ -257,14 +301,15 @@ struct List {
     /// Only certificates that expire within this time, such as `30d`, and have no successor.
     #[arg(long, value_name = "DURATION", value_parser = catchment_settings::parse_duration)]
     expiring: Option<Duration>,
-    /// Output format.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    Table,
+    /// For people.
+    #[value(alias = "table")]
+    Text,
+    /// For programs.
     Json,
 }
 

@@ -26,6 +26,7 @@ use x509_parser::{prelude::FromDer as _, revocation_list::CertificateRevocationL
 use crate::{
     certificate::{Peer, peer_from_certificate, system_time},
     identity::{Identity, IdentityError, Role},
+    pem_text::{Wanted, found_instead, without_mark},
     provider::provider,
     self_check::SelfCheckError,
 };
@@ -201,11 +202,13 @@ fn load_key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Result<Certifie
     if mode & 0o070 != 0 {
         tracing::warn!(path = %path.display(), mode = format!("{mode:04o}"), "this private key is readable by its group");
     }
-    let key = PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| FolderError::Content {
-        path: path.to_owned(),
-        expected: "unencrypted private key",
-        reason: pem_reason(&error),
-    })?;
+    let content = read(path)?;
+    let key =
+        PrivateKeyDer::from_pem_slice(without_mark(&content)).map_err(|error| FolderError::Content {
+            path: path.to_owned(),
+            expected: "unencrypted private key",
+            reason: found_instead(&content, Wanted::Key).unwrap_or_else(|| pem_reason(&error)),
+        })?;
     CertifiedKey::from_der(chain, key, &provider())
         .map_err(|error| FolderError::Key { path: path.to_owned(), error })
 }
@@ -244,11 +247,14 @@ fn load_crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, 
 /// All PEM blocks of one kind in a file; at least one.
 fn pem_blocks<T: PemObject>(path: &Path, expected: &'static str) -> Result<Vec<T>, FolderError> {
     let content = |reason: String| FolderError::Content { path: path.to_owned(), expected, reason };
-    let blocks = T::pem_slice_iter(&read(path)?)
+    let bytes = read(path)?;
+    let blocks = T::pem_slice_iter(without_mark(&bytes))
         .collect::<Result<Vec<T>, pem::Error>>()
         .map_err(|error| content(pem_reason(&error)))?;
     if blocks.is_empty() {
-        return Err(content(pem_reason(&pem::Error::NoItemsFound)));
+        let wanted = if path.ends_with(CRL_FILE) { Wanted::List } else { Wanted::Certificate };
+        let reason = found_instead(&bytes, wanted).unwrap_or_else(|| pem_reason(&pem::Error::NoItemsFound));
+        return Err(content(reason));
     }
     Ok(blocks)
 }

@@ -2,7 +2,9 @@
 
 mod accept;
 mod authority;
+mod batch;
 mod changes;
+mod keys;
 mod ledger;
 mod offer;
 mod self_check;

@@ -127,3 +127,79 @@ fn concurrent_processes_share_one_ledger() {
     let rows: serde_json::Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(rows.as_array().unwrap().len(), 4 * 20 + 10);
 }
+
+#[test]
+fn a_killed_run_leaves_one_valid_certificate_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(status(&certs(dir.path(), &["init", "--dir", "PKI"])), Some(0));
+    let rows: String = (0..1_200).map(|i| format!("s-{},d-{i}\n", i % 2)).collect();
+    std::fs::write(dir.path().join("devices.csv"), format!("site,name\n{rows}")).unwrap();
+    let issue = ["issue", "device", "--dir", "PKI", "--from", "devices.csv"];
+    let ledger = dir.path().join("PKI/ledger.jsonl");
+    let lines = || std::fs::read_to_string(&ledger).unwrap().lines().count();
+    // Killed before the ledger has the first group, and right after.
+    for at_lines in [0, 1_000] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_catchment-certs"))
+            .args(issue)
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while child.try_wait().unwrap().is_none() {
+            let staged = dir.path().join("PKI/site/s-0").exists();
+            if staged && lines() >= at_lines {
+                child.kill().unwrap();
+            }
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(status(&certs(dir.path(), &issue)), Some(0));
+    let listed = certs(dir.path(), &["list", "--dir", "PKI", "--format", "json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    let valid: Vec<_> = rows.iter().filter(|row| row["status"] == "valid").collect();
+    assert_eq!((rows.len(), valid.len()), (1_200, 1_200));
+    for row in rows {
+        let of =
+            format!("PKI/site/{}/device/{}", row["site"].as_str().unwrap(), row["name"].as_str().unwrap());
+        let entries = std::fs::read_dir(dir.path().join(of)).unwrap();
+        assert_eq!(entries.count(), 4);
+    }
+}
+
+#[test]
+fn every_command_prints_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &str, expected: i32| {
+        let words: Vec<_> = arguments.split(' ').chain(["--format", "json"]).collect();
+        let output = certs(dir.path(), &words);
+        assert_eq!(status(&output), Some(expected), "{arguments}: {}", stderr(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(run("init --dir PKI --trust-domain example.org", 0)["trust_domain"], "example.org");
+    assert_eq!(run("issue operator --dir PKI --name ada", 0)["action"], "issued");
+    let issued = run("issue device --dir PKI --site berlin --name a --days 20", 0);
+    assert_eq!((&issued["role"], &issued["dir"]), (&"device".into(), &"PKI/site/berlin/device/a".into()));
+    std::fs::write(dir.path().join("devices.csv"), "site,name,days\nberlin,a,\nberlin,b,10\n").unwrap();
+    let many = run("issue device --dir PKI --from devices.csv", 0);
+    assert_eq!((&many["issued"], &many["skipped"]), (&1.into(), &1.into()));
+    assert_eq!(run("list --dir PKI --expiring 30d", 0).as_array().unwrap().len(), 2);
+    let renewed = run("renew --dir PKI --all --expiring 30d", 0);
+    assert_eq!((&renewed["renewed"][0]["name"], &renewed["failed"]), (&"a".into(), &serde_json::json!([])));
+    assert_eq!(run("renew --dir PKI --role operator --name ada", 0)["action"], "renewed");
+    assert_eq!(run("inspect PKI/site/berlin/device/a", 0)[0]["trust_domain"], "example.org");
+    assert_eq!(run("crl --dir PKI", 0)["number"], 2);
+    let revoked =
+        run("revoke --dir PKI --role device --site berlin --name b nobody --reason keyCompromise", 1);
+    assert_eq!(revoked["revoked"].as_array().unwrap().len(), 2);
+    assert_eq!((&revoked["unknown"], &revoked["list"]["number"]), (&1.into(), &3.into()));
+    assert_eq!(run("inspect PKI/crl.pem", 0)[0]["certificates"][0]["reason"], "keyCompromise");
+
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/fixtures");
+    std::fs::create_dir(dir.path().join("csr")).unwrap();
+    for (from, to) in [("p256.csr", "x.csr"), ("rsa-1024.csr", "y.csr")] {
+        std::fs::copy(format!("{fixtures}/{from}"), dir.path().join("csr").join(to)).unwrap();
+    }
+    let signed = run("sign --dir PKI --csr-dir csr --site paris", 1);
+    assert_eq!(signed["signed"][0]["dir"], "PKI/site/paris/device/x");
+    assert!(signed["refused"][0]["error"].as_str().unwrap().contains("RSA 1024"), "{signed}");
+}

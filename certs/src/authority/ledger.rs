@@ -16,7 +16,7 @@ use catchment_proto::id::Name;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::error::AuthorityError;
+use super::{error::AuthorityError, reason::RevocationReason};
 use crate::{Identity, Role, Serial, files::FileError};
 
 /// One line of the ledger.
@@ -33,6 +33,9 @@ pub enum Entry {
         /// Its serial number.
         #[serde(with = "text")]
         serial: Serial,
+        /// Why; lines of earlier versions lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<RevocationReason>,
     },
     /// A revocation list was made.
     Crl {
@@ -70,6 +73,9 @@ pub struct Issued {
     pub not_after: Timestamp,
     /// SHA-256 of the certificate in hexadecimal digits.
     pub fingerprint: String,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo) in hexadecimal digits; lines of earlier versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl Issued {
@@ -89,6 +95,8 @@ pub struct History {
     pub issued: Vec<Issued>,
     /// The revoked ones, with the time of their first revocation.
     pub revoked: HashMap<Serial, Timestamp>,
+    /// Why, for those with a reason.
+    pub reasons: HashMap<Serial, RevocationReason>,
     /// Number of the newest revocation list, 0 when there is none.
     pub crl_number: u64,
     /// Number of unreadable lines. Each may be a certificate or a revocation.
@@ -99,11 +107,32 @@ impl History {
     fn take(&mut self, entry: Entry) {
         match entry {
             Entry::Issued(issued) => self.issued.push(issued),
-            Entry::Revoked { time, serial } => {
+            Entry::Revoked { time, serial, reason } => {
+                if let (false, Some(reason)) = (self.revoked.contains_key(&serial), reason) {
+                    self.reasons.insert(serial.clone(), reason);
+                }
                 self.revoked.entry(serial).or_insert(time);
             }
             Entry::Crl { number, .. } => self.crl_number = self.crl_number.max(number),
         }
+    }
+
+    /// Adds what was read after it.
+    pub(super) fn extend(&mut self, newer: Self) {
+        self.issued.extend(newer.issued);
+        for (serial, time) in newer.revoked {
+            if let (false, Some(reason)) = (self.revoked.contains_key(&serial), newer.reasons.get(&serial)) {
+                self.reasons.insert(serial.clone(), *reason);
+            }
+            self.revoked.entry(serial).or_insert(time);
+        }
+        self.crl_number = self.crl_number.max(newer.crl_number);
+        self.damaged += newer.damaged;
+    }
+
+    /// Whether a certificate that is in the ledger counts until its end.
+    pub(super) fn is_valid(&self, issued: &Issued, now: Timestamp) -> bool {
+        issued.not_after >= now && !self.revoked.contains_key(&issued.serial)
     }
 
     /// Serial numbers of certificates whose identity has a newer one that is not revoked.
@@ -124,6 +153,8 @@ impl History {
 pub(crate) struct Ledger {
     path: PathBuf,
     file: File,
+    /// What was read so far, in bytes and in lines.
+    read: (u64, usize),
 }
 
 impl Ledger {
@@ -135,20 +166,26 @@ impl Ledger {
             .create(create)
             .open(path)
             .map_err(FileError::at("open", path))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, read: (0, 0) })
     }
 
     /// Opens a ledger for reading only.
     pub(crate) fn open_to_read(path: &Path) -> Result<Self, FileError> {
         let file = File::open(path).map_err(FileError::at("open", path))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, read: (0, 0) })
     }
 
     /// Reads all entries. Skips a torn last line and unreadable lines and reports them to `note`: one bad line must not
     /// prevent revocations.
     pub(crate) fn read(&mut self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {
+        self.read = (0, 0);
+        Ok(self.read_on(note)?)
+    }
+
+    /// As [`Self::read`], but only the entries after those that were read before.
+    pub(crate) fn read_on(&mut self, note: &mut dyn FnMut(String)) -> Result<History, FileError> {
         let mut text = Vec::new();
-        self.file.seek(SeekFrom::Start(0)).map_err(FileError::at("read", &self.path))?;
+        self.file.seek(SeekFrom::Start(self.read.0)).map_err(FileError::at("read", &self.path))?;
         self.file.read_to_end(&mut text).map_err(FileError::at("read", &self.path))?;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let (whole, torn) = text.split_at_checked(whole).unwrap_or((&text, &[]));
@@ -156,7 +193,9 @@ impl Ledger {
             note(self.torn_note(torn.len()));
         }
         let mut history = History::default();
-        for (index, line) in whole.split(|byte| *byte == b'\n').enumerate() {
+        self.read.0 += whole.len() as u64;
+        for line in whole.split_inclusive(|byte| *byte == b'\n') {
+            self.read.1 += 1;
             if line.trim_ascii().is_empty() {
                 continue;
             }
@@ -165,7 +204,7 @@ impl Ledger {
                 Err(error) => {
                     history.damaged += 1;
                     if history.damaged <= NOTED_MAX {
-                        note(self.damaged_note(index + 1, &error));
+                        note(self.damaged_note(self.read.1, &error));
                     }
                 }
             }

@@ -5,11 +5,12 @@
 //! servers and operators in the PKI folder; the user must update other copies.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     path::Path,
     time::{Duration, SystemTime},
 };
 
+use catchment_proto::id::Name;
 use jiff::Timestamp;
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, SerialNumber};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, pem::PemObject as _};
@@ -20,19 +21,21 @@ use super::{
     lifetimes::{BACK_DATED, CRL_DAYS, DAY},
     now,
     profile::{Validity, rcgen_time},
+    reason::RevocationReason,
 };
 use crate::{
     Identity, Role, Serial,
     certificate::peer_from_certificate,
     files::{self, PUBLIC},
     folder::{CERT_FILE, CRL_FILE, pem_reason},
+    pem_text::{Wanted, found_instead, without_mark},
 };
 
 /// Certificates stay on the list this much longer than they are valid, for servers whose clocks are slow.
 const KEPT_AFTER_END: Duration = DAY.saturating_mul(30);
 
 /// What to revoke.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevokeWhat {
     /// One certificate.
     Serial(Serial),
@@ -47,7 +50,9 @@ pub struct RevokeReport {
     pub revoked: Vec<Serial>,
     /// Serial numbers that were already revoked.
     pub already: Vec<Serial>,
-    /// Number of the new list.
+    /// What the ledger has no certificate of.
+    pub unknown: Vec<RevokeWhat>,
+    /// Number of the new list; 0 if none was written.
     pub crl_number: u64,
     /// Number of certificates on the list.
     pub listed: usize,
@@ -65,54 +70,98 @@ impl Authority {
         what: &RevokeWhat,
         note: &mut dyn FnMut(String),
     ) -> Result<RevokeReport, AuthorityError> {
+        let mut report = self.revoke_all(std::slice::from_ref(what), None, note)?;
+        match report.unknown.pop() {
+            Some(what) => Err(self.unknown(&what)),
+            None => Ok(report),
+        }
+    }
+
+    /// Revokes several certificates, with one new list for all. Those that the ledger lacks are in the report and do
+    /// not stop the others; if it lacks all of them, no list is written.
+    ///
+    /// # Errors
+    /// Files cannot be read or written.
+    pub fn revoke_all(
+        &self,
+        what: &[RevokeWhat],
+        reason: Option<RevocationReason>,
+        note: &mut dyn FnMut(String),
+    ) -> Result<RevokeReport, AuthorityError> {
         let _lock = self.lock()?;
         let mut ledger = self.ledger()?;
         let mut history = self.known(&mut ledger, note)?;
         let time = now();
-        let mut found: Vec<Serial> = history
-            .issued
+        let reason = reason.filter(|reason| *reason != RevocationReason::Unspecified);
+        let (mut report, mut fresh) = (RevokeReport::default(), HashSet::new());
+        for (one, found) in what.iter().zip(find_all(&history, what, time)) {
+            let found = if found.is_empty() { self.beside_the_ledger(one, &history, note) } else { found };
+            if found.is_empty() {
+                report.unknown.push(one.clone());
+            }
+            for serial in found {
+                if history.revoked.contains_key(&serial) {
+                    if !fresh.contains(&serial) {
+                        report.already.push(serial);
+                    }
+                    continue;
+                }
+                fresh.insert(serial.clone());
+                history.revoked.insert(serial.clone(), time);
+                history.reasons.extend(reason.map(|reason| (serial.clone(), reason)));
+                report.revoked.push(serial);
+            }
+        }
+        if report.revoked.is_empty() && report.already.is_empty() {
+            return Ok(report);
+        }
+        let entries: Vec<Entry> = report
+            .revoked
             .iter()
-            .filter(|issued| match what {
-                RevokeWhat::Serial(serial) => issued.serial == *serial,
-                RevokeWhat::Identity(identity) => issued.is_of(identity) && issued.not_after >= time,
-            })
-            .map(|issued| issued.serial.clone())
+            .map(|serial| Entry::Revoked { time, serial: serial.clone(), reason })
             .collect();
-        if found.is_empty()
-            && let RevokeWhat::Identity(identity) = what
-            && let Some(serial) = self.serial_in_folder(identity)
-        {
-            // Its line may be torn or damaged, or the ledger may be older than the folder.
-            let dir = self.identity_dir(identity);
-            note(format!(
-                "no readable line of the ledger has {identity}; its certificate {serial} in {} is revoked",
-                dir.display()
-            ));
-            found.push(serial);
-        }
-        if found.is_empty()
-            && history.damaged > 0
-            && let RevokeWhat::Serial(serial) = what
-        {
-            // An unreadable line may be its own. Revoking too much does no harm.
-            note(format!("no readable line of the ledger has serial number {serial}; it is revoked anyway"));
-            found.push(serial.clone());
-        }
-        if found.is_empty() {
-            let what = match what {
-                RevokeWhat::Serial(serial) => format!("with serial number {serial}"),
-                RevokeWhat::Identity(identity) => format!("of {identity} that has not expired"),
-            };
-            return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
-        }
-        let (already, revoked): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|serial| history.revoked.contains_key(serial));
-        let entries: Vec<Entry> =
-            revoked.iter().map(|serial| Entry::Revoked { time, serial: serial.clone() }).collect();
         ledger.append(&entries, note)?;
-        history.revoked.extend(revoked.iter().map(|serial| (serial.clone(), time)));
-        let report = self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
-        Ok(RevokeReport { revoked, already, ..report })
+        let RevokeReport { crl_number, listed, copies, .. } =
+            self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
+        Ok(RevokeReport { crl_number, listed, copies, ..report })
+    }
+
+    /// What to revoke although no readable line of the ledger has it.
+    fn beside_the_ledger(
+        &self,
+        what: &RevokeWhat,
+        history: &History,
+        note: &mut dyn FnMut(String),
+    ) -> Vec<Serial> {
+        match what {
+            RevokeWhat::Identity(identity) => {
+                let Some(serial) = self.serial_in_folder(identity) else { return Vec::new() };
+                // Its line may be torn or damaged, or the ledger may be older than the folder.
+                let dir = self.identity_dir(identity);
+                note(format!(
+                    "no readable line of the ledger has {identity}; its certificate {serial} in {} is revoked",
+                    dir.display()
+                ));
+                vec![serial]
+            }
+            RevokeWhat::Serial(serial) if history.damaged > 0 => {
+                // An unreadable line may be its own. Revoking too much does no harm.
+                note(format!(
+                    "no readable line of the ledger has serial number {serial}; it is revoked anyway"
+                ));
+                vec![serial.clone()]
+            }
+            RevokeWhat::Serial(_) => Vec::new(),
+        }
+    }
+
+    /// Why nothing was revoked.
+    pub fn unknown(&self, what: &RevokeWhat) -> AuthorityError {
+        let what = match what {
+            RevokeWhat::Serial(serial) => format!("with serial number {serial}"),
+            RevokeWhat::Identity(identity) => format!("of {identity} that has not expired"),
+        };
+        AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what }
     }
 
     /// Writes a new list, valid for `days` from now.
@@ -157,7 +206,7 @@ impl Authority {
             .map(|(serial, at)| RevokedCertParams {
                 serial_number: SerialNumber::from_slice(serial.as_bytes()),
                 revocation_time: rcgen_time(epoch, **at),
-                reason_code: None,
+                reason_code: history.reasons.get(*serial).and_then(|reason| reason.code()),
                 invalidity_date: None,
             })
             .collect();
@@ -218,6 +267,36 @@ impl Authority {
     }
 }
 
+/// The certificates that each of `what` means, in one pass over the ledger.
+fn find_all(history: &History, what: &[RevokeWhat], time: Timestamp) -> Vec<Vec<Serial>> {
+    let mut by_serial: HashMap<&Serial, Vec<usize>> = HashMap::new();
+    let mut by_identity: HashMap<(Role, Option<&Name>, &Name), Vec<usize>> = HashMap::new();
+    for (place, one) in what.iter().enumerate() {
+        match one {
+            RevokeWhat::Serial(serial) => by_serial.entry(serial).or_default().push(place),
+            RevokeWhat::Identity(identity) => {
+                by_identity
+                    .entry((identity.role(), identity.site(), identity.name()))
+                    .or_default()
+                    .push(place);
+            }
+        }
+    }
+    let mut found = vec![Vec::new(); what.len()];
+    for issued in &history.issued {
+        let of_serial = by_serial.get(&issued.serial);
+        let of_identity = by_identity
+            .get(&(issued.role, issued.site.as_ref(), &issued.name))
+            .filter(|_| issued.not_after >= time);
+        for place in of_serial.into_iter().chain(of_identity).flatten() {
+            if let Some(found) = found.get_mut(*place) {
+                found.push(issued.serial.clone());
+            }
+        }
+    }
+    found
+}
+
 /// The contents of a PKI folder's ledger, and the revocations of its current list, which a ledger that lost lines or
 /// was restored from a backup may lack. So no revoked certificate counts as valid, and no list number is used twice.
 /// The caller holds the lock.
@@ -230,7 +309,10 @@ pub(super) fn known(
     match present_crl(dir) {
         Ok((number, listed)) => {
             history.crl_number = history.crl_number.max(number);
-            for (serial, at) in listed {
+            for (serial, at, reason) in listed {
+                if let (false, Some(reason)) = (history.revoked.contains_key(&serial), reason) {
+                    history.reasons.insert(serial.clone(), reason);
+                }
                 history.revoked.entry(serial).or_insert(at);
             }
         }
@@ -249,10 +331,14 @@ pub(super) fn known(
     Ok(history)
 }
 
+/// A revocation on a list.
+type Listed = (Serial, Timestamp, Option<RevocationReason>);
+
 /// Number and revocations of the current revocation list; 0 and none if there is no list.
-fn present_crl(dir: &Path) -> Result<(u64, Vec<(Serial, Timestamp)>), String> {
+fn present_crl(dir: &Path) -> Result<(u64, Vec<Listed>), String> {
     let Some(pem) = crl_pem(dir).map_err(|error| error.to_string())? else { return Ok((0, Vec::new())) };
-    let der = CertificateRevocationListDer::from_pem_slice(&pem).map_err(|error| pem_reason(&error))?;
+    let der = CertificateRevocationListDer::from_pem_slice(without_mark(&pem))
+        .map_err(|error| found_instead(&pem, Wanted::List).unwrap_or_else(|| pem_reason(&error)))?;
     let (_, list) = CertificateRevocationList::from_der(der.as_ref()).map_err(|error| error.to_string())?;
     let number = list.crl_number().map_or(0, |number| {
         let bytes = number.to_bytes_be();
@@ -261,7 +347,8 @@ fn present_crl(dir: &Path) -> Result<(u64, Vec<(Serial, Timestamp)>), String> {
     let revoked = list.iter_revoked_certificates().map(|entry| {
         let serial = Serial::from_bytes(entry.raw_serial()).map_err(|error| error.to_string())?;
         let at = Timestamp::from_second(entry.revocation_date.timestamp());
-        Ok((serial, at.map_err(|error| error.to_string())?))
+        let reason = entry.reason_code().map(|(_, code)| RevocationReason::from_code(code));
+        Ok((serial, at.map_err(|error| error.to_string())?, reason))
     });
     Ok((number, revoked.collect::<Result<_, String>>()?))
 }

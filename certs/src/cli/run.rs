@@ -5,14 +5,15 @@ use std::path::Path;
 use catchment_proto::id::Name;
 use catchment_settings::output;
 use clap::CommandFactory as _;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Cli, Command, Crl, Format, Init, Issue, IssueDevice, List, Output, Renew, Revoke, Sign};
+use super::{
+    Cli, Command, Crl, Format, Init, Issue, IssueDevice, List, Output, Renew, Revoke, Sign, many, report,
+};
 use crate::{
     Identity, Role,
     authority::{
-        self, Authority, AuthorityError, Host, IssueRequest, IssuedPaths, RevokeReport, RevokeWhat, inspect,
-        lifetime_of_days, list_json, list_table, read_rows,
+        self, Authority, AuthorityError, Host, IssueRequest, RenewRequest, RevokeWhat, inspect,
+        lifetime_of_days, list_table, read_revocations,
     },
 };
 
@@ -43,7 +44,7 @@ impl From<std::io::Error> for Failure {
 }
 
 /// Prints a note to standard error.
-fn note(text: String) {
+pub(super) fn note(text: String) {
     output::eprint_line(format_args!("note: {text}"));
 }
 
@@ -70,23 +71,19 @@ pub(super) fn run(command: Command) -> Result<(), Failure> {
         Command::Revoke(arguments) => revoke(arguments),
         Command::Crl(arguments) => crl(&arguments),
         Command::List(arguments) => list(&arguments),
-        Command::Inspect { file } => print(inspect(&file)?.trim_end()),
+        Command::Inspect { file, format } => show(&file, format),
     }
 }
 
 fn init(Init { pki, trust_domain, days }: &Init) -> Result<(), Failure> {
     let authority = Authority::init(&pki.dir, trust_domain, *days)?;
-    print(&format!(
-        "made the trust root of {trust_domain} in {}, valid until {}; keep {} secret",
-        pki.dir.display(),
-        authority.root_end(),
-        pki.dir.join("ca.key").display(),
-    ))
+    report::made_root(pki, &authority)
 }
 
-fn issue_device(IssueDevice { output, site, name, from }: IssueDevice) -> Result<(), Failure> {
+fn issue_device(arguments: IssueDevice) -> Result<(), Failure> {
+    let IssueDevice { output, site, name, from, replace_missing } = arguments;
     match (from, site, name) {
-        (Some(file), _, _) => issue_from(&file, &output),
+        (Some(file), _, _) => many::issue(&file, replace_missing, &output),
         (None, Some(site), Some(name)) => {
             issue(identity(Role::Device, Some(site), name)?, Vec::new(), output)
         }
@@ -95,72 +92,79 @@ fn issue_device(IssueDevice { output, site, name, from }: IssueDevice) -> Result
 }
 
 fn issue(identity: Identity, hosts: Vec<Host>, output: Output) -> Result<(), Failure> {
+    let format = output.pki.format;
     let authority = Authority::open(&output.pki.dir)?;
     let request = request(identity, hosts, output)?;
     let issued = authority.issue(&request, &mut note)?;
-    print_issued("issued", &request.identity, &issued)
+    report::made(format, "issued", &request.identity, &issued)
 }
 
-fn issue_from(file: &Path, output: &Output) -> Result<(), Failure> {
+fn sign(arguments: Sign) -> Result<(), Failure> {
+    let Sign { output, csr, csr_dir, from, role, site, name, hosts } = arguments;
+    let (csr, role, name) = match (csr, role, name) {
+        (Some(csr), Some(role), Some(name)) => (csr, role, name),
+        (None, None | Some(Role::Device), None) => {
+            return many::sign(csr_dir.as_deref().zip(site.as_ref()), from.as_deref(), &output);
+        }
+        _ => return Err(Failure::Usage("many requests at once are of devices; leave --role out".to_owned())),
+    };
+    let format = output.pki.format;
     let authority = Authority::open(&output.pki.dir)?;
-    let devices = read_rows(file)?;
-    let lifetime = output.days.map(lifetime_of_days).transpose()?;
-    // Hidden if standard error is not a terminal.
-    let bar = ProgressBar::new(devices.len() as u64);
-    if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} devices, {per_sec}, {eta} left") {
-        bar.set_style(style);
-    }
-    let result =
-        authority.issue_devices(&devices, lifetime, &mut |done| bar.set_position(done), &mut |text| {
-            bar.suspend(|| note(text));
-        });
-    bar.finish_and_clear();
-    let report = result?;
-    print(&format!("issued {} devices, skipped {} that had an identity", report.issued, report.skipped))
-}
-
-fn sign(Sign { output, csr, role, who, hosts }: Sign) -> Result<(), Failure> {
-    let authority = Authority::open(&output.pki.dir)?;
-    let request = request(identity(role, who.site, who.name)?, hosts, output)?;
+    let request = request(identity(role, site, name)?, hosts, output)?;
     let issued = authority.sign(&csr, &request, &mut note)?;
-    print_issued("signed", &request.identity, &issued)
+    report::made(format, "signed", &request.identity, &issued)
 }
 
-fn renew(Renew { output, role, who, hosts }: Renew) -> Result<(), Failure> {
-    let identity = identity(role, who.site, who.name)?;
-    let authority = Authority::open(&output.pki.dir)?;
+fn renew(arguments: Renew) -> Result<(), Failure> {
+    let Renew { output, role, site, name, hosts, all: _, expiring, ended } = arguments;
     let lifetime = output.days.map(lifetime_of_days).transpose()?;
+    let name = match (name, expiring) {
+        (Some(name), _) => name,
+        (None, Some(expiring)) => {
+            return many::renew(&RenewRequest { expiring, ended, role, site, lifetime }, &output.pki);
+        }
+        (None, None) => return Err(Failure::Usage("give --name, or --all and --expiring".to_owned())),
+    };
+    let identity = identity(role.unwrap_or(Role::Device), site, name)?;
+    let authority = Authority::open(&output.pki.dir)?;
     let issued = authority.renew(&identity, output.out, &hosts, lifetime, &mut note)?;
-    print_issued("renewed", &identity, &issued)
+    report::made(output.pki.format, "renewed", &identity, &issued)
 }
 
-fn revoke(Revoke { pki, serial, role, site, name }: Revoke) -> Result<(), Failure> {
-    let what = match (serial, role, name) {
-        (Some(serial), None, None) => RevokeWhat::Serial(serial),
-        (None, Some(role), Some(name)) => RevokeWhat::Identity(identity(role, site, name)?),
-        _ => return Err(Failure::Usage("give --serial, or --role and --name".to_owned())),
+fn revoke(Revoke { pki, serial, role, site, name, from, reason }: Revoke) -> Result<(), Failure> {
+    let what: Vec<RevokeWhat> = match (from, role) {
+        (Some(file), _) => read_revocations(&file)?,
+        (None, Some(role)) => name
+            .into_iter()
+            .map(|name| Ok(RevokeWhat::Identity(identity(role, site.clone(), name)?)))
+            .collect::<Result<_, Failure>>()?,
+        (None, None) => serial.into_iter().map(RevokeWhat::Serial).collect(),
     };
     let authority = Authority::open(&pki.dir)?;
-    let report = authority.revoke(&what, &mut note)?;
-    for serial in &report.revoked {
-        print(&format!("revoked {serial}"))?;
-    }
-    for serial in &report.already {
-        print(&format!("{serial} was already revoked"))?;
-    }
-    print_crl(&pki.dir, &report)
+    let report = authority.revoke_all(&what, Some(reason), &mut note)?;
+    report::revoked(&pki, &report)?;
+    let unknown = report.unknown.iter().map(|what| authority.unknown(what).to_string()).collect();
+    many::failed(unknown, "not in the ledger", what.len())
 }
 
 fn crl(Crl { pki, days }: &Crl) -> Result<(), Failure> {
     let report = Authority::open(&pki.dir)?.refresh_crl(*days, &mut note)?;
-    print_crl(&pki.dir, &report)
+    report::list_written(pki, &report)
 }
 
-fn list(List { pki, expiring, format }: &List) -> Result<(), Failure> {
+fn list(List { pki, expiring }: &List) -> Result<(), Failure> {
     let rows = authority::list(&pki.dir, *expiring, &mut note)?;
+    match pki.format {
+        Format::Text => report::print(&list_table(&rows)),
+        Format::Json => report::json(&rows),
+    }
+}
+
+fn show(file: &Path, format: Format) -> Result<(), Failure> {
+    let inspection = inspect(file)?;
     match format {
-        Format::Table => print(&list_table(&rows)),
-        Format::Json => print(&list_json(&rows).map_err(|error| Failure::Failed(error.to_string()))?),
+        Format::Text => report::print(inspection.to_string().trim_end()),
+        Format::Json => report::json(&inspection),
     }
 }
 
@@ -177,26 +181,4 @@ fn identity(role: Role, site: Option<Name>, name: Name) -> Result<Identity, Fail
         format!("{whose} belongs to no site: leave --site out")
     };
     Identity::from_parts(role, site, name).ok_or(Failure::Usage(missing))
-}
-
-fn print_issued(verb: &str, identity: &Identity, issued: &IssuedPaths) -> Result<(), Failure> {
-    let IssuedPaths { dir, serial, not_after } = issued;
-    print(&format!("{verb} {identity} in {}, serial {serial}, valid until {not_after}", dir.display()))
-}
-
-fn print_crl(dir: &Path, report: &RevokeReport) -> Result<(), Failure> {
-    print(&format!(
-        "wrote {} (number {}, {} revoked) and {} copies below {}; copy it to the other servers too",
-        dir.join("crl.pem").display(),
-        report.crl_number,
-        report.listed,
-        report.copies,
-        dir.display(),
-    ))
-}
-
-/// Prints a result. A closed pipe (`| head`) is not a failure.
-fn print(text: &str) -> Result<(), Failure> {
-    output::print(format_args!("{text}\n"))?;
-    Ok(())
 }
