@@ -80,7 +80,7 @@ fn an_interrupted_run_is_finished_with_one_certificate_a_row() {
 fn a_single_request_finishes_an_interrupted_one_too() {
     let pki = Pki::new();
     let row = &rows(1)[0];
-    issue(&pki.authority, &[row.clone()]);
+    issue(&pki.authority, std::slice::from_ref(row));
     let (dir, _) = unpublish(&pki.authority, row);
     let mut notes = Vec::new();
     let request = IssueRequest::new(Identity::Device(row.device.clone()));
@@ -94,11 +94,11 @@ fn a_single_request_finishes_an_interrupted_one_too() {
 fn a_revoked_staged_folder_is_not_finished() {
     let pki = Pki::new();
     let row = &rows(1)[0];
-    issue(&pki.authority, &[row.clone()]);
+    issue(&pki.authority, std::slice::from_ref(row));
     unpublish(&pki.authority, row);
     let what = RevokeWhat::Identity(Identity::Device(row.device.clone()));
     pki.authority.revoke(&what, &mut no_note).unwrap();
-    assert_eq!(issue(&pki.authority, &[row.clone()]), [1, 0, 0, 0]);
+    assert_eq!(issue(&pki.authority, std::slice::from_ref(row)), [1, 0, 0, 0]);
     assert_eq!(valid(&pki.authority)["d-0"], 1);
 }
 
