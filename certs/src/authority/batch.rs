@@ -1,14 +1,14 @@
-//! Makes many identities in groups, on all cores, with two syncs a group.
+//! Makes many identities in groups, on all cores, with few syncs.
 //!
-//! A group holds the authority's lock. Its folders are staged by several threads and made durable by one sync of the
-//! file system; then one write and sync of the ledger records its certificates; then the folders appear. Killed at any
+//! A group holds the authority's lock. Its folders are staged by several threads, a slice at a time, and while the next
+//! slice is staged, a sync of the file system makes the one before durable; then one write and sync of the ledger records its certificates; then the folders appear. Killed at any
 //! point, the next run finishes the staged folders whose certificate is in the ledger and makes the others again: no
 //! row ever has two valid certificates. The ledger is read once; later groups read only what other processes added.
 
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    thread,
+    thread::{self, ScopedJoinHandle},
     time::Duration,
 };
 
@@ -26,13 +26,16 @@ use super::{
 };
 use crate::{
     Identity, Serial, certificate,
-    files::{self, StagedFolder},
+    files::{self, FileError, StagedFolder},
     folder::{CERT_FILE, KEY_FILE},
 };
 
 /// Rows per group: enough to share syncs, few enough to let others take the lock in between and to move the progress
 /// bar.
-pub(super) const GROUP: usize = 1024;
+pub(super) const GROUP: usize = if cfg!(test) { 64 } else { 2048 };
+
+/// Rows staged between two syncs of the file system.
+const SLICE: usize = if cfg!(test) { 24 } else { 512 };
 
 /// Most threads that make certificates.
 const THREADS_MAX: usize = 16;
@@ -247,18 +250,15 @@ impl<'a> Batch<'a> {
             return Ok(Vec::new());
         }
         let (authority, crl) = (self.authority, self.authority.crl_pem()?);
-        let staged = in_parallel(&todo, |(work, key, validity)| {
+        let (staged, synced) = staged_and_synced(&authority.dir, &todo, |(work, key, validity)| {
             authority.stage(&work.identity, key.as_ref(), *validity, crl.as_deref())
         });
         let staged = all_or_none(staged)?;
         let entries: Vec<Entry> =
             staged.iter().map(|one| Entry::Issued(one.prepared.signed.entry.clone())).collect();
-        let recorded =
-            files::sync_file_system(&authority.dir).and_then(|()| self.ledger.append(&entries, note));
-        if let Err(error) = recorded {
-            // Whether the ledger has them is not known: the next run finds out.
-            return Err(error.into());
-        }
+        // After an error, whether disk and ledger have them is not known: the next run finds out.
+        synced?;
+        self.ledger.append(&entries, note)?;
         self.published = true;
         let mut made = Vec::with_capacity(staged.len());
         for Staged { prepared, folder } in staged {
@@ -296,6 +296,31 @@ impl Authority {
         };
         Ok(Staged { prepared, folder })
     }
+}
+
+/// Stages all items, a slice at a time, while the slice before is made durable. The results in the items' order, and
+/// whether all is durable.
+fn staged_and_synced<T: Sync, R: Send>(
+    dir: &Path,
+    items: &[T],
+    stage: impl Fn(&T) -> R + Sync,
+) -> (Vec<R>, Result<(), FileError>) {
+    thread::scope(|scope| {
+        let mut staged = Vec::with_capacity(items.len());
+        let mut synced = Ok(());
+        let mut syncing: Option<ScopedJoinHandle<'_, _>> = None;
+        for slice in items.chunks(SLICE) {
+            staged.extend(in_parallel(slice, &stage));
+            let before = syncing.replace(scope.spawn(|| files::sync_file_system(dir)));
+            synced = synced.and(before.map_or(Ok(()), joined));
+        }
+        (staged, synced.and(syncing.map_or(Ok(()), joined)))
+    })
+}
+
+/// The result of a thread; its panic goes on here.
+fn joined<R>(thread: ScopedJoinHandle<'_, R>) -> R {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// All results, or the first error, after removing what was staged.
@@ -344,9 +369,6 @@ pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R 
             .chunks(share)
             .map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<_>>()))
             .collect();
-        threads
-            .into_iter()
-            .flat_map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
+        threads.into_iter().flat_map(joined).collect()
     })
 }
