@@ -187,10 +187,10 @@ impl History {
         self.damaged += damaged;
     }
 
-    /// Adds the certificates and revocations of another authority's ledger, before those of this one.
+    /// Adds the certificates and revocations of another authority's ledger, after those of this one.
     pub(super) fn add_related(&mut self, other: Self) {
         let Self { issued, revoked, revoked_elsewhere, reasons, .. } = other;
-        self.issued.splice(..0, issued);
+        self.issued.extend(issued);
         for (serial, time) in revoked.into_iter().chain(revoked_elsewhere) {
             let reason = reasons.get(&serial).copied();
             self.revoke_elsewhere((serial, time, reason));
