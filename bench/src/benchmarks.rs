@@ -5,6 +5,7 @@
 mod aggregator;
 mod backup;
 mod bench;
+mod certs;
 mod crowd;
 mod fairness;
 mod goals;

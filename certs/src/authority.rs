@@ -4,18 +4,22 @@
 //! identities. The folder `site/S` of a site may be an authority of its own: `issuer.pem` (its issuing certificate),
 //! `issuer.key`, and its own `ledger.jsonl` and `crl.pem`. Every change holds an exclusive lock on the authority's
 //! `.lock`, so several processes may work at the same time; who needs both takes the root's lock first.
-//! Issuing makes the certificate in memory, then makes its ledger entry durable, then publishes the complete identity
-//! folder.
+//! Issuing stages the complete identity folder, then makes its ledger entry durable, then publishes the folder.
 //!
-//! `lifetimes` defines how long certificates are valid, `profile` their contents, `key` the keys, `ledger` records what
-//! was done. `open` opens a root or a site's issuing certificate, `choose` says which, `site` and `root` make them.
-//! `issue` and `bulk` make identities, `renew` and `revoke` change them; `lists` and `spread` bring revocation lists
+//! `lifetimes` defines how long certificates are valid, `profile` their contents, `key` the private keys, `ledger`
+//! records what was done. `open` opens a root or a site's issuing certificate, `choose` says which, `site` and `root` make
+//! them. `csr` reads signing requests, `public_key` and `certified_keys` say which keys are certified. `issue` makes one
+//! identity, `bulk` and `sign_many` make many by way of `batch`; `renew` and `renew_all`, `revoke`, `revoke_from` and
+//! `reason` change them, and `unfinished` finishes what a crash interrupted. `lists` and `spread` bring revocation lists
 //! together and to the identities, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is
 //! why any of it failed.
 
 mod anchors;
+mod batch;
 mod bulk;
+mod certified_keys;
 mod choose;
+mod csr;
 mod error;
 mod export;
 mod inspect;
@@ -27,11 +31,17 @@ mod list;
 mod lists;
 mod open;
 mod profile;
+mod public_key;
+mod reason;
 mod renew;
+mod renew_all;
 mod revoke;
+mod revoke_from;
 mod root;
+mod sign_many;
 mod site;
 mod spread;
+mod unfinished;
 
 use std::{
     fs::{self, File},
@@ -46,19 +56,23 @@ use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
 
 pub use anchors::{AnchorsReport, add_anchors};
-pub use bulk::{BulkReport, read_rows};
-pub use choose::{authority_dir, by_authority, holders};
+pub use bulk::{BulkReport, DeviceRow, read_rows};
+pub use choose::{authority_dir, by_authority, by_holder};
 pub use error::AuthorityError;
 pub use export::export_pkcs12;
-pub use inspect::inspect;
+pub use inspect::{Block, Inspection, inspect};
 pub use issue::{IssueRequest, IssuedPaths};
 pub use key::{KeyKind, KeyKindError, Passphrase, PassphraseError, Passphrases};
 pub use ledger::{Entry, History, Issued, IssuerMade};
 pub use lifetimes::{CRL_DAYS, DAYS_MAX, ROOT_DAYS, SITE_DAYS, default_days};
-pub use list::{ListedCertificate, Status, list, list_json, list_table};
+pub use list::{ListedCertificate, Status, list, list_table};
 pub use open::{InitOptions, encrypt_key};
 pub use profile::{Host, HostError, lifetime_of_days};
+pub use reason::{ReasonError, RevocationReason};
+pub use renew_all::{NotRenewed, RenewReport, RenewRequest, renewing};
 pub use revoke::{RevokeReport, RevokeWhat};
+pub use revoke_from::read_revocations;
+pub use sign_many::{Refused, SignReport, SignRow, requests_from, requests_in};
 pub use site::{SiteReport, SiteRequest, SiteStatus, sites};
 pub use spread::{AddedLists, add_lists};
 

@@ -1,8 +1,13 @@
 //! Command-line arguments and exit status of the program `catchment-certs`.
 //!
 //! clap checks the syntax (status 2); `run` calls the library (status 1 on failure). Results go to standard output,
-//! errors and notes to standard error, one line each.
+//! errors and notes to standard error, one line each. `run` holds the commands for one identity, `issue`, `revoke`, `site`
+//! and `root` theirs, `many` those for many identities; `secret` finds passphrases, `report` prints results as text or JSON.
 
+mod issue;
+mod many;
+mod report;
+mod revoke;
 mod root;
 mod run;
 mod secret;
@@ -15,8 +20,8 @@ use catchment_settings::{generated::GeneratedCommand, output};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
-    Role, Serial, TrustDomain,
-    authority::{CRL_DAYS, DAYS_MAX, Host, KeyKind, ROOT_DAYS},
+    Role, TrustDomain,
+    authority::{DAYS_MAX, Host, KeyKind, ROOT_DAYS},
 };
 use secret::{NewSecret, Secret};
 
@@ -29,6 +34,7 @@ const EXAMPLES: &str = "Examples:
   catchment-certs issue device --dir PKI --from devices.csv
   catchment-certs issue operator --dir PKI --name ada
   catchment-certs list --dir PKI --expiring 30d
+  catchment-certs renew --dir PKI --all --expiring 30d
   catchment-certs revoke --dir PKI --role device --site berlin --name press-17
   catchment-certs export PKI/operator/ada --pkcs12 ada.p12";
 
@@ -51,43 +57,55 @@ enum Command {
     Site(site::Site),
     /// Issue an identity: a key and its certificate.
     #[command(subcommand)]
-    Issue(Issue),
+    Issue(issue::Issue),
     /// Issue a certificate from a signing request; the private key stays where it is.
     #[command(
         after_help = "Only the public key of the request is used; the options name the identity.\n\nExample, \
         first on the device, then where the root is:\n  openssl req -new -newkey ec -pkeyopt \
         ec_paramgen_curve:P-256 -nodes -keyout key.pem -subj /CN=press-17 -out press-17.csr\n  \
-        catchment-certs sign --dir PKI --csr press-17.csr --role device --site berlin --name press-17 --out press-17"
+        catchment-certs sign --dir PKI --csr press-17.csr --role device --site berlin --name press-17 --out press-17\n\n\
+        Many at once; the name of each file is the name of its device:\n  \
+        catchment-certs sign --dir PKI --csr-dir requests --site berlin\n  \
+        catchment-certs sign --dir PKI --from requests.csv   (header `csr,site,name`)\n\n\
+        Requests that are refused are listed and make the exit status 1; the others are signed. The same command \
+        continues an interrupted run. A key is refused if a certificate of it was revoked, or if it belongs to another \
+        identity."
     )]
     Sign(Sign),
     /// Issue a new certificate for an identity's key and hosts; the old one stays valid until its end.
     #[command(after_help = "Examples:\n  catchment-certs renew --dir PKI --site berlin --name press-17\n  \
-        catchment-certs renew --dir PKI --role aggregator --name centre")]
+        catchment-certs renew --dir PKI --role aggregator --name centre\n  \
+        catchment-certs renew --dir PKI --all --expiring 30d\n\n--all renews the identities whose folder is below PKI.")]
     Renew(Renew),
-    /// Revoke one certificate, or all of an identity, and write a new PKI/crl.pem.
+    /// Revoke certificates, or all of an identity, and write a new PKI/crl.pem.
     #[command(
         after_help = "Servers refuse revoked certificates once they have the new crl.pem. The root revokes any serial number; \
         with --site, a site revokes what it issued.\n\nExamples:\n  \
-        catchment-certs revoke --dir PKI --role device --site berlin --name press-17\n  \
-        catchment-certs revoke --dir PKI --serial 5f3a0c…\n  \
+        catchment-certs revoke --dir PKI --role device --site berlin --name press-17 press-18\n  \
+        catchment-certs revoke --dir PKI --serial 5f3a0c… --reason keyCompromise\n  \
+        catchment-certs revoke --dir PKI --from stolen.csv   (header `serial`, `site,name` or `role,site,name`)\n  \
         catchment-certs revoke --dir PKI --issuer --site berlin"
     )]
-    Revoke(Revoke),
+    Revoke(revoke::Revoke),
     /// Write a new PKI/crl.pem, to extend its validity, or take in lists from elsewhere.
     #[command(
         after_help = "Examples:\n  catchment-certs crl --dir PKI\n  catchment-certs crl --dir PKI --site berlin\n  \
         catchment-certs crl --dir PKI --add from-berlin/crl.pem"
     )]
-    Crl(Crl),
+    Crl(revoke::Crl),
     /// List the certificates in the ledger.
     #[command(after_help = "Examples:\n  catchment-certs list --dir PKI\n  \
         catchment-certs list --dir PKI --expiring 30d --format json")]
     List(List),
     /// Show the contents of a certificate, signing request or revocation list.
-    #[command(after_help = "Example:\n  catchment-certs inspect PKI/site/berlin/device/press-17/cert.pem")]
+    #[command(after_help = "Examples:\n  catchment-certs inspect PKI/site/berlin/device/press-17\n  \
+        catchment-certs inspect PKI/crl.pem --format json")]
     Inspect {
-        /// PEM file or identity folder.
+        /// File in PEM or DER, or identity folder.
         file: PathBuf,
+        /// Output format.
+        #[arg(long, value_enum, default_value_t = Format::Text)]
+        format: Format,
     },
     /// Export an identity as PKCS#12, for browsers and Windows.
     #[command(after_help = "Example:\n  catchment-certs export PKI/operator/ada --pkcs12 ada.p12")]
@@ -110,6 +128,9 @@ struct Pki {
     /// Folder of the trust root, or of a site's authority.
     #[arg(long, value_name = "PKI")]
     dir: PathBuf,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -138,28 +159,6 @@ struct NewKey {
     kind: KeyKind,
 }
 
-#[derive(Debug, Subcommand)]
-enum Issue {
-    /// Issue one device, or all devices in a CSV file.
-    #[command(
-        after_help = "The CSV file has the header line `site,name`. Devices that have an identity are \
-        skipped, so the same command resumes an interrupted run.\n\nExamples:\n  catchment-certs issue device \
-        --dir PKI --site berlin --name press-17\n  catchment-certs issue device --dir PKI --from devices.csv"
-    )]
-    Device(IssueDevice),
-    /// Issue a gateway: server of its site's devices, client of an aggregator.
-    #[command(after_help = "Example:\n  catchment-certs issue gateway --dir PKI --site berlin --name gw-1 \
-        --host gw-1.example.org 10.0.0.5")]
-    Gateway(IssueGateway),
-    /// Issue an aggregator.
-    #[command(after_help = "Example:\n  catchment-certs issue aggregator --dir PKI --name centre \
-        --host centre.example.org")]
-    Aggregator(IssueAggregator),
-    /// Issue an operator: a person or program that may query.
-    #[command(after_help = "Example:\n  catchment-certs issue operator --dir PKI --name ada")]
-    Operator(IssueOperator),
-}
-
 #[derive(Debug, Args)]
 struct Output {
     #[command(flatten)]
@@ -175,85 +174,25 @@ struct Output {
 }
 
 #[derive(Debug, Args)]
-struct IssueDevice {
-    /// Site of the device.
-    #[arg(long, required_unless_present = "from")]
-    site: Option<Name>,
-    /// Name of the device.
-    #[arg(long, required_unless_present = "from")]
-    name: Option<Name>,
-    /// CSV file with the header `site,name`, one device per line.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["site", "name", "out", "key"])]
+struct Sign {
+    /// Signing request (PKCS#10, PEM or DER).
+    #[arg(long, value_name = "FILE", requires = "role", requires = "name", required_unless_present_any = ["csr_dir", "from"])]
+    csr: Option<PathBuf>,
+    /// Folder of signing requests of devices; the name of each file before its extension is the device's name.
+    #[arg(long, value_name = "DIR", requires = "site", conflicts_with_all = ["csr", "from", "name", "hosts", "out"])]
+    csr_dir: Option<PathBuf>,
+    /// CSV file with the header `csr,site,name`, one device per line; a column `days` is its validity.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["csr", "site", "name", "hosts", "out"])]
     from: Option<PathBuf>,
-    #[command(flatten)]
-    key: NewKey,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-struct IssueGateway {
-    /// Site of the gateway.
+    /// Role of the identity.
     #[arg(long)]
-    site: Name,
-    /// Name of the gateway.
-    #[arg(long)]
-    name: Name,
-    /// DNS names or IP addresses that devices connect to.
-    #[arg(long = "host", value_name = "HOST", required = true, num_args = 1..)]
-    hosts: Vec<Host>,
-    #[command(flatten)]
-    key: NewKey,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-struct IssueAggregator {
-    /// Name of the aggregator.
-    #[arg(long)]
-    name: Name,
-    /// DNS names or IP addresses that gateways and operators connect to.
-    #[arg(long = "host", value_name = "HOST", required = true, num_args = 1..)]
-    hosts: Vec<Host>,
-    #[command(flatten)]
-    key: NewKey,
-    #[command(flatten)]
-    output: Output,
-}
-
-#[derive(Debug, Args)]
-struct IssueOperator {
-    /// Name of the operator.
-    #[arg(long)]
-    name: Name,
-    #[command(flatten)]
-    key: NewKey,
-    #[command(flatten)]
-    output: Output,
-}
-
-/// Names an identity together with its role.
-#[derive(Debug, Args)]
-struct Who {
+    role: Option<Role>,
     /// Site of the identity, for devices and gateways.
     #[arg(long)]
     site: Option<Name>,
     /// Name of the identity.
     #[arg(long)]
-    name: Name,
-}
-
-#[derive(Debug, Args)]
-struct Sign {
-    /// Signing request (PKCS#10, PEM or DER).
-    #[arg(long, value_name = "FILE")]
-    csr: PathBuf,
-    /// Role of the identity.
-    #[arg(long)]
-    role: Role,
-    #[command(flatten)]
-    who: Who,
+    name: Option<Name>,
     /// DNS names or IP addresses, for gateways and aggregators.
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,
@@ -263,62 +202,32 @@ struct Sign {
 
 #[derive(Debug, Args)]
 struct Renew {
-    /// Role of the identity.
-    #[arg(long, default_value = "device")]
-    role: Role,
-    #[command(flatten)]
-    who: Who,
+    /// Role of the identity [default: device; with --all, every role].
+    #[arg(long)]
+    role: Option<Role>,
+    /// Site of the identity, for devices and gateways.
+    #[arg(long)]
+    site: Option<Name>,
+    /// Name of the identity.
+    #[arg(long, required_unless_present = "all")]
+    name: Option<Name>,
     /// New DNS names or IP addresses, for gateways and aggregators [default: those of the old certificate].
     #[arg(long = "host", value_name = "HOST", num_args = 1..)]
     hosts: Vec<Host>,
-    /// Make a new key of this kind: p256, p384 or rsa3072 [default: keep the key].
+    /// Renew every identity whose certificate expires soon; --role and --site select.
+    #[arg(long, requires = "expiring", conflicts_with_all = ["name", "hosts", "out"])]
+    all: bool,
+    /// How soon, such as `30d`.
+    #[arg(long, value_name = "DURATION", requires = "all", value_parser = catchment_settings::parse_duration)]
+    expiring: Option<Duration>,
+    /// Also those whose certificate has ended.
+    #[arg(long, requires = "all")]
+    ended: bool,
+    /// Make new keys of this kind: p256, p384 or rsa3072 [default: keep the keys].
     #[arg(long, value_name = "KIND")]
     key: Option<KeyKind>,
     #[command(flatten)]
     output: Output,
-}
-
-#[derive(Debug, Args)]
-struct Revoke {
-    #[command(flatten)]
-    pki: Pki,
-    /// Serial number in hexadecimal digits, as shown by `list` and `inspect`.
-    #[arg(long, value_name = "HEX", required_unless_present_any = ["role", "issuer"], conflicts_with_all = ["role", "name"])]
-    serial: Option<Serial>,
-    /// Also revoke a serial number that no ledger has.
-    #[arg(long, requires = "serial")]
-    unknown: bool,
-    /// Role of the identity whose certificates are revoked.
-    #[arg(long, requires = "name")]
-    role: Option<Role>,
-    /// Site of the identity, for devices and gateways; with --serial, the site whose list revokes it.
-    #[arg(long)]
-    site: Option<Name>,
-    /// Name of the identity.
-    #[arg(long, requires = "role")]
-    name: Option<Name>,
-    /// Revoke the issuing certificates of --site, and so all that they issued.
-    #[arg(long, requires = "site", conflicts_with_all = ["serial", "role", "name"])]
-    issuer: bool,
-    #[command(flatten)]
-    secret: Secret,
-}
-
-#[derive(Debug, Args)]
-struct Crl {
-    #[command(flatten)]
-    pki: Pki,
-    /// Site whose list is written, by its own authority.
-    #[arg(long)]
-    site: Option<Name>,
-    /// Validity of the list in days.
-    #[arg(long, value_name = "N", default_value_t = CRL_DAYS, value_parser = days())]
-    days: u32,
-    /// Take in the lists of this file, such as the crl.pem of a site; needs no key.
-    #[arg(long, value_name = "FILE", conflicts_with = "days")]
-    add: Option<PathBuf>,
-    #[command(flatten)]
-    secret: Secret,
 }
 
 #[derive(Debug, Args)]
@@ -331,14 +240,15 @@ struct List {
     /// Only certificates that expire within this time, such as `30d`, and have no successor.
     #[arg(long, value_name = "DURATION", value_parser = catchment_settings::parse_duration)]
     expiring: Option<Duration>,
-    /// Output format.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
+/// How results are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
-    Table,
+    /// For people.
+    #[value(alias = "table")]
+    Text,
+    /// For programs.
     Json,
 }
 

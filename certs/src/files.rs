@@ -14,6 +14,8 @@ use std::{
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
+use crate::pem_text::without_mark;
+
 /// Mode of a private key.
 pub(crate) const PRIVATE: u32 = 0o600;
 /// Mode of a world-readable file.
@@ -58,9 +60,11 @@ pub(crate) fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileErr
     Ok(content)
 }
 
-/// Reads a text file of at most `bytes_max` bytes.
+/// Reads a text file of at most `bytes_max` bytes, without a byte order mark.
 pub(crate) fn read_text(path: &Path, bytes_max: u64) -> Result<String, FileError> {
-    String::from_utf8(read_bytes(path, bytes_max)?)
+    let mut content = read_bytes(path, bytes_max)?;
+    content.drain(..content.len() - without_mark(&content).len());
+    String::from_utf8(content)
         .map_err(|error| FileError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, error)))
 }
 
@@ -100,8 +104,24 @@ impl StagedFolder {
         Ok(Self { temporary, target: target.to_owned() })
     }
 
+    /// A folder for `target` that an interrupted run left behind.
+    pub(crate) fn left_over(target: &Path) -> Option<Self> {
+        let temporary = temporary_name(target);
+        temporary.is_dir().then(|| Self { temporary, target: target.to_owned() })
+    }
+
+    /// Path of one of its files.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.temporary.join(name)
+    }
+
+    /// Removes the folder; failures are ignored, because the next attempt removes it too.
+    pub(crate) fn discard(self) {
+        drop(fs::remove_dir_all(&self.temporary));
+    }
+
     /// Makes the written files durable.
-    fn sync(&self, files: &[NewFile<'_>]) -> Result<(), FileError> {
+    pub(crate) fn sync(&self, files: &[NewFile<'_>]) -> Result<(), FileError> {
         for NewFile { name, .. } in files {
             sync(&self.temporary.join(name))?;
         }
@@ -122,12 +142,41 @@ impl StagedFolder {
     }
 }
 
-/// Creates a folder with files; the folder must not exist or be empty.
-pub(crate) fn create_folder(path: &Path, files: &[NewFile<'_>]) -> Result<(), FileError> {
-    let staged = StagedFolder::write(path, files)?;
-    staged.sync(files)?;
-    staged.publish()?;
-    sync(staged.parent())
+/// A file written under a temporary name next to its target.
+#[derive(Debug)]
+pub(crate) struct StagedFile {
+    temporary: PathBuf,
+    target: PathBuf,
+}
+
+impl StagedFile {
+    /// Writes a file for `target`, without syncing it.
+    pub(crate) fn write(target: &Path, content: &[u8], mode: u32) -> Result<Self, FileError> {
+        let temporary = clear_temporary(target)?;
+        write_new(&temporary, content, mode)?;
+        Ok(Self { temporary, target: target.to_owned() })
+    }
+
+    /// A file for `target` that an interrupted run left behind.
+    pub(crate) fn left_over(target: &Path) -> Option<Self> {
+        let temporary = temporary_name(target);
+        temporary.is_file().then(|| Self { temporary, target: target.to_owned() })
+    }
+
+    /// Removes what an interrupted run left behind for `target`.
+    pub(crate) fn discard_left_over(target: &Path) -> Result<(), FileError> {
+        clear_temporary(target).map(drop)
+    }
+
+    /// Its path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.temporary
+    }
+
+    /// Replaces the target. The file must be durable before; sync the folder afterwards.
+    pub(crate) fn publish(&self) -> Result<(), FileError> {
+        fs::rename(&self.temporary, &self.target).map_err(FileError::at("write", &self.target))
+    }
 }
 
 /// Syncs the whole file system of a folder: one wait for many files.
@@ -163,14 +212,19 @@ pub(crate) fn sync(path: &Path) -> Result<(), FileError> {
     File::open(path).and_then(|file| file.sync_all()).map_err(FileError::at("sync", path))
 }
 
-fn write_temporary(path: &Path, content: &[u8], mode: u32) -> Result<PathBuf, FileError> {
+/// The temporary name for a file, without what a crash left there.
+fn clear_temporary(path: &Path) -> Result<PathBuf, FileError> {
     let temporary = temporary_name(path);
     match fs::remove_file(&temporary) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            return Err(FileError { action: "clear", path: temporary, error });
+            Err(FileError { action: "clear", path: temporary, error })
         }
-        _ => {}
+        _ => Ok(temporary),
     }
+}
+
+fn write_temporary(path: &Path, content: &[u8], mode: u32) -> Result<PathBuf, FileError> {
+    let temporary = clear_temporary(path)?;
     write_new(&temporary, content, mode)
         .and_then(|()| sync(&temporary))
         .inspect_err(|_| drop(fs::remove_file(&temporary)))?;

@@ -27,6 +27,7 @@ use crate::{
     certificate::{Peer, parse},
     chain::{check_anchor, peer_from_chain, without_anchors},
     identity::{Identity, IdentityError, Role},
+    pem_text::{Wanted, found_instead, without_mark},
     provider::provider,
     revocation::{Merged, RevocationError, Revocations},
     self_check::{SelfCheckError, validity},
@@ -279,11 +280,13 @@ fn load_key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Result<Certifie
     if mode & 0o070 != 0 {
         tracing::warn!(path = %path.display(), mode = format!("{mode:04o}"), "this private key is readable by its group");
     }
-    let key = PrivateKeyDer::from_pem_slice(&read(path)?).map_err(|error| FolderError::Content {
-        path: path.to_owned(),
-        expected: "unencrypted private key",
-        reason: pem_reason(&error),
-    })?;
+    let content = read(path)?;
+    let key =
+        PrivateKeyDer::from_pem_slice(without_mark(&content)).map_err(|error| FolderError::Content {
+            path: path.to_owned(),
+            expected: "unencrypted private key",
+            reason: found_instead(&content, Wanted::Key).unwrap_or_else(|| pem_reason(&error)),
+        })?;
     CertifiedKey::from_der(chain, key, &provider())
         .map_err(|error| FolderError::Key { path: path.to_owned(), error })
 }
@@ -319,7 +322,7 @@ impl CrlFile {
     /// Reads PEM: at least one list, and certificates.
     pub(crate) fn read(pem: &[u8]) -> Result<Self, String> {
         let mut file = Self::default();
-        for block in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem) {
+        for block in <(SectionKind, Vec<u8>)>::pem_slice_iter(without_mark(pem)) {
             match block.map_err(|error| pem_reason(&error))? {
                 (SectionKind::Crl, der) => file.lists.push(der),
                 (SectionKind::Certificate, der) => file.issuers.push(der.into()),
@@ -327,7 +330,8 @@ impl CrlFile {
             }
         }
         if file.lists.is_empty() {
-            return Err(pem_reason(&pem::Error::NoItemsFound));
+            let found = found_instead(pem, Wanted::List);
+            return Err(found.unwrap_or_else(|| pem_reason(&pem::Error::NoItemsFound)));
         }
         Ok(file)
     }
@@ -336,11 +340,13 @@ impl CrlFile {
 /// All PEM blocks of one kind in a file; at least one.
 fn pem_blocks<T: PemObject>(path: &Path, expected: &'static str) -> Result<Vec<T>, FolderError> {
     let content = |reason: String| FolderError::Content { path: path.to_owned(), expected, reason };
-    let blocks = T::pem_slice_iter(&read(path)?)
+    let bytes = read(path)?;
+    let blocks = T::pem_slice_iter(without_mark(&bytes))
         .collect::<Result<Vec<T>, pem::Error>>()
         .map_err(|error| content(pem_reason(&error)))?;
     if blocks.is_empty() {
-        return Err(content(pem_reason(&pem::Error::NoItemsFound)));
+        let found = found_instead(&bytes, Wanted::Certificate);
+        return Err(content(found.unwrap_or_else(|| pem_reason(&pem::Error::NoItemsFound))));
     }
     Ok(blocks)
 }

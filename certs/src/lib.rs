@@ -5,7 +5,7 @@
 //! certificate. No code reads certificates again after the handshake.
 //!
 //! * `identity`, `serial`, `certificate`, `chain`: from a chain of certificates to a [`Peer`];
-//! * `folder`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
+//! * `folder`, `pem_text`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
 //!   directions;
 //! * `trust`, `revocation`: what is trusted now, replaced as a whole while the process runs;
 //! * `accept`, `sessions`, `socket`, `failure`: the accept loop shared by gateway and aggregator, and what ends sessions;
@@ -25,6 +25,7 @@ pub mod folder;
 pub mod identity;
 pub mod kept_revocations;
 pub mod key_id;
+mod pem_text;
 mod provider;
 pub mod revocation;
 pub mod self_check;

@@ -2,6 +2,8 @@
 
 mod accept;
 mod authority;
+mod batch;
+mod certified_keys;
 mod chains;
 mod changeover;
 mod changes;
@@ -10,6 +12,7 @@ pub(crate) mod forge;
 mod keys;
 mod ledger;
 mod live_sessions;
+mod many_sites;
 mod offer;
 mod self_check;
 mod sites;

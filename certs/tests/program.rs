@@ -193,3 +193,130 @@ fn a_site_and_an_encrypted_root_by_commands() {
     assert_eq!(status(&run("revoke --dir PKI --issuer")), Some(2));
     assert_eq!(status(&run("site renew --dir PKI --site hamburg --encrypt")), Some(2));
 }
+
+#[test]
+fn a_killed_run_leaves_one_valid_certificate_a_row() {
+    let dir = tempfile::tempdir().unwrap();
+    assert_eq!(status(&certs(dir.path(), &["init", "--dir", "PKI"])), Some(0));
+    let rows: String = (0..600).map(|i| format!("s-{},d-{i}\n", i % 2)).collect();
+    std::fs::write(dir.path().join("devices.csv"), format!("site,name\n{rows}")).unwrap();
+    let issue = ["issue", "device", "--dir", "PKI", "--from", "devices.csv"];
+    let ledger = dir.path().join("PKI/ledger.jsonl");
+    let lines = || std::fs::read_to_string(&ledger).unwrap().lines().count();
+    // Killed before the ledger has the first group, and right after.
+    for at_lines in [0, 500] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_catchment-certs"))
+            .args(issue)
+            .current_dir(dir.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while child.try_wait().unwrap().is_none() {
+            let staged = dir.path().join("PKI/site/s-0").exists();
+            if staged && lines() >= at_lines {
+                child.kill().unwrap();
+            }
+            std::thread::yield_now();
+        }
+    }
+    assert_eq!(status(&certs(dir.path(), &issue)), Some(0));
+    let listed = certs(dir.path(), &["list", "--dir", "PKI", "--format", "json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_slice(&listed.stdout).unwrap();
+    let valid: Vec<_> = rows.iter().filter(|row| row["status"] == "valid").collect();
+    assert_eq!((rows.len(), valid.len()), (600, 600));
+    for row in rows {
+        let of =
+            format!("PKI/site/{}/device/{}", row["site"].as_str().unwrap(), row["name"].as_str().unwrap());
+        let entries = std::fs::read_dir(dir.path().join(of)).unwrap();
+        assert_eq!(entries.count(), 4);
+    }
+}
+
+#[test]
+fn every_command_prints_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |arguments: &str, expected: i32| {
+        let words: Vec<_> = arguments.split(' ').chain(["--format", "json"]).collect();
+        let output = certs(dir.path(), &words);
+        assert_eq!(status(&output), Some(expected), "{arguments}: {}", stderr(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    assert_eq!(run("init --dir PKI --trust-domain example.org", 0)["trust_domain"], "example.org");
+    assert_eq!(run("issue operator --dir PKI --name ada", 0)["action"], "issued");
+    let issued = run("issue device --dir PKI --site berlin --name a --days 20", 0);
+    assert_eq!((&issued["role"], &issued["dir"]), (&"device".into(), &"PKI/site/berlin/device/a".into()));
+    std::fs::write(dir.path().join("devices.csv"), "site,name,days\nberlin,a,\nberlin,b,10\n").unwrap();
+    let many = run("issue device --dir PKI --from devices.csv", 0);
+    assert_eq!((&many["issued"], &many["skipped"]), (&1.into(), &1.into()));
+    assert_eq!(run("list --dir PKI --expiring 30d", 0).as_array().unwrap().len(), 2);
+    let renewed = run("renew --dir PKI --all --expiring 30d", 0);
+    assert_eq!((&renewed["renewed"][0]["name"], &renewed["failed"]), (&"a".into(), &serde_json::json!([])));
+    assert_eq!(run("renew --dir PKI --role operator --name ada", 0)["action"], "renewed");
+    assert_eq!(run("inspect PKI/site/berlin/device/a", 0)[0]["trust_domain"], "example.org");
+    assert_eq!(run("crl --dir PKI", 0)["number"], 2);
+    let revoked =
+        run("revoke --dir PKI --role device --site berlin --name b nobody --reason keyCompromise", 1);
+    assert_eq!(revoked["revoked"].as_array().unwrap().len(), 2);
+    assert_eq!((&revoked["unknown"], &revoked["lists"][0]["number"]), (&1.into(), &3.into()));
+    assert_eq!(run("inspect PKI/crl.pem", 0)[0]["certificates"][0]["reason"], "keyCompromise");
+
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/src/tests/fixtures");
+    std::fs::create_dir(dir.path().join("csr")).unwrap();
+    for (from, to) in [("p256.csr", "x.csr"), ("rsa-1024.csr", "y.csr")] {
+        std::fs::copy(format!("{fixtures}/{from}"), dir.path().join("csr").join(to)).unwrap();
+    }
+    let signed = run("sign --dir PKI --csr-dir csr --site paris", 1);
+    assert_eq!(signed["signed"][0]["dir"], "PKI/site/paris/device/x");
+    assert!(signed["refused"][0]["error"].as_str().unwrap().contains("RSA 1024"), "{signed}");
+}
+
+#[test]
+fn commands_of_the_hierarchy_print_json() {
+    let dir = tempfile::tempdir().unwrap();
+    let secret = dir.path().join("secret.txt");
+    std::fs::write(&secret, "correct horse\n").unwrap();
+    std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let run = |arguments: &str| {
+        let words: Vec<_> = arguments.split(' ').chain(["--format", "json"]).collect();
+        let output = certs(dir.path(), &words);
+        assert_eq!(status(&output), Some(0), "{arguments}: {}", stderr(&output));
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).unwrap()
+    };
+    let pass = "--passphrase-file secret.txt";
+    assert_eq!(run(&format!("init --dir PKI --encrypt {pass}"))["encrypted"], true);
+    for site in ["berlin", "paris"] {
+        let made = run(&format!("site add --dir PKI --site {site} {pass}"));
+        assert_eq!((&made["action"], &made["site"]), (&"made".into(), &site.into()));
+    }
+    assert_eq!(run(&format!("site renew --dir PKI --site paris {pass}"))["action"], "renewed");
+    assert_eq!(run("site list --dir PKI").as_array().unwrap().len(), 2);
+    // Sites with keys of their own need no passphrase of the root.
+    std::fs::write(dir.path().join("devices.csv"), "site,name,days\nparis,a,9\nberlin,a,9\nparis,b,\n")
+        .unwrap();
+    assert_eq!(run("issue device --dir PKI --from devices.csv --key p384")["issued"], 3);
+    let inspected = run("inspect PKI/site/paris/device/a");
+    assert_eq!((inspected.as_array().unwrap().len(), &inspected[0]["key"]), (2, &"ECDSA P-384".into()));
+    let renewed = run("renew --dir PKI --all --expiring 30d --key p256");
+    assert_eq!(
+        (renewed["renewed"].as_array().unwrap().len(), &renewed["failed"]),
+        (2, &serde_json::json!([]))
+    );
+    assert_eq!(run("inspect PKI/site/berlin/device/a")[0]["key"], "ECDSA P-256");
+    std::fs::write(dir.path().join("stolen.csv"), "site,name\nparis,b\nberlin,a\n").unwrap();
+    let revoked = run("revoke --dir PKI --from stolen.csv --reason keyCompromise");
+    assert_eq!(revoked["revoked"].as_array().unwrap().len(), 3);
+    assert_eq!((revoked["lists"].as_array().unwrap().len(), &revoked["unknown"]), (2, &0.into()));
+    // The centre's crl.pem has the lists of both, with their reasons.
+    let blocks = run("inspect PKI/crl.pem");
+    let reasons = blocks.as_array().unwrap().iter().flat_map(|block| block["certificates"].as_array());
+    let reasons: Vec<_> = reasons.flatten().map(|one| one["reason"].as_str().unwrap()).collect();
+    assert_eq!(reasons, ["keyCompromise"; 3]);
+    assert_eq!(run("crl --dir PKI --add PKI/site/paris/crl.pem")["added"], 0);
+    run(&format!("issue operator --dir PKI --name ada {pass}"));
+    assert_eq!(run(&format!("export PKI/operator/ada --pkcs12 ada.p12 {pass}"))["name"], "ada");
+    assert_eq!(run(&format!("encrypt-key --dir PKI --site paris {pass}"))["action"], "encrypted");
+    assert_eq!(run("anchors add PKI/ca.pem --dir PKI")["roots"], 1);
+    assert_eq!(run(&format!("root prepare --dir PKI {pass}"))["roots"], 2);
+    assert_eq!(run(&format!("root switch --dir PKI {pass}"))["action"], "switched");
+    assert_eq!(run(&format!("root retire --dir PKI --force {pass}"))["roots"], 1);
+}

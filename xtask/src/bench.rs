@@ -28,7 +28,7 @@ const REFERENCES: [packages::Package; 4] = [
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// Figures to measure [default: all]: frames, json, line-protocol, mqtt, singles, handshakes, idle, uplink,
-    /// aggregator, latency, fair, crowd, sharing, watch, backup, refill, partials, query (all of query-month,
+    /// aggregator, latency, fair, crowd, sharing, watch, backup, refill, partials, certs, query (all of query-month,
     /// query-sites, query-names, query-disk), promql, growth
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,

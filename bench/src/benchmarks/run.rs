@@ -5,13 +5,13 @@ use std::time::Instant;
 use clap::builder::PossibleValuesParser;
 
 use super::{
-    Bench, aggregator, backup, crowd, fairness, growth, idle, latency, partials, query, refill, sharing,
-    throughput, uplink, watch,
+    Bench, aggregator, backup, certs, crowd, fairness, growth, idle, latency, partials, query, refill,
+    sharing, throughput, uplink, watch,
 };
 use crate::report::Report;
 
 /// All figures, in the order of the report.
-pub(crate) const NAMES: [&str; 23] = [
+pub(crate) const NAMES: [&str; 24] = [
     "frames",
     "json",
     "line-protocol",
@@ -29,6 +29,7 @@ pub(crate) const NAMES: [&str; 23] = [
     "backup",
     "refill",
     "partials",
+    "certs",
     "query-month",
     "query-sites",
     "query-names",
@@ -77,6 +78,7 @@ fn measure(bench: &Bench, name: &str, report: &mut Report) -> anyhow::Result<()>
         "query-disk" => query::bytes_on_disk(bench, report)?,
         "promql" => query::by_promql(bench, report)?,
         "partials" => report.measurements.extend(partials::run(bench)?),
+        "certs" => report.measurements.push(certs::run(bench)?),
         "growth" => growth::run(bench, &mut report.growth)?,
         other => anyhow::bail!("unknown figure: {other}"),
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use catchment_proto::id::Name;
 use jiff::Timestamp;
 
-use super::lifetimes::DAYS_MAX;
+use super::{lifetimes::DAYS_MAX, reason::RevocationReason};
 use crate::{Identity, IdentityError, Serial, files::FileError};
 
 /// Why an operation of the authority failed.
@@ -178,6 +178,24 @@ pub enum AuthorityError {
         identity: Identity,
         /// The identity's folder.
         dir: PathBuf,
+    },
+    /// A certificate of the key was revoked.
+    #[error(
+        "this key is not certified again: its certificate {serial} of {holder} was revoked (reason {reason}); make a new key"
+    )]
+    KeyRevoked {
+        /// The revoked certificate.
+        serial: Serial,
+        /// Its holder.
+        holder: Identity,
+        /// Why it was revoked.
+        reason: RevocationReason,
+    },
+    /// The key belongs to another identity.
+    #[error("this key belongs to {holder}, and two identities never share a key; make a new key")]
+    KeyTaken {
+        /// The other identity, which has a valid certificate.
+        holder: Identity,
     },
     /// A certificate names another identity than expected, or none.
     #[error("{path}: {error}")]

@@ -12,6 +12,7 @@ use crate::{
     certificate::{self, Peer},
     files::{self, PRIVATE},
     folder::{CA_FILE, CERT_FILE, KEY_FILE},
+    pem_text::without_mark,
 };
 
 /// Rounds of the key derivation. Importing programs run them, twice.
@@ -29,15 +30,15 @@ pub fn export_pkcs12(dir: &Path, file: &Path, passphrase: &Passphrase) -> Result
         reason: error.to_string(),
     };
     let key_pem = Zeroizing::new(files::read_bytes(&dir.join(KEY_FILE), super::PEM_BYTES_MAX)?);
-    let key = PrivatePkcs8KeyDer::from_pem_slice(&key_pem).map_err(|_| {
+    let key = PrivatePkcs8KeyDer::from_pem_slice(without_mark(&key_pem)).map_err(|_| {
         let reason = "not in PKCS#8; convert it with `openssl pkcs8 -topk8 -nocrypt`".to_owned();
         content(KEY_FILE, reason)
     })?;
     let key = PrivateKey::from_der(key.secret_pkcs8_der()).map_err(encode)?;
-    let chain: Vec<CertificateDer<'static>> =
-        CertificateDer::pem_slice_iter(&files::read_bytes(&dir.join(CERT_FILE), super::PEM_BYTES_MAX)?)
-            .collect::<Result<_, _>>()
-            .map_err(|error| content(CERT_FILE, crate::folder::pem_reason(&error)))?;
+    let cert_pem = files::read_bytes(&dir.join(CERT_FILE), super::PEM_BYTES_MAX)?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(without_mark(&cert_pem))
+        .collect::<Result<_, _>>()
+        .map_err(|error| content(CERT_FILE, crate::folder::pem_reason(&error)))?;
     let (anchors, _) = read_anchors(&dir.join(CA_FILE))?;
     let last = chain.last().and_then(|last| certificate::parse(last).ok());
     let root = anchors.iter().find(|anchor| {

@@ -1,204 +1,184 @@
-//! Shows the contents of a certificate, a signing request or a revocation list.
+//! Shows the contents of a certificate, a chain, a signing request or a revocation list: a sentence, and its fields.
 //!
-//! Read-only; verifies only a request's own signature. Files may come from anywhere: they are read up to a bound, and
-//! control characters in their texts are escaped.
+//! Read-only; verifies only a request's own signature, and which certificate of a file signed which. Files may come from
+//! anywhere: they are read up to a bound, and control characters in their texts are escaped.
 
-use std::{
-    fmt::{self, Write as _},
-    path::Path,
-};
+mod block;
+mod certificate;
+mod words;
 
-use rustls::pki_types::CertificateDer;
+use std::{fmt, path::Path};
+
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
+use serde::Serialize;
 use x509_parser::{
-    certificate::X509Certificate,
-    certification_request::X509CertificationRequest,
-    extensions::{ExtendedKeyUsage, GeneralName},
-    pem::Pem,
-    prelude::FromDer as _,
-    public_key::PublicKey,
+    certification_request::X509CertificationRequest, pem::Pem, prelude::FromDer as _,
     revocation_list::CertificateRevocationList,
-    x509::SubjectPublicKeyInfo,
 };
 
-use super::{AuthorityError, issue::fingerprint, renew::ip_address, timestamp};
-use crate::{
-    Serial,
-    certificate::{peer_from_certificate, system_time},
-    files,
-    folder::CERT_FILE,
-    serial::hex,
+use super::{
+    AuthorityError, RevocationReason, csr::requested_key, issue::fingerprint, public_key::key_kind, timestamp,
 };
+use crate::{
+    certificate::system_time,
+    files,
+    folder::{CA_FILE, CERT_FILE},
+    pem_text::{Wanted, found_instead, is_der, is_request, without_mark},
+};
+pub use block::Block;
+use block::{Field, Revocation};
 
 /// Maximum file size in bytes; revocation lists are the large ones.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Maximum number of revoked certificates listed one by one.
-const REVOKED_SHOWN_MAX: usize = 1_000;
 
-/// Describes every PEM block of a file (or one DER certificate), with one `field: value` per line. For a folder,
-/// describes its `cert.pem`.
+/// What a file holds, a block for each certificate, request, list or key. `Display` shows it to people, `Serialize` to
+/// programs.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct Inspection {
+    /// The blocks, in the order of the file.
+    pub blocks: Vec<Block>,
+}
+
+impl fmt::Display for Inspection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, block) in self.blocks.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            block.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+/// Describes every PEM block of a file (or its one DER structure). For a folder, describes its `cert.pem`, and whether
+/// that leads to a root in its `ca.pem`.
 ///
 /// # Errors
 /// The file cannot be read, or contains nothing of the kind.
-pub fn inspect(path: &Path) -> Result<String, AuthorityError> {
-    let path = if path.is_dir() { path.join(CERT_FILE) } else { path.to_owned() };
+pub fn inspect(path: &Path) -> Result<Inspection, AuthorityError> {
+    let folder = path.is_dir();
+    let path = if folder { path.join(CERT_FILE) } else { path.to_owned() };
     let content = files::read_bytes(&path, FILE_BYTES_MAX)?;
     let refuse = |reason: String| AuthorityError::Content { path: path.clone(), reason };
-    let mut blocks: Vec<(String, Vec<u8>)> = Pem::iter_from_buffer(&content)
-        .map(|block| block.map(|pem| (pem.label, pem.contents)))
-        .collect::<Result<_, _>>()
-        .map_err(|error| refuse(format!("a damaged PEM block: {error}")))?;
-    if blocks.is_empty() {
-        blocks.push(("CERTIFICATE".to_owned(), content));
-    }
-    let mut output = Lines::default();
+    let blocks = pem_blocks(without_mark(&content)).map_err(refuse)?;
+    let anchors = if folder { anchors(&path.with_file_name(CA_FILE)) } else { Vec::new() };
+    let mut described = Vec::with_capacity(blocks.len());
     for (index, (label, der)) in blocks.iter().enumerate() {
-        if index > 0 {
-            output.text.push('\n');
-        }
-        let known = match label.as_str() {
-            "CERTIFICATE" => certificate(der, &mut output),
-            "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => request(der, &mut output),
-            "X509 CRL" => revocation_list(der, &mut output),
-            other if other.ends_with("PRIVATE KEY") => {
-                output.line("type", "private key (not shown)");
-                Some(())
+        let block = match label.as_str() {
+            "CERTIFICATE" => {
+                let others = blocks.iter().map(|(_, der)| der.as_slice()).enumerate();
+                let others: Vec<_> = others.filter(|(other, _)| *other != index).collect();
+                certificate::describe(der, &others, &anchors)
             }
+            label if is_request(label) => request(der),
+            "X509 CRL" => revocation_list(der),
+            label if label.ends_with("PRIVATE KEY") => Some(private_key(label)),
+            // openssl writes it before the key.
+            "EC PARAMETERS" => continue,
             _ => None,
         };
-        known.ok_or_else(|| {
-            refuse(format!("no certificate, signing request or revocation list in PEM (block {})", index + 1))
-        })?;
+        described.push(block.ok_or_else(|| {
+            refuse(format!("no certificate, signing request or revocation list (block {})", index + 1))
+        })?);
     }
-    Ok(output.text)
+    Ok(Inspection { blocks: described })
 }
 
-/// Lines of `field: value`, values without control characters.
-#[derive(Default)]
-struct Lines {
-    text: String,
+/// The blocks of a file: label and contents. A file in DER is one block, whose label is found by trying.
+fn pem_blocks(content: &[u8]) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let blocks: Vec<_> = Pem::iter_from_buffer(content)
+        .map(|block| block.map(|pem| (pem.label, pem.contents)))
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("a damaged PEM block: {error}"))?;
+    if !blocks.is_empty() {
+        return Ok(blocks);
+    }
+    if !is_der(content) {
+        let found = found_instead(content, Wanted::Certificate);
+        return Err(found.unwrap_or_else(|| "a damaged PEM block".to_owned()));
+    }
+    let label = if X509CertificationRequest::from_der(content).is_ok() {
+        "CERTIFICATE REQUEST"
+    } else if CertificateRevocationList::from_der(content).is_ok() {
+        "X509 CRL"
+    } else {
+        "CERTIFICATE"
+    };
+    Ok(vec![(label.to_owned(), content.to_vec())])
 }
 
-impl Lines {
-    fn line(&mut self, field: &str, value: impl fmt::Display) {
-        let value: String = value
-            .to_string()
-            .chars()
-            .flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] })
-            .collect();
-        // Writing into a String cannot fail.
-        let _ = writeln!(self.text, "{:<15}{value}", format!("{field}:"));
-    }
+/// The roots next to a certificate; none if they cannot be read.
+fn anchors(path: &Path) -> Vec<CertificateDer<'static>> {
+    let content = files::read_bytes(path, FILE_BYTES_MAX).unwrap_or_default();
+    CertificateDer::pem_slice_iter(without_mark(&content)).filter_map(Result::ok).collect()
 }
 
-fn certificate(der: &[u8], output: &mut Lines) -> Option<()> {
-    let (_, certificate) = X509Certificate::from_der(der).ok()?;
-    output.line("type", if certificate.is_ca() { "certificate (authority)" } else { "certificate" });
-    output.line("subject", certificate.subject());
-    match peer_from_certificate(&CertificateDer::from(der)) {
-        Ok(peer) => {
-            output.line("role", peer.identity.role());
-            if let Some(site) = peer.identity.site() {
-                output.line("site", site);
-            }
-            output.line("name", peer.identity.name());
-            output.line("trust domain", &peer.trust_domain);
-        }
-        Err(_) if certificate.is_ca() => {}
-        Err(error) => output.line("identity", format!("none: {error}")),
-    }
-    output.line("serial", serial(certificate.raw_serial()));
-    output.line("not before", timestamp(system_time(certificate.validity().not_before)));
-    output.line("not after", timestamp(system_time(certificate.validity().not_after)));
-    if let Ok(Some(names)) = certificate.subject_alternative_name() {
-        for name in &names.value.general_names {
-            output.line("alt name", general_name(name));
-        }
-    }
-    if let Ok(Some(usage)) = certificate.key_usage() {
-        output.line("key usage", usage.value);
-    }
-    if let Ok(Some(usage)) = certificate.extended_key_usage() {
-        output.line("ext key usage", extended_key_usage(usage.value));
-    }
-    output.line("issuer", certificate.issuer());
-    output.line("key", key_type(certificate.public_key()));
-    output.line("signature", signature_type(&certificate.signature_algorithm.algorithm.to_id_string()));
-    output.line("sha256", fingerprint(der));
-    Some(())
+fn private_key(label: &str) -> Block {
+    let encrypted = if label.starts_with("ENCRYPTED") { "encrypted " } else { "" };
+    Block::new("private_key", format!("A private key ({encrypted}not shown)."))
 }
 
-fn request(der: &[u8], output: &mut Lines) -> Option<()> {
+fn request(der: &[u8]) -> Option<Block> {
     let (_, request) = X509CertificationRequest::from_der(der).ok()?;
-    output.line("type", "signing request (only its key is used)");
-    output.line("subject", &request.certification_request_info.subject);
-    output.line("key", key_type(&request.certification_request_info.subject_pki));
+    let info = &request.certification_request_info;
+    let key = key_kind(&info.subject_pki);
+    let refused = requested_key(der).err();
+    let verdict = match &refused {
+        None => "signed by its own key".to_owned(),
+        Some(reason) => format!("which `sign` refuses: {reason}"),
+    };
+    let mut block =
+        Block::new("signing_request", format!("A signing request with a key of {key}, {verdict}."));
+    block.text("subject", &info.subject);
+    block.text("key", key);
     let genuine = request.verify_signature().is_ok();
-    output.line("signature", if genuine { "by its own key" } else { "WRONG: not by its own key" });
-    Some(())
+    block.text("signature", if genuine { "by its own key" } else { "not verified" });
+    if let Some(reason) = refused {
+        block.text("refused", reason);
+    }
+    block.text("key sha256", fingerprint(info.subject_pki.raw));
+    Some(block)
 }
 
-fn revocation_list(der: &[u8], output: &mut Lines) -> Option<()> {
+fn revocation_list(der: &[u8]) -> Option<Block> {
     let (_, list) = CertificateRevocationList::from_der(der).ok()?;
-    output.line("type", "revocation list");
-    output.line("issuer", list.issuer());
-    if let Some(number) = list.crl_number() {
-        output.line("number", number);
+    let (made, next) = (timestamp(system_time(list.last_update())), list.next_update());
+    let next = next.map(|next| timestamp(system_time(next)));
+    let revoked: Vec<Revocation> = list
+        .iter_revoked_certificates()
+        .map(|entry| Revocation {
+            serial: words::serial(entry.raw_serial()),
+            time: timestamp(system_time(entry.revocation_date)).to_string(),
+            reason: entry
+                .reason_code()
+                .map(|(_, code)| RevocationReason::from_code(code))
+                .filter(|reason| *reason != RevocationReason::Unspecified),
+        })
+        .collect();
+    let number = list.crl_number().map(ToString::to_string);
+    let counts = match next {
+        Some(next) => words::validity(made, next, super::now(), "is out of date since", "counts until"),
+        None => "has no end".to_owned(),
+    };
+    let summary = format!(
+        "A revocation list{} of {}; it revokes {} certificates and {counts}.",
+        number.as_ref().map(|number| format!(", number {number},")).unwrap_or_default(),
+        list.issuer(),
+        revoked.len(),
+    );
+    let mut block = Block::new("revocation_list", summary);
+    block.text("issuer", list.issuer());
+    if let Some(number) = number {
+        let field = number.parse().map_or(Field::Text(number), Field::Number);
+        block.field("number", field);
     }
-    output.line("this update", timestamp(system_time(list.last_update())));
-    if let Some(next) = list.next_update() {
-        output.line("next update", timestamp(system_time(next)));
+    block.text("this update", made);
+    if let Some(next) = next {
+        block.text("next update", next);
     }
-    output.line("revoked", list.iter_revoked_certificates().count());
-    for revoked in list.iter_revoked_certificates().take(REVOKED_SHOWN_MAX) {
-        let time = timestamp(system_time(revoked.revocation_date));
-        output.line("  serial", format!("{} at {time}", serial(revoked.raw_serial())));
-    }
-    Some(())
-}
-
-fn serial(bytes: &[u8]) -> String {
-    Serial::from_bytes(bytes).map_or_else(|_| hex(bytes), |serial| serial.to_string())
-}
-
-fn general_name(name: &GeneralName<'_>) -> String {
-    match name {
-        GeneralName::URI(uri) => format!("URI {uri}"),
-        GeneralName::DNSName(name) => format!("DNS {name}"),
-        GeneralName::IPAddress(bytes) => {
-            ip_address(bytes).map_or_else(|| format!("IP {}", hex(bytes)), |address| format!("IP {address}"))
-        }
-        other => other.to_string(),
-    }
-}
-
-fn extended_key_usage(usage: &ExtendedKeyUsage<'_>) -> String {
-    let mut names = Vec::new();
-    names.extend(usage.server_auth.then(|| "serverAuth".to_owned()));
-    names.extend(usage.client_auth.then(|| "clientAuth".to_owned()));
-    names.extend(usage.any.then(|| "any".to_owned()));
-    names.extend(usage.other.iter().map(x509_parser::der_parser::Oid::to_id_string));
-    names.join(", ")
-}
-
-/// Kind and size of a public key.
-fn key_type(key: &SubjectPublicKeyInfo<'_>) -> String {
-    let curve = key.algorithm.parameters.as_ref().and_then(|any| any.as_oid().ok());
-    match (key.parsed(), curve.map(|oid| oid.to_id_string()).as_deref()) {
-        (Ok(PublicKey::EC(_)), Some("1.2.840.10045.3.1.7")) => "ECDSA P-256".to_owned(),
-        (Ok(PublicKey::EC(_)), Some("1.3.132.0.34")) => "ECDSA P-384".to_owned(),
-        (Ok(PublicKey::EC(_)), Some("1.3.132.0.35")) => "ECDSA P-521".to_owned(),
-        (Ok(PublicKey::RSA(rsa)), _) => format!("RSA {}", rsa.key_size()),
-        _ if key.algorithm.algorithm.to_id_string() == "1.3.101.112" => "Ed25519".to_owned(),
-        _ => format!("OID {}", key.algorithm.algorithm.to_id_string()),
-    }
-}
-
-fn signature_type(oid: &str) -> String {
-    match oid {
-        "1.2.840.10045.4.3.2" => "ECDSA with SHA-256".to_owned(),
-        "1.2.840.10045.4.3.3" => "ECDSA with SHA-384".to_owned(),
-        "1.2.840.113549.1.1.11" => "RSA with SHA-256".to_owned(),
-        "1.3.101.112" => "Ed25519".to_owned(),
-        other => format!("OID {other}"),
-    }
+    block.field("revoked", Field::Number(i64::try_from(revoked.len()).unwrap_or(i64::MAX)));
+    block.field("certificates", Field::Revoked(revoked));
+    Some(block)
 }

@@ -6,24 +6,22 @@ use std::{
 };
 
 use jiff::Timestamp;
-use rcgen::{PublicKeyData, SubjectPublicKeyInfo};
-use x509_parser::{
-    certification_request::X509CertificationRequest, prelude::FromDer as _, public_key::PublicKey,
-};
+use rcgen::PublicKeyData;
 
 use super::{
-    Authority, AuthorityError, Entry, Host, Issued, KeyKind, PEM_BYTES_MAX, now, profile, profile::Validity,
+    Authority, AuthorityError, Entry, Host, Issued, KeyKind,
+    certified_keys::{CertifiedKeys, key_hash},
+    csr::read_csr,
+    now, profile,
+    profile::Validity,
 };
 use crate::{
     Identity, Serial,
-    files::{self, NewFile, PRIVATE, PUBLIC},
+    files::{self, NewFile, PRIVATE, PUBLIC, StagedFolder},
     folder::{CA_FILE, CERT_FILE, CRL_FILE, KEY_FILE},
     provider::sha256,
     serial::hex,
 };
-
-/// Minimum length of a certified RSA key, in bits; the TLS library refuses shorter ones.
-const RSA_BITS_MIN: usize = 2048;
 
 /// Parameters of an identity to issue.
 #[derive(Clone, Debug)]
@@ -93,16 +91,19 @@ impl Authority {
     ) -> Result<IssuedPaths, AuthorityError> {
         request.check()?;
         let _lock = self.lock()?;
+        if let Some(finished) = self.finish_one(request, note)? {
+            return Ok(finished);
+        }
         let prepared = self.prepare(request, note)?;
-        self.record(std::slice::from_ref(&prepared), note)?;
-        self.write_identity(prepared, self.crl_pem()?.as_deref())
+        self.hand_out(prepared, note)
     }
 
     /// Issues an identity without a private key, for the public key of a signing request in PEM or DER. Checks the
     /// request's signature, which proves possession of the key, and ignores everything else in the request.
     ///
     /// # Errors
-    /// As [`Self::issue`]; also if the request is malformed, not signed by its key, or has a weak key.
+    /// As [`Self::issue`]; also if the request is malformed or not signed by its key, or if its key is weak, belongs to
+    /// another identity or to a revoked certificate.
     pub fn sign(
         &self,
         csr: &Path,
@@ -112,12 +113,21 @@ impl Authority {
         request.check()?;
         let key = read_csr(csr)?;
         let _lock = self.lock()?;
+        let history = self.known_with_related(&mut self.ledger()?, note)?;
+        let hash = key_hash(&key);
+        if let Some(finished) = self.finish_one(request, note)?
+            && history
+                .issued
+                .iter()
+                .any(|one| one.serial == finished.serial && one.key.as_ref() == Some(&hash))
+        {
+            return Ok(finished);
+        }
         let dir = self.free_dir(request, &[CERT_FILE])?;
+        CertifiedKeys::new(self, &history).check(&hash, &request.identity, &history, now())?;
         let validity = self.validity(request.start, request.lifetime, request.identity.role(), note)?;
         let signed = self.sign_leaf(&request.identity, &request.hosts, &key, validity)?;
-        let prepared = Prepared { dir, signed, key_pem: None };
-        self.record(std::slice::from_ref(&prepared), note)?;
-        self.write_identity(prepared, self.crl_pem()?.as_deref())
+        self.hand_out(Prepared { dir, signed, key_pem: None }, note)
     }
 
     /// Makes key and certificate in memory. The caller holds the lock.
@@ -154,41 +164,37 @@ impl Authority {
             not_before: validity.not_before,
             not_after: validity.not_after,
             fingerprint: fingerprint(certificate.der()),
+            key: Some(key_hash(key)),
         };
         let issuer = self.site.as_ref().map_or("", |site| &site.pem);
         Ok(Signed { entry, cert_pem: certificate.pem() + issuer })
     }
 
-    /// Records certificates in the ledger, durably; must precede [`Self::write_identity`]. The caller holds the lock.
-    pub(super) fn record(
-        &self,
-        prepared: &[Prepared],
-        note: &mut dyn FnMut(String),
-    ) -> Result<(), AuthorityError> {
-        let entries: Vec<Entry> =
-            prepared.iter().map(|one| Entry::Issued(one.signed.entry.clone())).collect();
-        Ok(self.ledger()?.append(&entries, note)?)
-    }
-
-    /// Writes an identity that is in the ledger: a complete folder, or, if the user's folder already holds other files,
-    /// the identity's files into it, the certificate last. The caller holds the lock.
-    pub(super) fn write_identity(
+    /// Writes an identity: stages its complete folder, records the certificate, and makes the folder appear. A crash in
+    /// between leaves a staged folder whose certificate is in the ledger, which the next attempt finishes. If the
+    /// user's folder already holds other files, the certificate is recorded first and the files follow, the
+    /// certificate last. The caller holds the lock.
+    fn hand_out(
         &self,
         prepared: Prepared,
-        crl: Option<&[u8]>,
+        note: &mut dyn FnMut(String),
     ) -> Result<IssuedPaths, AuthorityError> {
-        let contents = self.contents(&prepared, crl);
+        let crl = self.crl_pem()?;
+        let contents = self.contents(&prepared, crl.as_deref());
         let dir = prepared.dir.clone();
+        let entry = [Entry::Issued(prepared.signed.entry.clone())];
         if files::is_occupied(&dir)? {
-            for NewFile { name, content, mode } in contents {
-                let path = dir.join(name);
-                match name {
-                    CA_FILE | CRL_FILE => files::replace_file(&path, content, mode)?,
-                    _ => files::create_file(&path, content, mode)?,
-                }
-            }
+            self.ledger()?.append(&entry, note)?;
+            write_into(&dir, contents)?;
         } else {
-            files::create_folder(&dir, &contents)?;
+            let staged = StagedFolder::write(&dir, &contents)?;
+            if let Err(error) = staged.sync(&contents) {
+                staged.discard();
+                return Err(error.into());
+            }
+            self.ledger()?.append(&entry, note)?;
+            staged.publish()?;
+            files::sync(staged.parent())?;
         }
         let Issued { serial, not_after, .. } = prepared.signed.entry;
         Ok(IssuedPaths { dir, serial, not_after })
@@ -204,9 +210,14 @@ impl Authority {
         contents
     }
 
+    /// The folder for the request.
+    pub(super) fn dir_for(&self, request: &IssueRequest) -> PathBuf {
+        request.out.clone().unwrap_or_else(|| self.identity_dir(&request.identity))
+    }
+
     /// The folder for the request, if it contains none of the files `taken`.
     fn free_dir(&self, request: &IssueRequest, taken: &[&str]) -> Result<PathBuf, AuthorityError> {
-        let dir = request.out.clone().unwrap_or_else(|| self.identity_dir(&request.identity));
+        let dir = self.dir_for(request);
         match taken.iter().map(|name| dir.join(name)).find(|path| path.symlink_metadata().is_ok()) {
             Some(path) => Err(AuthorityError::IdentityExists { path }),
             None => Ok(dir),
@@ -214,38 +225,19 @@ impl Authority {
     }
 }
 
+/// Writes an identity's files into a folder that holds other files.
+pub(super) fn write_into(dir: &Path, contents: Vec<NewFile<'_>>) -> Result<(), AuthorityError> {
+    for NewFile { name, content, mode } in contents {
+        let path = dir.join(name);
+        match name {
+            CA_FILE | CRL_FILE => files::replace_file(&path, content, mode)?,
+            _ => files::create_file(&path, content, mode)?,
+        }
+    }
+    Ok(())
+}
+
 /// SHA-256 of a certificate in hexadecimal digits. Every provider has that hash: TLS 1.3 requires it.
 pub(super) fn fingerprint(der: &[u8]) -> String {
     sha256(der).map(|hash| hex(&hash)).unwrap_or_default()
-}
-
-/// The public key of a signing request, after checks.
-fn read_csr(path: &Path) -> Result<SubjectPublicKeyInfo, AuthorityError> {
-    let refuse = |reason: String| AuthorityError::Content { path: path.to_owned(), reason };
-    let content = files::read_bytes(path, PEM_BYTES_MAX)?;
-    let der = match x509_parser::pem::parse_x509_pem(&content) {
-        Ok((_, pem)) if matches!(pem.label.as_str(), "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST") => {
-            pem.contents
-        }
-        Ok((_, pem)) => return Err(refuse(format!("a {}, not a signing request", pem.label))),
-        Err(_) => content,
-    };
-    let (rest, csr) = X509CertificationRequest::from_der(&der)
-        .map_err(|_| refuse("not a signing request (PKCS#10) in PEM or DER".into()))?;
-    if !rest.is_empty() {
-        return Err(refuse("bytes follow the signing request".into()));
-    }
-    csr.verify_signature()
-        .map_err(|_| refuse("the request is not signed by the key to be certified".into()))?;
-    let key = &csr.certification_request_info.subject_pki;
-    if let Ok(PublicKey::RSA(rsa)) = key.parsed()
-        && rsa.key_size() < RSA_BITS_MIN
-    {
-        return Err(refuse(format!(
-            "an RSA key of {} bits; use {RSA_BITS_MIN} or ECDSA P-256",
-            rsa.key_size()
-        )));
-    }
-    SubjectPublicKeyInfo::from_der(key.raw)
-        .map_err(|_| refuse("a key of an unsupported kind; use ECDSA P-256".into()))
 }

@@ -13,7 +13,10 @@ use pkcs8::{
 use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_RSA_SHA256};
 
 use super::{AuthorityError, PEM_BYTES_MAX};
-use crate::files;
+use crate::{
+    files,
+    pem_text::{Wanted, found_instead},
+};
 
 /// PEM label of an encrypted key.
 const ENCRYPTED: &str = "ENCRYPTED PRIVATE KEY";
@@ -158,8 +161,10 @@ pub(super) fn read(path: &Path, passphrases: Passphrases<'_>) -> Result<StoredKe
     let text = Zeroizing::new(files::read_text(path, PEM_BYTES_MAX)?);
     let content = |reason: String| AuthorityError::Content { path: path.to_owned(), reason };
     if !is_encrypted(&text) {
-        let key = KeyPair::from_pem(&text)
-            .map_err(|error| content(format!("no private key in PKCS#8 PEM: {error}")))?;
+        let key = KeyPair::from_pem(&text).map_err(|error| {
+            let found = found_instead(text.as_bytes(), Wanted::Key).unwrap_or_else(|| error.to_string());
+            content(format!("no private key in PKCS#8 PEM: {found}"))
+        })?;
         return Ok(StoredKey { key, passphrase: None });
     }
     let (_, document) = SecretDocument::from_pem(text.trim_start())

@@ -16,7 +16,7 @@ use catchment_proto::id::Name;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::error::AuthorityError;
+use super::{error::AuthorityError, lists::Listed, reason::RevocationReason};
 use crate::{Identity, Role, Serial, files::FileError};
 
 /// One line of the ledger.
@@ -44,6 +44,9 @@ pub enum Entry {
         /// Its serial number.
         #[serde(with = "text")]
         serial: Serial,
+        /// Why; lines of earlier versions lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<RevocationReason>,
     },
     /// A revocation list was made.
     Crl {
@@ -81,6 +84,9 @@ pub struct Issued {
     pub not_after: Timestamp,
     /// SHA-256 of the certificate in hexadecimal digits.
     pub fingerprint: String,
+    /// SHA-256 of its public key (SubjectPublicKeyInfo) in hexadecimal digits; lines of earlier versions lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 impl Issued {
@@ -126,8 +132,10 @@ pub struct History {
     pub root_since: Option<Timestamp>,
     /// The revoked ones, with the time of their first revocation.
     pub revoked: HashMap<Serial, Timestamp>,
-    /// Of a site's authority: what the lists of roots revoke.
-    pub revoked_by_root: HashMap<Serial, Timestamp>,
+    /// What other authorities revoke: of a site's authority the roots, of a root with its sites the sites.
+    pub revoked_elsewhere: HashMap<Serial, Timestamp>,
+    /// Why, for those with a reason.
+    pub reasons: HashMap<Serial, RevocationReason>,
     /// Number of the newest revocation list, 0 when there is none.
     pub crl_number: u64,
     /// Number of unreadable lines. Each may be a certificate or a revocation.
@@ -140,16 +148,63 @@ impl History {
             Entry::Issued(issued) => self.issued.push(issued),
             Entry::Issuer(issuer) => self.issuers.push(issuer),
             Entry::Root { time, .. } => self.root_since = Some(time),
-            Entry::Revoked { time, serial } => {
-                self.revoked.entry(serial).or_insert(time);
-            }
+            Entry::Revoked { time, serial, reason } => self.revoke(serial, time, reason),
             Entry::Crl { number, .. } => self.crl_number = self.crl_number.max(number),
         }
     }
 
-    /// When a certificate was revoked, by this authority or by a root.
+    /// Notes a revocation of this authority; the first of a certificate counts.
+    pub(super) fn revoke(&mut self, serial: Serial, time: Timestamp, reason: Option<RevocationReason>) {
+        if !self.revoked.contains_key(&serial) {
+            match reason {
+                Some(reason) => self.reasons.insert(serial.clone(), reason),
+                // That of another authority gives way.
+                None => self.reasons.remove(&serial),
+            };
+            self.revoked.insert(serial, time);
+        }
+    }
+
+    /// Notes a revocation of another authority.
+    pub(super) fn revoke_elsewhere(&mut self, (serial, time, reason): Listed) {
+        if let (None, Some(reason)) = (self.revoked_at(&serial), reason) {
+            self.reasons.insert(serial.clone(), reason);
+        }
+        self.revoked_elsewhere.entry(serial).or_insert(time);
+    }
+
+    /// Adds what was read after it from the same ledger.
+    pub(super) fn extend(&mut self, newer: Self) {
+        let Self { issued, issuers, root_since, revoked, reasons, crl_number, damaged, .. } = newer;
+        self.issued.extend(issued);
+        self.issuers.extend(issuers);
+        self.root_since = root_since.or(self.root_since);
+        for (serial, time) in revoked {
+            let reason = reasons.get(&serial).copied();
+            self.revoke(serial, time, reason);
+        }
+        self.crl_number = self.crl_number.max(crl_number);
+        self.damaged += damaged;
+    }
+
+    /// Adds the certificates and revocations of another authority's ledger, after those of this one.
+    pub(super) fn add_related(&mut self, other: Self) {
+        let Self { issued, revoked, revoked_elsewhere, reasons, .. } = other;
+        self.issued.extend(issued);
+        for (serial, time) in revoked.into_iter().chain(revoked_elsewhere) {
+            let reason = reasons.get(&serial).copied();
+            self.revoke_elsewhere((serial, time, reason));
+        }
+    }
+
+    /// When a certificate was revoked, by this authority or by another.
     pub fn revoked_at(&self, serial: &Serial) -> Option<Timestamp> {
-        self.revoked.get(serial).or_else(|| self.revoked_by_root.get(serial)).copied()
+        self.revoked.get(serial).or_else(|| self.revoked_elsewhere.get(serial)).copied()
+    }
+
+    /// Whether a certificate that is in the ledger counts until its end.
+    pub(super) fn is_valid(&self, issued: &Issued, now: Timestamp) -> bool {
+        issued.not_after >= now && self.revoked_at(&issued.serial).is_none()
     }
 
     /// The end of each certificate's validity.
@@ -176,6 +231,8 @@ impl History {
 pub(crate) struct Ledger {
     path: PathBuf,
     file: File,
+    /// What was read so far, in bytes and in lines.
+    read: (u64, usize),
 }
 
 impl Ledger {
@@ -187,20 +244,26 @@ impl Ledger {
             .create(create)
             .open(path)
             .map_err(FileError::at("open", path))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, read: (0, 0) })
     }
 
     /// Opens a ledger for reading only.
     pub(crate) fn open_to_read(path: &Path) -> Result<Self, FileError> {
         let file = File::open(path).map_err(FileError::at("open", path))?;
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file, read: (0, 0) })
     }
 
     /// Reads all entries. Skips a torn last line and unreadable lines and reports them to `note`: one bad line must not
     /// prevent revocations.
     pub(crate) fn read(&mut self, note: &mut dyn FnMut(String)) -> Result<History, AuthorityError> {
+        self.read = (0, 0);
+        Ok(self.read_on(note)?)
+    }
+
+    /// As [`Self::read`], but only the entries after those that were read before.
+    pub(crate) fn read_on(&mut self, note: &mut dyn FnMut(String)) -> Result<History, FileError> {
         let mut text = Vec::new();
-        self.file.seek(SeekFrom::Start(0)).map_err(FileError::at("read", &self.path))?;
+        self.file.seek(SeekFrom::Start(self.read.0)).map_err(FileError::at("read", &self.path))?;
         self.file.read_to_end(&mut text).map_err(FileError::at("read", &self.path))?;
         let whole = text.iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1);
         let (whole, torn) = text.split_at_checked(whole).unwrap_or((&text, &[]));
@@ -208,7 +271,9 @@ impl Ledger {
             note(self.torn_note(torn.len()));
         }
         let mut history = History::default();
-        for (index, line) in whole.split(|byte| *byte == b'\n').enumerate() {
+        self.read.0 += whole.len() as u64;
+        for line in whole.split_inclusive(|byte| *byte == b'\n') {
+            self.read.1 += 1;
             if line.trim_ascii().is_empty() {
                 continue;
             }
@@ -217,7 +282,7 @@ impl Ledger {
                 Err(error) => {
                     history.damaged += 1;
                     if history.damaged <= NOTED_MAX {
-                        note(self.damaged_note(index + 1, &error));
+                        note(self.damaged_note(self.read.1, &error));
                     }
                 }
             }

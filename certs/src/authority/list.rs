@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Authority, AuthorityError, CA_FILE, History, LEDGER_FILE, LOCK_FILE, Ledger, lock, now, revoke::known,
-    spread::add_sites,
+    Authority, AuthorityError, CA_FILE, History, LEDGER_FILE, LOCK_FILE, Ledger, RevocationReason, lock, now,
+    revoke::known, spread::add_sites,
 };
 
 /// Status of a certificate.
@@ -57,8 +57,12 @@ pub struct ListedCertificate {
     pub not_after: String,
     /// When it was revoked, if it was.
     pub revoked: Option<String>,
+    /// Why it was revoked, in the words of RFC 5280, if a reason was given.
+    pub reason: Option<RevocationReason>,
     /// SHA-256 of the certificate in hexadecimal digits.
     pub fingerprint: String,
+    /// SHA-256 of its public key in hexadecimal digits; certificates of earlier versions lack it.
+    pub key: Option<String>,
 }
 
 /// All certificates of a PKI folder and of the authorities of its sites, sorted by role, site, name and age. With
@@ -135,7 +139,9 @@ fn rows(history: &History, now: Timestamp, expiring: Option<Duration>) -> Vec<Li
             not_before: issued.not_before.to_string(),
             not_after: issued.not_after.to_string(),
             revoked: history.revoked_at(&issued.serial).as_ref().map(ToString::to_string),
+            reason: history.reasons.get(&issued.serial).copied(),
             fingerprint: issued.fingerprint.clone(),
+            key: issued.key.clone(),
         })
         .collect()
 }
@@ -156,12 +162,4 @@ pub fn list_table(rows: &[ListedCertificate]) -> String {
         ]);
     }
     table.trim_fmt()
-}
-
-/// A JSON array for programs.
-///
-/// # Errors
-/// Never in practice: all values are texts.
-pub fn list_json(rows: &[ListedCertificate]) -> Result<String, serde_json::Error> {
-    serde_json::to_string_pretty(rows)
 }

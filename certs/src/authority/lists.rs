@@ -9,25 +9,25 @@ use std::{collections::HashSet, io, path::Path, time::SystemTime};
 use catchment_proto::id::Name;
 use jiff::Timestamp;
 use pkcs8::{LineEnding, der::pem as encoding};
-use rustls::pki_types::{
-    CertificateDer,
-    pem::{self, PemObject as _, SectionKind},
-};
+use rustls::pki_types::CertificateDer;
 use x509_parser::{
     certificate::X509Certificate, extensions::ParsedExtension, prelude::FromDer as _,
     revocation_list::CertificateRevocationList,
 };
 
-use super::site::site_of;
+use super::{reason::RevocationReason, site::site_of};
 use crate::{
     Serial, TrustDomain,
     certificate::{self, system_time},
     files,
-    folder::pem_reason,
+    folder::CrlFile,
 };
 
 /// Maximum size of a file with lists, in bytes; as servers read it.
 pub(super) const LISTS_BYTES_MAX: u64 = 16 << 20;
+
+/// A revocation on a list.
+pub(super) type Listed = (Serial, Timestamp, Option<RevocationReason>);
 
 /// One revocation list.
 #[derive(Clone, Debug)]
@@ -77,13 +77,15 @@ impl KnownList {
         site_of(&certificate::parse(self.issuer.as_ref()?).ok()?, domain)
     }
 
-    /// The revoked serial numbers, with the times of their revocation.
-    pub(super) fn revoked(&self) -> Result<Vec<(Serial, Timestamp)>, String> {
+    /// The revoked serial numbers, with times and reasons.
+    fn revoked(&self) -> Result<Vec<Listed>, String> {
         let (_, list) = CertificateRevocationList::from_der(&self.der).map_err(|error| error.to_string())?;
         let revoked = list.iter_revoked_certificates().map(|entry| {
             let serial = Serial::from_bytes(entry.raw_serial()).map_err(|error| error.to_string())?;
             let at = Timestamp::from_second(entry.revocation_date.timestamp());
-            Ok((serial, at.map_err(|error| error.to_string())?))
+            let reason = entry.reason_code().map(|(_, code)| RevocationReason::from_code(code));
+            let reason = reason.filter(|reason| *reason != RevocationReason::Unspecified);
+            Ok((serial, at.map_err(|error| error.to_string())?, reason))
         });
         revoked.collect()
     }
@@ -148,17 +150,7 @@ impl Lists {
 
     /// Reads the lists in PEM; at least one.
     pub(super) fn parse(content: &[u8]) -> Result<Self, String> {
-        let (mut issuers, mut lists) = (Vec::new(), Vec::new());
-        for block in <(SectionKind, Vec<u8>)>::pem_slice_iter(content) {
-            match block.map_err(|error| pem_reason(&error))? {
-                (SectionKind::Certificate, der) => issuers.push(CertificateDer::from(der)),
-                (SectionKind::Crl, der) => lists.push(der),
-                _ => {}
-            }
-        }
-        if lists.is_empty() {
-            return Err(pem_reason(&pem::Error::NoItemsFound));
-        }
+        let CrlFile { lists, issuers } = CrlFile::read(content)?;
         let lists = lists.into_iter().map(|der| KnownList::new(der, &issuers));
         Ok(Self(lists.collect::<Result<_, _>>()?))
     }
@@ -179,10 +171,7 @@ impl Lists {
     }
 
     /// All revocations of the chosen lists.
-    pub(super) fn revoked(
-        &self,
-        chosen: impl Fn(&KnownList) -> bool,
-    ) -> Result<Vec<(Serial, Timestamp)>, String> {
+    pub(super) fn revoked(&self, chosen: impl Fn(&KnownList) -> bool) -> Result<Vec<Listed>, String> {
         let mut all = Vec::new();
         for list in self.0.iter().filter(|list| chosen(list)) {
             all.extend(list.revoked()?);
@@ -227,7 +216,7 @@ impl Lists {
         self.0.retain(|list| !list.is_of_root() || genuine(list, &none));
         // The lists of roots come first: they may revoke an issuing certificate.
         let by_roots = self.revoked(KnownList::is_of_root).unwrap_or_default();
-        let revoked: HashSet<Serial> = by_roots.into_iter().map(|(serial, _)| serial).collect();
+        let revoked: HashSet<Serial> = by_roots.into_iter().map(|(serial, ..)| serial).collect();
         self.0.retain(|list| list.is_of_root() || genuine(list, &revoked));
         self.drop_superseded(trust.domain);
     }

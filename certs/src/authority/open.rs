@@ -31,6 +31,7 @@ use crate::{
     certificate::{self, single_uri, system_time},
     files::{self, FileError, PRIVATE, PUBLIC},
     folder::pem_reason,
+    pem_text::{Wanted, found_instead, without_mark},
 };
 
 /// Maximum number of roots in a `ca.pem`.
@@ -262,7 +263,7 @@ fn is_revoked(dir: &Path, issuer: &CertificateDer<'_>) -> bool {
     let lists = Lists::read(&dir.join(CRL_FILE)).unwrap_or_default();
     let revoked = lists.revoked(KnownList::is_of_root).unwrap_or_default();
     with(issuer, |issuer| {
-        revoked.iter().any(|(serial, _)| Serial::from_bytes(issuer.raw_serial()).as_ref() == Ok(serial))
+        revoked.iter().any(|(serial, ..)| Serial::from_bytes(issuer.raw_serial()).as_ref() == Ok(serial))
     })
     .unwrap_or(false)
 }
@@ -313,7 +314,7 @@ pub(super) fn read_anchors(
     let content = |reason: String| AuthorityError::Content { path: path.to_owned(), reason };
     let identity = |error| AuthorityError::Identity { path: path.to_owned(), error };
     let bytes = files::read_bytes(path, PEM_BYTES_MAX)?;
-    let anchors: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&bytes)
+    let anchors: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(without_mark(&bytes))
         .collect::<Result<_, _>>()
         .map_err(|error| content(format!("no certificate in PEM: {}", pem_reason(&error))))?;
     if anchors.len() > ANCHORS_MAX {
@@ -330,15 +331,19 @@ pub(super) fn read_anchors(
             _ => domain = Some(found),
         }
     }
-    let domain =
-        domain.ok_or_else(|| content("no certificate in PEM: it has no such PEM block".to_owned()))?;
+    let domain = domain.ok_or_else(|| {
+        let found = found_instead(&bytes, Wanted::Certificate);
+        content(format!("no certificate in PEM: {}", found.unwrap_or_else(|| "a damaged block".to_owned())))
+    })?;
     Ok((anchors, domain))
 }
 
 /// The first certificate of a PEM file.
 pub(super) fn read_certificate(path: &Path) -> Result<CertificateDer<'static>, AuthorityError> {
-    CertificateDer::from_pem_slice(&files::read_bytes(path, PEM_BYTES_MAX)?).map_err(|error| {
-        let reason = format!("no certificate in PEM: {}", pem_reason(&error));
+    let bytes = files::read_bytes(path, PEM_BYTES_MAX)?;
+    CertificateDer::from_pem_slice(without_mark(&bytes)).map_err(|error| {
+        let found = found_instead(&bytes, Wanted::Certificate).unwrap_or_else(|| pem_reason(&error));
+        let reason = format!("no certificate in PEM: {found}");
         AuthorityError::Content { path: path.to_owned(), reason }
     })
 }

@@ -1,10 +1,12 @@
-//! Renewal: a new certificate for the same key and hosts, in place of the old one.
+//! Renewal: a new certificate for the same key and hosts, or for a new key, in place of the old one.
 //!
-//! The new `cert.pem` replaces the old one by a rename, so key and certificate match at every instant, and an
-//! identity whose key never left its device is renewed the same way. A revoked certificate is not renewed:
-//! its key must not be trusted.
+//! The new `cert.pem` is staged, recorded in the ledger and replaces the old one by a rename, so key and certificate
+//! match at every instant, and an identity whose key never left its device is renewed the same way. A new key is staged
+//! too and replaces `key.pem` right before; what a crash leaves in between, the next renewal finishes. A revoked
+//! certificate is not renewed, nor one whose key has another revoked certificate: that key must not be trusted.
 
 use std::{
+    collections::HashMap,
     net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
@@ -15,14 +17,143 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 use super::{
-    Authority, AuthorityError, Entry, History, Host, IssuedPaths, KeyKind, LEDGER_FILE, PEM_BYTES_MAX,
-    issue::fingerprint, key,
+    Authority, AuthorityError, Entry, History, Host, IssuedPaths, KeyKind, LEDGER_FILE, Ledger,
+    PEM_BYTES_MAX,
+    certified_keys::{CertifiedKeys, key_hash},
+    issue::{Signed, fingerprint},
+    key, now,
+    profile::Validity,
+    unfinished::finish_certificate,
 };
 use crate::{
-    Identity, IdentityError, Peer, certificate,
-    files::{self, PRIVATE, PUBLIC},
+    Identity, IdentityError, Serial, certificate,
+    certificate::Peer,
+    files::{self, PRIVATE, PUBLIC, StagedFile},
     folder::{CA_FILE, CERT_FILE, CRL_FILE, KEY_FILE, pem_reason},
+    pem_text::{Wanted, found_instead, without_mark},
 };
+
+/// What the ledger says of certificates that are to be renewed.
+pub(super) struct Known {
+    pub(super) ledger: Ledger,
+    pub(super) history: History,
+    /// Places in the history, by serial number.
+    places: HashMap<Serial, usize>,
+    keys: CertifiedKeys,
+}
+
+impl Known {
+    /// Reads the ledger, and those of the authorities beside it: a site renews what the root issued for it, and the root
+    /// what a site issued. The caller holds the lock.
+    pub(super) fn read(authority: &Authority, note: &mut dyn FnMut(String)) -> Result<Self, AuthorityError> {
+        let mut ledger = authority.ledger()?;
+        let history = authority.known_with_related(&mut ledger, note)?;
+        let places =
+            history.issued.iter().enumerate().map(|(place, issued)| (issued.serial.clone(), place)).collect();
+        let keys = CertifiedKeys::new(authority, &history);
+        Ok(Self { ledger, history, places, keys })
+    }
+
+    /// Reads what was added to the ledger. The caller holds the lock.
+    pub(super) fn refresh(&mut self, note: &mut dyn FnMut(String)) -> Result<(), AuthorityError> {
+        let newer = self.ledger.read_on(note)?;
+        for (place, issued) in (self.history.issued.len()..).zip(&newer.issued) {
+            self.places.insert(issued.serial.clone(), place);
+            self.keys.add(issued);
+        }
+        self.history.extend(newer);
+        Ok(())
+    }
+
+    /// Refuses a certificate that was not issued here or is revoked.
+    fn check(
+        &self,
+        authority: &Authority,
+        der: &CertificateDer<'_>,
+        Peer { serial, identity, .. }: &Peer,
+        dir: &Path,
+    ) -> Result<(), AuthorityError> {
+        let fingerprint = fingerprint(der);
+        let issued = self.places.get(serial).and_then(|place| self.history.issued.get(*place));
+        if issued.is_none_or(|issued| issued.fingerprint != fingerprint) {
+            let what = format!("of {identity} with serial number {serial} and fingerprint {fingerprint}");
+            return Err(AuthorityError::Unknown { path: authority.dir.join(LEDGER_FILE), what });
+        }
+        if self.history.revoked_at(serial).is_some() {
+            return Err(AuthorityError::Revoked {
+                serial: serial.clone(),
+                identity: identity.clone(),
+                dir: dir.to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The certificate to be renewed, checked.
+pub(super) struct Old {
+    pub(super) peer: Peer,
+    hosts: Vec<Host>,
+    key: SubjectPublicKeyInfo,
+    /// Kind of the key that takes the place of `key`.
+    new_key: Option<KeyKind>,
+}
+
+impl Old {
+    /// Reads the certificate of an identity in `dir` and checks that it may be renewed, and that its key may be certified
+    /// again unless there will be a new one.
+    pub(super) fn read(
+        authority: &Authority,
+        identity: &Identity,
+        dir: &Path,
+        new_key: Option<KeyKind>,
+        known: &Known,
+    ) -> Result<Self, AuthorityError> {
+        let path = dir.join(CERT_FILE);
+        let content = |reason: String| AuthorityError::Content { path: path.clone(), reason };
+        let wrong = |error| AuthorityError::Identity { path: path.clone(), error };
+        let pem = files::read_bytes(&path, PEM_BYTES_MAX)?;
+        let der = CertificateDer::from_pem_slice(without_mark(&pem)).map_err(|error| {
+            let found = found_instead(&pem, Wanted::Certificate).unwrap_or_else(|| pem_reason(&error));
+            content(format!("no certificate in PEM: {found}"))
+        })?;
+        let old = certificate::parse(&der).map_err(wrong)?;
+        let peer = certificate::peer_from_certificate(&der).map_err(wrong)?;
+        if peer.identity != *identity {
+            return Err(content(format!("the certificate belongs to {}, not to {identity}", peer.identity)));
+        }
+        let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;
+        known.check(authority, &der, &peer, dir)?;
+        if new_key.is_none() {
+            known.keys.check(&key_hash(&key), identity, &known.history, now())?;
+        }
+        let hosts = hosts_of(&old).map_err(wrong)?;
+        Ok(Self { peer, hosts, key, new_key })
+    }
+}
+
+/// A renewed certificate whose files are staged.
+pub(super) struct Renewed {
+    pub(super) signed: Signed,
+    dir: PathBuf,
+    /// A new `key.pem` and then `cert.pem` last.
+    files: Vec<StagedFile>,
+}
+
+impl Renewed {
+    /// Makes the staged files durable.
+    fn sync(&self) -> Result<(), AuthorityError> {
+        self.files.iter().try_for_each(|file| files::sync(file.path()))?;
+        Ok(files::sync(&self.dir)?)
+    }
+
+    /// Lets the files replace the old ones. Certificate and files must be durable before; the caller syncs afterwards.
+    pub(super) fn publish(self) -> Result<IssuedPaths, AuthorityError> {
+        self.files.iter().try_for_each(StagedFile::publish)?;
+        let (serial, not_after) = (self.signed.entry.serial, self.signed.entry.not_after);
+        Ok(IssuedPaths { dir: self.dir, serial, not_after })
+    }
+}
 
 impl Authority {
     /// Renews the identity in `dir` with its key; see [`Self::renew_with`].
@@ -41,13 +172,11 @@ impl Authority {
     }
 
     /// Renews the identity in `dir`, by default its default folder. `hosts`, unless empty, replaces the hosts of its
-    /// certificate. The old certificate stays valid until its end.
-    /// With `new_key`, a new key takes the place of `key.pem`, and then the certificate its own: after a crash in between,
-    /// renew again.
+    /// certificate. With `new_key`, a new key takes the place of its own. The old certificate stays valid until its end.
     ///
     /// # Errors
-    /// The folder has no certificate of this identity from this root, the certificate is revoked, or the validity
-    /// exceeds the root's.
+    /// The folder has no certificate of this identity from this authority or a related one, a certificate of its key is
+    /// revoked, or the validity exceeds the issuer's.
     pub fn renew_with(
         &self,
         identity: &Identity,
@@ -62,71 +191,56 @@ impl Authority {
         }
         let _lock = self.lock()?;
         let dir = dir.unwrap_or_else(|| self.identity_dir(identity));
-        let path = dir.join(CERT_FILE);
-        let content = |reason: String| AuthorityError::Content { path: path.clone(), reason };
-        let wrong = |error| AuthorityError::Identity { path: path.clone(), error };
-        let old_pem = files::read_text(&path, PEM_BYTES_MAX)?;
-        let der = CertificateDer::from_pem_slice(old_pem.as_bytes())
-            .map_err(|error| content(format!("no certificate in PEM: {}", pem_reason(&error))))?;
-        let old = certificate::parse(&der).map_err(wrong)?;
-        let peer = certificate::peer_from_certificate(&der).map_err(wrong)?;
-        if peer.identity != *identity {
-            return Err(content(format!("the certificate belongs to {}, not to {identity}", peer.identity)));
+        let mut known = Known::read(self, note)?;
+        if finish_certificate(&dir, identity, &known.history)?.is_some() {
+            note(format!("a renewal of {identity} was interrupted; it is finished, and followed by another"));
         }
-        let mut ledger = self.ledger()?;
-        let mut history = self.known(&mut ledger, note)?;
-        if !history.issued.iter().any(|issued| issued.serial == peer.serial) {
-            // A site renews what the root issued for it, and the root what a site issued.
-            for other in self.related_histories() {
-                history.issued.extend(other.issued);
-                history.revoked_by_root.extend(other.revoked);
-            }
+        let mut old = Old::read(self, identity, &dir, new_key, &known)?;
+        if !hosts.is_empty() {
+            old.hosts = hosts.to_vec();
         }
-        self.check_renewable(&der, &peer, &history, &dir)?;
-        let hosts = if hosts.is_empty() { hosts_of(&old).map_err(wrong)? } else { hosts.to_vec() };
         let validity = self.validity(None, lifetime, identity.role(), note)?;
-        let new_key = new_key.map(KeyKind::generate).transpose()?;
-        let signed = match &new_key {
-            Some(key) => self.sign_leaf(identity, &hosts, key, validity)?,
-            None => {
-                let key = SubjectPublicKeyInfo::from_der(old.public_key().raw)?;
-                self.sign_leaf(identity, &hosts, &key, validity)?
-            }
-        };
-        ledger.append(&[Entry::Issued(signed.entry.clone())], note)?;
-        files::replace_file(&dir.join(CA_FILE), self.anchors_pem.as_bytes(), PUBLIC)?;
-        if let Some(crl) = self.crl_pem()? {
-            files::replace_file(&dir.join(CRL_FILE), &crl, PUBLIC)?;
-        }
-        if let Some(key) = &new_key {
-            files::replace_file(&dir.join(KEY_FILE), key::to_pem(key, None)?.as_bytes(), PRIVATE)?;
-        }
-        files::replace_file(&path, signed.cert_pem.as_bytes(), PUBLIC)?;
-        Ok(IssuedPaths { dir, serial: signed.entry.serial, not_after: signed.entry.not_after })
+        let renewed = self.stage_renewal(&old, &dir, validity, self.crl_pem()?.as_deref())?;
+        renewed.sync()?;
+        known.ledger.append(&[Entry::Issued(renewed.signed.entry.clone())], note)?;
+        let paths = renewed.publish()?;
+        files::sync(&paths.dir)?;
+        Ok(paths)
     }
 
-    /// Refuses a certificate that this authority did not issue, or has revoked.
-    fn check_renewable(
+    /// Makes the new certificate, and a new key if one is wanted, and stages them, with `ca.pem` and `crl.pem` if they
+    /// differ.
+    pub(super) fn stage_renewal(
         &self,
-        der: &CertificateDer<'_>,
-        Peer { serial, identity, .. }: &Peer,
-        history: &History,
+        old: &Old,
         dir: &Path,
-    ) -> Result<(), AuthorityError> {
-        let fingerprint = fingerprint(der);
-        if !history.issued.iter().any(|issued| issued.serial == *serial && issued.fingerprint == fingerprint)
-        {
-            let what = format!("of {identity} with serial number {serial} and fingerprint {fingerprint}");
-            return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
+        validity: Validity,
+        crl: Option<&[u8]>,
+    ) -> Result<Renewed, AuthorityError> {
+        let (identity, hosts) = (&old.peer.identity, &old.hosts);
+        let new_key = old.new_key.map(KeyKind::generate).transpose()?;
+        let signed = match &new_key {
+            Some(key) => self.sign_leaf(identity, hosts, key, validity)?,
+            None => self.sign_leaf(identity, hosts, &old.key, validity)?,
+        };
+        let mut staged = Vec::new();
+        for (name, content) in [(CA_FILE, Some(self.anchors_pem.as_bytes())), (CRL_FILE, crl)] {
+            let path = dir.join(name);
+            let Some(content) = content else { continue };
+            if std::fs::read(&path).ok().as_deref() != Some(content) {
+                staged.push(StagedFile::write(&path, content, PUBLIC)?);
+            }
         }
-        if history.revoked_at(serial).is_some() {
-            return Err(AuthorityError::Revoked {
-                serial: serial.clone(),
-                identity: identity.clone(),
-                dir: dir.to_owned(),
-            });
+        let key_path = dir.join(KEY_FILE);
+        match &new_key {
+            Some(key) => {
+                staged.push(StagedFile::write(&key_path, key::to_pem(key, None)?.as_bytes(), PRIVATE)?);
+            }
+            // Its certificate is not in the ledger, so it is nobody's.
+            None => StagedFile::discard_left_over(&key_path)?,
         }
-        Ok(())
+        staged.push(StagedFile::write(&dir.join(CERT_FILE), signed.cert_pem.as_bytes(), PUBLIC)?);
+        Ok(Renewed { signed, dir: dir.to_owned(), files: staged })
     }
 }
 

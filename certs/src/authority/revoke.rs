@@ -5,7 +5,11 @@
 //! a root revokes also what a site issued; a site's list counts for its own leaves. `spread` writes the lists to
 //! `crl.pem` and to the identities of servers and operators in the PKI folder; the user must update other copies.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    path::Path,
+    time::Duration,
+};
 
 use catchment_proto::id::Name;
 use jiff::Timestamp;
@@ -16,22 +20,24 @@ use super::{
     Authority, AuthorityError, Entry, History, ISSUER_FILE, LEDGER_FILE, Ledger, PEM_BYTES_MAX,
     lifetime_of_days,
     lifetimes::{BACK_DATED, CRL_DAYS, DAY},
-    lists::{KnownList, Lists},
+    lists::{KnownList, Listed, Lists},
     now,
     profile::{Validity, rcgen_time},
+    reason::RevocationReason,
 };
 use crate::{
-    Identity, Serial,
+    Identity, Role, Serial,
     certificate::peer_from_certificate,
     files,
     folder::{CERT_FILE, CRL_FILE},
+    pem_text::without_mark,
 };
 
 /// Certificates stay on the list this much longer than they are valid, for servers whose clocks are slow.
 const KEPT_AFTER_END: Duration = DAY.saturating_mul(30);
 
 /// What to revoke.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RevokeWhat {
     /// One certificate.
     Serial(Serial),
@@ -43,23 +49,6 @@ pub enum RevokeWhat {
     Issuer(Name),
 }
 
-impl RevokeWhat {
-    /// The serial numbers of a history that are meant.
-    fn among<'a>(&'a self, history: &'a History, time: Timestamp) -> impl Iterator<Item = Serial> + 'a {
-        let leaves = history.issued.iter().filter(move |issued| match self {
-            Self::Serial(serial) | Self::Unknown(serial) => issued.serial == *serial,
-            Self::Identity(identity) => issued.is_of(identity) && issued.not_after >= time,
-            Self::Issuer(_) => false,
-        });
-        let issuers = history.issuers.iter().filter(move |issuer| match self {
-            Self::Serial(serial) | Self::Unknown(serial) => issuer.serial == *serial,
-            Self::Identity(_) => false,
-            Self::Issuer(site) => issuer.site == *site && issuer.not_after >= time,
-        });
-        leaves.map(|issued| issued.serial.clone()).chain(issuers.map(|issuer| issuer.serial.clone()))
-    }
-}
-
 /// Result of a revocation, and of writing the list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RevokeReport {
@@ -67,7 +56,9 @@ pub struct RevokeReport {
     pub revoked: Vec<Serial>,
     /// Serial numbers that were already revoked.
     pub already: Vec<Serial>,
-    /// Number of the new list.
+    /// What no ledger has a certificate of.
+    pub unknown: Vec<RevokeWhat>,
+    /// Number of the new list; 0 if none was written.
     pub crl_number: u64,
     /// Number of certificates on the list.
     pub listed: usize,
@@ -85,73 +76,106 @@ impl Authority {
         what: &RevokeWhat,
         note: &mut dyn FnMut(String),
     ) -> Result<RevokeReport, AuthorityError> {
+        let mut report = self.revoke_all(std::slice::from_ref(what), None, note)?;
+        match report.unknown.pop() {
+            Some(what) => Err(self.unknown(&what)),
+            None => Ok(report),
+        }
+    }
+
+    /// Revokes several certificates, with one new list for all. Those that no ledger has are in the report and do not
+    /// stop the others; if none has any of them, no list is written.
+    ///
+    /// # Errors
+    /// Files cannot be read or written.
+    pub fn revoke_all(
+        &self,
+        what: &[RevokeWhat],
+        reason: Option<RevocationReason>,
+        note: &mut dyn FnMut(String),
+    ) -> Result<RevokeReport, AuthorityError> {
         let lock = self.lock()?;
         let mut ledger = self.ledger()?;
         let mut history = self.known(&mut ledger, note)?;
+        let related = if self.site.is_none() { self.related_histories() } else { Vec::new() };
+        let damaged = history.damaged + related.iter().map(|other| other.damaged).sum::<u64>();
         let time = now();
-        let found = self.find(what, &history, time, note)?;
-        let (already, revoked): (Vec<_>, Vec<_>) =
-            found.into_iter().partition(|serial| history.revoked.contains_key(serial));
-        let entries: Vec<Entry> =
-            revoked.iter().map(|serial| Entry::Revoked { time, serial: serial.clone() }).collect();
-        ledger.append(&entries, note)?;
-        history.revoked.extend(revoked.iter().map(|serial| (serial.clone(), time)));
-        let report = self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
-        drop(lock);
-        let copies = report.copies + self.spread_from_site(note)?;
-        Ok(RevokeReport { revoked, already, copies, ..report })
-    }
-
-    /// The serial numbers to revoke; at least one.
-    fn find(
-        &self,
-        what: &RevokeWhat,
-        history: &History,
-        time: Timestamp,
-        note: &mut dyn FnMut(String),
-    ) -> Result<Vec<Serial>, AuthorityError> {
-        let mut found: Vec<Serial> = what.among(history, time).collect();
-        let mut damaged = history.damaged;
-        if self.site.is_none() {
-            for other in self.related_histories() {
-                found.extend(what.among(&other, time));
-                damaged += other.damaged;
+        let reason = reason.filter(|reason| *reason != RevocationReason::Unspecified);
+        let (mut report, mut fresh) = (RevokeReport::default(), HashSet::new());
+        let found = find_all(std::iter::once(&history).chain(&related), what, time);
+        for (one, found) in what.iter().zip(found) {
+            let found = if found.is_empty() { self.beside_the_ledger(one, damaged, note) } else { found };
+            if found.is_empty() {
+                report.unknown.push(one.clone());
+            }
+            for serial in found {
+                if history.revoked.contains_key(&serial) {
+                    if !fresh.contains(&serial) {
+                        report.already.push(serial);
+                    }
+                    continue;
+                }
+                fresh.insert(serial.clone());
+                history.revoke(serial.clone(), time, reason);
+                report.revoked.push(serial);
             }
         }
-        if found.is_empty()
-            && let RevokeWhat::Identity(identity) = what
-            && let Some(serial) = self.serial_in_folder(identity)
-        {
-            // Its line may be torn or damaged, or the ledger may be older than the folder.
-            let dir = self.identity_dir(identity);
-            note(format!(
-                "no readable line of the ledger has {identity}; its certificate {serial} in {} is revoked",
-                dir.display()
-            ));
-            found.push(serial);
+        if report.revoked.is_empty() && report.already.is_empty() {
+            return Ok(report);
         }
+        let entries: Vec<Entry> = report
+            .revoked
+            .iter()
+            .map(|serial| Entry::Revoked { time, serial: serial.clone(), reason })
+            .collect();
+        ledger.append(&entries, note)?;
+        let RevokeReport { crl_number, listed, copies, .. } =
+            self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
+        drop(lock);
+        let copies = copies + self.spread_from_site(note)?;
+        Ok(RevokeReport { crl_number, listed, copies, ..report })
+    }
+
+    /// What to revoke although no readable line of the ledger has it.
+    fn beside_the_ledger(
+        &self,
+        what: &RevokeWhat,
+        damaged: u64,
+        note: &mut dyn FnMut(String),
+    ) -> Vec<Serial> {
         match what {
-            // An unreadable line may be its own. Revoking too much does no harm.
-            RevokeWhat::Serial(serial) if found.is_empty() && damaged > 0 => {
+            RevokeWhat::Identity(identity) => {
+                let Some(serial) = self.serial_in_folder(identity) else { return Vec::new() };
+                // Its line may be torn or damaged, or the ledger may be older than the folder.
+                let dir = self.identity_dir(identity);
+                note(format!(
+                    "no readable line of the ledger has {identity}; its certificate {serial} in {} is revoked",
+                    dir.display()
+                ));
+                vec![serial]
+            }
+            RevokeWhat::Serial(serial) if damaged > 0 => {
+                // An unreadable line may be its own. Revoking too much does no harm.
                 note(format!(
                     "no readable line of the ledger has serial number {serial}; it is revoked anyway"
                 ));
-                found.push(serial.clone());
+                vec![serial.clone()]
             }
-            RevokeWhat::Unknown(serial) if found.is_empty() => found.push(serial.clone()),
-            _ => {}
+            RevokeWhat::Unknown(serial) => vec![serial.clone()],
+            RevokeWhat::Serial(_) | RevokeWhat::Issuer(_) => Vec::new(),
         }
-        if found.is_empty() {
-            let what = match what {
-                RevokeWhat::Serial(serial) | RevokeWhat::Unknown(serial) => {
-                    format!("with serial number {serial} (`--unknown` revokes one that no ledger has)")
-                }
-                RevokeWhat::Identity(identity) => format!("of {identity} that has not expired"),
-                RevokeWhat::Issuer(site) => format!("that issues for site {site} and has not expired"),
-            };
-            return Err(AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what });
-        }
-        Ok(found)
+    }
+
+    /// Why nothing was revoked.
+    pub fn unknown(&self, what: &RevokeWhat) -> AuthorityError {
+        let what = match what {
+            RevokeWhat::Serial(serial) | RevokeWhat::Unknown(serial) => {
+                format!("with serial number {serial} (`--unknown` revokes one that no ledger has)")
+            }
+            RevokeWhat::Identity(identity) => format!("of {identity} that has not expired"),
+            RevokeWhat::Issuer(site) => format!("that issues for site {site} and has not expired"),
+        };
+        AuthorityError::Unknown { path: self.dir.join(LEDGER_FILE), what }
     }
 
     /// Writes a new list, valid for `days` from now.
@@ -200,7 +224,7 @@ impl Authority {
             .map(|(serial, at)| RevokedCertParams {
                 serial_number: SerialNumber::from_slice(serial.as_bytes()),
                 revocation_time: rcgen_time(epoch, **at),
-                reason_code: None,
+                reason_code: history.reasons.get(*serial).and_then(|reason| reason.code()),
                 invalidity_date: None,
             })
             .collect();
@@ -233,9 +257,48 @@ impl Authority {
     /// The serial number of the certificate in an identity's default folder, if it belongs to the identity.
     fn serial_in_folder(&self, identity: &Identity) -> Option<Serial> {
         let pem = files::read_bytes(&self.identity_dir(identity).join(CERT_FILE), PEM_BYTES_MAX).ok()?;
-        let peer = peer_from_certificate(&CertificateDer::from_pem_slice(&pem).ok()?).ok()?;
+        let peer = peer_from_certificate(&CertificateDer::from_pem_slice(without_mark(&pem)).ok()?).ok()?;
         (peer.identity == *identity).then_some(peer.serial)
     }
+}
+
+/// The certificates that each of `what` means, in one pass over each ledger.
+fn find_all<'a>(
+    histories: impl Iterator<Item = &'a History>,
+    what: &[RevokeWhat],
+    time: Timestamp,
+) -> Vec<Vec<Serial>> {
+    let mut by_serial: HashMap<&Serial, Vec<usize>> = HashMap::new();
+    let mut by_identity: HashMap<(Role, Option<&Name>, &Name), Vec<usize>> = HashMap::new();
+    let mut by_issuer: HashMap<&Name, Vec<usize>> = HashMap::new();
+    for (place, one) in what.iter().enumerate() {
+        let places = match one {
+            RevokeWhat::Serial(serial) | RevokeWhat::Unknown(serial) => by_serial.entry(serial).or_default(),
+            RevokeWhat::Identity(identity) => {
+                by_identity.entry((identity.role(), identity.site(), identity.name())).or_default()
+            }
+            RevokeWhat::Issuer(site) => by_issuer.entry(site).or_default(),
+        };
+        places.push(place);
+    }
+    let mut found = vec![Vec::new(); what.len()];
+    let mut mean = |serial: &Serial, places: Option<&Vec<usize>>| {
+        for place in by_serial.get(serial).into_iter().chain(places).flatten() {
+            if let Some(found) = found.get_mut(*place) {
+                found.push(serial.clone());
+            }
+        }
+    };
+    for history in histories {
+        for issued in &history.issued {
+            let places = by_identity.get(&(issued.role, issued.site.as_ref(), &issued.name));
+            mean(&issued.serial, places.filter(|_| issued.not_after >= time));
+        }
+        for issuer in &history.issuers {
+            mean(&issuer.serial, by_issuer.get(&issuer.site).filter(|_| issuer.not_after >= time));
+        }
+    }
+    found
 }
 
 /// The contents of a PKI folder's ledger, and the revocations of its current list, which a ledger that lost lines or
@@ -248,12 +311,12 @@ pub(super) fn known(
 ) -> Result<History, AuthorityError> {
     let mut history = ledger.read(note)?;
     match present_lists(dir) {
-        Ok(PresentLists { number, listed, by_root }) => {
+        Ok(PresentLists { number, listed, by_roots }) => {
             history.crl_number = history.crl_number.max(number);
-            for (serial, at) in listed {
-                history.revoked.entry(serial).or_insert(at);
+            for (serial, at, reason) in listed {
+                history.revoke(serial, at, reason);
             }
-            history.revoked_by_root.extend(by_root);
+            by_roots.into_iter().for_each(|listed| history.revoke_elsewhere(listed));
         }
         // Without the list and without the line, a revocation would be forgotten.
         Err(reason) if history.damaged > 0 => {
@@ -275,9 +338,9 @@ struct PresentLists {
     /// Highest number of the authority's own lists, 0 if there are none.
     number: u64,
     /// The revocations of its own lists.
-    listed: Vec<(Serial, Timestamp)>,
+    listed: Vec<Listed>,
     /// In the folder of a site: the revocations of roots.
-    by_root: Vec<(Serial, Timestamp)>,
+    by_roots: Vec<Listed>,
 }
 
 fn present_lists(dir: &Path) -> Result<PresentLists, String> {
@@ -287,6 +350,6 @@ fn present_lists(dir: &Path) -> Result<PresentLists, String> {
     Ok(PresentLists {
         number: lists.number(own),
         listed: lists.revoked(own)?,
-        by_root: lists.revoked(|list| of_site && list.is_of_root())?,
+        by_roots: lists.revoked(|list| of_site && list.is_of_root())?,
     })
 }

@@ -79,6 +79,17 @@ fn site_of_folder(dir: &Path) -> Option<Name> {
 }
 
 impl Authority {
+    /// The contents of the ledger, and those of the related ones. The caller holds the lock.
+    pub(super) fn known_with_related(
+        &self,
+        ledger: &mut Ledger,
+        note: &mut dyn FnMut(String),
+    ) -> Result<History, AuthorityError> {
+        let mut history = self.known(ledger, note)?;
+        self.related_histories().into_iter().for_each(|other| history.add_related(other));
+        Ok(history)
+    }
+
     pub(super) fn list_trust(&self) -> ListTrust<'_> {
         ListTrust { anchors: &self.anchors, domain: &self.trust_domain }
     }
@@ -149,9 +160,7 @@ pub(super) fn add_sites(
     }
     for (_, dir) in sites {
         let mut ledger = Ledger::open_to_read(&dir.join(LEDGER_FILE))?;
-        let of_site = known(&dir, &mut ledger, note)?;
-        history.issued.extend(of_site.issued);
-        history.revoked_by_root.extend(of_site.revoked);
+        history.add_related(known(&dir, &mut ledger, note)?);
     }
     history.issued.sort_by_key(|issued| issued.time);
     Ok(())

@@ -6,13 +6,12 @@ use catchment_proto::id::Name;
 use clap::{Args, Subcommand};
 
 use super::{
-    Pki, days,
-    run::{Failure, note, print},
+    Format, Pki, days, report,
+    run::{Failure, note},
     secret::{NewSecret, Secret},
 };
 use crate::authority::{
-    AnchorsReport, Authority, InitOptions, KeyKind, ROOT_DAYS, add_anchors, authority_dir, encrypt_key,
-    export_pkcs12,
+    Authority, InitOptions, KeyKind, ROOT_DAYS, add_anchors, authority_dir, encrypt_key, export_pkcs12,
 };
 
 #[derive(Debug, Subcommand)]
@@ -96,6 +95,9 @@ pub(super) struct Export {
     /// New PKCS#12 file with key, certificates and root.
     #[arg(long, value_name = "FILE")]
     pkcs12: PathBuf,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
     #[command(flatten)]
     secret: Secret,
 }
@@ -107,50 +109,35 @@ pub(super) fn run(command: Root) -> Result<(), Failure> {
             let authority = Authority::open_with(&pki.dir, &mut passphrases)?;
             let passphrase = new.passphrase(&secret, "the new root's key")?;
             let options = InitOptions { days, key, passphrase };
-            let report = authority.prepare_root(&options, &mut passphrases)?;
-            print_anchors(&pki, &report)?;
-            print("next: copy ca.pem to every server and device, then run `catchment-certs root switch`")
+            let prepared = authority.prepare_root(&options, &mut passphrases)?;
+            let next = "copy ca.pem to every server and device, then run `catchment-certs root switch`";
+            report::anchors(&pki, "prepared", &prepared, Some(next))
         }
         Root::Switch(Opened { pki, secret }) => {
             let mut passphrases = secret.passphrases();
             let authority = Authority::open_with(&pki.dir, &mut passphrases)?;
-            let new = authority.switch_root(&mut passphrases, &mut note)?;
-            print(&format!(
-                "the new root issues, valid until {}; next: copy crl.pem to the servers, renew sites and identities, then run \
-                 `catchment-certs root retire`",
-                new.root_end()
-            ))
+            report::switched(&pki, &authority.switch_root(&mut passphrases, &mut note)?)
         }
         Root::Retire(Retire { opened: Opened { pki, secret }, force }) => {
             let authority = Authority::open_with(&pki.dir, &mut secret.passphrases())?;
-            let report = authority.retire_roots(force, &mut note)?;
-            print_anchors(&pki, &report)?;
-            print("next: copy ca.pem to every server and device")
+            let retired = authority.retire_roots(force, &mut note)?;
+            report::anchors(&pki, "retired", &retired, Some("copy ca.pem to every server and device"))
         }
     }
 }
 
 pub(super) fn anchors(Anchors::Add { file, pki }: &Anchors) -> Result<(), Failure> {
-    print_anchors(pki, &add_anchors(&pki.dir, file)?)
+    report::anchors(pki, "added", &add_anchors(&pki.dir, file)?, None)
 }
 
 pub(super) fn encrypt(EncryptKey { pki, secret, site }: &EncryptKey) -> Result<(), Failure> {
     let dir = authority_dir(&pki.dir, site.as_ref());
     let passphrase = secret.for_new(&format!("the key in {}", dir.display()))?;
-    let path = encrypt_key(&dir, &passphrase)?;
-    print(&format!("encrypted {}; without the passphrase it is lost", path.display()))
+    report::encrypted(pki.format, &encrypt_key(&dir, &passphrase)?)
 }
 
-pub(super) fn export(Export { dir, pkcs12, secret }: &Export) -> Result<(), Failure> {
+pub(super) fn export(Export { dir, pkcs12, secret, format }: &Export) -> Result<(), Failure> {
     let passphrase = secret.for_new(&pkcs12.display().to_string())?;
     let peer = export_pkcs12(dir, pkcs12, &passphrase)?;
-    print(&format!("exported {} to {}", peer.identity, pkcs12.display()))
-}
-
-fn print_anchors(pki: &Pki, AnchorsReport { roots, changed, copies }: &AnchorsReport) -> Result<(), Failure> {
-    print(&format!(
-        "{} has {roots} roots ({changed} changed), and so have {copies} identity folders below {}",
-        pki.dir.join("ca.pem").display(),
-        pki.dir.display()
-    ))
+    report::exported(*format, &peer.identity, pkcs12)
 }

@@ -4,11 +4,11 @@ use catchment_proto::id::Name;
 use clap::{Args, Subcommand};
 
 use super::{
-    Format, Pki, days,
-    run::{Failure, note, print},
+    Format, Pki, days, report,
+    run::{Failure, note},
     secret::{NewSecret, Secret},
 };
-use crate::authority::{Authority, KeyKind, SiteReport, SiteRequest, SiteStatus, sites};
+use crate::authority::{Authority, KeyKind, SiteRequest, SiteStatus, sites};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Site {
@@ -73,9 +73,6 @@ pub(super) struct Renew {
 pub(super) struct List {
     #[command(flatten)]
     pki: Pki,
-    /// Output format.
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    format: Format,
 }
 
 pub(super) fn run(command: Site) -> Result<(), Failure> {
@@ -84,7 +81,8 @@ pub(super) fn run(command: Site) -> Result<(), Failure> {
             let authority = Authority::open_with(&pki.dir, &mut secret.passphrases())?;
             let passphrase = new.passphrase(&secret, &format!("the key of site {site}"))?;
             let request = SiteRequest { site, days, key: Some(key), passphrase };
-            print_made("made", &request.site, &authority.site_add(&request, &mut note)?)
+            let made = authority.site_add(&request, &mut note)?;
+            report::made_site(pki.format, "made", &request.site, &made)
         }
         Site::Renew(Renew { pki, secret, site, key, days, new }) => {
             if key.is_none() && new.is_wanted() {
@@ -96,28 +94,17 @@ pub(super) fn run(command: Site) -> Result<(), Failure> {
             let authority = Authority::open_with(&pki.dir, &mut passphrases)?;
             let passphrase = new.passphrase(&secret, &format!("the key of site {site}"))?;
             let request = SiteRequest { site, days, key, passphrase };
-            let report = authority.site_renew(&request, &mut passphrases, &mut note)?;
-            print_made("renewed", &request.site, &report)
+            let renewed = authority.site_renew(&request, &mut passphrases, &mut note)?;
+            report::made_site(pki.format, "renewed", &request.site, &renewed)
         }
-        Site::List(List { pki, format }) => {
+        Site::List(List { pki }) => {
             let rows = sites(&pki.dir, &mut note)?;
-            match format {
-                Format::Table => print(&table(&rows)),
-                Format::Json => print(
-                    &serde_json::to_string_pretty(&rows)
-                        .map_err(|error| Failure::Failed(error.to_string()))?,
-                ),
+            match pki.format {
+                Format::Text => report::print(&table(&rows)),
+                Format::Json => report::json(&rows),
             }
         }
     }
-}
-
-fn print_made(verb: &str, site: &Name, report: &SiteReport) -> Result<(), Failure> {
-    let SiteReport { dir, serial, not_after } = report;
-    print(&format!(
-        "{verb} the issuing certificate of site {site} in {}, serial {serial}, valid until {not_after}",
-        dir.display()
-    ))
 }
 
 fn table(rows: &[SiteStatus]) -> String {

@@ -34,7 +34,7 @@ fn every_role_gets_a_folder_that_loads() {
             let of_root = fs::read(pki.authority.dir().join(file)).unwrap();
             assert_eq!(fs::read(issued.dir.join(file)).unwrap(), of_root);
         }
-        let text = inspect(&issued.dir).unwrap();
+        let text = inspect(&issued.dir).unwrap().to_string();
         assert!(text.contains(&format!("role:          {role}\n")), "{text}");
         assert!(text.contains(&issued.serial.to_string()), "{text}");
     }
@@ -172,7 +172,7 @@ fn only_the_key_of_a_signing_request_is_used() {
     let csr = pki.dir.path().join("csr.pem");
     let pem = wish.serialize_request(&key).unwrap().pem().unwrap();
     fs::write(&csr, &pem).unwrap();
-    assert!(inspect(&csr).unwrap().contains("by its own key"));
+    assert!(inspect(&csr).unwrap().to_string().contains("by its own key"));
 
     let request = pki.request(Role::Device, "a");
     let dir = pki.authority.sign(&csr, &request, &mut no_note).unwrap().dir;
@@ -206,7 +206,7 @@ fn devices_are_issued_from_a_file_and_a_second_run_skips_them() {
     let file = pki.dir.path().join("devices.csv");
     let rows: String = (0..70).map(|i| format!("site-{},d-{i}\n", i % 3)).collect();
     fs::write(&file, format!("site,name\n{rows}site-0,d-0\n")).unwrap();
-    let devices = read_rows(&file).unwrap();
+    let devices: Vec<_> = read_rows(&file).unwrap().into_iter().map(|row| row.device).collect();
     assert_eq!(devices.len(), 71);
     let mut done = Vec::new();
     let mut run = |devices: &[_]| {
@@ -235,13 +235,15 @@ fn an_invalid_device_file_is_refused_as_a_whole_with_the_line() {
         ("site,name\ns,a\ns,b c\n", "line 3"),
         ("site,name\ns,a\ns\n", "line 3"),
         ("site,name\n../etc,a\n", "line 2"),
+        ("site,name,days\ns,a,0\n", "line 2"),
+        ("site,name,days\ns,a,soon\n", "line 2"),
     ] {
         fs::write(&file, content).unwrap();
         let error = read_rows(&file).unwrap_err().to_string();
         assert!(error.contains(expected) && error.contains("devices.csv"), "{content:?}: {error}");
     }
     fs::write(&file, "\u{feff}name, site\r\na, s\r\n").unwrap();
-    assert_eq!(read_rows(&file).unwrap()[0].to_string(), "s/a");
+    assert_eq!(read_rows(&file).unwrap()[0].device.to_string(), "s/a");
 }
 
 #[test]

@@ -79,7 +79,7 @@ fn an_old_root_gives_way_to_a_new_one() {
     let new = old.switch_root(&mut no_passphrase, &mut no_note).unwrap();
     let serial = |der: &CertificateDer<'_>| crate::certificate::parse(der).unwrap().raw_serial_as_string();
     assert_eq!(roots(&dir).iter().map(serial).collect::<Vec<_>>(), [serial(&both[1]), serial(&both[0])]);
-    let lists = inspect(&aggregator.dir.join("crl.pem")).unwrap();
+    let lists = inspect(&aggregator.dir.join("crl.pem")).unwrap().to_string();
     assert_eq!(lists.matches(&b.serial.to_string()).count(), 2, "one list of each root: {lists}");
     let error = new.retire_roots(false, &mut no_note).unwrap_err().to_string();
     assert!(error.contains("4 certificates") && error.contains("--force"), "{error}");
@@ -105,7 +105,7 @@ fn an_old_root_gives_way_to_a_new_one() {
         let lists = fs::read(identity.dir.join("crl.pem")).unwrap();
         assert_eq!(lists, fs::read(dir.join("crl.pem")).unwrap(), "{}", identity.dir.display());
     }
-    let lists = inspect(&aggregator.dir.join("crl.pem")).unwrap();
+    let lists = inspect(&aggregator.dir.join("crl.pem")).unwrap().to_string();
     assert_eq!(lists.matches(&b.serial.to_string()).count(), 1, "{lists}");
     let leaf = gateway.dir.join("cert.pem");
     let [verify, ca, untrusted] = ["verify", "-CAfile", "-untrusted"].map(Path::new);

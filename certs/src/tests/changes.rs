@@ -41,7 +41,7 @@ fn renewal_keeps_key_and_hosts_and_marks_the_old_one_replaced() {
 }
 
 fn alt_names(dir: &std::path::Path) -> Vec<String> {
-    let text = inspect(dir).unwrap();
+    let text = inspect(dir).unwrap().to_string();
     text.lines().filter(|line| line.starts_with("alt name:")).map(str::to_owned).collect()
 }
 
@@ -75,9 +75,9 @@ fn revocation_increments_the_list_number_and_reaches_the_servers() {
     assert_eq!((again.revoked.len(), again.already.len(), again.crl_number, again.listed), (0, 2, 3, 2));
     assert_eq!(pki.authority.refresh_crl(7, &mut no_note).unwrap().crl_number, 4);
 
-    let crl = inspect(&pki.authority.dir().join("crl.pem")).unwrap();
+    let crl = inspect(&pki.authority.dir().join("crl.pem")).unwrap().to_string();
     assert!(crl.contains("number:        4\n") && crl.contains(&old.serial.to_string()), "{crl}");
-    assert_eq!(inspect(&gateway.join("crl.pem")).unwrap(), crl);
+    assert_eq!(inspect(&gateway.join("crl.pem")).unwrap().to_string(), crl);
     let error = pki.authority.renew(&device, None, &[], None, &mut no_note).unwrap_err();
     assert!(matches!(error, AuthorityError::Revoked { .. }), "{error}");
     let rows = pki.authority.list(None, &mut no_note).unwrap();

@@ -37,7 +37,7 @@ fn roots_sites_and_leaves_take_every_kind_of_key() {
         request.key = kind;
         let issued = site.issue(&request, &mut no_note).unwrap();
         IdentityFolder::load(&issued.dir).unwrap();
-        let text = inspect(&issued.dir).unwrap();
+        let text = inspect(&issued.dir).unwrap().to_string();
         assert_eq!(text.matches(&format!("key:           {name}\n")).count(), 2, "{text}");
         let [verify, ca, untrusted] = ["verify", "-CAfile", "-untrusted"].map(Path::new);
         let leaf = issued.dir.join("cert.pem");
@@ -50,7 +50,7 @@ fn roots_sites_and_leaves_take_every_kind_of_key() {
         let device = identity(Role::Device, "s", "a");
         let renewed = site.renew_with(&device, None, &[], None, Some(KeyKind::P384), &mut no_note).unwrap();
         IdentityFolder::load(&renewed.dir).unwrap();
-        assert!(inspect(&renewed.dir).unwrap().contains("key:           ECDSA P-384\n"));
+        assert!(inspect(&renewed.dir).unwrap().to_string().contains("key:           ECDSA P-384\n"));
         assert_eq!(kind.to_string().parse(), Ok(kind));
     }
     assert!("rsa1024".parse::<KeyKind>().unwrap_err().to_string().contains("rsa3072"));

@@ -114,11 +114,12 @@ fn a_missing_key_is_reported_with_advice_that_works() {
 #[test]
 fn the_entry_is_written_before_the_identity() {
     let pki = Pki::new();
-    // A file in place of the parent folder: the identity cannot be written.
-    fs::create_dir_all(pki.authority.dir().join("site/berlin")).unwrap();
-    fs::write(pki.authority.dir().join("site/berlin/device"), "in the way").unwrap();
+    // A full disk, say: the ledger cannot be written.
+    fs::rename(ledger(&pki), pki.dir.path().join("away")).unwrap();
+    fs::create_dir(ledger(&pki)).unwrap();
     pki.authority.issue(&pki.request(Role::Device, "a"), &mut no_note).unwrap_err();
-    assert_eq!(pki.authority.history(&mut no_note).unwrap().issued.len(), 1);
+    let dir = pki.authority.identity_dir(&identity(Role::Device, "berlin", "a"));
+    assert!(!dir.exists());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::{
     AcceptConfig, ClientTls, IdentityFolder, Role, Serial,
     authority::{
         Authority, AuthorityError, IssueRequest, KeyKind, RevokeWhat, SiteReport, SiteRequest, Status,
-        add_lists, authority_dir, by_authority, holders, inspect, list, sites,
+        add_lists, authority_dir, by_authority, by_holder, inspect, list, sites,
     },
 };
 
@@ -52,7 +52,7 @@ fn certificates(path: &Path) -> Vec<CertificateDer<'static>> {
 }
 
 fn serials_on(list: &Path) -> String {
-    inspect(list).unwrap()
+    inspect(list).unwrap().to_string()
 }
 
 fn files_of(dir: &Path) -> Vec<String> {
@@ -193,11 +193,11 @@ fn the_root_revokes_what_a_site_issued_and_all_copies_hold_all_lists() {
     for serial in [&a, &b, &c] {
         assert!(text.contains(&serial.to_string()), "{text}");
     }
-    assert_eq!(text.matches("type:          revocation list").count(), 3, "{text}");
+    assert_eq!(text.matches("A revocation list").count(), 3, "{text}");
     // A site holds the root's list and its own, and knows what the root revoked.
     for (dir, foreign) in [(&berlin.dir, "hamburg"), (&hamburg.dir, "berlin")] {
         let text = serials_on(&dir.join("crl.pem"));
-        assert_eq!(text.matches("type:          revocation list").count(), 2, "{text}");
+        assert_eq!(text.matches("A revocation list").count(), 2, "{text}");
         assert!(!text.contains(foreign) && text.contains(&b.to_string()), "{text}");
     }
     let rows = list(pki.authority.dir(), None, &mut no_note).unwrap();
@@ -221,7 +221,7 @@ fn unknown_serials_and_issuing_certificates_can_be_revoked() {
     assert_eq!(sites(pki.authority.dir(), &mut |_| ()).unwrap()[0].status, Status::Revoked);
     // The list of a revoked issuing certificate is in no copy: servers would refuse it.
     let text = serials_on(&pki.authority.dir().join("crl.pem"));
-    assert_eq!(text.matches("type:          revocation list").count(), 1, "{text}");
+    assert_eq!(text.matches("A revocation list").count(), 1, "{text}");
     let error = Authority::open(&report.dir).unwrap_err().to_string();
     assert!(error.contains("issuer.pem") && error.contains("site renew --key"), "{error}");
     // Its key is not certified again, but a new one is.
@@ -278,18 +278,22 @@ fn a_site_takes_over_what_the_root_issued_for_it() {
     let by_root = pki.issue(Role::Device, "a");
     let (report, site) = pki.add_site("berlin");
     let a = identity(Role::Device, "berlin", "a");
-    assert_eq!(holders(pki.authority.dir(), &a), [pki.authority.dir().to_owned()]);
+    let holders = || {
+        let groups = by_holder(pki.authority.dir(), vec![RevokeWhat::Identity(a.clone())], None);
+        groups.into_iter().map(|(dir, _)| dir).collect::<Vec<_>>()
+    };
+    assert_eq!(holders(), [pki.authority.dir().to_owned()]);
     let renewed = site.renew(&a, None, &[], None, &mut no_note).unwrap();
     assert_eq!(renewed.dir, by_root.dir);
     assert_eq!(certificates(&renewed.dir.join("cert.pem")).len(), 2);
-    assert_eq!(holders(pki.authority.dir(), &a), [report.dir.clone(), pki.authority.dir().to_owned()]);
+    assert_eq!(holders(), [pki.authority.dir().to_owned(), report.dir.clone()]);
     let rows = list(pki.authority.dir(), None, &mut no_note).unwrap();
     let statuses: Vec<Status> = rows.iter().map(|row| row.status).collect();
     assert!(rows.len() == 2 && statuses.contains(&Status::Replaced) && statuses.contains(&Status::Valid));
 
     let rows = ["berlin", "hamburg", "berlin"]
         .map(|site| DeviceId { site: Name::new(site).unwrap(), name: Name::new("x").unwrap() });
-    let groups = by_authority(pki.authority.dir(), rows.to_vec());
+    let groups = by_authority(pki.authority.dir(), rows.to_vec(), |row| Some(&row.site));
     let sizes: Vec<(PathBuf, usize)> = groups.into_iter().map(|(dir, rows)| (dir, rows.len())).collect();
     assert_eq!(sizes, [(pki.authority.dir().to_owned(), 1), (report.dir.clone(), 2)]);
     assert_eq!(authority_dir(&report.dir, Some(&rows[1].site)), report.dir);

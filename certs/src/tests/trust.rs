@@ -170,7 +170,7 @@ async fn a_bad_file_keeps_the_old_until_it_is_good() {
     let other_name = leaf(&world.root, "site/berlin/gateway/other");
     let stranger = root();
     for (file, content, part) in [
-        ("cert.pem", "nonsense", "no such PEM block"),
+        ("cert.pem", "nonsense", "no PEM block"),
         ("cert.pem", &leaf(&world.root, "site/berlin/gateway/g").pem, "key.pem"),
         ("cert.pem", &leaf(&stranger, "site/berlin/gateway/g").pem, "key.pem"),
     ] {

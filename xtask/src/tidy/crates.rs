@@ -27,7 +27,7 @@ const OWN: [(&str, Option<&[&str]>); 15] = [
 /// Foreign crates, the crates that may depend on them, and why not the others. `tests` may use what an outsider would.
 const FOREIGN: [(&str, &[&str], &str); 8] = [
     ("rustls", &["certs", "tests"], "certs builds all TLS configurations"),
-    ("rcgen", &["certs", "tests"], "certs issues all certificates"),
+    ("rcgen", &["certs", "tests", "bench"], "certs issues all certificates; a reference of the bench"),
     ("x509-parser", &["certs", "tests"], "after the handshake a peer is an identity, not a certificate"),
     ("sled", &["aggregator", "bench"], "the store is the aggregator's, and a reference of the bench"),
     ("actix", &["gateway"], "actors are the gateway's"),
