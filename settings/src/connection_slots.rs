@@ -24,6 +24,10 @@ use tokio::{
 
 type Evict = Box<dyn FnOnce() + Send>;
 
+/// A short-lived connection that its peer has not used gives way to another one of its address after `late_after`
+/// divided by this: after a second of a handshake's ten.
+const SILENT_PART: u32 = 5;
+
 /// Why no slot is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Full {
@@ -149,7 +153,8 @@ impl ConnectionSlots {
     }
 
     /// Like [`Self::new`], for short-lived connections: a used slot can be evicted too, after `late_after`, or at once
-    /// if its address has more than twice as many slots as the address that needs one.
+    /// if its address has more than twice as many slots as the address that needs one. To another one of the same
+    /// address, an unused slot gives way after a fifth of `late_after` only.
     pub fn evicting_after(max: usize, per_address_max: usize, late_after: Duration) -> Arc<Self> {
         Self::with(max, per_address_max, Some(late_after))
     }
@@ -179,7 +184,7 @@ impl ConnectionSlots {
         let mut state = self.lock();
         let own = state.addresses.get(&block).copied().unwrap_or(0);
         let evicted = if own >= self.per_address_max {
-            Some(self.evict_within(&mut state, block).ok_or(Full::Address)?)
+            Some(self.evict_own(&mut state, block).ok_or(Full::Address)?)
         } else if state.taken >= self.max {
             Some(self.evict_any(&mut state, block, own).ok_or(Full::All)?)
         } else {
@@ -236,6 +241,18 @@ impl ConnectionSlots {
         }
     }
 
+    /// Evicts a slot of the address that needs one. A short-lived connection that has just begun stays: its peer may be
+    /// honest and far away, and its turn has come.
+    fn evict_own(&self, state: &mut State, block: AddressBlock) -> Option<EvictableSlot> {
+        let is_young = |since: Instant| {
+            self.late_after.is_some_and(|late_after| since.elapsed() < late_after / SILENT_PART)
+        };
+        if state.silent.oldest(block).is_some_and(|(_, since)| is_young(since)) {
+            return None;
+        }
+        self.evict_within(state, block)
+    }
+
     /// Evicts a slot of this address.
     fn evict_within(&self, state: &mut State, block: AddressBlock) -> Option<EvictableSlot> {
         if let Some((number, _)) = state.silent.oldest(block) {
@@ -253,7 +270,11 @@ impl ConnectionSlots {
     /// Evicts a slot of any address, for an address that has `own` slots.
     fn evict_any(&self, state: &mut State, block: AddressBlock, own: usize) -> Option<EvictableSlot> {
         if let Some((_, crowd)) = state.silent.most_crowded() {
-            return self.evict_within(state, crowd);
+            return if crowd == block {
+                self.evict_own(state, crowd)
+            } else {
+                self.evict_within(state, crowd)
+            };
         }
         let (count, crowd) = state.late.most_crowded()?;
         let (number, since) = state.late.oldest(crowd)?;

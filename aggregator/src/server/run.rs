@@ -119,7 +119,9 @@ impl Aggregator {
         stop.send_replace(true);
         services.health.stop().await;
         let closed = finish(&config, serving, (accepting, retention), &cut, &maintenance).await;
+        // It holds the metrics, and these the store: the folder is free once the task has ended.
         trusting.abort();
+        let _ = trusting.await;
         close.send_replace(true);
         if let Some(http) = http {
             // The server holds nothing whose loss matters.

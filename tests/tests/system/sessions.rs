@@ -106,7 +106,8 @@ async fn a_session_ends_with_its_certificate_whatever_its_device_does() {
     let _ = last_code(&mut plain).await;
     assert_eq!((mqtt_5.end().await, mqtt_3.end().await), (Some(NOT_AUTHORIZED), None));
     until_ended(&world, "expired", 7.0).await;
-    assert!(stuck.line(r#"{"temperature":1}"#).await.is_err() || stuck.rest().await.is_err());
+    // Closed in order or reset: the device finds the end.
+    let _closed = within("the end of a connection", stuck.rest()).await;
     // Whose certificate lasts goes on.
     staying.send(&Sample::one(from + 1, "pressure", 2.0)).await;
     staying.settle().await;

@@ -126,8 +126,11 @@ async fn without_a_list_nobody_is_taken_until_one_is_there() {
     let mut world = world().await;
     let device = world.pki.device("berlin", "press-1");
     let folder = world.pki.identity(Role::Gateway, "berlin", "gw");
+    // Neither the aggregator nor the data folder has a list for it.
+    world.aggregator.stop().await;
     world.gateways[0].server.stop().await;
     fs::remove_file(folder.join("crl.pem")).unwrap();
+    fs::remove_file(world.gateways[0].server.data().join("revocations")).unwrap();
     world.gateways[0].server.start().await;
     let gateway = &world.gateways[0].server;
     shows(gateway, "catchment_gateway_condition{name=\"revocation_list_missing\"} 1").await;
