@@ -1,8 +1,9 @@
 //! Slots for connections: bounds in total and per address, and eviction when all are in use.
 //!
 //! Invariants: never more connections than the bounds hold a slot, in total and per address; a connection that its peer
-//! has not used yet (see [`ConnectionSlot::mark_used`]) never keeps another one out. Of these, the address with the
-//! most loses its oldest first, so a crowd from one address costs only that address. Every operation takes logarithmic
+//! has not used yet (see [`ConnectionSlot::mark_used`]) never keeps another one out; a short-lived one of the same
+//! address waits for a moment. Of these, the address with the most loses its oldest first, so a crowd from one address
+//! costs only that address. Every operation takes logarithmic
 //! time, and no callback runs under the lock.
 
 use std::{
@@ -24,9 +25,9 @@ use tokio::{
 
 type Evict = Box<dyn FnOnce() + Send>;
 
-/// A short-lived connection that its peer has not used gives way to another one of its address after `late_after`
-/// divided by this: after a second of a handshake's ten.
-const SILENT_PART: u32 = 5;
+/// A short-lived connection that its peer has not used gives way to another one of its address after this, and
+/// after a fifth of `late_after` if that is less.
+const SILENT_AFTER: Duration = Duration::from_millis(500);
 
 /// Why no slot is available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,7 +155,7 @@ impl ConnectionSlots {
 
     /// Like [`Self::new`], for short-lived connections: a used slot can be evicted too, after `late_after`, or at once
     /// if its address has more than twice as many slots as the address that needs one. To another one of the same
-    /// address, an unused slot gives way after a fifth of `late_after` only.
+    /// address, an unused slot gives way only after a moment.
     pub fn evicting_after(max: usize, per_address_max: usize, late_after: Duration) -> Arc<Self> {
         Self::with(max, per_address_max, Some(late_after))
     }
@@ -245,7 +246,7 @@ impl ConnectionSlots {
     /// honest and far away, and its turn has come.
     fn evict_own(&self, state: &mut State, block: AddressBlock) -> Option<EvictableSlot> {
         let is_young = |since: Instant| {
-            self.late_after.is_some_and(|late_after| since.elapsed() < late_after / SILENT_PART)
+            self.late_after.is_some_and(|late_after| since.elapsed() < SILENT_AFTER.min(late_after / 5))
         };
         if state.silent.oldest(block).is_some_and(|(_, since)| is_young(since)) {
             return None;

@@ -44,7 +44,7 @@ async fn handshakes_have_separate_slots_and_stalled_ones_are_evicted() {
     };
     let server = Echo::start(&pki.folder(Role::Gateway, "gw"), config).await;
     let mut stalled = Vec::new();
-    for number in 0..40 {
+    for number in 0..24 {
         let mut stream = TcpStream::connect(server.addr).await.unwrap();
         if number % 2 == 0 {
             // The header of a handshake record, and its first bytes.

@@ -3,6 +3,7 @@
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
+use catchment_journal::{Commit, Position};
 use catchment_proto::{Name, frame, wire};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
@@ -47,7 +48,14 @@ fn connect(version: u8) -> Vec<u8> {
     [&[0x10, u8::try_from(body.len()).unwrap()][..], &body].concat()
 }
 
-/// A message that is taken, and never becomes durable because nothing is committed here.
+/// Whether what was taken becomes durable.
+#[derive(Clone, Copy, Debug)]
+enum Commits {
+    AtOnce,
+    Never,
+}
+
+/// A message that is taken.
 fn message(protocol: Protocol) -> Vec<u8> {
     match protocol {
         Protocol::Json => b"{\"a\":1}\n".to_vec(),
@@ -67,13 +75,16 @@ async fn ended_by(
     protocol: Option<Protocol>,
     first: &[u8],
     why: CloseReason,
+    commits: Commits,
 ) -> (CloseReason, Vec<u8>, Duration) {
     let (mut running, session) = start(protocol);
+    if let Commits::AtOnce = commits {
+        let commit = Commit { durable: Position::new(u64::MAX), poisoned: None, full: false };
+        running.context.commit_waiters.synced(&commit);
+    }
     let device = async {
         running.device.write_all(first).await.unwrap();
-        // The journal has a thread of its own, which paused time does not wait for.
         for _ in 0..20 {
-            std::thread::sleep(Duration::from_millis(1));
             tokio::task::yield_now().await;
         }
         let begun = Instant::now();
@@ -104,16 +115,17 @@ async fn every_protocol_hears_why_as_far_as_it_has_words() {
             (Some(Protocol::Json), b""),
             (None, &message(Protocol::Json)),
         ] {
-            let (closed, words, _) = ended_by(protocol, first, why).await;
+            let (closed, words, _) = ended_by(protocol, first, why, Commits::AtOnce).await;
             assert_eq!(closed, why);
-            assert!(String::from_utf8_lossy(&words).contains(&code), "{words:?}");
+            let words = String::from_utf8_lossy(&words).into_owned();
+            assert!(words.contains(&code), "{why:?} {protocol:?} {first:?}: {words}");
         }
         for first in [&b""[..], &[0, 0, 1], &message(Protocol::Frames)] {
-            let (closed, words, _) = ended_by(Some(Protocol::Frames), first, why).await;
+            let (closed, words, _) = ended_by(Some(Protocol::Frames), first, why, Commits::AtOnce).await;
             assert_eq!((closed, said(&words)), (why, true), "{words:?}");
         }
         // An MQTT client hears it in a DISCONNECT once it is connected, if its version has reasons.
-        let (closed, words, _) = ended_by(Some(Protocol::Mqtt), &connect(5), why).await;
+        let (closed, words, _) = ended_by(Some(Protocol::Mqtt), &connect(5), why, Commits::AtOnce).await;
         assert_eq!(closed, why);
         assert!(words.windows(3).any(|bytes| bytes[0] == 0xe0 && bytes[2] == mqtt), "{words:?}");
         for (protocol, first) in [
@@ -121,7 +133,7 @@ async fn every_protocol_hears_why_as_far_as_it_has_words() {
             (Protocol::LineProtocol, message(Protocol::LineProtocol)),
             (Protocol::LineProtocol, b"m a=".to_vec()),
         ] {
-            let (closed, words, _) = ended_by(Some(protocol), &first, why).await;
+            let (closed, words, _) = ended_by(Some(protocol), &first, why, Commits::AtOnce).await;
             assert_eq!((closed, said(&words)), (why, false), "{words:?}");
         }
     }
@@ -131,7 +143,8 @@ async fn every_protocol_hears_why_as_far_as_it_has_words() {
 async fn who_is_not_trusted_any_more_is_closed_within_a_second_whatever_it_waits_for() {
     for protocol in [Protocol::Json, Protocol::Frames, Protocol::LineProtocol, Protocol::Mqtt] {
         // The acknowledgement never becomes durable.
-        let (closed, _, took) = ended_by(Some(protocol), &message(protocol), CloseReason::Revoked).await;
+        let (closed, _, took) =
+            ended_by(Some(protocol), &message(protocol), CloseReason::Revoked, Commits::Never).await;
         assert_eq!(closed, CloseReason::Revoked);
         assert!(took < Duration::from_secs(1), "{took:?}");
     }
