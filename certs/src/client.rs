@@ -7,6 +7,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
+use catchment_proto::id::Name;
 use rustls::{
     ClientConfig,
     client::{Resumption, WebPkiServerVerifier},
@@ -91,6 +92,18 @@ pub enum ConnectError {
         /// The role in its certificate.
         found: Role,
     },
+    /// The server belongs to another site than this client, a device.
+    #[error(
+        "{server} is a gateway of site {found}, but this device belongs to site {own}; check the address"
+    )]
+    Site {
+        /// `HOST:PORT`.
+        server: String,
+        /// The device's site.
+        own: Name,
+        /// The site in the server's certificate.
+        found: Name,
+    },
 }
 
 impl ConnectError {
@@ -99,7 +112,7 @@ impl ConnectError {
         match self {
             Self::Tcp { .. } | Self::Timeout { .. } => false,
             Self::Tls { failure, .. } => failure.is_lasting(),
-            Self::Host(_) | Self::Identity { .. } | Self::Role { .. } => true,
+            Self::Host(_) | Self::Identity { .. } | Self::Role { .. } | Self::Site { .. } => true,
         }
     }
 }
@@ -240,6 +253,14 @@ impl Current {
         let found = peer.identity.role();
         if found != expect {
             return Err(ConnectError::Role { server: server.to_owned(), expected: expect, found });
+        }
+        // A site that issues for itself can name any host in its gateways' certificates.
+        if self.peer.identity.role() == Role::Device
+            && let (Some(own), Some(found)) = (self.peer.identity.site(), peer.identity.site())
+            && own != found
+        {
+            let (own, found) = (own.clone(), found.clone());
+            return Err(ConnectError::Site { server: server.to_owned(), own, found });
         }
         Ok(peer)
     }

@@ -6,10 +6,12 @@
 //! costs only that address. Every operation takes logarithmic
 //! time, and no callback runs under the lock.
 
+mod address;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     pin::pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,6 +24,8 @@ use tokio::{
     sync::Notify,
     time::{Instant, sleep},
 };
+
+pub use self::address::AddressBlock;
 
 type Evict = Box<dyn FnOnce() + Send>;
 
@@ -36,30 +40,6 @@ pub enum Full {
     Address,
     /// All slots are in use.
     All,
-}
-
-/// Addresses that count as one: an IPv6 host can choose from a whole /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum AddressBlock {
-    /// One IPv4 address.
-    V4(u32),
-    /// The first half of an IPv6 address.
-    V6(u64),
-}
-
-impl AddressBlock {
-    /// The block of an address; an IPv4 address that is mapped to IPv6 is one of IPv4.
-    pub fn of(addr: IpAddr) -> Self {
-        match addr.to_canonical() {
-            IpAddr::V4(addr) => Self::V4(addr.to_bits()),
-            IpAddr::V6(addr) => Self::V6(network(addr)),
-        }
-    }
-}
-
-/// The first half of the address.
-fn network(addr: Ipv6Addr) -> u64 {
-    u64::try_from(addr.to_bits() >> 64).unwrap_or(u64::MAX)
 }
 
 /// A slot that can be evicted.

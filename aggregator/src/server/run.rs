@@ -59,8 +59,8 @@ impl Aggregator {
     /// # Errors
     /// Something other than `shutdown` ended it, or the store could not be closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let Self { config, trust, sessions, revocations, tls, listener, .. } = self;
-        let Self { http, store, metrics, backups, .. } = self;
+        let Self { config, trust, sessions, revocations, tls, listener, http, store, .. } = self;
+        let Self { metrics, backups, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
@@ -83,8 +83,8 @@ impl Aggregator {
             move |accepted| hand_over.clone().take(accepted),
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
-        let trusting =
-            follow_trust(trust, sessions, revocations, (Arc::clone(&streams), Arc::clone(&metrics)));
+        let shared = (Arc::clone(&streams), Arc::clone(&metrics));
+        let trusting = follow_trust(trust, sessions, revocations, shared);
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
@@ -98,7 +98,6 @@ impl Aggregator {
         let http = http.map(|(server, _)| {
             tokio::spawn(supervisor.task("http", |_| (), server.run(state.endpoints(), when_set(closing))))
         });
-
         let watching = state.watch(services.health.clone(), || services.runner.is_full());
         // Must outlive the select: dropped before `begin_shutdown`, it would count as failed.
         let mut watching = pin!(supervisor.task("watch conditions", |_| (), watching));
@@ -119,7 +118,7 @@ impl Aggregator {
         stop.send_replace(true);
         services.health.stop().await;
         let closed = finish(&config, serving, (accepting, retention), &cut, &maintenance).await;
-        // It holds the metrics, and these the store: the folder is free once the task has ended.
+        // It holds the metrics, and these the store, whose folder must be free.
         trusting.abort();
         let _ = trusting.await;
         close.send_replace(true);

@@ -14,7 +14,8 @@ use tokio_rustls::TlsConnector;
 use super::support::{Echo, Pki, TIMEOUT, identity, no_note, ping};
 use crate::{
     ClientTls, ConnectError, HandshakeFailure, IdentityError, IdentityFolder, Role, ServerTls, TlsFailure,
-    authority::RevokeWhat, provider::provider,
+    authority::{IssueRequest, RevokeWhat},
+    provider::provider,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -228,9 +229,14 @@ async fn a_revoked_server_is_refused() {
 }
 
 #[tokio::test]
-async fn a_server_of_another_role_or_host_is_refused() {
+async fn a_server_of_another_role_site_or_host_is_refused() {
     let pki = Pki::new();
     let echo = Echo::of(&pki).await;
+    let far =
+        pki.authority.issue(&IssueRequest::new(identity(Role::Device, "lyon", "a")), &mut no_note).unwrap();
+    let far = ClientTls::new(&IdentityFolder::load(&far.dir).unwrap(), &[]).unwrap();
+    let error = far.connect("127.0.0.1", echo.addr.port(), Role::Gateway, TIMEOUT).await.unwrap_err();
+    assert!(matches!(&error, ConnectError::Site { found, .. } if found.as_str() == "berlin"), "{error}");
     let tls = pki.client(Role::Operator, "ada");
     let error = tls.connect("127.0.0.1", echo.addr.port(), Role::Aggregator, TIMEOUT).await.unwrap_err();
     assert!(
