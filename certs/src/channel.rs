@@ -13,10 +13,11 @@ use std::{
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, sync::watch};
 use tokio_rustls::client::TlsStream;
 
 use crate::{
+    certificate::Peer,
     client::{ClientTls, ConnectError},
     identity::Role,
 };
@@ -84,12 +85,19 @@ pub struct GrpcConnector {
     tls: ClientTls,
     expect: Role,
     timeout: Duration,
+    connected: Option<watch::Sender<Option<Peer>>>,
 }
 
 impl GrpcConnector {
     /// A connector to servers of role `expect`; `timeout` covers name resolution, TCP and handshake.
     pub fn new(tls: ClientTls, expect: Role, timeout: Duration) -> Self {
-        Self { tls, expect, timeout }
+        Self { tls, expect, timeout, connected: None }
+    }
+
+    /// The same, which tells who answered, at each connection.
+    #[must_use]
+    pub fn telling(self, connected: watch::Sender<Option<Peer>>) -> Self {
+        Self { connected: Some(connected), ..self }
     }
 }
 
@@ -103,11 +111,12 @@ impl tower::Service<Uri> for GrpcConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { tls, expect, timeout } = self.clone();
+        let Self { tls, expect, timeout, connected } = self.clone();
         Box::pin(async move {
             let host = bare_host(&uri).ok_or_else(|| ConnectError::Host(uri.to_string()))?;
             let port = uri.port_u16().unwrap_or(443);
-            let (stream, _peer) = tls.connect(host, port, expect, timeout).await?;
+            let (stream, peer) = tls.connect(host, port, expect, timeout).await?;
+            connected.iter().for_each(|connected| _ = connected.send_replace(Some(peer.clone())));
             Ok(TokioIo::new(stream))
         })
     }

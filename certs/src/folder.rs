@@ -8,12 +8,13 @@
 use std::{
     fs::{self, File},
     io::{self, Read as _},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
     time::SystemTime,
 };
 
+use rustix::fs::OFlags;
 use rustls::{
     RootCertStore,
     pki_types::{
@@ -366,7 +367,12 @@ pub(crate) fn pem_reason(error: &pem::Error) -> String {
 fn read(path: &Path) -> Result<Vec<u8>, FolderError> {
     let failed = |error| FolderError::Read { path: path.to_owned(), error };
     let mut content = Vec::new();
-    let file = File::open(path).map_err(failed)?;
+    // Without waiting: a named pipe would hold whoever opens it until somebody writes to it.
+    let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
+    if !file.metadata().map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is no regular file")));
+    }
     file.take(FILE_BYTES_MAX + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > FILE_BYTES_MAX {
         return Err(FolderError::TooLarge { path: path.to_owned() });

@@ -51,7 +51,8 @@ pub trait ListEvents: Send + Sync {
 }
 
 /// Why lists are refused: all labels of [`ListEvents::refused`].
-pub const REFUSED_REASONS: [&str; 5] = ["damaged", "rolled_back", "signature", "too_large", "unreadable"];
+pub const REFUSED_REASONS: [&str; 6] =
+    ["damaged", "rolled_back", "same_number", "signature", "too_large", "unreadable"];
 
 /// What became of lists that an aggregator sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -209,6 +210,7 @@ fn is_older(error: &RevocationError) -> bool {
 fn reason(error: &RevocationError) -> &'static str {
     match error {
         RevocationError::RolledBack { .. } => "rolled_back",
+        RevocationError::SameNumber { .. } => "same_number",
         RevocationError::Signature => "signature",
         RevocationError::TooMany => "too_large",
         RevocationError::Content(_) => "unreadable",

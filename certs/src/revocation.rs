@@ -107,6 +107,15 @@ pub enum RevocationError {
         /// The number of the refused list.
         found: u64,
     },
+    /// Another list of the same issuer has the same number: its key is used in two copies of a PKI folder.
+    #[error(
+        "another revocation list of the same issuer has number {number}: its key is used in two places, whose lists \
+         lack each other's revocations; bring their ledgers together, then make a new list with `catchment-certs crl`"
+    )]
+    SameNumber {
+        /// The number of both.
+        number: u64,
+    },
     /// There are too many lists, or they are too large together.
     #[error("more than {LISTS_MAX} revocation lists, or more than 64 MiB of them: the list is left out")]
     TooMany,

@@ -35,6 +35,7 @@ use crate::{
     key_id::KeyId,
     revocation::{RevocationError, Revocations},
     server::{ServerTls, TlsError},
+    sessions::EndReason,
 };
 
 /// What a process asks of its trust.
@@ -71,6 +72,17 @@ pub struct TrustStatus {
     pub since: SystemTime,
     /// What came of the changes that were found.
     pub reloads: Reloads,
+}
+
+impl TrustStatus {
+    /// Why a peer that an earlier trust accepted is refused by this one; its certificate's end does not count here.
+    pub fn refuses(&self, peer: &Peer) -> Option<EndReason> {
+        if self.revocations.names(peer) {
+            return Some(EndReason::Revoked);
+        }
+        let gone = peer.root.as_ref().is_some_and(|root| !self.roots.contains(root));
+        gone.then_some(EndReason::Untrusted)
+    }
 }
 
 /// How often changed files were taken and refused.

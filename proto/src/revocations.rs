@@ -12,7 +12,7 @@ use prost::{
 use crate::wire::{RevocationLists, RevocationPart};
 
 /// Most lists, and most issuing certificates beside them.
-pub const LISTS_MAX: usize = 64;
+pub const LISTS_MAX: usize = 4_096;
 /// Most bytes of encoded lists.
 pub const LISTS_BYTES_MAX: usize = 16 << 20;
 /// Bytes of a part: few, so that an acknowledgement after it is hardly later, and a stream that is not read holds few.
@@ -261,7 +261,7 @@ mod tests {
 
     #[test]
     fn too_many_or_too_long_lists_are_left_out_and_refused() {
-        let EncodedLists { bytes, left_out } = encode_lists((0..70).map(|_| (&b"x"[..], None)));
+        let EncodedLists { bytes, left_out } = encode_lists((0..LISTS_MAX + 6).map(|_| (&b"x"[..], None)));
         assert_eq!((left_out, decode_lists(bytes).unwrap().lists.len()), (6, LISTS_MAX));
         let half = vec![0; LISTS_BYTES_MAX / 2];
         let EncodedLists { bytes, left_out } = encode_lists([(&half[..], None), (&half, None), (b"y", None)]);

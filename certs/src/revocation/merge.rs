@@ -93,8 +93,12 @@ impl Building {
         let before = place.and_then(|place| self.lists.get(place));
         let bytes_before = before.map_or(0, |before| before.der.len());
         if let Some(before) = before {
+            // One that names nothing more is no news.
             if before.number == list.number {
-                return Ok(());
+                return match list.serials()?.is_subset(&before.serials) {
+                    true => Ok(()),
+                    false => Err(RevocationError::SameNumber { number: list.number }),
+                };
             }
             if before.number > list.number {
                 return Err(RevocationError::RolledBack { known: before.number, found: list.number });

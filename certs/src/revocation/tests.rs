@@ -31,7 +31,9 @@ fn the_highest_number_of_each_issuer_counts() {
     let next = merged(&lists, &[&one, &other], &[der(&one, 4, &[]), der(&other, 2, &[])], &[]);
     assert_eq!(next.refused, [(0, RevocationError::RolledBack { known: 5, found: 4 })]);
     assert!(next.changed && next.revocations.is_revoked(&a, None) && !next.revocations.is_revoked(&b, None));
-    // The same number is no news, whatever it names.
+    // The same number is no news, unless it names more: then somebody else signs with this key.
+    let clash = merged(&next.revocations, &[&one, &other], &[der(&one, 5, &[&a, &b])], &[]);
+    assert_eq!(clash.refused, [(0, RevocationError::SameNumber { number: 5 })]);
     let same = merged(&next.revocations, &[&one, &other], &[der(&one, 5, &[])], &[]);
     assert!(!same.changed && same.refused.is_empty() && same.revocations.is_revoked(&a, None));
     // Without its root, a list is gone.

@@ -25,7 +25,7 @@ use crate::{
     certificate::Peer,
     identity::{Identity, Role, TrustDomain},
     key_id::KeyId,
-    trust::{Trust, TrustStatus},
+    trust::Trust,
 };
 
 /// Parts of the registry, each with its lock; a power of two.
@@ -79,7 +79,7 @@ impl SessionRegistry {
     /// The sessions of a server with this trust, each of which ends at `age_max`, give or take a tenth.
     pub fn new(trust: &Trust, age_max: Option<Duration>) -> Self {
         let status = trust.subscribe();
-        Self::judged_by(age_max, move |peer| judge(&status.borrow(), peer))
+        Self::judged_by(age_max, move |peer| status.borrow().refuses(peer))
     }
 
     /// As [`Self::new`], with another judge of peers: it must know what the newest trust says.
@@ -181,15 +181,6 @@ impl SessionRegistry {
             ended: std::array::from_fn(|at| self.inner.ended.get(at).map_or(0, |count| count.load(Relaxed))),
         }
     }
-}
-
-/// What a trust says of a peer that an earlier one accepted.
-fn judge(status: &TrustStatus, peer: &Peer) -> Option<EndReason> {
-    if status.revocations.names(peer) {
-        return Some(EndReason::Revoked);
-    }
-    let gone = peer.root.as_ref().is_some_and(|root| !status.roots.contains(root));
-    gone.then_some(EndReason::Untrusted)
 }
 
 impl Inner {

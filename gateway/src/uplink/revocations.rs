@@ -65,12 +65,15 @@ async fn apply(
 ) -> Infallible {
     let mut trust = kept.subscribe();
     let (mut held, mut reported) = (wire::RevocationsHeld::default(), None);
+    // A list that was refused may count with other trust anchors.
+    let mut again = false;
     loop {
-        let received = if receiving.has_changed().unwrap_or(false) {
+        let received = if receiving.has_changed().unwrap_or(false) || again {
             receiving.borrow_and_update().clone()
         } else {
             None
         };
+        again = false;
         if let Some((transfer, lists)) = received {
             let adding = Arc::clone(kept);
             let added = tokio::task::spawn_blocking(move || adding.add(&lists)).await;
@@ -93,7 +96,7 @@ async fn apply(
         }
         tokio::select! {
             Ok(()) = receiving.changed() => receiving.mark_changed(),
-            Ok(()) = trust.changed() => {}
+            Ok(()) = trust.changed() => again = !held.refused.is_empty(),
             () = sleep(RETRY_EVERY), if number.is_err() => {}
             else => return std::future::pending().await,
         }

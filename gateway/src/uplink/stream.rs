@@ -1,9 +1,14 @@
 //! One delivery stream: connects, makes sure that the folder is what the aggregator believes it to be, and runs the
 //! senders and the response handler until one of them fails.
 
-use std::{convert::Infallible, iter, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    iter,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
-use catchment_certs::{GrpcConnector, Role, endpoint_uri};
+use catchment_certs::{EndReason, GrpcConnector, Role, TrustStatus, endpoint_uri};
 use catchment_proto::{
     Capabilities,
     batch::BATCH_BYTES_MAX,
@@ -45,9 +50,18 @@ const KEEP_ALIVE: Duration = Duration::from_secs(10);
 /// Messages between the senders and the connection.
 const SENDING_MAX: usize = 16;
 
-async fn connect(config: &UplinkConfig, aggregator: &str) -> Result<IngestClient<Channel>, StreamError> {
+/// How often a stream asks whether its aggregator's certificate has ended.
+const TRUST_EVERY: Duration = Duration::from_secs(1);
+
+/// A client, and who the aggregator is.
+async fn connect(
+    config: &UplinkConfig,
+    aggregator: &str,
+) -> Result<(IngestClient<Channel>, watch::Receiver<Option<catchment_certs::Peer>>), StreamError> {
     let uri = endpoint_uri(aggregator).map_err(|e| StreamError::Url(e.to_string()))?;
-    let connector = GrpcConnector::new(config.tls.clone(), Role::Aggregator, CONNECT_TIMEOUT);
+    let (connected, server) = watch::channel(None);
+    let connector =
+        GrpcConnector::new(config.tls.clone(), Role::Aggregator, CONNECT_TIMEOUT).telling(connected);
     let channel = Endpoint::from(uri)
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
@@ -56,11 +70,33 @@ async fn connect(config: &UplinkConfig, aggregator: &str) -> Result<IngestClient
         .tcp_nodelay(true)
         .connect_with_connector(connector)
         .await?;
-    Ok(IngestClient::new(channel)
+    let client = IngestClient::new(channel)
         .send_compressed(CompressionEncoding::Zstd)
         .accept_compressed(CompressionEncoding::Zstd)
         .max_encoding_message_size(BATCH_BYTES_MAX)
-        .max_decoding_message_size(BATCH_BYTES_MAX))
+        .max_decoding_message_size(BATCH_BYTES_MAX);
+    Ok((client, server))
+}
+
+/// Resolves when the trust refuses the aggregator of the connection, or its certificate has ended: an acknowledgement of
+/// it is worth nothing.
+async fn distrusted(
+    mut trust: watch::Receiver<TrustStatus>,
+    server: watch::Receiver<Option<catchment_certs::Peer>>,
+) -> StreamError {
+    loop {
+        if let Some(server) = &*server.borrow() {
+            let expired = server.not_after < SystemTime::now();
+            let reason = trust.borrow_and_update().refuses(server);
+            if let Some(reason) = reason.or(expired.then_some(EndReason::Expired)) {
+                return StreamError::Distrusted(reason.message());
+            }
+        }
+        if let Ok(Err(_)) = timeout(TRUST_EVERY, trust.changed()).await {
+            // Nothing changes any more: the process ends.
+            return std::future::pending().await;
+        }
+    }
 }
 
 /// Sends the Start; returns the responses, and the first of them.
@@ -83,7 +119,7 @@ pub(super) async fn deliver(
     (ack_deadlines, outage): (&SharedAckDeadlines, &mut OutageLog),
     metrics: &Arc<Metrics>,
 ) -> Result<Infallible, StreamError> {
-    let mut client = connect(config, aggregator).await?;
+    let (mut client, server) = connect(config, aggregator).await?;
     let (sending, sent) = mpsc::channel(SENDING_MAX);
     let start = config.lineage().start(senders.len());
     let start = wire::DeliverRequest { kind: Some(deliver_request::Kind::Start(start)) };
@@ -122,6 +158,7 @@ pub(super) async fn deliver(
     tokio::select! {
         error = responses.receive(&feedback) => error,
         never = applied => match never {},
+        error = distrusted(config.revocations.subscribe(), server) => Err(error),
         shard = ack_deadlines.expired() => Err(StreamError::Silent { shard, timeout: config.ack_timeout }),
         error = try_join_all(sending_tasks) => match error {
             Ok(_) => Err(StreamError::Ended),

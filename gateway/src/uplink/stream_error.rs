@@ -28,6 +28,8 @@ pub(super) enum StreamError {
     Silent { shard: usize, timeout: Duration },
     #[error(transparent)]
     Sender(#[from] SenderError),
+    #[error("the aggregator is not trusted any more: {0}")]
+    Distrusted(&'static str),
     #[error("a new epoch has begun")]
     Forked,
     #[error("a new epoch cannot begin: {0}")]

@@ -142,3 +142,26 @@ async fn without_a_list_nobody_is_taken_until_one_is_there() {
     shows(gateway, "catchment_gateway_condition{name=\"revocation_list_missing\"} 0").await;
     takes(&world, &device).await.unwrap();
 }
+
+#[tokio::test]
+async fn an_uplink_ends_whose_aggregator_is_revoked() {
+    let world = world().await;
+    let gateway = &world.gateways[0].server;
+    shows(gateway, "catchment_gateway_uplink_connected 1").await;
+    world.pki.revoke(Role::Aggregator, "", "centre");
+    shows(gateway, "catchment_gateway_uplink_connected 0").await;
+}
+
+#[tokio::test]
+async fn a_named_pipe_in_the_place_of_a_file_holds_up_nothing() {
+    let world = world().await;
+    let list = world.pki.identity(Role::Gateway, "berlin", "gw").join("crl.pem");
+    let gateway = &world.gateways[0].server;
+    let bytes = fs::read(&list).unwrap();
+    fs::remove_file(&list).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&list).status().unwrap().success());
+    shows(gateway, "catchment_gateway_condition{name=\"trust_not_loaded\"} 1").await;
+    fs::remove_file(&list).unwrap();
+    fs::write(&list, bytes).unwrap();
+    shows(gateway, "catchment_gateway_condition{name=\"trust_not_loaded\"} 0").await;
+}
