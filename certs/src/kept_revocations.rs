@@ -70,6 +70,13 @@ impl KeptRevocations {
     /// # Errors
     /// The file cannot be read.
     pub fn open(data: &Path, trust: &Trust, events: Arc<dyn ListEvents>) -> Result<Self, AtomicFileError> {
+        let kept = Self::load(data, trust, events)?;
+        // What counts from the start is kept from the start. If it cannot be written now, `keep_changes` tries again.
+        let _ = kept.write();
+        Ok(kept)
+    }
+
+    fn load(data: &Path, trust: &Trust, events: Arc<dyn ListEvents>) -> Result<Self, AtomicFileError> {
         let path = data.join(file::NAME);
         let kept = Self { path, trust: trust.clone(), events, written: Mutex::default() };
         let lists = match file::read(&RealDisk, &kept.path)? {

@@ -50,7 +50,15 @@ async fn aggregator(flags: Vec<String>) -> Output {
 
 /// Standard output of a command that must succeed.
 async fn done(flags: Vec<String>) -> String {
-    let output = aggregator(flags).await;
+    let mut output = aggregator(flags.clone()).await;
+    // The server notices late that a command was killed.
+    for _ in 0..50 {
+        if !String::from_utf8_lossy(&output.stderr).contains("another backup is running") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        output = aggregator(flags.clone()).await;
+    }
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
