@@ -5,7 +5,7 @@
 //! this module reads from the whole chain what the issuer was allowed to certify, because a leaf alone does not show it.
 //!
 //! A presented chain holds the leaf and at most one issuing certificate. Some TLS libraries append the root from their
-//! own store; copies of a trust anchor at the end change nothing and are ignored ([`without_anchors`]).
+//! own store; copies of a trust anchor at the end change nothing and are ignored (`without_anchors`).
 
 use std::time::SystemTime;
 

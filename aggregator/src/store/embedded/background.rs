@@ -72,7 +72,7 @@ mod tests {
         let data = tempfile::tempdir().unwrap();
         let (store, _) = crate::store::testing::open(data.path());
         let nice = || rustix::process::getpriority_process(None).unwrap();
-        let (send, seen) = mpsc::channel();
+        let (send, seen) = mpsc::sync_channel(1);
         let before = nice();
         drop(Background::start(&store.inner, "test", move |_, _| send.send(nice()).unwrap()).unwrap());
         assert_eq!((seen.recv().unwrap(), nice()), (before.max(NICE), before));
