@@ -114,16 +114,7 @@ impl KeptRevocations {
     fn offer(&self, lists: &wire::RevocationLists) -> (bool, Vec<RevocationError>) {
         let issuers: Vec<&[u8]> = lists.issuers.iter().map(|issuer| &**issuer).collect();
         let all: Vec<&[u8]> = lists.lists.iter().map(|list| &**list).collect();
-        let version = || self.trust.subscribe().borrow().version;
-        let before = version();
-        match self.trust.add_lists(&all, &issuers) {
-            Ok(is_news) => (is_news, Vec::new()),
-            // Those that are valid were taken; one by one, each of the others says why not.
-            Err(_) => {
-                let errors = all.iter().filter_map(|list| self.trust.add_lists(&[list], &issuers).err());
-                (version() != before, errors.collect())
-            }
-        }
+        self.trust.offer_lists(&all, &issuers)
     }
 
     /// Counts and logs refused lists. Returns why the first one was, or nothing.

@@ -190,6 +190,12 @@ impl Trust {
     /// # Errors
     /// The first list that is refused; the others are taken all the same.
     pub fn add_lists(&self, lists: &[&[u8]], issuers: &[&[u8]]) -> Result<bool, RevocationError> {
+        let (changed, refused) = self.offer_lists(lists, issuers);
+        refused.into_iter().next().map_or(Ok(changed), Err)
+    }
+
+    /// As [`Self::add_lists`]; also returns why each of the others is refused, in the order of the lists.
+    pub fn offer_lists(&self, lists: &[&[u8]], issuers: &[&[u8]]) -> (bool, Vec<RevocationError>) {
         let issuers: Vec<CertificateDer<'_>> = issuers.iter().map(|der| CertificateDer::from(*der)).collect();
         let mut state = self.shared.lock();
         let merged = state.revocations().merged(&state.anchors(), lists, &issuers);
@@ -201,10 +207,7 @@ impl Trust {
                 status.since = SystemTime::now();
             });
         }
-        match merged.refused.into_iter().next() {
-            Some((_, error)) => Err(error),
-            None => Ok(merged.changed),
-        }
+        (merged.changed, merged.refused.into_iter().map(|(_, error)| error).collect())
     }
 
     /// Watches the files until the future is dropped. Errors are in the status.
