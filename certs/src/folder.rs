@@ -367,7 +367,7 @@ pub(crate) fn pem_reason(error: &pem::Error) -> String {
 fn read(path: &Path) -> Result<Vec<u8>, FolderError> {
     let failed = |error| FolderError::Read { path: path.to_owned(), error };
     let mut content = Vec::new();
-    // Without waiting: a named pipe would hold whoever opens it until somebody writes to it.
+    // Nonblocking: opening a named pipe would otherwise wait for somebody to write to it.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let file = File::options().read(true).custom_flags(flags).open(path).map_err(failed)?;
     if !file.metadata().map_err(failed)?.is_file() {

@@ -149,7 +149,7 @@ impl KeptRevocations {
 
     /// See [`Self::keep`]. Blocks on the disk.
     fn write(&self) -> Result<u64, Unkept> {
-        // One writer at a time; whoever comes later finds the newest lists.
+        // One writer at a time; a later one finds the newest lists.
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let counting = self.trust.subscribe().borrow().revocations.clone();
         if !are_equal(written.lists(), counting.lists()) {

@@ -321,7 +321,7 @@ fn staged_and_synced<T: Sync, R: Send>(
     })
 }
 
-/// The result of a thread; its panic goes on here.
+/// The result of a thread; if it panicked, the panic continues here.
 fn joined<R>(thread: ScopedJoinHandle<'_, R>) -> R {
     thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }

@@ -25,9 +25,9 @@ use crate::{Identity, Role, Serial, files::FileError};
 pub enum Entry {
     /// A certificate was made.
     Issued(Issued),
-    /// The issuing certificate of a site was made. Versions before sites report such a line as unreadable, and go on.
+    /// The issuing certificate of a site was made. Earlier versions report such a line as unreadable and continue.
     Issuer(IssuerMade),
-    /// From now on another root issues. Versions before report such a line as unreadable, and go on.
+    /// From now on another root issues. Earlier versions report such a line as unreadable and continue.
     Root {
         /// When it began.
         #[serde(with = "text")]

@@ -47,7 +47,7 @@ impl Data {
         Self { connection, lists: Lists::default(), live: Live::default(), slots }
     }
 
-    /// Ends answers that would go on.
+    /// Ends answers that have not ended by themselves.
     pub(super) fn stop(&self) {
         self.live.stop();
     }
