@@ -5,6 +5,7 @@
 //! * `stream`: that task: bounds batches in flight, acks in order, ends for one reason.
 //! * `admit`: the rules of a stream, pure.
 //! * `budget`: the series budget that a stream sends to its gateway.
+//! * `backlog`: whether a stream delivers the past, which waits for tables.
 //! * `bytes`: memory of everything that waits, with a share for each gateway.
 //! * `revocations`: the revocation lists that gateways are sent, and who holds them.
 //! * `raw_routes`: queries for raw readings, and the readings back.
@@ -12,6 +13,7 @@
 //!   room.
 
 pub mod admit;
+mod backlog;
 mod budget;
 mod bytes;
 mod raw_routes;

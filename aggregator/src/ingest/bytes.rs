@@ -57,6 +57,8 @@ pub(crate) struct ByteCounts {
     pub(crate) share_waits: u64,
     /// How often a stream had to wait for the whole.
     pub(crate) waits: u64,
+    /// How often the stream of a backlog had to wait for tables.
+    pub(crate) tables_waits: u64,
 }
 
 /// The budget, shared by all streams.
@@ -80,6 +82,7 @@ struct State {
     waiting: VecDeque<u64>,
     share_waits: u64,
     waits: u64,
+    tables_waits: u64,
 }
 
 #[derive(Debug, Default)]
@@ -162,6 +165,7 @@ impl IngestBytes {
             waiting: state.waiting.len() + gateways.map(|one| one.waiting.len()).sum::<usize>(),
             share_waits: state.share_waits,
             waits: state.waits,
+            tables_waits: state.tables_waits,
         }
     }
 }
@@ -260,6 +264,11 @@ impl StreamBytes {
     fn with(&self, change: impl FnOnce(&mut State, &ByteBounds) -> Vec<Waker>) {
         let wakers = change(&mut self.bytes.lock(), &self.bytes.bounds);
         wakers.into_iter().for_each(Waker::wake);
+    }
+
+    /// Counts that the stream waits for tables.
+    pub(super) fn note_tables_wait(&self) {
+        self.bytes.lock().tables_waits += 1;
     }
 
     /// Reads the stream if a message fits. A message keeps the reservation of the largest until

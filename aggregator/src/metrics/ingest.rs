@@ -32,9 +32,11 @@ impl Collector for IngestCollector {
         ];
         encode_gauges(gauges.map(|(name, help, value)| (name, help, value as u64)), &mut encoder)?;
         let kind = ConstCounter::new(0_u64).metric_type();
-        let help = "Times that a stream had to wait for memory, by bound: its gateway's share or the whole";
+        let help = "Times that a stream was not read, by reason: its gateway's share of memory, the whole, or a backlog that waits for tables";
         let mut waits = encoder.encode_descriptor("ingest_waits", help, None, kind)?;
-        for (reason, value) in [("share", counts.share_waits), ("whole", counts.waits)] {
+        let reasons =
+            [("share", counts.share_waits), ("whole", counts.waits), ("tables", counts.tables_waits)];
+        for (reason, value) in reasons {
             ConstCounter::new(value).encode(waits.encode_family(&[("reason", reason)])?)?;
         }
         Ok(())

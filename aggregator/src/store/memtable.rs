@@ -271,6 +271,11 @@ impl Memtable {
         self.unfrozen
     }
 
+    /// Number of groups of series of which rows are being flushed.
+    pub(in crate::store) fn frozen_groups(&self) -> usize {
+        self.immutable.len()
+    }
+
     /// Bytes of the rows, including overhead.
     pub(in crate::store) fn bytes(&self) -> usize {
         self.bytes

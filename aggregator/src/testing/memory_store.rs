@@ -28,6 +28,8 @@ pub(crate) struct MemoryStore {
     pub(crate) gate: tokio::sync::RwLock<()>,
     /// While it is set, a list of series never ends.
     pub(crate) endless: AtomicBool,
+    /// While it is true, backlogs wait.
+    pub(crate) behind: tokio::sync::watch::Sender<bool>,
 }
 
 impl MemoryStore {

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     ingest::{
         admit::{self, KnownSeries, StreamAdmission},
+        backlog::Backlog,
         budget::Budget,
         bytes::StreamBytes,
         raw_routes::ASKED_MAX,
@@ -122,6 +123,7 @@ pub(in crate::ingest) async fn run(
             raw_asked,
             raw_next: None,
             lists: knows_lists.then(|| ListsSender::new(&shared.streams.revocations)),
+            backlog: Backlog::default(),
         };
         task.run(requests, superseded, session.ended()).await
     };

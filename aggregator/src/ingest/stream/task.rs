@@ -20,8 +20,10 @@ use tonic::{Code, Status};
 
 use super::end::{End, broken};
 use crate::{
+    clock,
     ingest::{
         admit::{Admitted, Order, StreamAdmission},
+        backlog::Backlog,
         budget::{Budget, CHECK_EVERY},
         bytes::StreamBytes,
         revocations::{ListsSender, renewed},
@@ -78,6 +80,7 @@ pub(super) struct StreamTask<'a> {
     pub(super) raw_next: Option<wire::RawQuery>,
     /// Revocation lists to send; `None`: the gateway does not take any.
     pub(super) lists: Option<ListsSender>,
+    pub(super) backlog: Backlog,
 }
 
 impl StreamTask<'_> {
@@ -88,7 +91,8 @@ impl StreamTask<'_> {
         session_ended: impl Future<Output = EndReason>,
     ) -> End {
         let mut session_ended = pin!(session_ended);
-        let mut stopping = self.shared.stopping.clone();
+        let shared = self.shared;
+        let mut stopping = shared.stopping.clone();
         // Set when no more is read: the stream ends with it once everything in flight is acknowledged.
         let mut ending: Option<End> = None;
         let mut checks = tokio::time::interval(CHECK_EVERY);
@@ -101,7 +105,8 @@ impl StreamTask<'_> {
                     None => {}
                 }
             }
-            let room = ending.is_none() && self.in_flight.len() < self.shared.in_flight_max;
+            let behind = ending.is_none() && self.backlog.waits(&*shared.store, self.bytes);
+            let room = ending.is_none() && !behind && self.in_flight.len() < shared.in_flight_max;
             if !room {
                 self.bytes.pass();
             }
@@ -137,6 +142,7 @@ impl StreamTask<'_> {
                 _ = stopping.wait_for(|stop| *stop), if ending.is_none() => {
                     ending = Some(End::new("stopping", Code::Unavailable, "this aggregator is stopping"));
                 }
+                () = shared.store.caught_up(), if behind => {}
                 () = self.bytes.evicted(), if ending.is_none() => ending = Some(End::names()),
                 request = next(self.bytes, &mut requests), if room => ending = self.take(request).err(),
             }
@@ -217,6 +223,7 @@ impl StreamTask<'_> {
                         tracing::warn!(%gateway, shard = batch.shard, skipped, "batches were lost before this one");
                     }
                 }
+                self.backlog.note(&batch, clock::now_ms());
                 let store = Arc::clone(&self.shared.store);
                 let batch_ref = BatchRef { shard: batch.shard, number: batch.number, stream_start, attempt };
                 self.in_flight.push_back(Box::pin(put(

@@ -58,6 +58,17 @@ pub trait IngestStore: Send + Sync + 'static {
     /// has no such limit. The result is reserved for that gateway.
     fn series_budget(&self, epoch: &GatewayEpoch) -> Option<u64>;
 
+    /// Whether deliveries outrun the arrangement of what is stored so far that a backlog should wait for it: queries
+    /// would read slowly what is not arranged.
+    fn is_behind(&self) -> bool {
+        false
+    }
+
+    /// Waits while [`IngestStore::is_behind`].
+    fn caught_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// A stored series, to be shared by the streams of its gateway; `None`: unknown, or the store does not share.
     fn known_series(&self, _gateway: &GatewayId, _key: &SeriesKey) -> Option<SharedSeries> {
         None

@@ -119,9 +119,28 @@ impl<D: Disk> IngestStore for EmbeddedStore<D> {
     fn known_series(&self, gateway: &GatewayId, key: &SeriesKey) -> Option<SharedSeries> {
         read(&self.inner.state).catalog.known_series(gateway, key)
     }
+
+    fn is_behind(&self) -> bool {
+        self.inner.is_behind()
+    }
+
+    fn caught_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.wait_for_tables())
+    }
 }
 
 impl<D: Disk> EmbeddedStore<D> {
+    async fn wait_for_tables(&self) {
+        let inner = &*self.inner;
+        let mut progress = inner.progress.subscribe();
+        while inner.is_behind() {
+            inner.signal.request(|request| request.flush = true);
+            if progress.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     async fn put_final(
         &self,
         epoch: &GatewayEpoch,

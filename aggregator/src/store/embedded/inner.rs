@@ -175,10 +175,20 @@ impl<D: Disk> Inner<D> {
             (memtable.bytes(), memtable.unfrozen())
         };
         // A backlog of few series: tables answer sooner than memory.
-        let long = rows >= BACKLOG_ROWS && rows >= groups.saturating_mul(BACKLOG_ROWS_A_GROUP);
+        let long = rows >= backlog_rows(groups);
         if long || journal > self.config.flush_journal_bytes || memtable > self.config.memory_bytes_max / 2 {
             self.signal.request(|request| request.flush = true);
         }
+    }
+
+    /// Whether memory holds twice the rows of a backlog at which a flush is due. Not while there is no space for one, nor
+    /// once the store has failed: then batches meet the bounds of memory and journal.
+    pub(in crate::store) fn is_behind(&self) -> bool {
+        let (rows, groups) = {
+            let memtable = &read(&self.state).memtable;
+            (memtable.len(), memtable.unfrozen().1.max(memtable.frozen_groups()))
+        };
+        rows >= 2 * backlog_rows(groups) && !self.signal.is_retrying() && self.failure().is_none()
     }
 
     /// Makes the store fail for good, and wakes everybody who waits.
@@ -213,5 +223,10 @@ impl<D: Disk> Inner<D> {
 /// Rows in memory at which a backlog of few series is flushed, and how many each group of series then has.
 const BACKLOG_ROWS: usize = 64 << 10;
 const BACKLOG_ROWS_A_GROUP: usize = 4 << 10;
+
+/// Rows in memory at which a backlog of some groups of series is flushed.
+fn backlog_rows(groups: usize) -> usize {
+    BACKLOG_ROWS.max(groups.saturating_mul(BACKLOG_ROWS_A_GROUP))
+}
 
 const HALF_APPLIED: &str = "a panic interrupted a change of the store";

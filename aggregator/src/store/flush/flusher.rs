@@ -341,6 +341,10 @@ pub(in crate::store) fn turn<D: Disk>(inner: &Inner<D>, request: FlushRequest) -
         Err(FlushError::Space { .. } | FlushError::Refused(_)) => {}
         Err(FlushError::Failed(reason)) => inner.fail(reason),
     }
+    if inner.signal.is_retrying() {
+        // Who waits for tables must not wait for space.
+        inner.progress.send_modify(|_| ());
+    }
     if request.close {
         // A clean shutdown claims that everything is durable: check that the folder is still there.
         let _ = folder_watch::check(inner);

@@ -54,6 +54,11 @@ impl FlushSignal {
         std::mem::replace(&mut lock(&self.request).retry, retry)
     }
 
+    /// Whether the last round found no space.
+    pub(in crate::store) fn is_retrying(&self) -> bool {
+        lock(&self.request).retry
+    }
+
     /// Takes the current request; clears its request for a round.
     #[cfg(any(test, feature = "sim"))]
     pub(in crate::store) fn take(&self) -> FlushRequest {

@@ -117,6 +117,16 @@ impl IngestStore for MemoryStore {
         })
     }
 
+    fn is_behind(&self) -> bool {
+        *self.behind.borrow()
+    }
+
+    fn caught_up(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let _ = self.behind.subscribe().wait_for(|behind| !behind).await;
+        })
+    }
+
     fn attach(&self, epoch: &GatewayEpoch) {
         let runs = &mut self.state.lock().unwrap().runs;
         runs.entry(folder(epoch)).or_insert(CurrentRun { run: epoch.run, streams: 0 }).streams += 1;

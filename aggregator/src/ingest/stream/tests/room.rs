@@ -1,6 +1,7 @@
 //! Streams whose batches find no room: limits of series, memory.
 
 use super::*;
+use crate::clock;
 
 #[tokio::test(start_paused = true)]
 async fn a_batch_without_room_for_its_series_is_refused_and_resent() {
@@ -72,4 +73,33 @@ async fn names_that_take_too_much_memory_end_the_stream_after_its_acks() {
     assert_eq!((last, end.reason, code(&end)), (Some(1), "names", Code::ResourceExhausted));
     let (_stream, delivered) = rig.start().await;
     assert_eq!(delivered, [1]);
+}
+
+/// A batch of the window that ended just now.
+fn recent(number: u64) -> DeliverRequest {
+    let now_ms = clock::now_ms() / 10_000 * 10_000;
+    let batch = batch(number, key("d1", "m", &[]), &[(now_ms - 10_000, 1.0)], now_ms);
+    message(wire::deliver_request::Kind::Batch(wire::Batch::from(&batch)))
+}
+
+#[tokio::test]
+async fn a_backlog_waits_for_tables_and_recent_windows_do_not() {
+    let rig = rig(4);
+    let (mut stream, _) = rig.start().await;
+    rig.store.behind.send_replace(true);
+    // What a stream delivers shows with its first batch.
+    stream.send(numbered(1)).await;
+    assert_eq!(stream.ack().await, Some(1));
+    stream.send(numbered(2)).await;
+    let waits = tokio::time::timeout(Duration::from_millis(200), stream.ack()).await;
+    assert!(waits.is_err(), "{waits:?}");
+    assert_eq!(rig.shared.bytes.counts().tables_waits, 1);
+    rig.store.behind.send_replace(false);
+    assert_eq!(stream.ack().await, Some(2));
+    stream.send(recent(3)).await;
+    assert_eq!(stream.ack().await, Some(3));
+    rig.store.behind.send_replace(true);
+    stream.send(recent(4)).await;
+    assert_eq!(stream.ack().await, Some(4));
+    assert_eq!(rig.shared.bytes.counts().tables_waits, 1);
 }
