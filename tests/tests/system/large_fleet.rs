@@ -72,7 +72,9 @@ async fn pages_are_cut_by_the_aggregator_and_shown_in_a_terminal() {
     let operator = world.pki.operator();
     let connection = ["--aggregator", &url, "--identity", operator.to_str().unwrap()];
     block_in_place(|| once(&connection));
-    in_browser(&world, &connection);
+    if let Some(shown_ms) = in_browser(&world, &connection) {
+        eprintln!("first view of {DEVICES} devices after {shown_ms:.0} ms");
+    }
     if Command::new("tmux").arg("-V").output().is_err() {
         eprintln!("left out: install tmux to test `catchment top` in it");
         return;
@@ -80,14 +82,13 @@ async fn pages_are_cut_by_the_aggregator_and_shown_in_a_terminal() {
     block_in_place(|| in_tmux(world.dir(), &connection));
 }
 
-/// The dashboard: its first view, and pages of its list, at two widths.
-fn in_browser(world: &World, connection: &[&str]) {
+/// The dashboard: its first view, and pages of its list, at two widths. Returns when the first view was there, milliseconds.
+fn in_browser(world: &World, connection: &[&str]) -> Option<f64> {
     let log = world.dir().join("dashboard.log");
     let dashboard = Process::start_with("catchment", &[&["dashboard"], connection].concat(), &log);
-    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
+    let mut visitor = Visitor::at(&dashboard)?;
     let first = visitor
         .step(json!({"url": link(&dashboard), "words": ["10000", "silent for 5 min"], "selector": ".tiles"}));
-    eprintln!("first view of {DEVICES} devices after {} ms", first["shown_ms"]);
     for wide in [360, 1440] {
         visitor.wide = wide;
         visitor.go("fleet", &["10000", "rome"]);
@@ -98,6 +99,7 @@ fn in_browser(world: &World, connection: &[&str]) {
         );
         visitor.go("devices?offset=9900", &["press-09999", "9901–10000 of 10000"]);
     }
+    first["shown_ms"].as_f64()
 }
 
 /// `top --once`.
