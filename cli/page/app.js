@@ -19,6 +19,8 @@ let gone = 0;
 function show() {
   const { view, parameters } = read();
   current?.stop();
+  // A view that is shown again, with another query, keeps the keyboard where it was.
+  const focused = main.contains(document.activeElement) ? document.activeElement.id : null;
   main.replaceChildren();
   for (const anchor of document.querySelectorAll("nav a")) {
     if (anchor.dataset.view === view) anchor.setAttribute("aria-current", "page");
@@ -26,10 +28,11 @@ function show() {
   }
   document.title = `${view} · Catchment`;
   current = VIEWS[view](main, parameters);
+  if (focused !== null && !main.contains(document.activeElement)) (focused && document.getElementById(focused) || main).focus();
 }
 
 function typing(target) {
-  return target instanceof HTMLElement && (target.matches("input, textarea, select") || target.isContentEditable);
+  return target instanceof HTMLElement && (target.matches("input:not([type=checkbox]), textarea, select") || target.isContentEditable);
 }
 
 function pressed(event) {

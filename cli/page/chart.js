@@ -2,13 +2,16 @@
 // server, so nothing is thinned here.
 
 import { svg } from "./dom.js";
-import { number, tick } from "./format.js";
+import { mark, tick } from "./format.js";
 import { extent, runs, ticks, timeTicks } from "./scale.js";
 
 const LEFT = 60;
 const RIGHT = 10;
 const TOP = 10;
 const BOTTOM = 26;
+const HALF_LABEL = 26;
+// So many bands over one another are paler.
+const MANY = 6;
 export const COLOURS = 10;
 
 // Which columns are drawn how. The number of readings has another unit, so it is drawn only alone.
@@ -32,10 +35,10 @@ export function frame(answer, { width, height, zone }, [low, high]) {
   const right = Math.max(LEFT + 10, width - RIGHT);
   const bottom = height - BOTTOM;
   const x = (ms) => LEFT + ((ms - answer.from_ms) / (answer.to_ms - answer.from_ms)) * (right - LEFT);
-  const y = (value) => bottom - ((value - low) / (high - low)) * (bottom - TOP);
+  const y = (value) => bottom - ((value / 2 - low / 2) / (high / 2 - low / 2)) * (bottom - TOP);
   const inside = (ms) => Math.min(right, Math.max(LEFT, x(ms)));
   const box = `0 0 ${width} ${height}`;
-  const node = svg("svg", { class: "chart", width, height, viewBox: box, tabindex: "0", role: "img" });
+  const node = svg("svg", { class: "chart", width, height, viewBox: box, tabindex: "0", role: "img", "data-key": "chart" });
   const stripe = svg("path", { class: "hatch", d: "M0 8L8 0" });
   node.append(svg("defs", null,
     svg("pattern", { id: "hatch", width: 8, height: 8, patternUnits: "userSpaceOnUse" }, stripe),
@@ -51,8 +54,10 @@ export function frame(answer, { width, height, zone }, [low, high]) {
   for (const gap of answer.gaps) area(gap.from_ms ?? answer.from_ms, gap.to_ms, "gap", `Windows of ${gap.gateway} are lost`);
   const times = timeTicks(answer.from_ms, answer.to_ms, (right - LEFT) / 90, zone);
   for (const at of times.list) {
+    // The last one ends where the image does.
+    const place = x(at) > width - HALF_LABEL ? { class: "axis end", x: width } : { class: "axis middle", x: x(at) };
     node.append(svg("line", { class: "grid", x1: x(at), x2: x(at), y1: TOP, y2: bottom }),
-      svg("text", { class: "axis middle", x: x(at), y: height - 8 }, tick(at, times.apart, zone)));
+      svg("text", { ...place, y: height - 8 }, tick(at, times.apart, zone)));
   }
   return { node, x, y, left: LEFT, right, top: TOP, bottom };
 }
@@ -64,11 +69,12 @@ export function chart(answer, size) {
   const scale = extent(answer.series.flatMap((series) => drawn.map((column) => series.columns[column])));
   if (!scale) return null;
   const at = frame(answer, size, scale);
-  for (const value of ticks(...scale, (at.bottom - at.top) / 40)) {
+  const values = ticks(...scale, (at.bottom - at.top) / 40);
+  for (const value of values.list) {
     at.node.append(svg("line", { class: "grid", x1: at.left, x2: at.right, y1: at.y(value), y2: at.y(value) }),
-      svg("text", { class: "axis end", x: at.left - 6, y: at.y(value) + 4 }, number(value)));
+      svg("text", { class: "axis end", x: at.left - 6, y: at.y(value) + 4 }, mark(value, values.apart)));
   }
-  const inside = svg("g", { "clip-path": "url(#inside)" });
+  const inside = svg("g", { "clip-path": "url(#inside)", class: answer.series.length > MANY && "many" });
   answer.series.forEach((series, index) => {
     const colour = `s${index % COLOURS}`;
     const draw = (kind, d) => { if (d) inside.append(svg("path", { class: `${kind} ${colour}`, d })); };

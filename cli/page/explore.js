@@ -1,6 +1,6 @@
 // Explore: a query as a chart, with its values as a table and as CSV.
 
-import { el, svg } from "./dom.js";
+import { el, svg, update } from "./dom.js";
 import { browserZone, time } from "./format.js";
 import { Panel } from "./panel.js";
 import { chart } from "./chart.js";
@@ -9,7 +9,7 @@ import { readout, spoken, valuesAt } from "./readout.js";
 import { nearest } from "./scale.js";
 import { go, link, note } from "./state.js";
 import { stateColumn, timeline } from "./timeline.js";
-import { csv, save, valueTable } from "./values.js";
+import { ValueTable, csv, save } from "./values.js";
 
 const HEIGHT = 320;
 const POINTS_MAX = 2000;
@@ -18,13 +18,20 @@ const LIVE_LEAST_MS = 2000;
 const LIVE_MOST_MS = 60000;
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
 
+const CHART_KEYS = "Arrow keys move the crosshair and choose the series.";
+
+// The crosshair of a chart that is zoomed with the keyboard, which the next one takes over with the keyboard.
+let carried = null;
+
 class Explore {
   constructor(root, parameters) {
     this.root = root;
     this.asked = { ...DEFAULTS, zone: browserZone(), ...parameters };
-    this.at = null;
-    this.chosen = 0;
-    this.open = false;
+    this.at = carried?.at ?? null;
+    this.chosen = carried?.chosen ?? 0;
+    this.focuses = carried !== null;
+    carried = null;
+    this.parts();
     this.form = queryForm(this.asked, (value) => this.submitted(value));
     this.said = el("p", { class: "visually-hidden", role: "status" });
     root.append(el("h2", null, "Explore"), this.form.node, this.controls(), this.said);
@@ -50,6 +57,16 @@ class Explore {
     this.resized.observe(root);
   }
 
+  // The parts of the chart's panel stay while they are filled again and again, and so does the keyboard in them.
+  parts() {
+    this.head = el("p", { class: "heading" });
+    this.plot = el("div", null);
+    this.legend = el("div", { class: "readout" });
+    this.table = new ValueTable();
+    this.details = el("details", { toggle: () => this.fill() }, el("summary", null, "Values as a table"), this.table.node);
+    this.listen(this.plot);
+  }
+
   controls() {
     this.live = el("input", { type: "checkbox", change: () => this.setLive(this.live.checked) });
     this.live.checked = this.asked.live !== "0";
@@ -58,7 +75,7 @@ class Explore {
     return el("div", { class: "bar" },
       el("label", { class: "switch" }, this.live, "Live"),
       el("button", { type: "button", click: () => this.saveCsv() }, "Save as CSV"),
-      el("button", { type: "button", click: () => go("explore", other) }, states ? "Show numbers" : "Show states"));
+      el("button", { type: "button", id: "other", click: () => go("explore", other) }, states ? "Show numbers" : "Show states"));
   }
 
   saveCsv() {
@@ -113,23 +130,26 @@ class Explore {
       body.replaceChildren();
       return false;
     }
-    const focused = document.activeElement?.classList.contains("chart") && body.contains(document.activeElement);
     const size = { width: this.width(), height: HEIGHT, zone: this.asked.zone };
     const states = stateColumn(answer);
     const drawn = states >= 0 ? timeline(answer, size, states) : chart(answer, size);
-    this.legend = el("div", { class: "readout" });
-    const none = "These series have no numbers for a chart: show their states, or other aggregates.";
-    body.replaceChildren(this.heading(answer), drawn?.node ?? el("p", { class: "status" }, none),
-      drawn?.legend ?? "", this.legend, this.values(answer));
+    if (this.head.parentNode !== body) body.replaceChildren(this.head, this.plot, this.legend, this.details);
+    update(this.head, this.heading(answer));
     this.chosen = Math.min(this.chosen, answer.series.length - 1);
-    if (drawn) {
-      const line = drawn.node.appendChild(svg("line", { class: "crosshair", y1: drawn.top, y2: drawn.bottom }));
-      this.drawn = { ...drawn, line, answer, width: size.width };
-      this.listen(drawn.node);
-      if (focused) drawn.node.focus();
-    }
     this.numbered = states >= 0;
+    if (drawn) {
+      drawn.node.append(svg("line", { class: "crosshair", y1: drawn.top, y2: drawn.bottom }));
+      drawn.node.setAttribute("aria-label", `Chart of ${answer.series.length} series. ${CHART_KEYS}`);
+    }
+    const none = "These series have no numbers for a chart: show their states, or other aggregates.";
+    update(this.plot, drawn?.node ?? el("p", { class: "status" }, none), drawn?.legend);
+    // The same node as before, if there was one.
+    const node = this.plot.querySelector(".chart");
+    if (drawn) this.drawn = { ...drawn, node, line: node.querySelector(".crosshair"), answer, width: size.width };
+    if (this.focuses && document.activeElement === this.root) node?.focus();
+    this.focuses = false;
     this.mark(answer, false);
+    this.fill();
     return true;
   }
 
@@ -138,34 +158,22 @@ class Explore {
     const late = answer.behind ? `, ${answer.behind} of ${answer.expected} gateways are behind` : "";
     const complete = answer.complete_until_ms === null ? "not complete" : `complete until ${time(answer.complete_until_ms, zone)}`;
     const more = " Shown are the 20 series with the most readings: narrow the selector, or group by fewer labels.";
-    return el("p", { class: "heading" }, el("strong", null, `step ${answer.step}`), ` · ${zone || "UTC"} · ${complete}${late}.`,
-      answer.more && el("span", { class: "warn" }, more));
+    return [el("strong", null, `step ${answer.step}`), ` · ${zone || "UTC"} · ${complete}${late}.`,
+      answer.more && el("span", { class: "warn" }, more)];
   }
 
-  // The table of all values, made when it is opened.
-  values(answer) {
-    const node = el("details", null, el("summary", null, "Values as a table"));
-    const fill = () => {
-      if (this.open && node.children.length === 1) node.append(valueTable(answer, this.asked.zone));
-    };
-    node.open = this.open;
-    fill();
-    node.addEventListener("toggle", () => {
-      this.open = node.open;
-      fill();
-    });
-    return node;
+  // Fills the table of all values when it is open.
+  fill() {
+    if (this.details.open && this.panel.last) this.table.show(this.panel.last, this.asked.zone);
   }
 
   // Shows the values at the crosshair, and reads those of the chosen series out.
   mark(answer, aloud) {
     const rows = valuesAt(answer, this.at);
     const { at, chosen, numbered } = this;
-    this.legend.replaceChildren(...readout(answer, rows, { at, chosen, numbered, zone: this.asked.zone }));
+    update(this.legend, readout(answer, rows, { at, chosen, numbered, zone: this.asked.zone }));
     if (this.drawn) {
-      const { node, line, x } = this.drawn;
-      const words = "Arrow keys move the crosshair and choose the series.";
-      node.setAttribute("aria-label", `Chart of ${answer.series.length} series. ${words}`);
+      const { line, x } = this.drawn;
       const place = at === null ? -10 : x(at + answer.step_ms / 2);
       line.setAttribute("x1", place);
       line.setAttribute("x2", place);
@@ -173,9 +181,11 @@ class Explore {
     if (aloud) this.said.textContent = spoken(answer, rows[chosen], this.asked.zone);
   }
 
-  listen(node) {
-    node.addEventListener("pointermove", (event) => {
-      const { answer, left, right } = this.drawn;
+  // To the chart that is there when something happens.
+  listen(plot) {
+    plot.addEventListener("pointermove", (event) => {
+      if (!this.drawn?.node.contains(event.target)) return;
+      const { node, answer, left, right } = this.drawn;
       const share = (event.clientX - node.getBoundingClientRect().left - left) / (right - left);
       const starts = answer.series[this.chosen].start_ms;
       if (!starts.length || share < 0 || share > 1) return;
@@ -183,12 +193,14 @@ class Explore {
       this.at = starts[nearest(starts, wanted)];
       this.mark(answer, false);
     });
-    node.addEventListener("pointerleave", () => {
-      if (document.activeElement === node) return;
+    plot.addEventListener("pointerleave", () => {
+      if (!this.drawn || document.activeElement === this.drawn.node) return;
       this.at = null;
       this.mark(this.drawn.answer, false);
     });
-    node.addEventListener("keydown", (event) => this.pressed(event));
+    plot.addEventListener("keydown", (event) => {
+      if (event.target === this.drawn?.node) this.pressed(event);
+    });
   }
 
   pressed(event) {
@@ -214,6 +226,7 @@ class Explore {
 
   zoom({ from_ms: from, to_ms: to }, factor) {
     const middle = this.at ?? (from + to) / 2;
+    carried = { at: this.at, chosen: this.chosen };
     const at = (ms) => new Date(Math.round(middle + (ms - middle) * factor)).toISOString();
     go("explore", { ...this.asked, from: at(from), to: at(to), step: "auto" });
   }

@@ -1,13 +1,13 @@
 // The state of the fleet: numbers, then what is wrong, then the sites.
 
-import { el } from "./dom.js";
+import { el, update } from "./dom.js";
 import { time, browserZone } from "./format.js";
 import { Panel } from "./panel.js";
 import { link } from "./state.js";
 
 export function fleet(root) {
   const empty = () => "No gateway has connected yet.";
-  const panel = new Panel("Fleet", { path: () => "/data/fleet", show, every: 5000, empty });
+  const panel = new Panel("Fleet", { path: () => "/data/fleet", show, every: 5000, empty, button: true });
   root.append(el("h2", null, "Fleet"), panel.node);
   panel.ask();
   return {
@@ -27,7 +27,7 @@ function tile(title, value, { bad, href } = {}) {
 function show(answer, body) {
   const { total } = answer;
   if (!total.gateways && !total.devices) {
-    body.replaceChildren();
+    update(body);
     return false;
   }
   const silent = { silent_only: "1", sort: "last_seen" };
@@ -43,7 +43,7 @@ function show(answer, body) {
   const complete = answer.complete_until_ms === null
     ? "Incomplete: a gateway has never delivered."
     : `Complete until ${time(answer.complete_until_ms, browserZone())}.`;
-  body.replaceChildren(
+  update(body,
     el("div", { class: "tiles" }, tiles),
     el("p", null, complete, answer.more ? " The lists are cut: there are more devices or gateways than the dashboard holds." : ""),
     problems(answer),
@@ -58,7 +58,7 @@ function show(answer, body) {
 function problems({ problems: list, problems_total: total }) {
   if (!list.length) return el("p", { class: "good" }, "No problems.");
   const items = list.map(({ site, gateway, problem }) =>
-    el("li", null, el("a", { href: link("gateways", { search: gateway }) }, `${site}/${gateway}`), `: ${problem}`));
+    el("li", { "data-key": `${site}/${gateway}` }, el("a", { href: link("gateways", { search: gateway }) }, `${site}/${gateway}`), `: ${problem}`));
   const rest = total > list.length ? el("p", null, `and ${total - list.length} more`) : null;
   return el("div", null, el("h3", null, `Problems (${total})`), el("ul", { class: "problems" }, items), rest);
 }
@@ -68,5 +68,5 @@ function table(titles, rows) {
   const cells = (row) => row.map((cell, index) => el("td", { class: index > 0 && "number" }, cell));
   return el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Sites" }, el("table", null,
     el("thead", null, el("tr", null, head)),
-    el("tbody", null, rows.map((row) => el("tr", null, cells(row))))));
+    el("tbody", null, rows.map((row) => el("tr", { "data-key": row[0].textContent }, cells(row))))));
 }

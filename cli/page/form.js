@@ -37,7 +37,7 @@ export function queryForm(asked, submit) {
   };
   const node = el("form", { class: "query", submit: submitted },
     el("label", { class: "field wide" }, el("span", null, "Selector"), completing(selector)),
-    choices.map(({ title, node: input }) => field(title, input)),
-    el("button", { type: "submit", class: "primary" }, "Show"));
+    choices.map(({ name, title, node: input }) => field(title, input, name === "agg" && "two")),
+    el("button", { type: "submit", id: "show", class: "primary" }, "Show"));
   return { node, selector };
 }

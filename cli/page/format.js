@@ -52,13 +52,30 @@ export function span(ms) {
   return `${Math.round(seconds / 86400)} d`;
 }
 
+// Characters that show nothing or turn the order of others, as U+202E does, are replaced, as in `catchment query`.
+const UNPRINTABLE =
+  /[\p{Cc}\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\u{e0000}-\u{e007f}]/gu;
+
+// A text that a device chose, to be shown.
+export function shown(text) {
+  return text.replace(UNPRINTABLE, "\u{fffd}");
+}
+
 // A value with the digits that a person reads; `exact` gives all of them.
 export function number(value) {
   if (value === null || value === undefined) return "–";
-  if (typeof value === "string") return value;
-  if (Array.isArray(value)) return value.map(([state, of]) => `${state} ${number(of)}`).join(", ");
+  if (typeof value === "string") return shown(value);
+  if (Array.isArray(value)) return value.map(([state, of]) => `${shown(state)} ${number(of)}`).join(", ");
   if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value);
   return String(Number(value.toPrecision(6)));
+}
+
+// What an axis says of a value: as many digits as tell two marks apart, if there is room for them.
+export function mark(value, apart) {
+  if (value && (Math.abs(value) >= 1e7 || apart < 1e-5)) {
+    return Number(value.toPrecision(5)).toExponential().replace("+", "");
+  }
+  return value.toFixed(Math.min(6, Math.max(0, -Math.floor(Math.log10(apart)))));
 }
 
 export function exact(value) {
@@ -70,7 +87,7 @@ export function exact(value) {
 // The labels of a series in one line.
 export function labels(of) {
   const list = Object.entries(of);
-  return list.length ? list.map(([name, value]) => `${name}=${value}`).join(" ") : "all selected";
+  return list.length ? list.map(([name, value]) => `${name}=${shown(value)}`).join(" ") : "all selected";
 }
 
 export function browserZone() {

@@ -14,14 +14,15 @@ const POINTS_MAX = 2000;
 export class Panel {
   // `path()` is what to ask now, `show(answer, body)` fills the body and returns false if there is nothing to see, `every`
   // is the pause in milliseconds, or a function of the last answer; 0: ask once. `live()` is the path of what is pushed, if
-  // anything is: {path, fixed, pixels}.
-  constructor(title, { path, show, every, empty, live }) {
+  // anything is: {path, fixed, pixels}. `button`: it has a button that pauses it.
+  constructor(title, { path, show, every, empty, live, button }) {
     this.options = { path, show, every, empty, live };
     this.status = el("span", { role: "status" });
     // Changes often, so it is not read out.
     this.when = el("span");
     this.body = el("div", { class: "body" });
-    const line = el("p", { class: "status" }, this.status, this.when);
+    this.button = button ? el("button", { type: "button", click: () => this.setPaused(!this.paused) }, "Pause") : null;
+    const line = el("p", { class: "status" }, this.status, this.when, this.button);
     this.node = el("section", { class: "panel", "aria-label": title }, line, this.body);
     this.paused = false;
     this.failures = 0;
@@ -193,13 +194,16 @@ export class Panel {
   // Pauses or continues.
   setPaused(paused) {
     this.paused = paused;
+    if (this.button) this.button.textContent = paused ? "Continue" : "Pause";
     if (!paused) {
       this.ask();
       return;
     }
     this.halt();
     this.due = false;
-    if (this.last && this.node.dataset.state !== "empty") this.ready();
+    if (!this.last) this.set("paused", "Paused");
+    else if (this.node.dataset.state === "empty") this.set("empty", this.options.empty(this.last), " Paused.");
+    else this.ready();
   }
 
   // Asks nothing any more.

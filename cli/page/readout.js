@@ -5,6 +5,12 @@ import { labels, number, time } from "./format.js";
 import { nearest } from "./scale.js";
 import { swatch } from "./timeline.js";
 
+// The labels of a series behind its mark; long ones are cut on the screen alone.
+export function seriesName(mark, of) {
+  const text = labels(of);
+  return el("div", { class: "name" }, mark, el("span", { class: "clamp", title: text }, text));
+}
+
 // Each series with its values at a time, or its last ones.
 export function valuesAt(answer, at) {
   return answer.series.map((series) => {
@@ -22,7 +28,7 @@ export function readout(answer, rows, { at, chosen, zone, numbered }) {
     el("th", { scope: "col", class: index > 0 && "number" }, title));
   const body = rows.map(({ series, values }, index) =>
     el("tr", { class: at !== null && index === chosen && "chosen" },
-      el("th", { scope: "row" }, numbered ? `#${index + 1} ` : swatch(index), labels(series.labels)),
+      el("th", { scope: "row" }, seriesName(numbered ? `#${index + 1}` : swatch(index), series.labels)),
       values.map((value) => el("td", { class: "number" }, number(value)))));
   return [
     el("p", null, at === null ? `Last values, from ${when}` : `At ${when}`),

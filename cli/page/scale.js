@@ -10,14 +10,14 @@ const TIMES = [1, 2, 5, 10, 15, 30].map((n) => n * SECOND)
   .concat([1, 2, 5, 10, 15, 30].map((n) => n * MINUTE), [1, 2, 3, 6, 12].map((n) => n * HOUR),
     [1, 2, 7, 14, 28, 91, 182, 365, 730, 3650].map((n) => n * DAY));
 
-// Round values between two numbers.
+// Round values between two numbers, and how far they are apart.
 export function ticks(low, high, most) {
-  const raw = (high - low) / Math.max(1, most);
+  const raw = high / Math.max(1, most) - low / Math.max(1, most);
   const power = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((n) => n * power).find((width) => width >= raw) ?? raw;
   const list = [];
   for (let n = Math.ceil(low / step); n * step <= high && list.length < 50; n += 1) list.push(n * step);
-  return list;
+  return { list, apart: step };
 }
 
 // Round times of a zone between two times, and how far they are apart.
@@ -26,7 +26,12 @@ export function timeTicks(from, to, most, zone) {
   const apart = TIMES.find((width) => width >= raw) ?? TIMES.at(-1);
   const ahead = offset(from, zone);
   const list = [];
-  for (let at = Math.ceil((from + ahead) / apart) * apart - ahead; at < to && list.length < 50; at += apart) list.push(at);
+  for (let local = Math.ceil((from + ahead) / apart) * apart; list.length < 50; local += apart) {
+    // The clocks may have been changed since.
+    const at = local - offset(local - ahead, zone);
+    if (at >= to) break;
+    list.push(at);
+  }
   return { list, apart };
 }
 
@@ -42,8 +47,9 @@ export function extent(columns) {
     }
   }
   if (low > high) return null;
-  const margin = (high - low) * 0.05 || Math.abs(high) * 0.05 || 1;
-  return [low - margin, high + margin];
+  // Of halves: the difference of two numbers may be none.
+  const margin = (high / 2 - low / 2) * 0.1 || Math.abs(high) * 0.05 || 1;
+  return [Math.max(-Number.MAX_VALUE, low - margin), Math.min(Number.MAX_VALUE, high + margin)];
 }
 
 // Runs of points that follow one another: gaps stay empty.

@@ -1,7 +1,7 @@
 // States over time: one row for each series, the prevailing state of each point as its colour.
 
 import { el, svg } from "./dom.js";
-import { number } from "./format.js";
+import { shown, time } from "./format.js";
 import { COLOURS, frame } from "./chart.js";
 
 const ROW = 26;
@@ -18,6 +18,19 @@ function prevailing(value) {
   return value.reduce((most, one) => (one[1] > most[1] ? one : most))[0];
 }
 
+// Points that follow one another with the same prevailing state, as one.
+function spans(series, step, column) {
+  const list = [];
+  series.start_ms.forEach((from, index) => {
+    const state = prevailing(series.columns[column][index]);
+    const last = list.at(-1);
+    if (state === null) return;
+    if (last && last.state === state && from - last.to < step / 2) last.to = from + step;
+    else list.push({ state, from, to: from + step });
+  });
+  return list;
+}
+
 export function timeline(answer, size, column) {
   const height = answer.series.length * ROW + 36;
   const at = frame(answer, { ...size, height }, [0, 1]);
@@ -25,24 +38,21 @@ export function timeline(answer, size, column) {
   const states = [...new Set(all.filter((state) => state !== null))].sort();
   const inside = svg("g", { "clip-path": "url(#inside)" });
   answer.series.forEach((series, row) => {
-    series.start_ms.forEach((start, index) => {
-      const value = series.columns[column][index];
-      const state = prevailing(value);
-      if (state === null) return;
-      const left = at.x(start);
+    for (const { state, from, to } of spans(series, answer.step_ms, column)) {
+      const left = at.x(from);
       inside.append(svg("rect", {
         class: `state s${states.indexOf(state) % COLOURS}`,
         x: left.toFixed(1),
         y: at.top + row * ROW + 2,
-        width: Math.max(1, at.x(start + answer.step_ms) - left).toFixed(1),
+        width: Math.max(1, at.x(to) - left).toFixed(1),
         height: ROW - 4,
-      }, svg("title", null, number(value))));
-    });
+      }, svg("title", null, `${shown(state)}, ${time(from, size.zone)} to ${time(to, size.zone)}`)));
+    }
     at.node.append(svg("text", { class: "axis end", x: at.left - 6, y: at.top + row * ROW + ROW / 2 + 4 }, `#${row + 1}`));
   });
   at.node.append(inside);
   at.legend = el("ul", { class: "states" }, states.map((state, index) =>
-    el("li", null, swatch(index), state)));
+    el("li", null, swatch(index), shown(state))));
   return at;
 }
 

@@ -12,7 +12,7 @@ use clap::{Args, Parser, Subcommand};
 
 pub use self::dashboard::DashboardArgs;
 pub use self::gateways::{GatewayName, GatewaysArgs, GatewaysCommand, RetireArgs};
-pub use self::query::{Fill, OutputKind, QueryArgs, QueryFormat};
+pub use self::query::{Fill, Image, OutputKind, QueryArgs, QueryFormat};
 pub use self::top::{TopArgs, View};
 use crate::{
     device::{GatewayAddress, Protocol},

@@ -5,10 +5,12 @@
 //! * `scale`: from values to pixels, and the marks of the value axis;
 //! * `ticks`: the marks of the time axis, in the time zone of the query;
 //! * `svg`: the elements, with escaped text;
-//! * `legend`: title, series and notes.
+//! * `legend`: title, series and notes;
+//! * `png`: the image as pixels, with a font of its own.
 
 mod legend;
 mod panels;
+mod png;
 mod scale;
 mod svg;
 #[cfg(test)]
@@ -18,6 +20,7 @@ mod trace;
 
 use catchment_aggregator::calendar::Zone;
 
+pub(crate) use self::png::png;
 use self::{
     panels::{Panel, panels},
     scale::{Scale, TimeScale},
@@ -32,6 +35,8 @@ use crate::{
 
 /// Most series drawn.
 const SERIES_MAX: usize = 20;
+/// Above so many series, bands are paler.
+const BANDS_MANY: usize = 6;
 /// Most panels, one above the other.
 const PANELS_MAX: usize = 12;
 /// Most known losses that are hatched.
@@ -62,7 +67,7 @@ pub(crate) fn draw(request: &QueryRequest, result: &QueryResult) -> Result<Chart
     let (panels, mut notes) = panels(result);
     if panels.is_empty() && !result.aggregates.is_empty() {
         return Err(Failure::usage(format!(
-            "--format svg draws numbers, and --agg {} has none: add for example count, or use --format table",
+            "a chart draws numbers, and --agg {} has none: add for example count, or use --format table",
             result.aggregates.join(",")
         )));
     }
@@ -140,9 +145,12 @@ impl Plot<'_> {
         }
         self.hatch(svg, request, result);
         let trace = Trace { time: self.time, scale: &scale, gap_ms: trace::gap_ms(request) };
+        // Many bands, one over the other, would hide the lines.
+        let faint = if drawn.len() > BANDS_MANY { " faint" } else { "" };
         for (index, series) in drawn.iter().enumerate() {
             for (low, high) in &panel.bands {
-                svg.path(&trace.band(series, *low, *high), &format!("band s{}", index % svg::COLOURS));
+                let class = format!("band s{}{faint}", index % svg::COLOURS);
+                svg.path(&trace.band(series, *low, *high), &class);
             }
         }
         for (index, series) in drawn.iter().enumerate() {

@@ -108,14 +108,14 @@ async fn report(client: &mut AggregatorClient, request: &QueryRequest, rows: u64
     render::completeness_text(&result).lines().for_each(output::eprint_line);
 }
 
-/// Writes a text to a file that appears when it is complete.
+/// Writes all bytes to a file that appears when it is complete.
 ///
 /// # Errors
 /// The system's error.
-pub(crate) fn write_text(path: &Path, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let target = Target::open(Some(path))?;
     let mut writer = target.writer()?;
-    let written = writer.write_all(text.as_bytes()).and_then(|()| writer.flush());
+    let written = writer.write_all(bytes).and_then(|()| writer.flush());
     match written {
         Err(error) => target.failed(&error).map_or(Ok(()), Err),
         Ok(()) => target.complete(),

@@ -16,3 +16,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
 pub(crate) fn print_to_reader(text: &str) -> Result<bool, Failure> {
     output::print(text).map_err(Failure::failed)
 }
+
+/// As [`print`], for bytes that are no text.
+///
+/// # Errors
+/// As [`print`].
+pub(crate) fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
+    output::write(bytes).map(drop).map_err(Failure::failed)
+}

@@ -8,11 +8,11 @@ use catchment_settings::output;
 
 use crate::{
     aggregator_client::{AggregatorClient, ClientError},
-    args::{OutputKind, QueryArgs, WatchArgs},
+    args::{Image, OutputKind, QueryArgs, WatchArgs},
     chart, export,
     failure::Failure,
     length::Length,
-    print::print,
+    print::{print, print_bytes},
     query_result::{QueryRequest, QueryResult},
     render::{self, ResultFormat},
     suggestions,
@@ -81,7 +81,7 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     let format = match args.format.kind() {
         OutputKind::Text(format) => format,
         OutputKind::Columns(file) => return export::export(args, &request, file).await,
-        OutputKind::Chart => return draw(args, &request).await,
+        OutputKind::Chart(image) => return draw(args, &request, image).await,
     };
     let result = result(args, &request).await?;
     if format != ResultFormat::Table
@@ -96,7 +96,7 @@ pub async fn query(args: &QueryArgs) -> Result<(), Failure> {
     let text = render::result_text(&result, &request.by, format);
     match &args.output {
         None => print(&text),
-        Some(path) => export::write_text(path, &text),
+        Some(path) => export::write_whole(path, text.as_bytes()),
     }
 }
 
@@ -110,18 +110,22 @@ async fn result(args: &QueryArgs, request: &QueryRequest) -> Result<QueryResult,
 }
 
 /// Runs the query and draws its result. Standard error says how complete it is and what is not drawn.
-async fn draw(args: &QueryArgs, request: &QueryRequest) -> Result<(), Failure> {
+async fn draw(args: &QueryArgs, request: &QueryRequest, image: Image) -> Result<(), Failure> {
     if args.output.is_none() {
-        export::refuse_terminal("svg")?;
+        export::refuse_terminal(image.name())?;
     }
     let result = result(args, request).await?;
     let chart = chart::draw(request, &result)?;
     let notes = result.nothing_selected.iter().chain(&chart.notes);
     notes.for_each(|note| output::eprint_line(crate::failure::one_line(note)));
     render::completeness_text(&result).lines().for_each(output::eprint_line);
+    let bytes = match image {
+        Image::Svg => chart.svg.into_bytes(),
+        Image::Png => chart::png(&chart.svg)?,
+    };
     match &args.output {
-        None => print(&chart.svg),
-        Some(path) => export::write_text(path, &chart.svg),
+        None => print_bytes(&bytes),
+        Some(path) => export::write_whole(path, &bytes),
     }
 }
 

@@ -16,6 +16,15 @@ pub fn print(text: impl Display) -> io::Result<bool> {
     read_by(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
+/// As [`print`], for bytes that are no text.
+///
+/// # Errors
+/// As [`print`].
+pub fn write(bytes: &[u8]) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
+    read_by(out.write_all(bytes).and_then(|()| out.flush()))
+}
+
 /// Writes a line to standard error. Ignores failures: there is no place to report them.
 pub fn eprint_line(line: impl Display) {
     // A single write, so that lines of other threads do not interleave.

@@ -6,11 +6,12 @@ results, a line each. A step, all of it optional but for "width":
 * "url": where to go; "width", "dark", "reduced" (motion): how it is shown;
 * "focus": a selector of what gets the keyboard; "keys": keys to press; "tabs": how often Tab is pressed;
 * "words": what the page's HTML must hold at last; "selector": an element that must be there then;
+* "script": an expression whose value the result has, when the words are there;
 * "axe": check the page with axe-core; "screenshot": where to save a picture.
 
 A result: "html", "missing" (words and selectors that did not come), "errors" (what the console reported), "requests" (the URLs
-that were asked for), "wide" (how wide the page is), "focused" (what each Tab led to), "violations" (of axe-core's rules), and
-"shown_ms" (when the selector was there, since the page was asked for).
+that were asked for), "wide" (how wide the page is), "focused" (what each Tab led to), "violations" (of axe-core's rules), "value"
+(of the script), and "shown_ms" (when the selector was there, since the page was asked for).
 """
 
 import base64
@@ -152,6 +153,7 @@ class Browser:
             "html": html, "missing": missing, "focused": focused,
             "wide": self.value("document.documentElement.scrollWidth"),
             "shown_ms": self.value("window.shownMs"),
+            "value": self.value(step["script"]) if "script" in step else None,
             "violations": self.violations() if step.get("axe") else [],
             "errors": self.errors, "requests": self.requests,
         }

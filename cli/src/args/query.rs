@@ -16,6 +16,7 @@ use crate::{aggregate_list::AggregateList, export::FileFormat, length::Length, r
   catchment query temperature --from now-1d --step 1h --by site --format csv > temperature.csv
   catchment query temperature --last 30d --step 1m --by device --agg mean,p99 --format parquet -o temperature.parquet
   catchment query temperature --last 1d --step 5m --by site --agg mean,p50,p99,count --format svg -o temperature.svg
+  catchment query temperature --last 1d --step 5m --by site --format png -o temperature.png
   catchment query energy --from 2026-01-01 --step 1mo --tz Europe/Berlin --agg sum --by site --fill zero
   catchment query temperature --last 7d --by site,device --agg p99,sum/count --top 10 --order p99
   catchment query temperature humidity --last 1h --without gateway --agg mean,max-min
@@ -87,6 +88,8 @@ pub enum QueryFormat {
     Arrow,
     /// A chart as an SVG image
     Svg,
+    /// A chart as a PNG image, 1,920 pixels wide
+    Png,
 }
 
 /// What becomes of a result.
@@ -97,7 +100,26 @@ pub enum OutputKind {
     /// A file with columns, written as the points come.
     Columns(FileFormat),
     /// A chart.
-    Chart,
+    Chart(Image),
+}
+
+/// Format of an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// Shapes and texts.
+    Svg,
+    /// Pixels.
+    Png,
+}
+
+impl Image {
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Svg => "svg",
+            Self::Png => "png",
+        }
+    }
 }
 
 impl QueryFormat {
@@ -109,7 +131,8 @@ impl QueryFormat {
             Self::Csv => OutputKind::Text(ResultFormat::Csv),
             Self::Parquet => OutputKind::Columns(FileFormat::Parquet),
             Self::Arrow => OutputKind::Columns(FileFormat::Arrow),
-            Self::Svg => OutputKind::Chart,
+            Self::Svg => OutputKind::Chart(Image::Svg),
+            Self::Png => OutputKind::Chart(Image::Png),
         }
     }
 }

@@ -39,6 +39,16 @@ fn shortened(text: &str, most: usize) -> String {
     }
 }
 
+/// A text of at most so many characters, without those in the middle: names differ at their ends.
+fn without_middle(text: &str, most: usize) -> String {
+    let count = text.chars().count();
+    if count <= most {
+        return text.to_owned();
+    }
+    let tail = most / 2;
+    text.chars().take(most - tail - 1).chain(['…']).chain(text.chars().skip(count - tail)).collect()
+}
+
 /// The title, and below it range, step and time zone.
 pub(super) fn title(svg: &mut Svg, request: &QueryRequest, result: &QueryResult, zone: &Zone) {
     let selectors: Vec<String> = request.selectors().map(|selector| one_line(selector)).collect();
@@ -90,7 +100,7 @@ pub(super) fn series(
         svg.text_with_title(
             x + 30.0,
             y + 4.0,
-            &shortened(&name, LABEL_CHARACTERS),
+            &without_middle(&name, LABEL_CHARACTERS),
             &shortened(&name, WHOLE_CHARACTERS),
         );
     }

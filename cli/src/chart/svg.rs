@@ -22,7 +22,7 @@ text{font:12px system-ui,sans-serif;fill:#222}
 .grid{stroke:#ddd}.axis{stroke:#888}
 path{fill:none;stroke-width:1.8;stroke-linejoin:round}
 .line.thin{stroke-width:.9}
-.band{stroke:none;fill-opacity:.22}
+.band{stroke:none;fill-opacity:.22}.band.faint{fill-opacity:.03}
 .hatch{fill:url(#hatch)}#hatch path{stroke:#999;stroke-width:1}
 .d1{stroke-dasharray:6 3}.d2{stroke-dasharray:2 3}
 ";

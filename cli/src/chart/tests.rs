@@ -149,6 +149,35 @@ fn what_is_not_complete_is_hatched() {
 }
 
 #[test]
+fn a_full_chart_becomes_a_bounded_png() {
+    let names = ["count", "mean", "p50", "p99", "min", "max", "sum"];
+    let one = |index: i64| {
+        let values = move |minute: i64| {
+            let value = 20.0 + (minute as f64 / 9.0 + index as f64).sin() * 4.0;
+            let spread = [60.0, value, value - 0.5, value + 2.0, value - 2.0, value + 3.0, value * 60.0];
+            (minute * MINUTE, spread.map(Some).to_vec())
+        };
+        let name = match index {
+            0 => "</text><script>&\"\u{202e}\u{0}",
+            1 => "温度",
+            _ => "press-17-with-a-long-name-of-its-own-that-does-not-fit-into-a-column",
+        };
+        series(&format!("{name}{index}"), (0..100).filter(|minute| !(40..50).contains(minute)).map(values))
+    };
+    let mut result = result(&names, (0..20).map(one).collect());
+    result.complete_until_ms = Some(90 * MINUTE);
+    result.gaps.push(Gap { from_ms: Some(10 * MINUTE), to_ms: 15 * MINUTE, ..Gap::default() });
+    let svg = draw(&request(), &result).unwrap().svg;
+    let image = png(&svg).unwrap();
+    assert!(svg.contains(">device=press-17-with-a-long-…-does-not-fit-into-a-column19<"), "{svg}");
+    assert!(image.starts_with(b"\x89PNG\r\n") && image.len() < 4 << 20, "{}", image.len());
+    // To look at it: CATCHMENT_PICTURE=/tmp/chart.png cargo nextest run -p catchment-cli bounded_png
+    if let Some(path) = std::env::var_os("CATCHMENT_PICTURE") {
+        std::fs::write(path, image).unwrap();
+    }
+}
+
+#[test]
 fn times_are_those_of_the_zone() {
     let zoned = QueryRequest { time_zone: "Asia/Kolkata".to_owned(), ..request() };
     let chart = draw(&zoned, &result(&["mean"], Vec::new())).unwrap();

@@ -47,6 +47,12 @@ impl Data {
         Self { connection, lists: Lists::default(), live: Live::default(), slots }
     }
 
+    /// Connects, and asks for the first view, which is kept for a moment.
+    pub(super) async fn prepare(&self) {
+        // It fails again, with words, when the page asks.
+        let _ = self.answer("fleet", "").await;
+    }
+
     /// Ends answers that have not ended by themselves.
     pub(super) fn stop(&self) {
         self.live.stop();

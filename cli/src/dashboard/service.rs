@@ -1,5 +1,7 @@
 //! Routes of the dashboard, and the headers of all its answers.
 
+use std::sync::Arc;
+
 use hyper::{
     HeaderMap, Method, Request, Response, StatusCode,
     body::Incoming,
@@ -30,14 +32,14 @@ const HEADERS: [(HeaderName, &str); 6] = [
 /// Answers the requests of a dashboard.
 pub(super) struct Service {
     access: Access,
-    data: Data,
+    data: Arc<Data>,
     forward: Forward,
 }
 
 impl Service {
     /// With its parts.
     pub(super) fn new(access: Access, data: Data, forward: Forward) -> Self {
-        Self { access, data, forward }
+        Self { access, data: Arc::new(data), forward }
     }
 
     /// Ends answers that would go on, so that the server can stop.
@@ -71,8 +73,11 @@ impl Service {
         answer.unwrap_or_else(|| words(&Refusal::not_found("the dashboard has no such page: go to /")))
     }
 
-    /// Sets the cookie, and leads to a URL without the token.
+    /// Sets the cookie, and leads to a URL without the token. The aggregator is asked for the first view while the browser
+    /// loads the page.
     fn exchange(&self) -> Response<Body> {
+        let data = Arc::clone(&self.data);
+        tokio::spawn(async move { data.prepare().await });
         let mut answer = Response::new(whole(""));
         *answer.status_mut() = StatusCode::SEE_OTHER;
         let headers = answer.headers_mut();

@@ -83,7 +83,7 @@ fn an_arrow_stream_has_the_rows_and_the_first_header() {
 fn a_failed_export_leaves_the_file_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a");
-    write_text(&path, "before").unwrap();
+    write_whole(&path, b"before").unwrap();
     let (request, target) = (request(), Target::open(Some(&path)).unwrap());
     let mut export = Export::new(&request, FileFormat::Arrow, &target);
     assert!(export.push(header(0)).is_ok() && export.push(series("a", 9)).is_ok());
@@ -91,11 +91,11 @@ fn a_failed_export_leaves_the_file_as_it_was() {
     drop(target);
     assert_eq!(fs::read_to_string(&path).unwrap(), "before");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-    let error = write_text(&folder.path().join("none").join("b"), "x").unwrap_err();
+    let error = write_whole(&folder.path().join("none").join("b"), b"x").unwrap_err();
     assert!(error.to_string().contains("--output") && error.exit_status() == 1, "{error}");
-    assert!(write_text(folder.path(), "x").is_err(), "a folder is no file");
+    assert!(write_whole(folder.path(), b"x").is_err(), "a folder is no file");
     // A device is written to, and stays what it is.
-    write_text(Path::new("/dev/null"), "x").unwrap();
+    write_whole(Path::new("/dev/null"), b"x").unwrap();
     assert!(!fs::metadata("/dev/null").unwrap().is_file());
 }
 

@@ -2,7 +2,13 @@
 //! aggregator.
 
 use catchment_tests::{
-    browser::Browser, connection::Protocol, device::Sample, eventually::wait_limit, now_ms, process::Process,
+    browser::Browser,
+    connection::Protocol,
+    device::Sample,
+    eventually::wait_limit,
+    model::{QueryRequest, labels},
+    now_ms,
+    process::Process,
 };
 use serde_json::{Value, json};
 use tokio::task::block_in_place;
@@ -10,21 +16,26 @@ use tokio::task::block_in_place;
 use crate::dashboard::{link, started};
 
 /// A browser at a dashboard, at one width.
-struct Visitor<'a> {
+pub(crate) struct Visitor<'a> {
     browser: Browser,
     dashboard: &'a Process,
-    wide: u32,
-    dark: bool,
+    pub(crate) wide: u32,
+    pub(crate) dark: bool,
 }
 
-impl Visitor<'_> {
+impl<'a> Visitor<'a> {
+    /// At 1,440 pixels, in the light scheme; `None`: there is no browser.
+    pub(crate) fn at(dashboard: &'a Process) -> Option<Self> {
+        Some(Self { browser: block_in_place(Browser::start)?, dashboard, wide: 1440, dark: false })
+    }
+
     fn url(&self, fragment: &str) -> String {
         format!("http://{}/#{fragment}", self.dashboard.addr)
     }
 
     /// Does a step; nothing is missing, harmed, reported, asked for elsewhere, wider than the window or against axe-core's
     /// rules.
-    fn step(&mut self, mut step: Value) -> Value {
+    pub(crate) fn step(&mut self, mut step: Value) -> Value {
         step["width"] = self.wide.into();
         step["dark"] = self.dark.into();
         step["axe"] = true.into();
@@ -44,9 +55,14 @@ impl Visitor<'_> {
         result
     }
 
-    fn go(&mut self, fragment: &str, words: &[&str]) {
+    pub(crate) fn go(&mut self, fragment: &str, words: &[&str]) {
         let url = self.url(fragment);
         self.step(json!({"url": url, "words": words}));
+    }
+
+    /// The value of an expression.
+    fn value(&mut self, script: &str) -> Value {
+        self.step(json!({"script": script}))["value"].take()
     }
 
     fn press(&mut self, keys: &[&str], words: &[&str]) {
@@ -58,10 +74,8 @@ const STILL: &str = "explore?selector=temperature&by=room&from=now-10m&live=0";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_view_is_shown_in_a_browser_and_a_hostile_label_is_text() {
-    let Some(browser) = block_in_place(Browser::start) else { return };
     let (_world, dashboard) = started().await;
-    let mut visitor = Visitor { browser, dashboard: &dashboard, wide: 0, dark: false };
-    visitor.wide = 1440;
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
     visitor.step(json!({"url": link(&dashboard), "words": ["gateways", "silent for 5 min", "Sites"]}));
     for (wide, dark) in [(360, false), (1440, true), (360, true), (1440, false)] {
         (visitor.wide, visitor.dark) = (wide, dark);
@@ -73,25 +87,25 @@ async fn every_view_is_shown_in_a_browser_and_a_hostile_label_is_text() {
         visitor.go("explore?selector=temprature", &["did you mean temperature?"]);
         let drawn = ["· UTC", "band s0", "room=&lt;img src=x", "Last values", "· Catchment</title>"];
         visitor.go(STILL, &drawn);
-        visitor.press(&["?"], &["aria-labelledby=\"help-title\" open"]);
+        // The selector has the keyboard, as in the view before.
+        visitor.press(&["Escape", "?"], &["aria-labelledby=\"help-title\" open"]);
         visitor.press(&["Escape"], &["data-state=\"paused\""]);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_keyboard_reaches_everything() {
-    let Some(browser) = block_in_place(Browser::start) else { return };
     let (_world, dashboard) = started().await;
-    let mut visitor = Visitor { browser, dashboard: &dashboard, wide: 1440, dark: false };
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
     visitor.step(json!({"url": link(&dashboard), "words": ["Sites"]}));
     visitor.go(STILL, &["Last values"]);
     let tabs = visitor.step(json!({"tabs": 21, "reduced": true}));
     let focused: Vec<&str> = tabs["focused"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
     let header = ["skip", "Fleet", "Gateways", "Devices", "Explore", "help-button"];
-    let form = ["selector", "agg", "by", "from", "to", "step", "zone", "Show"];
+    let form = ["selector", "agg", "by", "from", "to", "step", "zone", "show"];
     assert!(focused.starts_with(&[&header[..], &form].concat()), "{focused:?}");
     let after =
-        ["Save as CSV", "Show states", "Chart of 1 series.", "Values at the crosshair", "Values as a table"];
+        ["Save as CSV", "other", "Chart of 1 series.", "Values at the crosshair", "Values as a table"];
     for name in after {
         assert!(focused.iter().any(|one| one.starts_with(name)), "{name}: {focused:?}");
     }
@@ -103,21 +117,23 @@ async fn the_keyboard_reaches_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_live_chart_is_pushed_what_comes_and_continues_after_a_cut() {
-    let Some(browser) = block_in_place(Browser::start) else { return };
     let (mut world, dashboard) = started().await;
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
     let mut device = world.device(0, "press-18", Protocol::Json);
-    let mut visitor = Visitor { browser, dashboard: &dashboard, wide: 1440, dark: false };
     visitor.step(json!({"url": link(&dashboard), "words": ["Sites"]}));
     visitor.go("explore?selector=temperature&by=device&agg=max", &["data-state=\"live\"", "device=press-17"]);
     // A series that was not there when the chart was asked for.
     device.send(&Sample::one(now_ms(), "temperature", 77.25)).await;
     device.settle().await;
     visitor.press(&[], &["device=press-18", "77.25"]);
+    // The chart that has the keyboard is not another one after what is pushed.
+    visitor.step(json!({"focus": ".chart", "script": "window.kept = document.activeElement, 0"}));
 
     visitor.press(&["p"], &["data-state=\"paused\""]);
     device.send(&Sample::one(now_ms() + 1_000, "temperature", 78.25)).await;
     device.settle().await;
     visitor.press(&["p"], &["data-state=\"live\"", "78.25"]);
+    assert_eq!(visitor.value("document.activeElement === window.kept"), json!(true));
 
     world.aggregator.stop().await;
     visitor.press(&[], &["data-state=\"stale\"", "Disconnected, retrying", "Stale since", "78.25"]);
@@ -127,4 +143,120 @@ async fn a_live_chart_is_pushed_what_comes_and_continues_after_a_cut() {
     visitor.press(&[], &["data-state=\"live\"", "79.25"]);
     // A page that is left is served no more: the dashboard ends at once.
     assert!(dashboard.terminate().success());
+}
+
+/// Notes in the page when a list was asked for twice more, and what has the keyboard now.
+const REFRESHED: &str = "window.kept = document.activeElement; document.querySelector('.scroll').scrollLeft = 40;
+    const asked = () => performance.getEntriesByType('resource').filter(({ name }) => name.includes('/data/')).length;
+    const until = asked() + 2;
+    const look = () => asked() < until ? setTimeout(look, 50) : setTimeout(() => { document.body.id = 'refreshed'; }, 100);
+    look()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_keyboard_stays_where_it_is_while_a_view_is_refreshed_or_asked_for_anew() {
+    let (_world, dashboard) = started().await;
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
+    visitor.step(json!({"url": link(&dashboard), "words": ["Sites"]}));
+    visitor.wide = 360;
+    visitor.go("devices", &["press-17"]);
+    visitor.step(json!({"focus": "td a", "script": REFRESHED}));
+    visitor.step(json!({"selector": "#refreshed"}));
+    let kept = "[document.activeElement === window.kept, document.querySelector('.scroll').scrollLeft]";
+    assert_eq!(visitor.value(kept), json!([true, 40]));
+    visitor.step(
+        json!({"focus": ".panel button", "keys": [" "], "words": ["data-state=\"paused\"", "Continue"]}),
+    );
+    visitor.press(&[" "], &["data-state=\"ready\"", "Pause"]);
+
+    visitor.wide = 1440;
+    visitor.go(STILL, &["Last values"]);
+    // Zoomed twice, at the crosshair.
+    for _ in 0..2 {
+        visitor.step(json!({"focus": ".chart", "keys": ["ArrowLeft"], "words": ["<p>At "]}));
+        visitor.step(json!({"script": "document.body.dataset.before = location.hash"}));
+        visitor.step(json!({"keys": ["+"], "selector": ".chart:focus", "words": ["<p>At "]}));
+        assert_eq!(visitor.value("document.body.dataset.before !== location.hash"), json!(true));
+    }
+    let keys = ["End", ",", "s", "u", "m", "Enter"];
+    visitor.step(json!({"focus": "#agg", "keys": keys, "words": [">sum</th>"], "selector": "#agg:focus"}));
+    // A checkbox takes no letters.
+    visitor.step(json!({"focus": ".switch input", "keys": ["g", "f"], "words": ["Sites"]}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_moves_for_those_who_want_no_motion() {
+    let (_world, dashboard) = started().await;
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
+    visitor.step(json!({"url": link(&dashboard), "words": ["Sites"]}));
+    visitor.go(STILL, &["Last values"]);
+    let moving = "[...document.querySelectorAll('*')].flatMap((node) => {
+        const { transitionDuration, animationName, scrollBehavior } = getComputedStyle(node);
+        const still = /^0s(, 0s)*$/.test(transitionDuration) && animationName === 'none' && scrollBehavior === 'auto';
+        return still ? [] : [node.className];
+    }).concat(document.getAnimations().map(() => 'animation'))";
+    let moves = |visitor: &mut Visitor<'_>, reduced| {
+        visitor.step(json!({"reduced": reduced, "script": moving}))["value"].take()
+    };
+    assert_eq!(moves(&mut visitor, true), json!([]));
+    assert_eq!(moves(&mut visitor, false), json!(["body"]), "the check above finds what moves");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn labels_that_turn_calculate_or_fill_the_page_are_harmless() {
+    let (world, dashboard) = started().await;
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
+    let long = "x".repeat(256);
+    let own = labels(&[("formula", "=1+1"), ("turned", "a\u{202e}b"), ("quoted", "a\"b,c"), ("long", &long)]);
+    let mut device = world.device(0, "press-18", Protocol::Json);
+    let values = vec![("pressure".to_owned(), -2.5)];
+    let time_ms = now_ms() - 30_000;
+    device.send(&Sample { time_ms, labels: own, values }).await;
+    device.settle().await;
+    world.complete(&QueryRequest::new("pressure", time_ms - 60_000, now_ms()), time_ms + 2_000).await;
+    visitor.step(json!({"url": link(&dashboard), "words": ["Sites"]}));
+    let query = "selector=pressure&by=formula,turned,quoted,long&from=now-10m";
+    for wide in [360, 1440] {
+        visitor.wide = wide;
+        visitor.go(&format!("explore?{query}&live=0"), &["turned=a\u{fffd}b", "formula==1+1", "Last values"]);
+        assert_eq!(visitor.value("document.body.innerText.includes('\\u202e')"), json!(false));
+    }
+    let script = format!(
+        "Promise.all([import('/values.js'), fetch('/data/explore?{query}&agg=mean').then((answer) => answer.json())])
+            .then(([values, answer]) => values.csv(answer).split('\\r\\n'))"
+    );
+    let lines = visitor.value(&script);
+    assert_eq!(lines[0], "time,formula,long,quoted,turned,mean");
+    let line = lines[1].as_str().unwrap();
+    let expected = format!(",'=1+1,{long},\"a\"\"b,c\",a\u{fffd}b,-2.5");
+    assert!(line.ends_with(&expected), "{line}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axes_have_round_times_when_clocks_are_set_and_hold_any_number() {
+    let (_world, dashboard) = started().await;
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
+    visitor.step(json!({"url": link(&dashboard), "words": ["Sites"]}));
+    let times = "Promise.all([import('/scale.js'), import('/format.js')]).then(([scale, format]) => {
+        const zone = 'Europe/Berlin';
+        const from = Date.UTC(2026, 9, 24);
+        const { list, apart } = scale.timeTicks(from, from + 3 * 86400000, 8, zone);
+        return list.map((at) => format.tick(at, apart, zone)).join(' ');
+    })";
+    assert_eq!(visitor.value(times), json!("12:00 10-25 12:00 10-26 12:00 10-27"));
+    let numbers = "Promise.all([import('/chart.js'), import('/scale.js'), import('/format.js')])
+        .then(([{ chart }, { ticks, extent }, { mark }]) => {
+        const marks = (...values) => {
+            const { list, apart } = ticks(...extent([values]), 4);
+            const answer = { from_ms: 0, to_ms: 9000, step_ms: 1000, expected: 0, gaps: [], aggregates: ['mean'],
+                series: [{ labels: {}, start_ms: values.map((_, index) => index * 1000), columns: [values] }] };
+            const { node } = chart(answer, { width: 400, height: 300, zone: 'UTC' });
+            if (/NaN|Infinity/.test(node.outerHTML)) throw node.outerHTML;
+            return list.map((value) => mark(value, apart)).join(' ');
+        };
+        return [marks(0.1, 0.35), marks(1e6, 1e6 + 0.02), marks(0, 2.5e9), marks(-1.7e308, 1.7e308), marks(5), marks(5e-324, 0)];
+    })";
+    let marks = visitor.value(numbers);
+    let marks: Vec<&str> = marks.as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    assert_eq!(marks[..3], ["0.1 0.2 0.3", "1000000.00 1000000.01 1000000.02", "0 1e9 2e9"], "{marks:?}");
+    assert_eq!((marks.len(), marks[3]), (6, "-1e308 0 1e308"), "{marks:?}");
 }

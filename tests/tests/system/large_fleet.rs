@@ -14,11 +14,14 @@ use catchment_tests::{
     delivery::Delivery,
     eventually::wait_limit,
     now_ms,
-    process::{program, run},
+    process::{Process, program, run},
     query,
     world::World,
 };
+use serde_json::json;
 use tokio::task::block_in_place;
+
+use crate::{browser::Visitor, dashboard::link};
 
 const DEVICES: usize = 10_000;
 
@@ -69,11 +72,34 @@ async fn pages_are_cut_by_the_aggregator_and_shown_in_a_terminal() {
     let operator = world.pki.operator();
     let connection = ["--aggregator", &url, "--identity", operator.to_str().unwrap()];
     block_in_place(|| once(&connection));
+    if let Some(shown_ms) = in_browser(&world, &connection) {
+        eprintln!("first view of {DEVICES} devices after {shown_ms:.0} ms");
+    }
     if Command::new("tmux").arg("-V").output().is_err() {
         eprintln!("left out: install tmux to test `catchment top` in it");
         return;
     }
     block_in_place(|| in_tmux(world.dir(), &connection));
+}
+
+/// The dashboard: its first view, and pages of its list, at two widths. Returns when the first view was there, milliseconds.
+fn in_browser(world: &World, connection: &[&str]) -> Option<f64> {
+    let log = world.dir().join("dashboard.log");
+    let dashboard = Process::start_with("catchment", &[&["dashboard"], connection].concat(), &log);
+    let mut visitor = Visitor::at(&dashboard)?;
+    let first = visitor
+        .step(json!({"url": link(&dashboard), "words": ["10000", "silent for 5 min"], "selector": ".tiles"}));
+    for wide in [360, 1440] {
+        visitor.wide = wide;
+        visitor.go("fleet", &["10000", "rome"]);
+        visitor.go("devices?search=press-0123", &["press-01239", "1–10 of 10<"]);
+        visitor.go(
+            "devices?sort=last_seen&silent_only=1",
+            &["press-09000", "1–10 of 10<", "silent, 30 min ago"],
+        );
+        visitor.go("devices?offset=9900", &["press-09999", "9901–10000 of 10000"]);
+    }
+    first["shown_ms"].as_f64()
 }
 
 /// `top --once`.

@@ -144,6 +144,10 @@ async fn charts_and_top_show_what_was_delivered() {
     for text in ["device=press-17", "device=oven", "mean (line), p50 to p99 (band)", "step 1m"] {
         assert!(svg.contains(text), "{text}: {svg}");
     }
+    let png = folder.path().join("temperature.png");
+    let query = [&["temperature", "--format", "png", "-o", png.to_str().unwrap()], &range[..]].concat();
+    assert!(eye.good("query", &query).await.is_empty());
+    assert!(fs::read(&png).unwrap().starts_with(b"\x89PNG\r\n"));
     // The oven is silent for minutes at a time: lone points, in the panels of count and of mean.
     assert_eq!(svg.matches("<circle").count(), 6, "{svg}");
 
