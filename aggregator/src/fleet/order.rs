@@ -36,9 +36,19 @@ pub(super) fn of_gateways(column: &str) -> Option<Compare<wire::Gateway>> {
         "devices" => |a, b| a.devices.cmp(&b.devices),
         "series" => |a, b| a.series.cmp(&b.series),
         "version" => |a, b| a.version.cmp(&b.version),
+        "worst" => |a, b| badness(b).cmp(&badness(a)),
         "expires" => |a, b| known(a.certificate_expires_s).cmp(&known(b.certificate_expires_s)),
         _ => return None,
     })
+}
+
+/// How bad a gateway is: those that deliver nothing or whose batches are not accepted, then those that lag; retired ones
+/// are best.
+fn badness(gateway: &wire::Gateway) -> (u8, i64) {
+    let wire::Gateway { connected, contended, waits_for, clock_ahead_ms, .. } = gateway;
+    let is_well = *connected && !contended && waits_for.is_empty() && clock_ahead_ms.is_none();
+    let class = if gateway.retired { 0 } else { 1 + u8::from(!is_well) };
+    (class, gateway.lag_ms.unwrap_or(i64::MAX))
 }
 
 /// An unknown end comes after all others.

@@ -62,7 +62,7 @@ impl Page<wire::Gateway> {
     /// # Errors
     /// A field is wrong.
     pub(super) fn of_gateways(request: PageRequest) -> Result<Self, Status> {
-        let columns = "site, gateway, connected, lag, devices, series, version or expires";
+        let columns = "site, gateway, connected, lag, worst, devices, series, version or expires";
         Self::new(request, order::of_gateways, columns, BEHIND_MS)
     }
 }
@@ -212,6 +212,36 @@ mod tests {
         assert_eq!((cut(by("lag", false)), cut(by("lag", true))), ("acb".to_owned(), "bac".to_owned()));
         assert_eq!(cut(PageRequest { offset: 1, limit: 1, ..by("gateway", true) }), "b");
         assert_eq!(cut(PageRequest { offset: u32::MAX, limit: u32::MAX, ..by("", false) }), "");
+    }
+
+    #[test]
+    fn the_worst_gateways_come_first_and_unknown_ends_last() {
+        let sorted = |sort: &str, all: &[wire::Gateway]| {
+            let request = PageRequest { sort: sort.to_owned(), ..Default::default() };
+            let page = Page::of_gateways(request).unwrap();
+            page.cut(all.to_vec()).map(|gateway| gateway.gateway).collect::<String>()
+        };
+        let all = [
+            wire::Gateway { retired: true, connected: false, ..gateway("a", None) },
+            gateway("b", Some(5)),
+            gateway("c", Some(70_000)),
+            wire::Gateway { connected: false, ..gateway("d", Some(1)) },
+            wire::Gateway { contended: true, ..gateway("e", Some(9)) },
+            gateway("f", None),
+        ];
+        assert_eq!(sorted("worst", &all), "edfcba");
+        let ends = [("a", 0), ("b", 9), ("c", 3)].map(|(name, certificate_expires_s)| wire::Gateway {
+            certificate_expires_s,
+            ..gateway(name, None)
+        });
+        assert_eq!(sorted("expires", &ends), "cba");
+        let page = |expires_within_s| {
+            Page::of_gateways(PageRequest { expires_within_s, ..Default::default() }).unwrap()
+        };
+        assert!(page(0).wants_expiring(0, 100) && page(-5).wants_expiring(500, 100));
+        let wanted = [0, 99, 109, 110].map(|expires_s| page(10).wants_expiring(expires_s, 100));
+        assert_eq!(wanted, [false, true, true, false]);
+        assert!(page(i64::MAX).wants_expiring(i64::MAX - 1, 100));
     }
 
     #[test]

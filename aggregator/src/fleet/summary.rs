@@ -81,6 +81,11 @@ fn site<'a>(sites: &'a mut BTreeMap<String, SiteSummary>, name: &str) -> &'a mut
 }
 
 fn count(site: &mut SiteSummary, gateway: &wire::Gateway, behind_ms: i64) {
+    if !gateway.retired {
+        // Before it is counted: the first one that is not retired.
+        let worst = if site.gateways == site.retired { Some(0) } else { site.lag_ms };
+        site.lag_ms = worst.zip(gateway.lag_ms).map(|(worst, lag)| worst.max(lag));
+    }
     site.gateways += 1;
     site.series = site.series.saturating_add(gateway.series.into());
     site.retired += u64::from(gateway.retired);
@@ -105,6 +110,11 @@ fn finish(
         silent: total.silent + site.silent,
         series: total.series.saturating_add(site.series),
         expiring: total.expiring + site.expiring,
+        lag_ms: match (total.gateways == total.retired, site.gateways == site.retired) {
+            (_, true) => total.lag_ms,
+            (true, false) => site.lag_ms,
+            (false, false) => total.lag_ms.zip(site.lag_ms).map(|(a, b)| a.max(b)),
+        },
     });
     sites.sort_by_key(|site| (site.down == 0, site.behind == 0, site.silent == 0, site.expiring == 0));
     sites.truncate(SITES_MAX);
@@ -124,7 +134,7 @@ mod tests {
             site: site.to_owned(),
             connected,
             retired,
-            lag_ms: Some(1_000),
+            lag_ms: Some(if site == "c" { 3_000 } else { 1_000 }),
             series: 2,
             ..wire::Gateway::default()
         };
@@ -139,8 +149,11 @@ mod tests {
         let summary = finish(sites, problems, Some(800));
         let names: Vec<&str> = summary.sites.iter().map(|site| site.site.as_str()).collect();
         assert_eq!(names, ["c", "a", "d", "b"]);
-        let SiteSummary { gateways, down, behind, retired, silent, series, expiring, .. } =
+        let lags: Vec<_> = summary.sites.iter().map(|site| site.lag_ms).collect();
+        assert_eq!(lags, [Some(3_000), Some(1_000), None, None]);
+        let SiteSummary { gateways, down, behind, retired, silent, series, expiring, lag_ms, .. } =
             summary.total.unwrap();
+        assert_eq!(lag_ms, Some(3_000));
         assert_eq!((gateways, down, behind, retired, silent, series, expiring), (3, 1, 0, 1, 1, 6, 2));
         assert_eq!((summary.problems.len(), summary.problems_total, summary.sites_total), (1, 1, 4));
     }
