@@ -300,13 +300,13 @@ impl State {
             let trouble = self.data.trouble.take();
             self.view = view;
             self.data = Data { view, trouble, ..Data::default() };
-            self.to_start();
+            self.select_start();
             self.sort_anew();
         }
     }
 
     /// Selects the first row.
-    fn to_start(&mut self) {
+    fn select_start(&mut self) {
         self.selected_key = None;
         (self.selected, self.top, self.offset, self.jump) = (0, 0, 0, Some(Jump::First));
     }
@@ -359,7 +359,7 @@ impl State {
             KeyCode::Char('s') => {
                 self.sort = self.sort.next();
                 // The first rows are why it was chosen.
-                self.to_start();
+                self.select_start();
                 self.sort_anew();
             }
             KeyCode::Char('r') => {
@@ -384,7 +384,7 @@ impl State {
             KeyCode::PageUp => self.select(self.selected.saturating_sub(self.page)),
             KeyCode::PageDown => self.select(self.selected + self.page),
             KeyCode::Home | KeyCode::Char('g') => {
-                self.to_start();
+                self.select_start();
                 self.select(0);
             }
             KeyCode::End | KeyCode::Char('G') => {
@@ -392,7 +392,7 @@ impl State {
                 self.jump = Some(Jump::Last);
                 self.select(usize::MAX);
             }
-            _ => return,
+            _ => {}
         }
     }
 }

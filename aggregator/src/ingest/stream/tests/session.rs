@@ -72,7 +72,8 @@ async fn what_a_gateway_tells_of_certificates_is_taken_beside_its_batches() {
     stream.send(numbered(1)).await;
     assert_eq!(stream.ack().await, Some(1), "the stream stays");
     let known = &rig.shared.streams.certificates;
-    let of = |device| known.of_device(&gateway("berlin", "g1").site, &Name::new(device).unwrap());
+    let of =
+        |device| known.of_device(&gateway("berlin", "g1").site, &catchment_proto::Name::new(device).unwrap());
     assert_eq!(["press", "oven", "other"].map(of), [2_000_000_000, 2_000_000_000, 0]);
     let refused = "device_certificates_refused_total{reason=\"malformed\"} 1";
     assert!(rig.shared.metrics.encode().contains(refused), "{}", rig.shared.metrics.encode());
