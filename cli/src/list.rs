@@ -169,6 +169,10 @@ fn is_zero(count: &u64) -> bool {
     *count == 0
 }
 
+/// The columns of every list of gateways.
+const GATEWAY_COLUMNS: [&str; 9] =
+    ["site", "gateway", "version", "connected", "complete until", "lag", "devices", "series", "max series"];
+
 fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
     let entries = list.iter().map(|gateway| GatewayJson {
         site: &gateway.site,
@@ -222,17 +226,7 @@ fn show_gateways(list: &[wire::Gateway], format: ListFormat) -> String {
         let rare = [lost, ahead, waits, retired, held, ends].into_iter().flatten();
         text.into_iter().chain(rest).chain(rare).collect()
     });
-    let mut header = vec![
-        "site",
-        "gateway",
-        "version",
-        "connected",
-        "complete until",
-        "lag",
-        "devices",
-        "series",
-        "max series",
-    ];
+    let mut header = GATEWAY_COLUMNS.to_vec();
     header.extend(lost.then_some("lost batches"));
     header.extend(ahead.then_some("clock ahead by"));
     header.extend(waits.then_some("waits for"));

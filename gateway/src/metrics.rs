@@ -66,7 +66,6 @@ pub struct Metrics {
     pub outbox_bytes: Gauge,
     pub kept: KeptMetrics,
     pub revocations: RevocationMetrics,
-    pub device_certificates_dropped: Counter,
     pub journal_bytes: Gauge,
     pub watermark_lag_seconds: Gauge<f64, std::sync::atomic::AtomicU64>,
     pub damage: Counter,
@@ -186,11 +185,6 @@ impl Metrics {
             outbox_bytes: add(r, "outbox_bytes", "Bytes of all outboxes, waiting for the aggregator"),
             kept: KeptMetrics::new(r),
             revocations: RevocationMetrics::new(r),
-            device_certificates_dropped: add(
-                r,
-                "device_certificates_dropped",
-                "Devices beyond devices_max whose certificate's end is not told to another aggregator",
-            ),
             journal_bytes: add(r, "journal_bytes", "Bytes of all journals"),
             watermark_lag_seconds: add(
                 r,

@@ -87,7 +87,7 @@ impl Gateway {
         let shared = Shared::new(&clock, &metrics, &supervisor, &peer.states);
         let (workers, links) = start_workers(shards, &config, &shared, &stopping);
         let outboxes: Vec<ShardLink> = links.clone();
-        let dropped = metrics.device_certificates_dropped.clone();
+        let dropped = metrics.revocations.certificates_dropped.clone();
         let certificates = Arc::new(DeviceCertificates::new(config.devices_max, dropped));
         let uplink = UplinkConfig {
             aggregators: config.aggregators.clone(),
