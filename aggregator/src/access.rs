@@ -3,7 +3,7 @@
 //!
 //! Any certificate of the trust root may connect; a service of another role answers PERMISSION_DENIED.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use catchment_certs::{Identity, Peer};
 use catchment_proto::{GatewayId, OperatorId};
@@ -65,6 +65,12 @@ pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr,
         Identity::Gateway(gateway) => Ok((gateway.clone(), caller.addr, caller.session.clone())),
         other => Err(denied("gateway", other)),
     }
+}
+
+/// When the certificate of the connection ends, Unix seconds.
+pub(crate) fn certificate_expires_s<T>(request: &Request<T>) -> Option<i64> {
+    let not_after = request.extensions().get::<Caller>()?.peer.not_after;
+    i64::try_from(not_after.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs()).ok()
 }
 
 /// The operator that calls.

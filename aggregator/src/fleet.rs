@@ -83,8 +83,9 @@ impl Fleet for FleetService {
         request: Request<FleetRequest>,
     ) -> Result<Response<Self::ListDevicesStream>, Status> {
         let (caller, text) = authorized(request)?;
-        let store = Arc::clone(&self.store);
-        let work = move |sink| async move { lists::devices(&*store, &text, &sink).await };
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
+        let work =
+            move |sink| async move { lists::devices(&*store, &streams.certificates, &text, &sink).await };
         self.runner.run(&caller, work).await
     }
 
@@ -115,10 +116,12 @@ impl Fleet for FleetService {
     ) -> Result<Response<wire::DevicePage>, Status> {
         let caller = access::operator(&request)?;
         let page = Page::of_devices(request.into_inner())?;
-        let store = Arc::clone(&self.store);
+        let (store, streams) = (Arc::clone(&self.store), Arc::clone(&self.streams));
         let now_ms = clock::now_ms();
-        self.alone(&caller, move |sink| async move { pages::devices(&*store, now_ms, &page, &sink).await })
-            .await
+        let work = move |sink| async move {
+            pages::devices((&*store, &streams.certificates), now_ms, &page, &sink).await
+        };
+        self.alone(&caller, work).await
     }
 
     async fn page_gateways(

@@ -7,6 +7,7 @@
 mod access;
 pub mod backup;
 pub mod calendar;
+mod certificates;
 mod clock;
 pub mod clock_bound;
 mod conditions;

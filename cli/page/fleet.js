@@ -31,6 +31,7 @@ function show(answer, body) {
     return false;
   }
   const silent = { silent_only: "1", sort: "last_seen" };
+  const expiring = { expiring_only: "1", sort: "expires" };
   const tiles = [
     tile("sites", answer.sites_total),
     tile("gateways", total.gateways, { href: link("gateways") }),
@@ -38,6 +39,7 @@ function show(answer, body) {
     tile("behind", total.behind, { bad: total.behind > 0, href: link("gateways", { sort: "lag", descending: "1" }) }),
     tile("devices", total.devices, { href: link("devices") }),
     tile("silent for 5 min", total.silent, { bad: total.silent > 0, href: link("devices", silent) }),
+    tile("expiring in 30 days", total.expiring, { bad: total.expiring > 0, href: link("devices", expiring) }),
     tile("series", total.series),
   ];
   const complete = answer.complete_until_ms === null
@@ -48,9 +50,9 @@ function show(answer, body) {
     el("p", null, complete, answer.more ? " The lists are cut: there are more devices or gateways than the dashboard holds." : ""),
     problems(answer),
     el("h3", null, "Sites"),
-    table(["Site", "Gateways", "Not connected", "Behind", "Devices", "Silent", "Series"], answer.sites.map((site) => [
+    table(["Site", "Gateways", "Not connected", "Behind", "Devices", "Silent", "Expiring", "Series"], answer.sites.map((site) => [
       el("a", { href: link("devices", { search: site.site }) }, site.site),
-      ...[site.gateways, site.down, site.behind, site.devices, site.silent, site.series].map(String),
+      ...[site.gateways, site.down, site.behind, site.devices, site.silent, site.expiring, site.series].map(String),
     ])));
   return true;
 }

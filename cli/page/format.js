@@ -61,6 +61,18 @@ export function shown(text) {
   return text.replace(UNPRINTABLE, "\u{fffd}");
 }
 
+// The end of a certificate, seen from now.
+export function end(ms, now) {
+  if (ms === null) return "–";
+  const left = ms - now;
+  return left > 0 ? `in ${days(left)}` : `ended ${days(-left)} ago`;
+}
+
+function days(ms) {
+  const count = Math.floor(ms / 86400000);
+  return count >= 2 ? `${count} days` : span(ms);
+}
+
 // A value with the digits that a person reads; `exact` gives all of them.
 export function number(value) {
   if (value === null || value === undefined) return "–";

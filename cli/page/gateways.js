@@ -1,5 +1,6 @@
 // The list of gateways.
 
+import { certificate } from "./devices.js";
 import { el } from "./dom.js";
 import { time, span, browserZone } from "./format.js";
 import { listView } from "./list.js";
@@ -17,6 +18,7 @@ export const gateways = listView({
     { title: "Complete until", cell: (row) => time(row.watermark_ms, browserZone()) },
     { title: "Devices", sort: "devices", number: true, cell: (row) => String(row.devices) },
     { title: "Series", sort: "series", number: true, cell: series },
+    { title: "Certificate ends", sort: "expires", cell: certificate },
     { title: "Version", sort: "version", cell: (row) => row.version },
   ],
 });

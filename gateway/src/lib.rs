@@ -19,6 +19,7 @@ mod conditions;
 pub mod config;
 pub mod decode;
 pub mod device;
+pub mod device_certificates;
 pub mod fold;
 mod folder;
 pub mod inspect;

@@ -2,11 +2,13 @@
 //!
 //! The handshake is complete and the peer is known; this file decides whether it may be a device of this gateway.
 
+use std::time::SystemTime;
+
 use catchment_certs::{Accepted, Identity};
 use catchment_proto::GatewayId;
 use tokio::sync::mpsc;
 
-use crate::{metrics::Metrics, worker::shard_of};
+use crate::{device_certificates::DeviceCertificates, metrics::Metrics, worker::shard_of};
 
 /// Why a peer may not connect; `None` if it may.
 fn refuse(gateway: &GatewayId, peer: &Identity) -> Option<&'static str> {
@@ -22,13 +24,14 @@ pub async fn route(
     accepted: Accepted,
     gateway: &GatewayId,
     workers: &[mpsc::Sender<Accepted>],
-    metrics: &Metrics,
+    (certificates, metrics): (&DeviceCertificates, &Metrics),
 ) {
     if let Some(reason) = refuse(gateway, &accepted.peer.identity) {
         tracing::info!(peer = %accepted.peer.identity, addr = %accepted.addr, reason, "connection refused");
         metrics.refuse_connection(reason);
         return;
     }
+    certificates.note(accepted.peer.identity.name(), accepted.peer.not_after, SystemTime::now());
     let shards = u32::try_from(workers.len()).unwrap_or(u32::MAX);
     let shard = shard_of(accepted.peer.identity.name(), shards);
     if let Some(worker) = workers.get(shard as usize) {

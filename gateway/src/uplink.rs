@@ -12,10 +12,11 @@
 //!
 //! `sender_core`, `in_flight` and what they use are pure; the simulation drives them too. `outbox_chunk` reads the
 //! outbox, `outbox_start` finds where to begin, `transcode` rewrites batches for an aggregator of an earlier version, `known_peer` keeps what it can read, `feedback` holds what the aggregator said
-//! about a shard, `revocations` takes the aggregator's revocation lists, `backoff` makes the pauses between streams, `stream_error` says why a stream ended.
+//! about a shard, `revocations` takes the aggregator's revocation lists, `certificates` tells when those of devices end, `backoff` makes the pauses between streams, `stream_error` says why a stream ended.
 
 mod ack_deadlines;
 mod backoff;
+mod certificates;
 mod config;
 pub mod feedback;
 pub mod in_flight;

@@ -8,10 +8,11 @@ const NAMES_MAX: usize = 64;
 pub struct Capabilities(u32);
 
 /// All that this version knows, by their names on the wire. A name has at most 64 bytes.
-const NAMES: [(&str, Capabilities); 3] = [
+const NAMES: [(&str, Capabilities); 4] = [
     ("partial-2", Capabilities::PARTIAL_2),
     ("raw-1", Capabilities::RAW_1),
     ("revocations-1", Capabilities::REVOCATIONS_1),
+    ("certificates-1", Capabilities::CERTIFICATES_1),
 ];
 
 impl Capabilities {
@@ -23,8 +24,11 @@ impl Capabilities {
     pub const RAW_1: Self = Self(2);
     /// A gateway: it takes revocation lists. An aggregator: it sends them, and takes what the gateway holds.
     pub const REVOCATIONS_1: Self = Self(4);
+    /// An aggregator: it takes the ends of devices' certificates.
+    pub const CERTIFICATES_1: Self = Self(8);
     /// What this version can do.
-    pub const OURS: Self = Self(Self::PARTIAL_2.0 | Self::RAW_1.0 | Self::REVOCATIONS_1.0);
+    pub const OURS: Self =
+        Self(Self::PARTIAL_2.0 | Self::RAW_1.0 | Self::REVOCATIONS_1.0 | Self::CERTIFICATES_1.0);
 
     /// Reads what a peer announces. Names that this version does not know are ignored.
     pub fn read(names: &[String]) -> Self {

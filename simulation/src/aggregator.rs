@@ -180,7 +180,10 @@ impl Aggregator {
         server.queued.push_back(
             match admission.admit(message, ClockBound::UNBOUNDED).map_err(|e| e.to_string())? {
                 Admitted::Progress(report) => QueuedDelivery::Progress(report),
-                Admitted::Raw(_) | Admitted::RevocationsHeld(_) | Admitted::Skipped => {
+                Admitted::Raw(_)
+                | Admitted::RevocationsHeld(_)
+                | Admitted::Certificates(_)
+                | Admitted::Skipped => {
                     return self.poll_store(server, down);
                 }
                 Admitted::Batch { batch, stream_start, attempt, .. } => {

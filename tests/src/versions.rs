@@ -169,6 +169,12 @@ async fn forward(
             passed.refused.lock().unwrap().push("revocations held".to_owned());
             return Status::unimplemented("a message without content");
         }
+        if let Some(deliver_request::Kind::Certificates(_)) = &request.kind
+            && (old.aggregator || old.gateway)
+        {
+            passed.refused.lock().unwrap().push("device certificates".to_owned());
+            return Status::unimplemented("a message without content");
+        }
         if forwarded.send(request).await.is_err() {
             return Status::unavailable("the aggregator ended the stream");
         }

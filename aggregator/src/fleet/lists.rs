@@ -7,6 +7,7 @@ use catchment_proto::{GatewayId, Labels, MetricName, Name, wire};
 
 use super::selector;
 use crate::{
+    certificates::Certificates,
     clock_bound::ClockBound,
     ingest::StreamRegistry,
     query::{QueryError, Selector, Sink, each_gateway, each_series},
@@ -15,7 +16,7 @@ use crate::{
 
 /// Approximate memory of a device, a gateway and a series while their list is sorted; the names are shared with the
 /// store.
-pub(super) const DEVICE_BYTES: usize = 96;
+pub(super) const DEVICE_BYTES: usize = 104;
 pub(super) const GATEWAY_BYTES: usize = 256;
 const SERIES_BYTES: usize = 160;
 /// Approximate memory of a message of a list.
@@ -24,11 +25,12 @@ pub(super) const MESSAGE_BYTES: usize = 512;
 /// Series by device, in order of site, gateway and name.
 pub(super) async fn devices(
     store: &dyn QueryStore,
+    certificates: &Certificates,
     text: &str,
     sink: &Sink<wire::Device>,
 ) -> Result<(), QueryError> {
     let selector = selector(text, &["site", "gateway", "device"])?;
-    let mut devices = collect_devices(store, &selector, sink).await?;
+    let mut devices = collect_devices(store, certificates, &selector, sink).await?;
     while let Some(device) = devices.pop_first() {
         sink.yield_point().await?;
         sink.send(device_message(&device), MESSAGE_BYTES).await?;
@@ -36,36 +38,55 @@ pub(super) async fn devices(
     Ok(())
 }
 
-/// Devices: the number of series, and the time of the last reading.
-pub(super) type Devices = BTreeMap<(GatewayId, Name), (u32, Timestamp)>;
+/// Devices by gateway and name.
+pub(super) type Devices = BTreeMap<(GatewayId, Name), DeviceState>;
+
+/// What is listed of a device.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DeviceState {
+    /// Its number of series.
+    pub(super) series: u32,
+    /// Time of the last reading.
+    pub(super) last: Timestamp,
+    /// When its certificate ends, Unix seconds; 0: not known.
+    pub(super) expires_s: i64,
+}
+
+impl DeviceState {
+    const NEW: Self = Self { series: 0, last: Timestamp::MIN, expires_s: 0 };
+}
 
 /// Collects the devices of series.
 pub(super) async fn collect_devices<T>(
     store: &dyn QueryStore,
+    certificates: &Certificates,
     selector: &Selector,
     sink: &Sink<T>,
 ) -> Result<Devices, QueryError> {
     let mut devices = Devices::new();
     each_series(store, selector, sink, |entry| {
-        let device = devices.entry((entry.gateway, entry.key.device)).or_insert((0, Timestamp::MIN));
-        device.0 = device.0.saturating_add(1);
-        device.1 = entry.last_reading.max(device.1);
+        let device = devices.entry((entry.gateway, entry.key.device)).or_insert(DeviceState::NEW);
+        device.series = device.series.saturating_add(1);
+        device.last = entry.last_reading.max(device.last);
         devices.len() * DEVICE_BYTES
     })
     .await?;
+    for ((gateway, device), state) in &mut devices {
+        sink.yield_point().await?;
+        state.expires_s = certificates.of_device(&gateway.site, device);
+    }
     Ok(devices)
 }
 
 /// A device of a list.
-pub(super) fn device_message(
-    ((gateway, device), (series, last)): &((GatewayId, Name), (u32, Timestamp)),
-) -> wire::Device {
+pub(super) fn device_message(((gateway, device), state): &((GatewayId, Name), DeviceState)) -> wire::Device {
     wire::Device {
         site: gateway.site.to_string(),
         gateway: gateway.name.to_string(),
         device: device.to_string(),
-        series: *series,
-        last_seen_ms: last.as_millis(),
+        series: state.series,
+        last_seen_ms: state.last.as_millis(),
+        certificate_expires_s: state.expires_s,
     }
 }
 
@@ -163,6 +184,7 @@ pub(super) fn gateway_message(
         retired: entry.retired,
         revocation_list: lists.held,
         revocations_behind: lists.behind,
+        certificate_expires_s: streams.certificates.of_gateway(&entry.epoch.gateway),
     }
 }
 

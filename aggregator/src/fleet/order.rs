@@ -2,11 +2,12 @@
 
 use std::cmp::Ordering;
 
-use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, Name, wire};
 
-/// A device and its number of series and last reading.
-pub(super) type DeviceEntry = ((GatewayId, Name), (u32, Timestamp));
+use super::lists::DeviceState;
+
+/// A device.
+pub(super) type DeviceEntry = ((GatewayId, Name), DeviceState);
 
 /// How two entries compare.
 pub(super) type Compare<T> = fn(&T, &T) -> Ordering;
@@ -17,8 +18,9 @@ pub(super) fn of_devices(column: &str) -> Option<Compare<DeviceEntry>> {
         "" | "device" => |((_, a), _), ((_, b), _)| a.cmp(b),
         "site" => |((a, _), _), ((b, _), _)| a.site.cmp(&b.site),
         "gateway" => |((a, _), _), ((b, _), _)| a.name.cmp(&b.name),
-        "last_seen" => |(_, (_, a)), (_, (_, b))| a.cmp(b),
-        "series" => |(_, (a, _)), (_, (b, _))| a.cmp(b),
+        "last_seen" => |(_, a), (_, b)| a.last.cmp(&b.last),
+        "series" => |(_, a), (_, b)| a.series.cmp(&b.series),
+        "expires" => |(_, a), (_, b)| known(a.expires_s).cmp(&known(b.expires_s)),
         _ => return None,
     })
 }
@@ -34,6 +36,22 @@ pub(super) fn of_gateways(column: &str) -> Option<Compare<wire::Gateway>> {
         "devices" => |a, b| a.devices.cmp(&b.devices),
         "series" => |a, b| a.series.cmp(&b.series),
         "version" => |a, b| a.version.cmp(&b.version),
+        "worst" => |a, b| badness(b).cmp(&badness(a)),
+        "expires" => |a, b| known(a.certificate_expires_s).cmp(&known(b.certificate_expires_s)),
         _ => return None,
     })
+}
+
+/// How bad a gateway is: those that deliver nothing or whose batches are not accepted, then those that lag; retired ones
+/// are best.
+fn badness(gateway: &wire::Gateway) -> (u8, i64) {
+    let wire::Gateway { connected, contended, waits_for, clock_ahead_ms, .. } = gateway;
+    let is_well = *connected && !contended && waits_for.is_empty() && clock_ahead_ms.is_none();
+    let class = if gateway.retired { 0 } else { 1 + u8::from(!is_well) };
+    (class, gateway.lag_ms.unwrap_or(i64::MAX))
+}
+
+/// An unknown end comes after all others.
+fn known(expires_s: i64) -> i64 {
+    if expires_s == 0 { i64::MAX } else { expires_s }
 }

@@ -11,6 +11,7 @@ use super::{
     selector,
 };
 use crate::{
+    certificates::Certificates,
     clock_bound::ClockBound,
     ingest::StreamRegistry,
     query::{QueryError, Sink},
@@ -26,6 +27,8 @@ const SEARCH_BYTES_MAX: usize = 256;
 pub(super) const SILENT_MS: i64 = 300_000;
 /// Gateways that lag by so much are behind, unless the request says otherwise; milliseconds.
 pub(super) const BEHIND_MS: i64 = 60_000;
+/// Certificates that end within this time are expiring, unless the request says otherwise; seconds.
+pub(super) const EXPIRING_S: i64 = 30 * 86_400;
 
 /// The page that is asked for, checked.
 pub(super) struct Page<T> {
@@ -38,6 +41,8 @@ pub(super) struct Page<T> {
     limit: usize,
     problems: bool,
     problem_ms: i64,
+    /// 0: whenever it ends.
+    expires_within_s: i64,
 }
 
 impl Page<DeviceEntry> {
@@ -46,7 +51,7 @@ impl Page<DeviceEntry> {
     /// # Errors
     /// A field is wrong.
     pub(super) fn of_devices(request: PageRequest) -> Result<Self, Status> {
-        let columns = "device, site, gateway, last_seen or series";
+        let columns = "device, site, gateway, last_seen, series or expires";
         Self::new(request, order::of_devices, columns, SILENT_MS)
     }
 }
@@ -57,7 +62,7 @@ impl Page<wire::Gateway> {
     /// # Errors
     /// A field is wrong.
     pub(super) fn of_gateways(request: PageRequest) -> Result<Self, Status> {
-        let columns = "site, gateway, connected, lag, devices, series or version";
+        let columns = "site, gateway, connected, lag, worst, devices, series, version or expires";
         Self::new(request, order::of_gateways, columns, BEHIND_MS)
     }
 }
@@ -85,7 +90,13 @@ impl<T> Page<T> {
             limit: if request.limit == 0 { LIMIT } else { request.limit.min(LIMIT_MAX) } as usize,
             problems: request.problems,
             problem_ms: if request.problem_ms <= 0 { problem_ms } else { request.problem_ms },
+            expires_within_s: request.expires_within_s.max(0),
         })
+    }
+
+    /// Whether entries with this end of their certificate are asked for.
+    fn wants_expiring(&self, expires_s: i64, now_s: i64) -> bool {
+        self.expires_within_s == 0 || is_expiring(expires_s, now_s.saturating_add(self.expires_within_s))
     }
 
     fn finds(&self, name: impl FnOnce() -> String) -> bool {
@@ -105,22 +116,23 @@ impl<T> Page<T> {
 
 /// A page of devices.
 pub(super) async fn devices(
-    store: &dyn QueryStore,
+    (store, certificates): (&dyn QueryStore, &Certificates),
     now_ms: i64,
     page: &Page<DeviceEntry>,
     sink: &Sink<wire::DevicePage>,
 ) -> Result<(), QueryError> {
     let selector = selector(&page.selector, &["site", "gateway", "device"])?;
-    let all = collect_devices(store, &selector, sink).await?;
+    let all = collect_devices(store, certificates, &selector, sink).await?;
     let total = all.len();
     sink.set_memory(2 * total * DEVICE_BYTES)?;
     let silent_ms = now_ms.saturating_sub(page.problem_ms);
     let mut found = Vec::new();
     for entry in all {
         sink.yield_point().await?;
-        let ((gateway, device), (_, last)) = &entry;
-        let is_silent = || last.as_millis() < silent_ms;
-        if (!page.problems || is_silent()) && page.finds(|| format!("{gateway}/{device}")) {
+        let ((gateway, device), state) = &entry;
+        let is_silent = || state.last.as_millis() < silent_ms;
+        let wanted = (!page.problems || is_silent()) && page.wants_expiring(state.expires_s, now_ms / 1_000);
+        if wanted && page.finds(|| format!("{gateway}/{device}")) {
             found.push(entry);
         }
     }
@@ -141,12 +153,15 @@ pub(super) async fn gateways(
     let all = collect_gateways(store, &selector, sink).await?;
     let total = all.len();
     let mut found = Vec::new();
+    let now_s = clock.now_ms() / 1_000;
     let held = |count: usize| total * GATEWAY_BYTES + count * MESSAGE_BYTES;
     for (_, listed) in all {
         sink.yield_point().await?;
         let gateway = listed.message(streams, clock);
         let name = || format!("{}/{} {}", gateway.site, gateway.gateway, gateway.version);
-        if (!page.problems || is_problem(&gateway, page.problem_ms)) && page.finds(name) {
+        let is_problem = || is_problem(&gateway, page.problem_ms, now_s.saturating_add(EXPIRING_S));
+        let wanted = page.wants_expiring(gateway.certificate_expires_s, now_s);
+        if wanted && (!page.problems || is_problem()) && page.finds(name) {
             found.push(gateway);
             sink.set_memory(held(found.len()))?;
         }
@@ -162,11 +177,19 @@ pub(super) fn is_behind(gateway: &wire::Gateway, behind_ms: i64) -> bool {
     !gateway.retired && gateway.lag_ms.is_none_or(|lag| lag >= behind_ms)
 }
 
-/// Whether something is wrong with a gateway. Nothing is wrong with a retired one.
-pub(super) fn is_problem(gateway: &wire::Gateway, behind_ms: i64) -> bool {
+/// Whether the end of a certificate is known and comes before a time, Unix seconds.
+pub(super) fn is_expiring(expires_s: i64, before_s: i64) -> bool {
+    expires_s != 0 && expires_s < before_s
+}
+
+/// Whether something is wrong with a gateway, or its certificate ends before a time, Unix seconds. Nothing is wrong with a
+/// retired one.
+pub(super) fn is_problem(gateway: &wire::Gateway, behind_ms: i64, expiring_s: i64) -> bool {
     let wire::Gateway { connected, contended, waits_for, clock_ahead_ms, lost_batches, .. } = gateway;
     let refused = *contended || !waits_for.is_empty() || clock_ahead_ms.is_some();
-    !gateway.retired && (!connected || refused || *lost_batches > 0 || is_behind(gateway, behind_ms))
+    let expiring = is_expiring(gateway.certificate_expires_s, expiring_s);
+    let late = expiring || is_behind(gateway, behind_ms);
+    !gateway.retired && (!connected || refused || *lost_batches > 0 || late)
 }
 
 #[cfg(test)]
@@ -192,6 +215,36 @@ mod tests {
     }
 
     #[test]
+    fn the_worst_gateways_come_first_and_unknown_ends_last() {
+        let sorted = |sort: &str, all: &[wire::Gateway]| {
+            let request = PageRequest { sort: sort.to_owned(), ..Default::default() };
+            let page = Page::of_gateways(request).unwrap();
+            page.cut(all.to_vec()).map(|gateway| gateway.gateway).collect::<String>()
+        };
+        let all = [
+            wire::Gateway { retired: true, connected: false, ..gateway("a", None) },
+            gateway("b", Some(5)),
+            gateway("c", Some(70_000)),
+            wire::Gateway { connected: false, ..gateway("d", Some(1)) },
+            wire::Gateway { contended: true, ..gateway("e", Some(9)) },
+            gateway("f", None),
+        ];
+        assert_eq!(sorted("worst", &all), "edfcba");
+        let ends = [("a", 0), ("b", 9), ("c", 3)].map(|(name, certificate_expires_s)| wire::Gateway {
+            certificate_expires_s,
+            ..gateway(name, None)
+        });
+        assert_eq!(sorted("expires", &ends), "cba");
+        let page = |expires_within_s| {
+            Page::of_gateways(PageRequest { expires_within_s, ..Default::default() }).unwrap()
+        };
+        assert!(page(0).wants_expiring(0, 100) && page(-5).wants_expiring(500, 100));
+        let wanted = [0, 99, 109, 110].map(|expires_s| page(10).wants_expiring(expires_s, 100));
+        assert_eq!(wanted, [false, true, true, false]);
+        assert!(page(i64::MAX).wants_expiring(i64::MAX - 1, 100));
+    }
+
+    #[test]
     fn what_a_page_cannot_be_is_refused() {
         let wrong = PageRequest { sort: "colour".to_owned(), ..Default::default() };
         let status = Page::of_devices(wrong).err().unwrap();
@@ -203,18 +256,20 @@ mod tests {
     #[test]
     fn problems_are_those_of_gateways_that_count() {
         let fine = gateway("a", Some(59_999));
-        assert!(!is_problem(&fine, BEHIND_MS));
+        assert!(!is_problem(&fine, BEHIND_MS, 100));
+        assert!(!is_problem(&wire::Gateway { certificate_expires_s: 100, ..fine.clone() }, BEHIND_MS, 100));
         for ill in [
             wire::Gateway { connected: false, ..fine.clone() },
             wire::Gateway { contended: true, ..fine.clone() },
             wire::Gateway { waits_for: "room".to_owned(), ..fine.clone() },
             wire::Gateway { clock_ahead_ms: Some(1), ..fine.clone() },
             wire::Gateway { lost_batches: 1, ..fine.clone() },
+            wire::Gateway { certificate_expires_s: 99, ..fine.clone() },
             gateway("b", Some(60_000)),
             gateway("c", None),
         ] {
-            assert!(is_problem(&ill, BEHIND_MS), "{ill:?}");
-            assert!(!is_problem(&wire::Gateway { retired: true, ..ill }, BEHIND_MS));
+            assert!(is_problem(&ill, BEHIND_MS, 100), "{ill:?}");
+            assert!(!is_problem(&wire::Gateway { retired: true, ..ill }, BEHIND_MS, 100));
         }
     }
 }

@@ -9,7 +9,7 @@ use catchment_proto::{
 
 use super::{
     lists::{GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, gateway_message},
-    pages::{BEHIND_MS, SILENT_MS, is_behind, is_problem},
+    pages::{BEHIND_MS, EXPIRING_S, SILENT_MS, is_behind, is_expiring, is_problem},
     selector,
 };
 use crate::{
@@ -34,17 +34,19 @@ pub(super) async fn summarize(
     let or = |given: i64, default| if given <= 0 { default } else { given };
     let behind_ms = or(request.behind_ms, BEHIND_MS);
     let silent_ms = clock.now_ms().saturating_sub(or(request.silent_ms, SILENT_MS));
+    let expiring_s = (clock.now_ms() / 1_000).saturating_add(or(request.expires_within_s, EXPIRING_S));
     let everything = selector("", &[])?;
     let mut sites: BTreeMap<String, SiteSummary> = BTreeMap::new();
     // Number of devices and series of each gateway, from one walk over all series.
     let mut counts: BTreeMap<GatewayId, (usize, u32)> = BTreeMap::new();
-    for ((gateway, _), (series, last)) in collect_devices(store, &everything, sink).await? {
+    for ((gateway, _), state) in collect_devices(store, &streams.certificates, &everything, sink).await? {
         sink.yield_point().await?;
         let site = site(&mut sites, gateway.site.as_str());
         site.devices += 1;
-        site.silent += u64::from(last.as_millis() < silent_ms);
+        site.silent += u64::from(state.last.as_millis() < silent_ms);
+        site.expiring += u64::from(is_expiring(state.expires_s, expiring_s));
         let (devices, all) = counts.entry(gateway).or_default();
-        (*devices, *all) = (*devices + 1, all.saturating_add(series));
+        (*devices, *all) = (*devices + 1, all.saturating_add(state.series));
     }
     let (mut gateways, mut held) = (Vec::new(), 0);
     each_gateway(store, sink, |entry| {
@@ -62,7 +64,7 @@ pub(super) async fn summarize(
         if !gateway.retired {
             until = until.zip(gateway.watermark_ms).map(|(until, watermark)| until.min(watermark));
         }
-        if is_problem(&gateway, behind_ms) {
+        if is_problem(&gateway, behind_ms, expiring_s) {
             problems.push(gateway);
         }
     }
@@ -79,6 +81,11 @@ fn site<'a>(sites: &'a mut BTreeMap<String, SiteSummary>, name: &str) -> &'a mut
 }
 
 fn count(site: &mut SiteSummary, gateway: &wire::Gateway, behind_ms: i64) {
+    if !gateway.retired {
+        // Before it is counted: the first one that is not retired.
+        let worst = if site.gateways == site.retired { Some(0) } else { site.lag_ms };
+        site.lag_ms = worst.zip(gateway.lag_ms).map(|(worst, lag)| worst.max(lag));
+    }
     site.gateways += 1;
     site.series = site.series.saturating_add(gateway.series.into());
     site.retired += u64::from(gateway.retired);
@@ -102,8 +109,14 @@ fn finish(
         devices: total.devices + site.devices,
         silent: total.silent + site.silent,
         series: total.series.saturating_add(site.series),
+        expiring: total.expiring + site.expiring,
+        lag_ms: match (total.gateways == total.retired, site.gateways == site.retired) {
+            (_, true) => total.lag_ms,
+            (true, false) => site.lag_ms,
+            (false, false) => total.lag_ms.zip(site.lag_ms).map(|(a, b)| a.max(b)),
+        },
     });
-    sites.sort_by_key(|site| (site.down == 0, site.behind == 0, site.silent == 0));
+    sites.sort_by_key(|site| (site.down == 0, site.behind == 0, site.silent == 0, site.expiring == 0));
     sites.truncate(SITES_MAX);
     problems.sort_by_key(|gateway| gateway.connected);
     problems.truncate(PROBLEMS_MAX);
@@ -121,7 +134,7 @@ mod tests {
             site: site.to_owned(),
             connected,
             retired,
-            lag_ms: Some(1_000),
+            lag_ms: Some(if site == "c" { 3_000 } else { 1_000 }),
             series: 2,
             ..wire::Gateway::default()
         };
@@ -131,12 +144,17 @@ mod tests {
             count(site(&mut sites, &gateway.site), gateway, BEHIND_MS);
         }
         site(&mut sites, "a").silent = 1;
-        let problems: Vec<_> = all.iter().filter(|one| is_problem(one, BEHIND_MS)).cloned().collect();
+        site(&mut sites, "d").expiring = 2;
+        let problems: Vec<_> = all.iter().filter(|one| is_problem(one, BEHIND_MS, 0)).cloned().collect();
         let summary = finish(sites, problems, Some(800));
         let names: Vec<&str> = summary.sites.iter().map(|site| site.site.as_str()).collect();
-        assert_eq!(names, ["c", "a", "b"]);
-        let SiteSummary { gateways, down, behind, retired, silent, series, .. } = summary.total.unwrap();
-        assert_eq!((gateways, down, behind, retired, silent, series), (3, 1, 0, 1, 1, 6));
-        assert_eq!((summary.problems.len(), summary.problems_total, summary.sites_total), (1, 1, 3));
+        assert_eq!(names, ["c", "a", "d", "b"]);
+        let lags: Vec<_> = summary.sites.iter().map(|site| site.lag_ms).collect();
+        assert_eq!(lags, [Some(3_000), Some(1_000), None, None]);
+        let SiteSummary { gateways, down, behind, retired, silent, series, expiring, lag_ms, .. } =
+            summary.total.unwrap();
+        assert_eq!(lag_ms, Some(3_000));
+        assert_eq!((gateways, down, behind, retired, silent, series, expiring), (3, 1, 0, 1, 1, 6, 2));
+        assert_eq!((summary.problems.len(), summary.problems_total, summary.sites_total), (1, 1, 4));
     }
 }

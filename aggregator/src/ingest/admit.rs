@@ -90,6 +90,8 @@ pub enum Admitted {
     Raw(wire::RawReadings),
     /// The revocation lists that the gateway holds.
     RevocationsHeld(wire::RevocationsHeld),
+    /// When certificates of devices end.
+    Certificates(wire::DeviceCertificates),
     /// A watermark that advanced without partials.
     Progress(ProgressReport),
 }
@@ -301,6 +303,7 @@ impl StreamAdmission {
             Kind::Start(_) => Err(Refusal::SecondStart),
             Kind::Raw(readings) => Ok(Admitted::Raw(readings)),
             Kind::Revocations(held) => Ok(Admitted::RevocationsHeld(held)),
+            Kind::Certificates(told) => Ok(Admitted::Certificates(told)),
             Kind::Progress(wire::Progress { shard, watermark_ms, number, history }) => {
                 let waits = self.shard(shard)?.refused.is_some();
                 if number > NUMBER_MAX {

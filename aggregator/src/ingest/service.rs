@@ -12,7 +12,7 @@ use super::{
     shared::Shared,
     stream::{self, End},
 };
-use crate::{access, metrics::Metrics};
+use crate::{access, clock, metrics::Metrics};
 
 /// Queued responses for a gateway that reads slowly; further acks are merged, not queued.
 const RESPONSES_MAX: usize = 4;
@@ -35,6 +35,9 @@ impl Ingest for IngestService {
                 "this gateway has too many delivery streams: end another one first",
             ));
         };
+        if let Some(expires_s) = access::certificate_expires_s(&request) {
+            self.0.streams.certificates.note_gateway(&gateway, expires_s, clock::now_ms() / 1_000);
+        }
         let (responses, receiver) = mpsc::channel(RESPONSES_MAX);
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {

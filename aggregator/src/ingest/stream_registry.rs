@@ -19,7 +19,7 @@ use super::{
     revocations::{GatewayLists, ListsState, Offer},
     waiting::WaitingBatches,
 };
-use crate::store::GatewayEpoch;
+use crate::{certificates::Certificates, store::GatewayEpoch};
 
 /// Most epochs of one gateway that deliver at once; beyond, the stream that began first ends.
 const EPOCHS_MAX: usize = 4;
@@ -39,6 +39,8 @@ pub(crate) struct StreamRegistry {
     pub(crate) raw_routes: Arc<RawRoutes>,
     /// The revocation lists for the gateways.
     pub(crate) revocations: watch::Sender<Offer>,
+    /// When the certificates of gateways, and of the devices that they tell of, end.
+    pub(crate) certificates: Arc<Certificates>,
 }
 
 #[derive(Debug, Default)]
@@ -81,6 +83,11 @@ pub(super) struct RegisteredStream {
 }
 
 impl StreamRegistry {
+    /// Without streams; with the ends of certificates that are known from before.
+    pub(crate) fn new(certificates: Arc<Certificates>) -> Self {
+        Self { certificates, ..Self::default() }
+    }
+
     /// Makes a stream the current one of its data folder. The receiver resolves when a newer stream replaces it.
     pub(super) fn register(
         self: &Arc<Self>,

@@ -14,6 +14,7 @@ use tokio_stream::{StreamExt as _, wrappers::ReceiverStream};
 
 use super::{failure::RunError, hand_over::HandOver, ready, services::Services};
 use crate::{
+    certificates::KeptCertificates,
     config::Config,
     ingest::{StreamRegistry, publish_revocations},
     metrics::Metrics,
@@ -39,6 +40,8 @@ pub struct Aggregator {
     pub(super) metrics: Arc<Metrics>,
     /// The revocation lists of the data folder, if there is one.
     pub(super) revocations: Option<Arc<KeptRevocations>>,
+    /// The ends of certificates of the data folder, if there is one.
+    pub(super) certificates: Option<Arc<KeptCertificates>>,
     /// The store, if it can be backed up here.
     pub(super) backups: Option<Arc<dyn BackupSource>>,
 }
@@ -60,11 +63,11 @@ impl Aggregator {
     /// Something other than `shutdown` ended it, or the store could not be closed.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
         let Self { config, trust, sessions, revocations, tls, listener, http, store, .. } = self;
-        let Self { metrics, backups, .. } = self;
+        let Self { metrics, backups, certificates, .. } = self;
         let (stop, stopping) = watch::channel(false);
         let (cut, cutting) = watch::channel(false);
         let supervisor = Arc::new(Supervisor::default());
-        let streams = Arc::new(StreamRegistry::default());
+        let streams = streams(certificates.as_ref());
         let maintenance: Arc<dyn MaintenanceStore> = Arc::clone(&store) as Arc<_>;
         metrics.watch(&store, Arc::clone(&streams));
         let services = Services::new(&config, &store, &streams, &metrics, backups, (&supervisor, &stopping))
@@ -84,7 +87,7 @@ impl Aggregator {
         );
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
         let shared = (Arc::clone(&streams), Arc::clone(&metrics));
-        let trusting = follow_trust(trust, sessions, revocations, shared);
+        let trusting = follow_trust(trust, sessions, (revocations, certificates.clone()), shared);
         let trusting = tokio::spawn(supervisor.task("trust", |_| (), trusting));
         let retention = Retention::new(&config, &store, &metrics);
         let retention = retention.spawn(&supervisor, when_set(stopping.clone()));
@@ -118,9 +121,7 @@ impl Aggregator {
         stop.send_replace(true);
         services.health.stop().await;
         let closed = finish(&config, serving, (accepting, retention), &cut, &maintenance).await;
-        // It holds the metrics, and these the store, whose folder must be free.
-        trusting.abort();
-        let _ = trusting.await;
+        end_trust(trusting, certificates).await;
         close.send_replace(true);
         if let Some(http) = http {
             // The server holds nothing whose loss matters.
@@ -130,17 +131,22 @@ impl Aggregator {
     }
 }
 
-/// Watches the identity folder, ends sessions that it no longer trusts, keeps its revocation lists, and offers them to the
-/// gateways, forever.
+/// Watches the identity folder, ends sessions that it no longer trusts, keeps its revocation lists, offers them to the
+/// gateways, and keeps when certificates end, forever.
 async fn follow_trust(
     trust: Trust,
     sessions: SessionRegistry,
-    revocations: Option<Arc<KeptRevocations>>,
+    (revocations, certificates): (Option<Arc<KeptRevocations>>, Option<Arc<KeptCertificates>>),
     (streams, metrics): (Arc<StreamRegistry>, Arc<Metrics>),
 ) {
     let keeping = async {
         if let Some(revocations) = revocations {
             revocations.keep_changes().await;
+        }
+    };
+    let keeping_ends = async {
+        if let Some(certificates) = certificates {
+            certificates.keep_changes().await;
         }
     };
     metrics.trust.show(&trust);
@@ -150,8 +156,25 @@ async fn follow_trust(
         trust.watch_and_report(&metrics.conditions),
         sessions.sweep(trust.clone()),
         offering,
-        keeping
+        keeping,
+        keeping_ends
     );
+}
+
+/// Without streams; with the ends of certificates that the data folder keeps.
+fn streams(certificates: Option<&Arc<KeptCertificates>>) -> Arc<StreamRegistry> {
+    let known = certificates.map(|kept| Arc::clone(&kept.certificates)).unwrap_or_default();
+    Arc::new(StreamRegistry::new(known))
+}
+
+/// Ends [`follow_trust`], and keeps what gateways told last of certificates.
+async fn end_trust(trusting: JoinHandle<()>, certificates: Option<Arc<KeptCertificates>>) {
+    // It holds the metrics, and these the store, whose folder must be free.
+    trusting.abort();
+    let _ = trusting.await;
+    if let Some(certificates) = certificates {
+        certificates.write().await;
+    }
 }
 
 /// Shuts down in order, after `stopping` was signalled.

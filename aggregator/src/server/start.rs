@@ -13,6 +13,7 @@ use tokio::{net::TcpListener, time::Instant};
 
 use super::{failure::StartError, run::Aggregator};
 use crate::{
+    certificates::KeptCertificates,
     config::Config,
     metrics::Metrics,
     store::{BackupSource, EmbeddedStore, KIND, OpenError, OpenReport, Store},
@@ -57,7 +58,11 @@ pub async fn bind(mut config: Config) -> Result<Aggregator, StartError> {
     let backups = Arc::clone(&store) as Arc<dyn BackupSource>;
     let revocations = revocations(&config, &trust, &metrics).await?;
     let aggregator = bind_with(config, (trust, tls), store, metrics).await?;
-    Ok(Aggregator { backups: Some(backups), revocations: Some(revocations), ..aggregator })
+    let data = aggregator.config.data.clone();
+    let certificates = tokio::task::spawn_blocking(move || KeptCertificates::open(&data));
+    let certificates = certificates.await.map_err(|error| StartError::Thread(error.to_string()))?;
+    let (revocations, certificates) = (Some(revocations), Some(Arc::new(certificates)));
+    Ok(Aggregator { backups: Some(backups), revocations, certificates, ..aggregator })
 }
 
 /// Gives the trust the revocation lists that the data folder keeps.
@@ -142,5 +147,6 @@ pub(crate) async fn bind_with(
         metrics,
         backups: None,
         revocations: None,
+        certificates: None,
     })
 }

@@ -111,7 +111,7 @@ fn the_table(state: &State, look: Look, now_ms: i64, page: usize) -> Table<'stat
         let cells = state.cells(row, look.glyphs, now_ms).into_iter().enumerate();
         let cells =
             cells.map(|(column, text)| aligned(column, if column < names { look.text(&text) } else { text }));
-        let style = match row.is_problem() {
+        let style = match row.is_problem(now_ms) {
             true => look.coloured(Color::Red, Modifier::BOLD),
             false => Style::new(),
         };

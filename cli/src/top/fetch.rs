@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
+use catchment_proto::wire;
 use tokio::sync::watch;
 
 use super::{
     rows::{self, Collector, Key, Rows},
     spark::{self, Spark},
+    state::{Asked, PAGE_ROWS, Sort},
 };
 use crate::{
     aggregator_client::{AggregatorClient, ClientError},
@@ -44,8 +46,8 @@ pub(super) struct Wanted {
     pub(super) view: View,
     /// The rows on the screen.
     pub(super) visible: Vec<Key>,
-    /// Counts requests to ask at once.
-    pub(super) refreshes: u64,
+    /// Which rows of the view.
+    pub(super) asked: Asked,
 }
 
 /// What the aggregator said.
@@ -63,7 +65,7 @@ pub(super) struct Data {
     pub(super) trouble: Option<(i64, String)>,
 }
 
-/// Lists the rows of a view.
+/// Lists all rows of a view.
 ///
 /// # Errors
 /// The request fails.
@@ -82,6 +84,43 @@ pub(super) async fn rows(client: &mut AggregatorClient, view: View) -> Result<Ar
         }
     };
     Ok(Arc::new(rows))
+}
+
+/// Lists the rows of a view that are asked for, as far as the aggregator searches and sorts them; else all.
+///
+/// # Errors
+/// The request fails, or the aggregator is of a version that does not know it.
+async fn page(
+    client: &mut AggregatorClient,
+    view: View,
+    asked: &Asked,
+) -> Result<Option<Arc<Rows>>, ClientError> {
+    let (sort, descending) = match (view, asked.sort) {
+        (View::Sites, _) => {
+            let summary = client.summary(wire::SummaryRequest::default()).await?;
+            return Ok(Some(Arc::new(rows::of_summary(&summary))));
+        }
+        // Metrics have no pages.
+        (View::Metrics, _) => return Ok(None),
+        (_, Sort::Name) => ("site", false),
+        (_, Sort::Series) => ("series", true),
+        (View::Gateways, Sort::Worst) => ("worst", false),
+        (View::Devices, Sort::Worst) => ("last_seen", false),
+    };
+    let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let request = wire::PageRequest {
+        search: asked.search.clone(),
+        sort: sort.to_owned(),
+        descending,
+        offset: number(asked.offset),
+        limit: number(PAGE_ROWS),
+        ..wire::PageRequest::default()
+    };
+    let rows = match view {
+        View::Gateways => rows::of_gateway_page(&client.gateway_page(request).await?, asked.clone()),
+        _ => rows::of_device_page(client.device_page(request).await?, asked.clone()),
+    };
+    Ok(Some(Arc::new(rows)))
 }
 
 /// Queries the sparklines of rows, at most [`SPARKS_MAX`].
@@ -120,6 +159,26 @@ pub(super) async fn sparks_if_any(
     }
 }
 
+/// The rows that are wanted, or all of a view that has no pages, or of an aggregator that is too old for them.
+///
+/// # Errors
+/// The request fails.
+async fn some_rows(
+    client: &mut AggregatorClient,
+    want: &Wanted,
+    no_pages: &mut bool,
+) -> Result<Arc<Rows>, ClientError> {
+    if !*no_pages {
+        match page(client, want.view, &want.asked).await {
+            Ok(Some(rows)) => return Ok(rows),
+            Ok(None) => {}
+            Err(error) if error.is_unimplemented() => *no_pages = true,
+            Err(error) => return Err(error),
+        }
+    }
+    rows(client, want.view).await
+}
+
 /// Asks and remembers.
 pub(super) struct Fetcher {
     connection: Connection,
@@ -129,14 +188,24 @@ pub(super) struct Fetcher {
     /// The rows whose sparklines there are, and since when.
     sparks_of: Option<(View, Vec<Key>, Instant)>,
     /// When the rows came, and which request they answered.
-    rows_of: Option<(u64, Instant)>,
+    rows_of: Option<(Asked, Instant)>,
+    /// The aggregator is of a version that has no pages.
+    no_pages: bool,
 }
 
 impl Fetcher {
     pub(super) fn new(args: &TopArgs) -> Self {
         let data = Data { view: args.view, ..Data::default() };
         let connection = args.connection.clone();
-        Self { connection, every: args.every, client: None, data, sparks_of: None, rows_of: None }
+        Self {
+            connection,
+            every: args.every,
+            client: None,
+            data,
+            sparks_of: None,
+            rows_of: None,
+            no_pages: false,
+        }
     }
 
     /// Asks until the screen is gone. An outage is shown and survived.
@@ -200,17 +269,24 @@ impl Fetcher {
             Some(client) => client,
             none => {
                 let Connection { aggregator, identity } = &self.connection;
+                // It may have been upgraded.
+                self.no_pages = false;
                 none.insert(AggregatorClient::connect(aggregator, identity).await?)
             }
         };
         let view_changed = self.data.view != want.view;
         let every = if want.view == View::Metrics { METRICS_EVERY.max(self.every) } else { self.every };
-        let is_new = |(refreshes, at): &(u64, Instant)| *refreshes == want.refreshes && at.elapsed() < every;
+        // Where all rows come, a search or another order needs no others.
+        let has_pages = !self.no_pages && matches!(want.view, View::Gateways | View::Devices);
+        let is_new = |(asked, at): &(Asked, Instant)| {
+            let same = *asked == want.asked || !has_pages && asked.refreshes == want.asked.refreshes;
+            same && at.elapsed() < every
+        };
         if view_changed || !self.rows_of.as_ref().is_some_and(is_new) {
-            let rows = rows(client, want.view).await?;
+            let rows = some_rows(client, want, &mut self.no_pages).await?;
             let sparks = if view_changed { Arc::default() } else { Arc::clone(&self.data.sparks) };
             self.data = Data { view: want.view, rows: Some(rows), sparks, at_ms: now_ms(), trouble: None };
-            self.rows_of = Some((want.refreshes, Instant::now()));
+            self.rows_of = Some((want.asked.clone(), Instant::now()));
             publish.send_replace(self.data.clone());
         }
         let is_known = |(view, keys, at): &(View, Vec<Key>, Instant)| {

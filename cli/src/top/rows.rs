@@ -1,9 +1,10 @@
 //! What the aggregator lists, as rows of a view.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use catchment_proto::wire;
 
+use super::state::Asked;
 use crate::args::View;
 
 /// Most rows of a view.
@@ -35,9 +36,9 @@ pub(super) enum Body {
         series: u64,
     },
     /// A gateway.
-    Gateway { state: &'static str, lag_ms: Option<i64>, devices: u32, series: u32 },
-    /// A device.
-    Device { last_seen_ms: i64, series: u32 },
+    Gateway { state: &'static str, lag_ms: Option<i64>, devices: u32, series: u32, expires_s: i64 },
+    /// A device. `expires_s`: when its certificate ends, Unix seconds; 0: not known.
+    Device { last_seen_ms: i64, series: u32, expires_s: i64 },
     /// A metric.
     Metric { last_window_ms: i64, series: u64 },
 }
@@ -45,10 +46,22 @@ pub(super) enum Body {
 /// Rows of a view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Rows {
-    /// In order of their keys.
+    /// In order of their keys; of a page, in the order that was asked for.
     pub(super) list: Vec<Row>,
-    /// There are more than [`ROWS_MAX`].
+    /// There are more than these.
     pub(super) cut: bool,
+    /// They are a part of the view, which the aggregator searched and sorted; `None`: they are the whole view.
+    pub(super) page: Option<Page>,
+}
+
+/// What a page is a part of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Page {
+    /// The request that it answers.
+    pub(super) asked: Asked,
+    /// Number of rows that the search finds, and of all.
+    pub(super) found: usize,
+    pub(super) total: usize,
 }
 
 /// The plural of what the rows are.
@@ -75,9 +88,9 @@ pub(super) fn header(view: View) -> &'static [&'static str] {
     match view {
         View::Sites => &["site", "gateways", "lag", "devices", "series", "read/min", "last 15 min"],
         View::Gateways => {
-            &["site", "gateway", "state", "lag", "devices", "series", "read/min", "last 15 min"]
+            &["site", "gateway", "state", "lag", "cert", "devices", "series", "read/min", "last 15 min"]
         }
-        View::Devices => &["site", "gateway", "device", "seen", "series", "read/min", "last 15 min"],
+        View::Devices => &["site", "gateway", "device", "seen", "cert", "series", "read/min", "last 15 min"],
         View::Metrics => &["metric", "seen", "series", "mean", "last 15 min"],
     }
 }
@@ -86,8 +99,8 @@ pub(super) fn header(view: View) -> &'static [&'static str] {
 pub(super) fn widths(view: View) -> &'static [u16] {
     match view {
         View::Sites => &[8, 7, 8, 8, 8, 15],
-        View::Gateways => &[7, 6, 7, 7, 8, 15],
-        View::Devices => &[5, 6, 8, 15],
+        View::Gateways => &[7, 5, 5, 7, 6, 8, 15],
+        View::Devices => &[5, 5, 6, 8, 15],
         View::Metrics => &[5, 7, 9, 15],
     }
 }
@@ -99,6 +112,18 @@ pub(super) fn short_span(ms: i64) -> String {
         seconds @ 60..3600 => format!("{}m", seconds / 60),
         seconds @ 3600..86_400 => format!("{}h", seconds / 3600),
         seconds => format!("{}d", seconds / 86_400),
+    }
+}
+
+/// Certificates that end within this time are marked, in seconds.
+const EXPIRING_S: i64 = 30 * 86_400;
+
+/// The end of a certificate, Unix seconds, in few characters: how long it is still valid.
+fn short_end(expires_s: i64, now_ms: i64) -> String {
+    match (expires_s, expires_s.saturating_mul(1_000).saturating_sub(now_ms)) {
+        (0, _) => "-".to_owned(),
+        (_, ..=0) => "ended".to_owned(),
+        (_, left) => short_span(left),
     }
 }
 
@@ -130,10 +155,13 @@ impl Row {
             Body::Site { connected, gateways, lag_ms, devices, series } => {
                 vec![format!("{connected}/{gateways}"), lag(*lag_ms), devices.to_string(), series.to_string()]
             }
-            Body::Gateway { state, lag_ms, devices, series } => {
-                vec![(*state).to_owned(), lag(*lag_ms), devices.to_string(), series.to_string()]
+            Body::Gateway { state, lag_ms, devices, series, expires_s } => {
+                let end = short_end(*expires_s, now_ms);
+                vec![(*state).to_owned(), lag(*lag_ms), end, devices.to_string(), series.to_string()]
             }
-            Body::Device { last_seen_ms, series } => vec![age(*last_seen_ms), series.to_string()],
+            Body::Device { last_seen_ms, series, expires_s } => {
+                vec![age(*last_seen_ms), short_end(*expires_s, now_ms), series.to_string()]
+            }
             Body::Metric { last_window_ms, series } => vec![age(*last_window_ms), series.to_string()],
         }
     }
@@ -164,11 +192,13 @@ impl Row {
     }
 
     /// Whether something is wrong with it that is not a matter of opinion.
-    pub(super) fn is_problem(&self) -> bool {
+    pub(super) fn is_problem(&self, now_ms: i64) -> bool {
+        let expiring = |end: i64| end != 0 && end < (now_ms / 1_000).saturating_add(EXPIRING_S);
         match &self.body {
             Body::Site { connected, gateways, .. } => connected < gateways,
-            Body::Gateway { state, .. } => !matches!(*state, "up" | "retired"),
-            Body::Device { .. } | Body::Metric { .. } => false,
+            Body::Gateway { state: "retired", .. } | Body::Metric { .. } => false,
+            Body::Gateway { state, expires_s, .. } => *state != "up" || expiring(*expires_s),
+            Body::Device { expires_s, .. } => expiring(*expires_s),
         }
     }
 }
@@ -185,18 +215,58 @@ fn state(gateway: &wire::Gateway) -> &'static str {
     }
 }
 
+fn gateway_row(gateway: &wire::Gateway) -> Row {
+    let body = Body::Gateway {
+        state: state(gateway),
+        lag_ms: gateway.lag_ms,
+        devices: gateway.devices,
+        series: gateway.series,
+        expires_s: gateway.certificate_expires_s,
+    };
+    Row { key: vec![gateway.site.clone(), gateway.gateway.clone()], body }
+}
+
+fn device_row(device: wire::Device) -> Row {
+    let wire::Device { site, gateway, device, series, last_seen_ms, certificate_expires_s: expires_s } =
+        device;
+    Row { key: vec![site, gateway, device], body: Body::Device { last_seen_ms, series, expires_s } }
+}
+
 /// Gateways as rows.
 pub(super) fn of_gateways(list: &[wire::Gateway]) -> Rows {
-    let row = |gateway: &wire::Gateway| Row {
-        key: vec![gateway.site.clone(), gateway.gateway.clone()],
-        body: Body::Gateway {
-            state: state(gateway),
-            lag_ms: gateway.lag_ms,
-            devices: gateway.devices,
-            series: gateway.series,
-        },
+    sorted(list.iter().take(ROWS_MAX).map(gateway_row).collect(), list.len() > ROWS_MAX)
+}
+
+/// A page of gateways as rows.
+pub(super) fn of_gateway_page(page: &wire::GatewayPage, asked: Asked) -> Rows {
+    of_page(page.gateways.iter().map(gateway_row).collect(), asked, page.found, page.total)
+}
+
+/// A page of devices as rows.
+pub(super) fn of_device_page(page: wire::DevicePage, asked: Asked) -> Rows {
+    let (found, total) = (page.found, page.total);
+    of_page(page.devices.into_iter().map(device_row).collect(), asked, found, total)
+}
+
+fn of_page(mut list: Vec<Row>, asked: Asked, found: u64, total: u64) -> Rows {
+    // Two of one name would be one place of the screen.
+    let mut seen = HashSet::new();
+    list.retain(|row| seen.insert(row.key.clone()));
+    let count = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Rows { list, cut: false, page: Some(Page { asked, found: count(found), total: count(total) }) }
+}
+
+/// The sites of a summary as rows.
+pub(super) fn of_summary(summary: &wire::FleetSummary) -> Rows {
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let row = |site: &wire::SiteSummary| {
+        let gateways = site.gateways.saturating_sub(site.retired);
+        let lag_ms = if gateways == 0 { Some(0) } else { site.lag_ms };
+        let (connected, gateways) = (count(gateways.saturating_sub(site.down)), count(gateways));
+        let body = Body::Site { connected, gateways, lag_ms, devices: site.devices, series: site.series };
+        Row { key: vec![site.site.clone()], body }
     };
-    sorted(list.iter().take(ROWS_MAX).map(row).collect(), list.len() > ROWS_MAX)
+    sorted(summary.sites.iter().map(row).collect(), summary.sites_total > summary.sites.len() as u64)
 }
 
 /// The sites of gateways as rows.
@@ -220,7 +290,7 @@ pub(super) fn of_sites(list: &[wire::Gateway]) -> Rows {
             key: vec![site.to_owned()],
             body: Body::Site { connected, gateways, lag_ms, devices, series },
         });
-    Rows { list: rows.collect(), cut }
+    Rows { list: rows.collect(), cut, page: None }
 }
 
 /// Collects devices, and metrics of series, one by one.
@@ -237,8 +307,7 @@ impl Collector {
     pub(super) fn device(&mut self, device: wire::Device) -> bool {
         self.cut = self.list.len() >= ROWS_MAX;
         if !self.cut {
-            let body = Body::Device { last_seen_ms: device.last_seen_ms, series: device.series };
-            self.list.push(Row { key: vec![device.site, device.gateway, device.device], body });
+            self.list.push(device_row(device));
         }
         !self.cut
     }
@@ -271,5 +340,5 @@ fn sorted(mut list: Vec<Row>, cut: bool) -> Rows {
     list.sort_unstable_by(|a, b| a.key.cmp(&b.key));
     // Two of one name would be one place of the screen.
     list.dedup_by(|a, b| a.key == b.key);
-    Rows { list, cut }
+    Rows { list, cut, page: None }
 }

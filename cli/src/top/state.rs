@@ -6,18 +6,23 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use super::{
     fetch::{Data, Wanted},
-    rows::{Key, Row},
+    rows::{Key, Page, Row},
     spark::Glyphs,
 };
 use crate::args::View;
 
 /// Longest filter, in characters.
 const FILTER_MAX: usize = 60;
+/// Most rows of a page: more than any screen shows, so that moving by some lines asks nothing.
+pub(super) const PAGE_ROWS: usize = 500;
+/// How near to an end of the page the selected row may come.
+const PAGE_MARGIN: usize = 100;
 
 /// The order of rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Sort {
     /// By name.
+    #[default]
     Name,
     /// The worst first: down, lag, not seen for long.
     Worst,
@@ -42,6 +47,18 @@ impl Sort {
             Self::Series => Self::Name,
         }
     }
+}
+
+/// Which rows of a view are asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// A part of their names, in lower case; empty: all.
+    pub(super) search: String,
+    pub(super) sort: Sort,
+    /// Rows to leave out at the beginning.
+    pub(super) offset: usize,
+    /// Counts requests to ask and sort at once.
+    pub(super) refreshes: u64,
 }
 
 /// What a key led to.
@@ -70,6 +87,16 @@ pub(super) struct State {
     pub(super) top: usize,
     page: usize,
     refreshes: u64,
+    /// The first row of the page that is asked for.
+    offset: usize,
+    /// Where to go as soon as the page that is asked for is there.
+    jump: Option<Jump>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Jump {
+    First,
+    Last,
 }
 
 impl State {
@@ -87,6 +114,8 @@ impl State {
             top: 0,
             page: 20,
             refreshes: 0,
+            offset: 0,
+            jump: None,
         }
     }
 
@@ -112,9 +141,26 @@ impl State {
         self.selected
     }
 
+    /// What is asked for.
+    fn asked(&self) -> Asked {
+        let Self { sort, offset, refreshes, .. } = *self;
+        Asked { search: self.filter.to_lowercase(), sort, offset, refreshes }
+    }
+
+    /// The page that the rows are, if they are one.
+    fn part(&self) -> Option<&Page> {
+        self.data.rows.as_ref()?.page.as_ref()
+    }
+
+    /// The page, if it is searched for what the filter is now.
+    fn found(&self) -> Option<&Page> {
+        self.part().filter(|page| page.asked.search == self.filter.to_lowercase())
+    }
+
     /// Number of rows of the view, before the filter; `None`: not known yet.
     pub(super) fn total(&self) -> Option<usize> {
-        self.data.rows.as_ref().map(|rows| rows.list.len())
+        let rows = self.data.rows.as_ref()?;
+        Some(rows.page.as_ref().map_or(rows.list.len(), |page| page.total))
     }
 
     /// Whether there are more rows than those.
@@ -128,9 +174,9 @@ impl State {
         self.order.iter().filter_map(|index| list.get(*index))
     }
 
-    /// Their number.
+    /// Number of rows that the filter lets pass, of other pages too.
     pub(super) fn count(&self) -> usize {
-        self.order.len()
+        self.found().map_or(self.order.len(), |page| page.found)
     }
 
     /// All cells of a row.
@@ -148,19 +194,46 @@ impl State {
             self.data.trouble = data.trouble;
             return;
         }
+        let before = self.part().map(|page| page.asked.clone());
         self.data = data;
+        let now = self.part().map(|page| page.asked.clone());
+        let mut jump = None;
+        if let Some(now) = now
+            && before.as_ref() != Some(&now)
+        {
+            jump = self.jump.take_if(|_| now.offset == self.offset);
+            // Other rows, or another order: they get their places anew. The same rows stay where they are on the screen.
+            self.places.clear();
+            let start = before.map_or(0, |before| before.offset);
+            let moved = |place: usize| (place + start).saturating_sub(now.offset);
+            (self.selected, self.top) = (moved(self.selected), moved(self.top));
+        }
         self.arrange();
+        match jump {
+            Some(Jump::First) => self.select(0),
+            Some(Jump::Last) => self.select(usize::MAX),
+            None => {}
+        }
     }
 
     /// What to ask for, if so many rows fit.
     pub(super) fn wanted(&mut self, page: usize) -> Wanted {
         self.page = page.max(1);
         self.scroll();
+        self.follow();
         let visible = self.shown().skip(self.top).take(page.min(super::fetch::SPARKS_MAX));
-        Wanted {
-            view: self.view,
-            visible: visible.map(|row| row.key.clone()).collect(),
-            refreshes: self.refreshes,
+        Wanted { view: self.view, visible: visible.map(|row| row.key.clone()).collect(), asked: self.asked() }
+    }
+
+    /// Asks for another page when the selected row comes near an end of this one.
+    fn follow(&mut self) {
+        let Some(page) = self.found().filter(|page| page.asked.offset == self.offset) else { return };
+        let (found, rows) = (page.found, self.order.len());
+        let near_start = self.selected < PAGE_MARGIN && self.offset > 0;
+        let near_end = self.selected + PAGE_MARGIN >= rows && self.offset + rows < found;
+        if near_start || near_end {
+            let middle = (self.offset + self.selected).saturating_sub(PAGE_ROWS / 2);
+            self.offset = middle.min(found.saturating_sub(PAGE_ROWS));
         }
     }
 
@@ -178,12 +251,15 @@ impl State {
                 self.places.entry(row.key.clone()).or_insert(next);
             }
         }
-        let filter = self.filter.to_lowercase();
+        // What the aggregator searched for is found; until it has, what is here is filtered.
+        let filter = if self.found().is_some() { String::new() } else { self.filter.to_lowercase() };
         let mut order: Vec<(usize, &Row)> =
             rows.list.iter().enumerate().filter(|(_, row)| row.matches(&filter)).collect();
-        // They come in order of their names.
-        if self.sort != Sort::Name {
-            order.sort_by_key(|(_, row)| self.places.get(&row.key).copied().unwrap_or(usize::MAX));
+        let is_by_name = rows.page.as_ref().is_none_or(|page| page.asked.sort == Sort::Name);
+        match self.sort {
+            Sort::Name if is_by_name => {}
+            Sort::Name => order.sort_by(|(_, a), (_, b)| a.key.cmp(&b.key)),
+            _ => order.sort_by_key(|(_, row)| self.places.get(&row.key).copied().unwrap_or(usize::MAX)),
         }
         self.order = order.into_iter().map(|(index, _)| index).collect();
         let key = self.selected_key.as_ref();
@@ -194,7 +270,12 @@ impl State {
     /// Gives all rows their places anew.
     fn place(&mut self, list: &[Row]) {
         let mut sorted: Vec<&Row> = list.iter().collect();
+        // A page has the order that was asked for.
+        let has_order = self
+            .part()
+            .is_some_and(|page| (page.asked.sort, page.asked.refreshes) == (self.sort, self.refreshes));
         match self.sort {
+            _ if has_order => {}
             Sort::Name => {}
             Sort::Worst => sorted.sort_by_key(|row| std::cmp::Reverse(row.badness())),
             Sort::Series => sorted.sort_by_key(|row| std::cmp::Reverse(row.series())),
@@ -219,10 +300,15 @@ impl State {
             let trouble = self.data.trouble.take();
             self.view = view;
             self.data = Data { view, trouble, ..Data::default() };
-            self.selected_key = None;
-            (self.selected, self.top) = (0, 0);
+            self.select_start();
             self.sort_anew();
         }
+    }
+
+    /// Selects the first row.
+    fn select_start(&mut self) {
+        self.selected_key = None;
+        (self.selected, self.top, self.offset, self.jump) = (0, 0, 0, Some(Jump::First));
     }
 
     fn sort_anew(&mut self) {
@@ -244,6 +330,7 @@ impl State {
     }
 
     fn type_key(&mut self, code: KeyCode) {
+        (self.offset, self.jump) = (0, Some(Jump::First));
         match code {
             KeyCode::Enter => self.typing = false,
             KeyCode::Esc => {
@@ -272,8 +359,7 @@ impl State {
             KeyCode::Char('s') => {
                 self.sort = self.sort.next();
                 // The first rows are why it was chosen.
-                self.selected_key = None;
-                (self.selected, self.top) = (0, 0);
+                self.select_start();
                 self.sort_anew();
             }
             KeyCode::Char('r') => {
@@ -282,16 +368,31 @@ impl State {
             }
             KeyCode::Esc => {
                 self.filter.clear();
+                (self.offset, self.jump) = (0, Some(Jump::First));
                 self.arrange();
             }
+            code => self.move_key(code),
+        }
+        Next::Continue
+    }
+
+    fn move_key(&mut self, code: KeyCode) {
+        self.jump = None;
+        match code {
             KeyCode::Up | KeyCode::Char('k') => self.select(self.selected.saturating_sub(1)),
             KeyCode::Down | KeyCode::Char('j') => self.select(self.selected + 1),
             KeyCode::PageUp => self.select(self.selected.saturating_sub(self.page)),
             KeyCode::PageDown => self.select(self.selected + self.page),
-            KeyCode::Home | KeyCode::Char('g') => self.select(0),
-            KeyCode::End | KeyCode::Char('G') => self.select(usize::MAX),
+            KeyCode::Home | KeyCode::Char('g') => {
+                self.select_start();
+                self.select(0);
+            }
+            KeyCode::End | KeyCode::Char('G') => {
+                self.offset = self.count().saturating_sub(PAGE_ROWS);
+                self.jump = Some(Jump::Last);
+                self.select(usize::MAX);
+            }
             _ => {}
         }
-        Next::Continue
     }
 }

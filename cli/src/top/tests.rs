@@ -1,5 +1,7 @@
 //! The state, and pictures of it in ratatui's test terminal.
 
+mod pages;
+
 use std::{collections::HashMap, sync::Arc};
 
 use catchment_proto::wire;
@@ -49,7 +51,8 @@ fn devices(names: &[(&str, i64)]) -> Rows {
             gateway,
             device: (*device).to_owned(),
             series: 2,
-            last_seen_ms
+            last_seen_ms,
+            certificate_expires_s: 0
         }));
     }
     collector.finish()
@@ -130,7 +133,7 @@ fn rows_keep_their_places_until_they_are_sorted_anew() {
     assert_eq!(state.selected(), 0, "the selection follows its row");
     press(&mut state, "r");
     assert_eq!(names(&state), ["aa", "d", "a", "c"]);
-    assert_eq!((state.selected(), state.wanted(10).refreshes), (3, 1));
+    assert_eq!((state.selected(), state.wanted(10).asked.refreshes), (3, 1));
     press(&mut state, "ss");
     assert_eq!(
         (state.sort(), names(&state)),

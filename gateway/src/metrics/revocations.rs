@@ -1,4 +1,4 @@
-//! Revocation lists that came from an aggregator or from the data folder.
+//! Revocation lists that came from an aggregator or from the data folder, and the ends of devices' certificates.
 
 use catchment_certs::kept_revocations::{ListEvents, REFUSED_REASONS};
 use prometheus_client::{
@@ -14,12 +14,14 @@ use super::{
 /// The lists of a stream cannot be put together; the other reasons are those of all lists.
 const MALFORMED: &str = "malformed";
 
-/// Counts revocation lists.
+/// Counts revocation lists, and ends of certificates.
 #[derive(Debug)]
 pub struct RevocationMetrics {
     /// Times that lists of an aggregator brought news.
     pub taken: Counter,
     refused: Family<ReasonLabel, Counter>,
+    /// Ends of devices' certificates that were forgotten for want of room.
+    pub certificates_dropped: Counter,
 }
 
 impl RevocationMetrics {
@@ -30,7 +32,9 @@ impl RevocationMetrics {
             let _ = refused.get_or_create(&ReasonLabel { reason });
         }
         let help = "Times that an aggregator sent a revocation list that is newer than the known one";
-        Self { taken: add(r, "revocation_lists_taken", help), refused }
+        let taken = add(r, "revocation_lists_taken", help);
+        let help = "Devices beyond devices_max whose certificate's end is not told to another aggregator";
+        Self { taken, refused, certificates_dropped: add(r, "device_certificates_dropped", help) }
     }
 
     /// Counts a list that was refused.

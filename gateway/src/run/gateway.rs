@@ -26,6 +26,7 @@ use crate::{
     budget::BudgetFile,
     clock::Clock,
     config::Config,
+    device_certificates::DeviceCertificates,
     folder::FolderWatch,
     lineage::Lineage,
     listener,
@@ -86,6 +87,8 @@ impl Gateway {
         let shared = Shared::new(&clock, &metrics, &supervisor, &peer.states);
         let (workers, links) = start_workers(shards, &config, &shared, &stopping);
         let outboxes: Vec<ShardLink> = links.clone();
+        let dropped = metrics.revocations.certificates_dropped.clone();
+        let certificates = Arc::new(DeviceCertificates::new(config.devices_max, dropped));
         let uplink = UplinkConfig {
             aggregators: config.aggregators.clone(),
             tls: client,
@@ -98,6 +101,7 @@ impl Gateway {
             budget: Arc::clone(budget.budget()),
             peer,
             revocations: Arc::clone(&revocations),
+            certificates: Arc::clone(&certificates),
         };
         let delivering = uplink::run(uplink, links, Arc::clone(&metrics));
         let uplink = tokio::spawn(supervisor.task("uplink", |_| (), delivering));
@@ -118,7 +122,8 @@ impl Gateway {
         let accepting =
             accept_loop(listener, tls, accept, sessions, events, when_set(stopping), move |accepted| {
                 let (arrivals, metrics, id) = (Arc::clone(&arrivals), Arc::clone(&counted), id.clone());
-                async move { listener::route(accepted, &id, &arrivals, &metrics).await }
+                let certificates = Arc::clone(&certificates);
+                async move { listener::route(accepted, &id, &arrivals, (&certificates, &metrics)).await }
             });
         let accepting = tokio::spawn(supervisor.task("accept", |_| (), accepting));
         let watching = observe(&workers, &logs, &metrics, &places, &*clock);

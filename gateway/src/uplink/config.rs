@@ -11,6 +11,7 @@ use super::known_peer::KnownPeer;
 use crate::{
     budget::Budget,
     clock::Clock,
+    device_certificates::DeviceCertificates,
     kept::KeepLimits,
     lineage::{Lineage, Numbering},
     raw::RawSettings,
@@ -41,6 +42,8 @@ pub(crate) struct UplinkConfig {
     pub(crate) peer: Arc<KnownPeer>,
     /// Takes the revocation lists that the aggregator sends.
     pub(crate) revocations: Arc<KeptRevocations>,
+    /// When the certificates of devices end.
+    pub(crate) certificates: Arc<DeviceCertificates>,
 }
 
 impl UplinkConfig {

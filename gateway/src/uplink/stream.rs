@@ -29,6 +29,7 @@ use tonic::{
 
 use super::{
     ack_deadlines::SharedAckDeadlines,
+    certificates,
     config::UplinkConfig,
     feedback::Feedback,
     responses::{ResponseHandler, next},
@@ -154,10 +155,12 @@ pub(super) async fn deliver(
     let sending_tasks = sending_tasks.map(|((sender, heard), (numbering, delivered))| {
         sender.run(numbering, Peer { aggregator, capabilities, delivered }, heard, sending.clone())
     });
+    let reporting = certificates::report(&config.certificates, capabilities, sending.clone());
     ack_deadlines.lock().begin();
     tokio::select! {
         error = responses.receive(&feedback) => error,
         never = applied => match never {},
+        never = reporting => match never {},
         error = distrusted(config.revocations.subscribe(), server) => Err(error),
         shard = ack_deadlines.expired() => Err(StreamError::Silent { shard, timeout: config.ack_timeout }),
         error = try_join_all(sending_tasks) => match error {

@@ -60,6 +60,10 @@ async fn pages_are_cut_by_the_aggregator_and_shown_in_a_terminal() {
     assert_eq!((found.total, found.found, found.devices.len()), (10_000, 10, 2));
     let silent = PageRequest { problems: true, ..page };
     assert_eq!(fleet.page_devices(silent).await.unwrap().into_inner().found, 10);
+    // A gateway of the version before tells nothing of certificates.
+    let ends = PageRequest { sort: "expires".to_owned(), limit: 1, ..PageRequest::default() };
+    let first = fleet.page_devices(ends).await.unwrap().into_inner();
+    assert_eq!((first.found, first.devices[0].certificate_expires_s), (10_000, 0));
     let gateways = fleet.page_gateways(PageRequest::default()).await.unwrap().into_inner();
     assert_eq!((gateways.total, gateways.gateways[0].devices), (1, 10_000));
     let summary = fleet.summarize(SummaryRequest::default()).await.unwrap().into_inner();
@@ -160,6 +164,14 @@ fn in_tmux(folder: &Path, connection: &[&str]) {
         let expected: Vec<String> = (0..20).map(|number| format!("press-{number:05}")).collect();
         assert_eq!(names, expected, "{screen}");
         sleep(Duration::from_millis(50));
+    }
+    // The last rows are those of another page.
+    for (key, last) in [("End", "press-09999"), ("Home", "press-00019")] {
+        tmux.run(&["send-keys", "-t", "top", key]).unwrap();
+        while !tmux.screen().contains(last) {
+            assert!(Instant::now() < deadline, "{}", tmux.screen());
+            sleep(Duration::from_millis(50));
+        }
     }
     tmux.run(&["send-keys", "-t", "top", "q"]).unwrap();
     while tmux.run(&["has-session", "-t", "top"]).unwrap().status.success() {

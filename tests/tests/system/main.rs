@@ -9,6 +9,7 @@ mod backlog;
 mod backup;
 mod beside;
 mod browser;
+mod certificates;
 mod completeness;
 mod conditions;
 mod dashboard;

@@ -163,7 +163,10 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
                 assert_eq!(last, 7);
                 watermark
             }
-            Admitted::Raw(_) | Admitted::RevocationsHeld(_) | Admitted::Skipped => {
+            Admitted::Raw(_)
+            | Admitted::RevocationsHeld(_)
+            | Admitted::Certificates(_)
+            | Admitted::Skipped => {
                 panic!("nothing was refused")
             }
         };

@@ -211,6 +211,11 @@ impl StreamTask<'_> {
                 self.in_flight.push_back(Box::pin(async move { Completed::Progress(report) }));
             }
             Admitted::RevocationsHeld(held) => self.registered.note_lists_held(&held),
+            Admitted::Certificates(told) => {
+                let certificates = &self.shared.streams.certificates;
+                let refused = |reason| metrics.refuse_certificate(reason);
+                certificates.take(&self.epoch.gateway, told, clock::now_ms() / 1_000, refused);
+            }
             Admitted::Raw(readings) => self.shared.streams.raw_routes.deliver(&self.epoch.gateway, readings),
             Admitted::Skipped => {}
             Admitted::Batch { batch, stream_start, order, attempt } => {

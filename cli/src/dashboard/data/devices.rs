@@ -18,6 +18,8 @@ use crate::time::now_ms;
 
 /// Seconds without a reading after which a device counts as silent, unless the page says otherwise.
 pub(super) const SILENT_SECONDS: u32 = 300;
+/// Days within which a certificate ends that is about to expire.
+const EXPIRING_DAYS: i64 = 30;
 
 /// A page of the list.
 #[derive(Debug, Serialize)]
@@ -40,14 +42,40 @@ struct Device<'a> {
     series: u32,
     last_seen_ms: i64,
     silent: bool,
+    /// When its certificate ends; absent: not known.
+    expires_ms: Option<i64>,
+    expiring: bool,
 }
 
 impl<'a> Device<'a> {
-    fn of(one: &'a wire::Device, silent_ms: i64) -> Self {
-        let wire::Device { site, gateway, device, series, last_seen_ms } = one;
-        let silent = *last_seen_ms < silent_ms;
-        Self { site, gateway, device, series: *series, last_seen_ms: *last_seen_ms, silent }
+    fn of(one: &'a wire::Device, now_ms: i64, silent_ms: i64) -> Self {
+        let wire::Device { site, gateway, device, series, last_seen_ms, certificate_expires_s } = one;
+        Self {
+            site,
+            gateway,
+            device,
+            series: *series,
+            last_seen_ms: *last_seen_ms,
+            silent: *last_seen_ms < silent_ms,
+            expires_ms: expires_ms(*certificate_expires_s),
+            expiring: is_expiring(*certificate_expires_s, now_ms),
+        }
     }
+}
+
+/// The end of a certificate, Unix milliseconds, if it is known.
+pub(super) fn expires_ms(expires_s: i64) -> Option<i64> {
+    (expires_s != 0).then(|| expires_s.saturating_mul(1_000))
+}
+
+/// Seconds within which a certificate ends that is about to expire.
+pub(super) fn expiring_s() -> i64 {
+    EXPIRING_DAYS * 86_400
+}
+
+/// Whether a certificate has ended or ends soon.
+pub(super) fn is_expiring(expires_s: i64, now_ms: i64) -> bool {
+    expires_s != 0 && expires_s < (now_ms / 1_000).saturating_add(expiring_s())
 }
 
 /// The page of the list that the parameters ask for, as JSON.
@@ -61,6 +89,8 @@ pub(super) async fn answer(
 ) -> Result<String, DataError> {
     let seconds = parameters.number("silent", SILENT_SECONDS)?;
     let request = parameters.rows()?.request(parameters.text("silent_only") == "1", seconds);
+    let expires_within_s = if only_expiring(&parameters) { expiring_s() } else { 0 };
+    let request = wire::PageRequest { expires_within_s, ..request };
     let asking = async { Ok(connection.client().await?.device_page(request).await?) };
     match connection.note(asking.await).await {
         Ok(page) => {
@@ -71,7 +101,7 @@ pub(super) async fn answer(
                 total: usize::try_from(page.total).unwrap_or(usize::MAX),
                 found: usize::try_from(page.found).unwrap_or(usize::MAX),
                 more: false,
-                rows: page.devices.iter().map(|one| Device::of(one, silent_ms)).collect(),
+                rows: page.devices.iter().map(|one| Device::of(one, now_ms, silent_ms)).collect(),
             })
         }
         Err(error) if error.is_unknown() => {
@@ -91,11 +121,13 @@ fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Devices<
     let rows = parameters.rows()?;
     let silent_ms = silent_before(listing.now_ms, parameters)?;
     let only_silent = parameters.text("silent_only") == "1";
+    let only_expiring = only_expiring(parameters);
     let all = &listing.devices.entries;
     let mut found: Vec<&wire::Device> = all
         .iter()
         .filter(|one| rows.finds(&[&one.device, &one.site, &one.gateway]))
         .filter(|one| !only_silent || one.last_seen_ms < silent_ms)
+        .filter(|one| !only_expiring || is_expiring(one.certificate_expires_s, listing.now_ms))
         .collect();
     found.sort_by(|a, b| {
         let order = compare(&rows.sort, a, b);
@@ -103,7 +135,7 @@ fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Devices<
         // Rows with equal values keep their places between two answers.
         order.then_with(|| names(a).cmp(&names(b)))
     });
-    let shown = rows.cut(&found).iter().map(|one| Device::of(one, silent_ms));
+    let shown = rows.cut(&found).iter().map(|one| Device::of(one, listing.now_ms, silent_ms));
     Ok(Devices {
         now_ms: listing.now_ms,
         total: all.len(),
@@ -111,6 +143,11 @@ fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Devices<
         more: listing.devices.more,
         rows: shown.collect(),
     })
+}
+
+/// Whether only devices are asked for whose certificate has ended or ends soon.
+fn only_expiring(parameters: &Parameters) -> bool {
+    parameters.text("expiring_only") == "1"
 }
 
 /// Devices with no reading at or after this time are silent; Unix milliseconds.
@@ -132,8 +169,14 @@ fn compare(sort: &str, a: &wire::Device, b: &wire::Device) -> Ordering {
         "gateway" => a.gateway.cmp(&b.gateway),
         "series" => a.series.cmp(&b.series),
         "last_seen" => a.last_seen_ms.cmp(&b.last_seen_ms),
+        "expires" => order_of(a.certificate_expires_s).cmp(&order_of(b.certificate_expires_s)),
         _ => a.device.cmp(&b.device),
     }
+}
+
+/// An unknown end comes after all others.
+pub(super) fn order_of(expires_s: i64) -> i64 {
+    if expires_s == 0 { i64::MAX } else { expires_s }
 }
 
 #[cfg(test)]
@@ -148,6 +191,7 @@ mod tests {
             device: name.to_owned(),
             series: 1,
             last_seen_ms,
+            certificate_expires_s: if name == "b" { 1_001 } else { 0 },
         };
         let entries = vec![device("b", 900_000), device("a", 100_000), device("<img>", 100_000)];
         Listing { now_ms: 1_000_000, devices: Listed { entries, more: false }, gateways: Listed::default() }
@@ -168,5 +212,11 @@ mod tests {
         assert_eq!(shown("search=IMG"), (1, names(&["<img>"])));
         assert_eq!(shown("search=rome&silent_only=1"), (2, names(&["<img>", "a"])));
         assert_eq!(shown("silent_only=1&silent=1000"), (0, Vec::new()));
+        assert_eq!(shown("sort=expires"), (3, names(&["b", "<img>", "a"])));
+        assert_eq!(shown("expiring_only=1"), (1, names(&["b"])));
+        assert!(
+            !is_expiring(1_000 + expiring_s(), 1_000_999) && is_expiring(1_000 + expiring_s(), 1_001_000)
+        );
+        assert!(is_expiring(5, 1_001_000) && !is_expiring(0, 1_001_000));
     }
 }

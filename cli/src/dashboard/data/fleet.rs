@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     connection::Connection,
-    devices::{SILENT_SECONDS, silent_before},
+    devices::{SILENT_SECONDS, expiring_s, is_expiring, silent_before},
     error::DataError,
     gateways::{behind_ms, is_behind, problems},
     lists::{Listing, Lists},
@@ -46,6 +46,8 @@ struct Numbers {
     retired: usize,
     devices: usize,
     silent: usize,
+    /// Devices whose certificate has ended or ends soon.
+    expiring: usize,
     series: u64,
 }
 
@@ -74,7 +76,8 @@ pub(super) async fn answer(
 ) -> Result<String, DataError> {
     let behind_ms = behind_ms(&parameters)?;
     let silent_ms = i64::from(parameters.number("silent", SILENT_SECONDS)?).saturating_mul(1_000).max(1);
-    let request = wire::SummaryRequest { behind_ms: behind_ms.max(1), silent_ms };
+    let expires_within_s = expiring_s();
+    let request = wire::SummaryRequest { behind_ms: behind_ms.max(1), silent_ms, expires_within_s };
     match lists.summary(connection, request).await {
         Ok(summary) => text(&of_summary(&summary, now_ms(), behind_ms)),
         Err(error) if error.is_unknown() => {
@@ -95,13 +98,14 @@ fn of_summary(summary: &wire::FleetSummary, now_ms: i64, behind_ms: i64) -> Flee
         retired: count(site.retired),
         devices: count(site.devices),
         silent: count(site.silent),
+        expiring: count(site.expiring),
         series: site.series,
     };
     let sites = summary.sites.iter().map(|site| Site { site: &site.site, numbers: numbers(site) });
     let list = summary.problems.iter().map(|one| Problem {
         site: &one.site,
         gateway: &one.gateway,
-        problem: problems(one, behind_ms).join("; "),
+        problem: problems(one, now_ms, behind_ms).join("; "),
     });
     Fleet {
         now_ms,
@@ -132,7 +136,7 @@ fn of_lists<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Fleet<'
         site.retired += usize::from(one.retired);
         site.down += usize::from(!one.connected && !one.retired);
         site.behind += usize::from(is_behind(one, behind_ms));
-        let words = problems(one, behind_ms).join("; ");
+        let words = problems(one, listing.now_ms, behind_ms).join("; ");
         if !words.is_empty() {
             list.push((one.connected, Problem { site: &one.site, gateway: &one.gateway, problem: words }));
         }
@@ -141,6 +145,7 @@ fn of_lists<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Fleet<'
         let site = sites.entry(&one.site).or_default();
         site.devices += 1;
         site.silent += usize::from(one.last_seen_ms < silent_ms);
+        site.expiring += usize::from(is_expiring(one.certificate_expires_s, listing.now_ms));
     }
     // Those that are down first; otherwise in the order of the list.
     list.sort_by_key(|(connected, _)| *connected);
@@ -149,7 +154,7 @@ fn of_lists<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Fleet<'
     let (sites_total, problems_total) = (sites.len(), list.len());
     let total = sum(sites.values());
     let mut sites: Vec<Site<'_>> = sites.into_iter().map(|(site, numbers)| Site { site, numbers }).collect();
-    sites.sort_by_key(|Site { numbers, .. }| (numbers.down == 0, numbers.behind == 0, numbers.silent == 0));
+    sites.sort_by_key(|Site { numbers: n, .. }| (n.down == 0, n.behind == 0, n.silent == 0, n.expiring == 0));
     sites.truncate(SITES_MAX);
     Ok(Fleet {
         now_ms: listing.now_ms,
@@ -171,6 +176,7 @@ fn sum<'a>(sites: impl Iterator<Item = &'a Numbers>) -> Numbers {
         retired: total.retired + site.retired,
         devices: total.devices + site.devices,
         silent: total.silent + site.silent,
+        expiring: total.expiring + site.expiring,
         series: total.series.saturating_add(site.series),
     })
 }
@@ -197,7 +203,8 @@ mod tests {
             gateway("b", false, true, 5),
             gateway("c", false, false, 800),
         ];
-        let device = wire::Device { site: "a".to_owned(), last_seen_ms: 0, ..wire::Device::default() };
+        let device =
+            wire::Device { site: "a".to_owned(), certificate_expires_s: 1_001, ..wire::Device::default() };
         let listing = Listing {
             now_ms: 1_000_000,
             devices: Listed { entries: vec![device], more: false },
@@ -206,9 +213,9 @@ mod tests {
         let fleet = of_lists(&listing, &Parameters::default()).unwrap();
         let sites: Vec<&str> = fleet.sites.iter().map(|site| site.site).collect();
         assert_eq!(sites, ["c", "a", "b"]);
-        let Numbers { gateways, down, behind, retired, devices, silent, series } = fleet.total;
+        let Numbers { gateways, down, behind, retired, devices, silent, expiring, series } = fleet.total;
         assert_eq!((gateways, down, behind, retired), (3, 1, 0, 1));
-        assert_eq!((devices, silent, series), (1, 1, 6));
+        assert_eq!((devices, silent, expiring, series), (1, 1, 1, 6));
         assert_eq!(fleet.complete_until_ms, Some(800));
         assert_eq!((fleet.problems.len(), fleet.problems[0].problem.as_str()), (1, "not connected"));
     }

@@ -8,6 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     connection::Connection,
+    devices::{expires_ms, is_expiring, order_of},
     error::DataError,
     lists::{Listing, Lists},
     parameters::Parameters,
@@ -40,12 +41,15 @@ struct Gateway<'a> {
     series: u32,
     series_max: Option<u64>,
     version: &'a str,
+    /// When its certificate ends; absent: not known.
+    expires_ms: Option<i64>,
+    expiring: bool,
     /// In words; empty: all is well.
     problems: Vec<String>,
 }
 
 impl<'a> Gateway<'a> {
-    fn of(one: &'a wire::Gateway, behind_ms: i64) -> Self {
+    fn of(one: &'a wire::Gateway, now_ms: i64, behind_ms: i64) -> Self {
         Self {
             site: &one.site,
             gateway: &one.gateway,
@@ -57,7 +61,9 @@ impl<'a> Gateway<'a> {
             series: one.series,
             series_max: one.series_max,
             version: &one.version,
-            problems: problems(one, behind_ms),
+            expires_ms: expires_ms(one.certificate_expires_s),
+            expiring: is_expiring(one.certificate_expires_s, now_ms),
+            problems: problems(one, now_ms, behind_ms),
         }
     }
 }
@@ -75,13 +81,15 @@ pub(super) async fn answer(
     let seconds = parameters.number("behind", BEHIND_SECONDS)?;
     let request = parameters.rows()?.request(parameters.text("problems_only") == "1", seconds);
     let asking = async { Ok(connection.client().await?.gateway_page(request).await?) };
-    match connection.note(asking.await).await {
+    let page = connection.note(asking.await).await;
+    let now_ms = now_ms();
+    match page {
         Ok(page) => text(&Gateways {
-            now_ms: now_ms(),
+            now_ms,
             total: usize::try_from(page.total).unwrap_or(usize::MAX),
             found: usize::try_from(page.found).unwrap_or(usize::MAX),
             more: false,
-            rows: page.gateways.iter().map(|one| Gateway::of(one, behind_ms)).collect(),
+            rows: page.gateways.iter().map(|one| Gateway::of(one, now_ms, behind_ms)).collect(),
         }),
         Err(error) if error.is_unknown() => {
             let listing = lists.fresh(connection).await?;
@@ -104,14 +112,14 @@ fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Gateways
     let mut found: Vec<&wire::Gateway> = all
         .iter()
         .filter(|one| rows.finds(&[&one.gateway, &one.site, &one.version]))
-        .filter(|one| !only_problems || !problems(one, behind_ms).is_empty())
+        .filter(|one| !only_problems || !problems(one, listing.now_ms, behind_ms).is_empty())
         .collect();
     found.sort_by(|a, b| {
         let order = compare(&rows.sort, a, b);
         let order = if rows.descending { order.reverse() } else { order };
         order.then_with(|| (&a.site, &a.gateway).cmp(&(&b.site, &b.gateway)))
     });
-    let shown = rows.cut(&found).iter().map(|one| Gateway::of(one, behind_ms));
+    let shown = rows.cut(&found).iter().map(|one| Gateway::of(one, listing.now_ms, behind_ms));
     Ok(Gateways {
         now_ms: listing.now_ms,
         total: all.len(),
@@ -135,7 +143,7 @@ pub(super) fn is_behind(gateway: &wire::Gateway, behind_ms: i64) -> bool {
 }
 
 /// What is wrong with a gateway, the worst first. Nothing is wrong with a retired one.
-pub(super) fn problems(gateway: &wire::Gateway, behind_ms: i64) -> Vec<String> {
+pub(super) fn problems(gateway: &wire::Gateway, now_ms: i64, behind_ms: i64) -> Vec<String> {
     let mut list = Vec::new();
     if gateway.retired {
         return list;
@@ -160,6 +168,13 @@ pub(super) fn problems(gateway: &wire::Gateway, behind_ms: i64) -> Vec<String> {
         Some(lag) if lag >= behind_ms => list.push(format!("{} s behind", lag / 1000)),
         Some(_) => {}
     }
+    if is_expiring(gateway.certificate_expires_s, now_ms) {
+        list.push(match gateway.certificate_expires_s.saturating_sub(now_ms / 1_000) {
+            ..=0 => "its certificate has ended".to_owned(),
+            left @ 1..172_800 => format!("its certificate ends in {} h", left / 3_600),
+            left => format!("its certificate ends in {} days", left / 86_400),
+        });
+    }
     list
 }
 
@@ -172,6 +187,7 @@ fn compare(sort: &str, a: &wire::Gateway, b: &wire::Gateway) -> Ordering {
         "devices" => a.devices.cmp(&b.devices),
         "series" => a.series.cmp(&b.series),
         "version" => a.version.cmp(&b.version),
+        "expires" => order_of(a.certificate_expires_s).cmp(&order_of(b.certificate_expires_s)),
         "connected" => a.connected.cmp(&b.connected),
         _ => a.site.cmp(&b.site),
     }
@@ -184,7 +200,7 @@ mod tests {
     #[test]
     fn problems_are_in_words_and_a_retired_gateway_has_none() {
         let fine = wire::Gateway { connected: true, lag_ms: Some(2_000), ..wire::Gateway::default() };
-        assert!(problems(&fine, 60_000).is_empty() && !is_behind(&fine, 60_000));
+        assert!(problems(&fine, 0, 60_000).is_empty() && !is_behind(&fine, 60_000));
         let ill = wire::Gateway {
             connected: false,
             lag_ms: Some(90_000),
@@ -192,12 +208,20 @@ mod tests {
             lost_batches: 3,
             ..fine.clone()
         };
-        let words = problems(&ill, 60_000).join("; ");
+        let words = problems(&ill, 0, 60_000).join("; ");
         assert_eq!(
             words,
             "not connected; its batches are not accepted: no room; 3 batches are lost; 90 s behind"
         );
-        assert!(problems(&wire::Gateway { retired: true, ..ill }, 60_000).is_empty());
+        assert!(problems(&wire::Gateway { retired: true, ..ill }, 0, 60_000).is_empty());
+        let words = |certificate_expires_s| {
+            let gateway = wire::Gateway { certificate_expires_s, ..fine.clone() };
+            problems(&gateway, 100_000_000_000, 60_000).join("; ")
+        };
+        assert_eq!(words(100_000_000), "its certificate has ended");
+        assert_eq!(words(100_007_200), "its certificate ends in 2 h");
+        assert_eq!(words(101_036_800), "its certificate ends in 12 days");
+        assert_eq!((words(0), words(200_000_000)), (String::new(), String::new()));
         assert!(is_behind(&wire::Gateway { lag_ms: None, ..fine }, 60_000));
     }
 }

@@ -84,6 +84,7 @@ impl Rows {
             limit: number(self.limit),
             problems,
             problem_ms: i64::from(seconds).saturating_mul(1_000).max(1),
+            expires_within_s: 0,
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use catchment_certs::{EndReason, Identity, Peer, Serial, SessionGuard, SessionRegistry, TrustDomain};
 
 use super::*;
+use crate::clock;
 
 fn session() -> SessionGuard {
     let peer = Peer {
@@ -54,4 +55,26 @@ async fn a_stream_that_is_only_too_old_ends_after_its_acknowledgements() {
     drop(disk);
     let (last, end) = stream.finish().await;
     assert_eq!((last, end.reason, code(&end)), (Some(3), "connection_age", Code::Unavailable));
+}
+
+#[tokio::test]
+async fn what_a_gateway_tells_of_certificates_is_taken_beside_its_batches() {
+    let rig = rig(8);
+    let (mut stream, _) = rig.start_in(SessionEnd::never(), 0).await;
+    let device = |device: &str| wire::DeviceCertificate {
+        device: device.to_owned(),
+        expires_s: 2_000_000_000,
+        session_began_s: clock::now_ms() / 1_000,
+    };
+    let devices = vec![device("press"), device("no name"), device("oven")];
+    let told = wire::deliver_request::Kind::Certificates(wire::DeviceCertificates { devices });
+    stream.send(message(told)).await;
+    stream.send(numbered(1)).await;
+    assert_eq!(stream.ack().await, Some(1), "the stream stays");
+    let known = &rig.shared.streams.certificates;
+    let of =
+        |device| known.of_device(&gateway("berlin", "g1").site, &catchment_proto::Name::new(device).unwrap());
+    assert_eq!(["press", "oven", "other"].map(of), [2_000_000_000, 2_000_000_000, 0]);
+    let refused = "device_certificates_refused_total{reason=\"malformed\"} 1";
+    assert!(rig.shared.metrics.encode().contains(refused), "{}", rig.shared.metrics.encode());
 }

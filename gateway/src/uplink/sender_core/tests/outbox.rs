@@ -112,7 +112,7 @@ impl Outbox {
                     Kind::Batch(batch) => Done::Batch(batch.number),
                     Kind::Progress(progress) => Done::Progress(progress.number),
                     Kind::Start(_) => panic!("a second start"),
-                    Kind::Raw(_) | Kind::Revocations(_) => panic!("nobody asked"),
+                    Kind::Raw(_) | Kind::Revocations(_) | Kind::Certificates(_) => panic!("nobody asked"),
                 });
             }
             Effect::Release(position) => return Some(Done::Released(position.get())),
