@@ -68,6 +68,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
     pub(crate) connections_ended: Family<Reason, Counter>,
+    requests_refused: Family<Reason, Counter>,
     pub(crate) handshakes: Gauge,
     pub(crate) handshakes_waiting: Gauge,
     pub(crate) http_closed: Family<Reason, Counter>,
@@ -107,6 +108,7 @@ impl Metrics {
         let Families {
             connections_refused,
             connections_ended,
+            requests_refused,
             connections_cut,
             http_closed,
             ingest_ended,
@@ -121,6 +123,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused,
             connections_ended,
+            requests_refused,
             handshakes: Gauge::default(),
             handshakes_waiting: Gauge::default(),
             http_closed,
@@ -168,6 +171,8 @@ impl Metrics {
             "Connections closed by the aggregator, by reason",
             self.connections_ended.clone(),
         );
+        let refused = "Requests refused, by reason: wrong_role, of a certificate that may not send them";
+        r.register("requests_refused", refused, self.requests_refused.clone());
         r.register("handshakes", "Handshakes in progress", self.handshakes.clone());
         let waiting = "Connections that wait for their handshake";
         r.register("handshakes_waiting", waiting, self.handshakes_waiting.clone());
@@ -270,6 +275,11 @@ impl Metrics {
         // Writing to a String does not fail.
         let _ = text::encode(&mut text, &registry);
         text
+    }
+
+    /// The counter of requests of a role that may not send them.
+    pub(crate) fn wrong_role(&self) -> Counter {
+        self.requests_refused.get_or_create(&Reason { reason: reasons::WRONG_ROLE }).clone()
     }
 
     /// Increments one counter of a family.
