@@ -215,11 +215,8 @@ impl Metrics {
         self.backup.register(r);
         self.watch.register(r);
         self.prometheus.register(r);
-        r.register(
-            "panics",
-            "Panics in this process, each a defect: the log says where",
-            self.panics.clone(),
-        );
+        let help = "Panics in this process, each a defect: the log says where";
+        r.register("panics", help, self.panics.clone());
         r.register(
             "log_lines_suppressed",
             "Log lines suppressed because there were too many like them",
@@ -275,11 +272,6 @@ impl Metrics {
         // Writing to a String does not fail.
         let _ = text::encode(&mut text, &registry);
         text
-    }
-
-    /// The counter of requests of a role that may not send them.
-    pub(crate) fn wrong_role(&self) -> Counter {
-        self.requests_refused.get_or_create(&Reason { reason: reasons::WRONG_ROLE }).clone()
     }
 
     /// Increments one counter of a family.

@@ -5,7 +5,7 @@ use catchment_certs::{EndReason, HandshakeFailure};
 use catchment_settings::http;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
-use super::Reason;
+use super::{Metrics, Reason};
 use crate::{
     ingest::{END_REASONS, REFUSAL_REASONS},
     query::REFUSED_REASONS,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A request that needs a certificate of another role.
-pub(super) const WRONG_ROLE: &str = "wrong_role";
+const WRONG_ROLE: &str = "wrong_role";
 
 /// A family with these reasons.
 pub(super) fn family(reasons: impl IntoIterator<Item = &'static str>) -> Family<Reason, Counter> {
@@ -52,6 +52,13 @@ impl Families {
             ingest_refused: family(REFUSAL_REASONS),
             queries_refused: family(REFUSED_REASONS),
         }
+    }
+}
+
+impl Metrics {
+    /// The counter of requests of a role that may not send them.
+    pub(crate) fn wrong_role(&self) -> Counter {
+        self.requests_refused.get_or_create(&Reason { reason: WRONG_ROLE }).clone()
     }
 }
 

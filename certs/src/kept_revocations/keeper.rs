@@ -63,6 +63,7 @@ impl Writer {
             }
             if left_out > 0 {
                 tracing::warn!(
+                    condition = "revocations_left_out",
                     left_out,
                     "there are too many or too long revocation lists: some are not kept in the data folder"
                 );
