@@ -130,10 +130,8 @@ impl State {
         let problem = problem_of_lists(&folder, &refused)
             .or_else(|| self.vanished(&folder))
             .or_else(|| revoked.as_ref().map(ToString::to_string));
-        if !same_certificates {
-            if let Some(revoked) = revoked {
-                return Err(FolderError::from(revoked).into());
-            }
+        if !same_certificates && let Some(revoked) = revoked {
+            return Err(FolderError::from(revoked).into());
         }
         let prepared =
             if same_certificates { None } else { Some(self.prepare_certificates(&folder, &revocations)?) };
