@@ -7,6 +7,7 @@ use std::{net::SocketAddr, sync::Arc, time::SystemTime};
 
 use catchment_certs::{Identity, Peer};
 use catchment_proto::{GatewayId, OperatorId};
+use prometheus_client::metrics::counter::Counter;
 use tokio::sync::Notify;
 use tonic::{Extensions, Request, Status};
 
@@ -25,6 +26,8 @@ pub(crate) struct Caller {
     pub(crate) disconnect: Disconnect,
     /// The end of its session.
     pub(crate) session: SessionEnd,
+    /// Counts requests that its role may not send.
+    pub(crate) wrong_role: Counter,
 }
 
 /// Cuts a connection whose peer misbehaves.
@@ -63,7 +66,7 @@ pub(crate) fn gateway<T>(request: &Request<T>) -> Result<(GatewayId, SocketAddr,
     let caller = caller(request.extensions())?;
     match &caller.peer.identity {
         Identity::Gateway(gateway) => Ok((gateway.clone(), caller.addr, caller.session.clone())),
-        other => Err(denied("gateway", other)),
+        _ => Err(denied("gateway", caller)),
     }
 }
 
@@ -91,10 +94,12 @@ pub(crate) fn operator_of(extensions: &Extensions) -> Result<CallingOperator, St
         Identity::Operator(operator) => {
             Ok(CallingOperator { operator: operator.clone(), disconnect: caller.disconnect.clone() })
         }
-        other => Err(denied("operator", other)),
+        _ => Err(denied("operator", caller)),
     }
 }
 
-fn denied(needed: &str, found: &Identity) -> Status {
+fn denied(needed: &str, caller: &Caller) -> Status {
+    caller.wrong_role.inc();
+    let found = &caller.peer.identity;
     Status::permission_denied(format!("this needs a certificate of role {needed}, yours belongs to {found}"))
 }

@@ -26,7 +26,7 @@ pub(crate) const RETENTION_HELD_BACK: &str = "retention_held_back";
 /// Every condition that an aggregator may report. Full memory and busy queries make senders and callers wait for
 /// seconds and pass by themselves, so a probe does not fail for them (if a flush has no room, `disk_full` reports
 /// it).
-pub(crate) const KNOWN: [KnownCondition; 14] = [
+pub(crate) const KNOWN: [KnownCondition; 17] = [
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     KnownCondition { name: DISK_FULL, severity: Severity::Unready },
     // Only the one gateway waits.
@@ -39,9 +39,13 @@ pub(crate) const KNOWN: [KnownCondition; 14] = [
     KnownCondition { name: RETENTION_HELD_BACK, severity: Severity::Notice },
     KnownCondition { name: "series_full", severity: Severity::Unready },
     trust::CERTIFICATE_ENDS,
+    trust::CERTIFICATE_REFUSED,
+    // They count; a restart may not know them.
+    trust::REVOCATIONS_NOT_KEPT,
     trust::REVOCATION_LIST_ENDS,
     trust::REVOCATION_LIST_MISSING,
     trust::REVOCATION_LIST_OUTDATED,
+    trust::ROOT_NOT_VALID,
     // What was loaded before counts on.
     trust::TRUST_NOT_LOADED,
 ];

@@ -68,6 +68,7 @@ pub(crate) struct Metrics {
     pub(crate) connections: Gauge,
     pub(crate) connections_refused: Family<Reason, Counter>,
     pub(crate) connections_ended: Family<Reason, Counter>,
+    requests_refused: Family<Reason, Counter>,
     pub(crate) handshakes: Gauge,
     pub(crate) handshakes_waiting: Gauge,
     pub(crate) http_closed: Family<Reason, Counter>,
@@ -107,6 +108,7 @@ impl Metrics {
         let Families {
             connections_refused,
             connections_ended,
+            requests_refused,
             connections_cut,
             http_closed,
             ingest_ended,
@@ -121,6 +123,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused,
             connections_ended,
+            requests_refused,
             handshakes: Gauge::default(),
             handshakes_waiting: Gauge::default(),
             http_closed,
@@ -168,6 +171,8 @@ impl Metrics {
             "Connections closed by the aggregator, by reason",
             self.connections_ended.clone(),
         );
+        let refused = "Requests refused, by reason: wrong_role, of a certificate that may not send them";
+        r.register("requests_refused", refused, self.requests_refused.clone());
         r.register("handshakes", "Handshakes in progress", self.handshakes.clone());
         let waiting = "Connections that wait for their handshake";
         r.register("handshakes_waiting", waiting, self.handshakes_waiting.clone());
@@ -210,11 +215,8 @@ impl Metrics {
         self.backup.register(r);
         self.watch.register(r);
         self.prometheus.register(r);
-        r.register(
-            "panics",
-            "Panics in this process, each a defect: the log says where",
-            self.panics.clone(),
-        );
+        let help = "Panics in this process, each a defect: the log says where";
+        r.register("panics", help, self.panics.clone());
         r.register(
             "log_lines_suppressed",
             "Log lines suppressed because there were too many like them",

@@ -95,7 +95,14 @@ impl Connection {
         slot.on_evict(move || _ = evict.send(()));
         Self {
             cut: Box::pin(cut),
-            caller: Caller { peer: Arc::new(peer), addr, usage: Usage::new(), disconnect, session },
+            caller: Caller {
+                peer: Arc::new(peer),
+                addr,
+                usage: Usage::new(),
+                disconnect,
+                session,
+                wrong_role: metrics.wrong_role(),
+            },
             stream,
             deadlines,
             timer: Box::pin(sleep(deadlines.first_request)),

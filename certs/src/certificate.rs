@@ -11,8 +11,8 @@ use x509_parser::{
 };
 
 use crate::{
+    anchors::RootKey,
     identity::{Identity, IdentityError, TrustDomain},
-    key_id::KeyId,
     serial::Serial,
 };
 
@@ -27,9 +27,9 @@ pub struct Peer {
     pub serial: Serial,
     /// Serial number of the issuing certificate of its site, if that issued its certificate; `None`: a root did.
     pub issuer: Option<Serial>,
-    /// Key identifier of the root that its chain ends at, if certificate and root say so.
-    pub root: Option<KeyId>,
-    /// End of its certificate's validity, or of its issuing certificate's if that is earlier.
+    /// The root that its verified chain ends at; `None`: the chain was not verified.
+    pub root: Option<RootKey>,
+    /// End of its certificate's validity, or of its issuing certificate's or root's if that is earlier.
     pub not_after: SystemTime,
 }
 
@@ -65,8 +65,7 @@ pub(crate) fn peer_from_parsed(certificate: &X509Certificate<'_>) -> Result<Peer
     let (trust_domain, identity) = Identity::from_uri(single_uri(certificate)?)?;
     let serial = Serial::from_bytes(certificate.raw_serial())?;
     let not_after = system_time(certificate.validity().not_after);
-    let root = KeyId::of_issuer(certificate);
-    Ok(Peer { identity, trust_domain, serial, issuer: None, root, not_after })
+    Ok(Peer { identity, trust_domain, serial, issuer: None, root: None, not_after })
 }
 
 /// Parses a certificate in DER, refusing trailing bytes.

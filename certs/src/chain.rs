@@ -14,9 +14,9 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 
 use crate::{
+    anchors::Anchors,
     certificate::{Peer, parse, peer_from_certificate, peer_from_parsed, single_uri, system_time},
-    identity::{Identity, IdentityError, Role, SCHEME, TrustDomain, site_from_uri},
-    key_id::KeyId,
+    identity::{Identity, IdentityError, Role, TrustDomain, site_from_uri},
     serial::Serial,
 };
 
@@ -150,8 +150,21 @@ pub fn peer_from_chain(chain: &[CertificateDer<'_>]) -> Result<Peer, IdentityErr
     let peer = peer_from_parsed(&leaf)?;
     issuing.may_issue(&peer)?;
     let not_after = peer.not_after.min(issuing.not_after);
-    let root = KeyId::of_issuer(&issuer);
-    Ok(Peer { issuer: Some(issuing.serial), root, not_after, ..peer })
+    Ok(Peer { issuer: Some(issuing.serial), not_after, ..peer })
+}
+
+/// As [`peer_from_chain`], of a chain that the TLS library has verified with these anchors; also with the root that it ends
+/// at.
+///
+/// # Errors
+/// As [`peer_from_chain`], or its root is no longer in force.
+pub(crate) fn peer_of_chain(chain: &[CertificateDer<'_>], anchors: &Anchors) -> Result<Peer, IdentityError> {
+    let chain = without_anchors(chain, anchors.certificates());
+    let peer = peer_from_chain(chain)?;
+    let root = anchors.root_of(chain, SystemTime::now());
+    let root = root.ok_or_else(|| IdentityError::Certificate("its root is not valid now".to_owned()))?;
+    let not_after = peer.not_after.min(root.valid_until);
+    Ok(Peer { root: Some(root.key.clone()), not_after, ..peer })
 }
 
 /// Refuses an issuing certificate below a root of path length 0, which the TLS library does not: it reads no constraints
@@ -170,23 +183,4 @@ pub(crate) fn check_path_length(
         })
     };
     if anchors.iter().any(allows) { Ok(()) } else { Err(ChainError::PathLength.into()) }
-}
-
-/// Refuses a certificate that names a site as trust anchor: it may issue for its site only, but an anchor's leaves are
-/// not restricted.
-pub(crate) fn check_anchor(certificate: &X509Certificate<'_>) -> Result<(), String> {
-    match single_uri(certificate) {
-        Ok(uri) if TrustDomain::from_uri(uri).is_ok() => Ok(()),
-        // Roots that other tools made name no URI, or one that means nothing here.
-        Err(IdentityError::NoUri) => Ok(()),
-        Ok(uri) if !uri.starts_with(SCHEME) => Ok(()),
-        Ok(uri) => Err(match site_from_uri(uri) {
-            Ok((_, site)) => format!(
-                "this is the issuing certificate of site {site}; only roots belong here, and the issuing certificate \
-                 after the leaf in cert.pem"
-            ),
-            Err(_) => "its URI is not that of a root, spiffe://TRUST-DOMAIN".to_owned(),
-        }),
-        Err(error) => Err(error.to_string()),
-    }
 }

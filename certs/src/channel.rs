@@ -5,6 +5,9 @@
 //! `Endpoint::from(endpoint_uri(url)?).connect_with_connector(GrpcConnector::new(tls, Role::Aggregator, timeout))`
 //! with a [`ClientTls`] whose application protocol is `h2`.
 
+mod identity;
+mod stream;
+
 use std::{
     pin::Pin,
     task::{Context, Poll},
@@ -13,9 +16,13 @@ use std::{
 
 use http::Uri;
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, sync::watch};
-use tokio_rustls::client::TlsStream;
+use tokio::sync::watch;
 
+pub use self::{
+    identity::ClientIdentity,
+    stream::{ClientStream, LastFailure},
+};
+use self::{identity::distrusted, stream::Distrusted};
 use crate::{
     certificate::Peer,
     client::{ClientTls, ConnectError},
@@ -79,19 +86,40 @@ fn bare_host(uri: &Uri) -> Option<&str> {
     Some(host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host))
 }
 
-/// Connects gRPC channels over a [`ClientTls`] to servers of one role.
+/// Connects gRPC channels to servers of one role, over a [`ClientTls`] or with a [`ClientIdentity`].
 #[derive(Clone, Debug)]
 pub struct GrpcConnector {
-    tls: ClientTls,
+    identity: Source,
     expect: Role,
     timeout: Duration,
     connected: Option<watch::Sender<Option<Peer>>>,
+    failure: LastFailure,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Tls(ClientTls),
+    Live(ClientIdentity),
 }
 
 impl GrpcConnector {
     /// A connector to servers of role `expect`; `timeout` covers name resolution, TCP and handshake.
     pub fn new(tls: ClientTls, expect: Role, timeout: Duration) -> Self {
-        Self { tls, expect, timeout, connected: None }
+        Self::of(Source::Tls(tls), expect, timeout)
+    }
+
+    /// As [`Self::new`], with an identity whose folder may change: see [`ClientIdentity`].
+    pub fn live(identity: ClientIdentity, expect: Role, timeout: Duration) -> Self {
+        Self::of(Source::Live(identity), expect, timeout)
+    }
+
+    fn of(identity: Source, expect: Role, timeout: Duration) -> Self {
+        Self { identity, expect, timeout, connected: None, failure: LastFailure::default() }
+    }
+
+    /// Where the failure of its newest connection is found. Errors of a channel do not say whether a retry is useless.
+    pub fn failure(&self) -> LastFailure {
+        self.failure.clone()
     }
 
     /// The same, which tells who answered, at each connection.
@@ -102,7 +130,7 @@ impl GrpcConnector {
 }
 
 impl tower::Service<Uri> for GrpcConnector {
-    type Response = TokioIo<TlsStream<TcpStream>>;
+    type Response = TokioIo<ClientStream>;
     type Error = ConnectError;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
@@ -111,13 +139,22 @@ impl tower::Service<Uri> for GrpcConnector {
     }
 
     fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { tls, expect, timeout, connected } = self.clone();
+        let Self { identity, expect, timeout, connected, failure } = self.clone();
         Box::pin(async move {
             let host = bare_host(&uri).ok_or_else(|| ConnectError::Host(uri.to_string()))?;
             let port = uri.port_u16().unwrap_or(443);
+            failure.set(None);
+            let (trust, tls) = match identity {
+                Source::Tls(tls) => (None, tls),
+                Source::Live(identity) => {
+                    let (trust, tls) = identity.now().await.map_err(ConnectError::Unusable)?;
+                    (Some(trust), tls)
+                }
+            };
             let (stream, peer) = tls.connect(host, port, expect, timeout).await?;
             connected.iter().for_each(|connected| _ = connected.send_replace(Some(peer.clone())));
-            Ok(TokioIo::new(stream))
+            let distrusted = trust.map(|trust| Box::pin(distrusted(trust, peer)) as Distrusted);
+            Ok(TokioIo::new(ClientStream::new(stream, distrusted, failure)))
         })
     }
 }

@@ -11,15 +11,16 @@ use catchment_proto::id::Name;
 use rustls::{
     ClientConfig,
     client::{Resumption, WebPkiServerVerifier},
-    pki_types::{CertificateDer, ServerName},
+    pki_types::ServerName,
     sign::SingleCertAndKey,
 };
 use tokio::{net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
+    anchors::Anchors,
     certificate::Peer,
-    chain::{peer_from_chain, without_anchors},
+    chain::peer_of_chain,
     failure::TlsFailure,
     folder::IdentityFolder,
     identity::{IdentityError, Role},
@@ -41,12 +42,15 @@ pub struct ClientTls {
 pub(crate) struct Current {
     config: Arc<ClientConfig>,
     peer: Arc<Peer>,
-    anchors: Arc<[CertificateDer<'static>]>,
+    anchors: Anchors,
 }
 
 /// Why a connection failed. Every message names the server.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
+    /// The identity cannot be used.
+    #[error(transparent)]
+    Unusable(TlsError),
     /// The host is neither a DNS name nor an IP address.
     #[error("{0:?} is neither a DNS name nor an IP address")]
     Host(String),
@@ -112,7 +116,11 @@ impl ConnectError {
         match self {
             Self::Tcp { .. } | Self::Timeout { .. } => false,
             Self::Tls { failure, .. } => failure.is_lasting(),
-            Self::Host(_) | Self::Identity { .. } | Self::Role { .. } | Self::Site { .. } => true,
+            Self::Unusable(_)
+            | Self::Host(_)
+            | Self::Identity { .. }
+            | Self::Role { .. }
+            | Self::Site { .. } => true,
         }
     }
 }
@@ -221,11 +229,11 @@ impl Current {
         alpn: &[Vec<u8>],
         revocations: Arc<RevocationCheck>,
     ) -> Result<Self, TlsError> {
-        let anchors = folder.anchors();
+        let anchors = folder.anchors().clone();
         let inner = WebPkiServerVerifier::builder_with_provider(folder.roots(), provider())
             .build()
             .map_err(|error| TlsError::verifier(folder, error))?;
-        let verifier = Arc::new(ServerVerifier::new(inner, Arc::clone(&anchors), revocations));
+        let verifier = Arc::new(ServerVerifier::new(inner, anchors.clone(), revocations));
         let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .dangerous()
@@ -247,7 +255,7 @@ impl Current {
             server: server.to_owned(),
             failure: TlsFailure::NoCertificate,
         })?;
-        let peer = peer_from_chain(without_anchors(chain, &self.anchors))
+        let peer = peer_of_chain(chain, &self.anchors)
             .and_then(|peer| peer.of_domain(&self.peer.trust_domain))
             .map_err(|error| ConnectError::Identity { server: server.to_owned(), error })?;
         let found = peer.identity.role();

@@ -210,11 +210,53 @@ impl TlsFailure {
     }
 }
 
+/// Why an established connection failed, in one line for people.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct StreamFailure {
+    /// The reason.
+    pub reason: String,
+    /// Retrying is useless until somebody changes certificates.
+    pub is_lasting: bool,
+    /// The system's kind of error.
+    pub kind: io::ErrorKind,
+}
+
+impl StreamFailure {
+    /// From an error of a TLS stream after its handshake. The library's own words address programmers.
+    pub fn from_io(error: &io::Error) -> Self {
+        use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        let failure = TlsFailure::from_io(error);
+        let reason = match failure {
+            TlsFailure::Closed(UnexpectedEof) => {
+                "the other side went away without closing the connection: it was killed, or the network failed"
+                    .to_owned()
+            }
+            TlsFailure::Closed(ConnectionReset | ConnectionAborted | BrokenPipe) => {
+                "the other side, or the network, cut the connection".to_owned()
+            }
+            TlsFailure::Closed(_) => format!("the connection failed: {error}"),
+            ref failure => failure.to_string(),
+        };
+        Self { reason, is_lasting: failure.is_lasting(), kind: error.kind() }
+    }
+}
+
+impl From<StreamFailure> for io::Error {
+    fn from(failure: StreamFailure) -> Self {
+        Self::new(failure.kind, failure)
+    }
+}
+
 /// Explains an alert of the peer about this side's certificate.
 fn alert_text(alert: AlertDescription) -> String {
     match alert {
-        AlertDescription::CertificateRevoked => "this side's certificate is revoked".to_owned(),
-        AlertDescription::CertificateExpired => "this side's certificate has expired".to_owned(),
+        AlertDescription::CertificateRevoked => {
+            "this side's certificate is revoked; have a new one issued".to_owned()
+        }
+        AlertDescription::CertificateExpired => {
+            "this side's certificate has expired; renew it with `catchment-certs renew`".to_owned()
+        }
         AlertDescription::CertificateRequired => "it requires a client certificate".to_owned(),
         AlertDescription::UnknownCA => "it does not know the root of this side's certificate".to_owned(),
         AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {

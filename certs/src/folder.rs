@@ -5,6 +5,8 @@
 //! Loading checks everything that can be checked without a peer, and names the file that is wrong: a folder that loads
 //! gives a working TLS configuration. Each file is read up to a bound.
 
+mod error;
+
 use std::{
     fs::{self, File},
     io::{self, Read as _},
@@ -24,14 +26,16 @@ use rustls::{
     sign::CertifiedKey,
 };
 
+pub use self::error::FolderError;
 use crate::{
-    certificate::{Peer, parse},
-    chain::{check_anchor, peer_from_chain, without_anchors},
-    identity::{Identity, IdentityError, Role},
+    anchors::Anchors,
+    certificate::Peer,
+    chain::{peer_from_chain, without_anchors},
+    identity::Role,
     pem_text::{Wanted, found_instead, without_mark},
     provider::provider,
     revocation::{Merged, RevocationError, Revocations},
-    self_check::{SelfCheckError, validity},
+    self_check::validity,
 };
 
 /// File name of the certificate chain.
@@ -53,7 +57,7 @@ pub struct IdentityFolder {
     peer: Peer,
     certified_key: Arc<CertifiedKey>,
     roots: Arc<RootCertStore>,
-    anchors: Arc<[CertificateDer<'static>]>,
+    anchors: Anchors,
     crl_file: CrlFile,
     revocations: Revocations,
     refused_lists: Vec<RevocationError>,
@@ -68,86 +72,6 @@ pub(crate) struct CrlFile {
     pub(crate) issuers: Vec<CertificateDer<'static>>,
 }
 
-/// Why a folder is not a valid identity. Every message names the file and what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum FolderError {
-    /// A file is missing or cannot be read.
-    #[error(
-        "cannot read {path}: {error}; an identity folder holds cert.pem, key.pem and ca.pem, as made by `catchment-certs issue`"
-    )]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        error: io::Error,
-    },
-    /// A file is larger than the bound.
-    #[error("{path} is larger than 16 MiB; put only PEM blocks into it")]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file's contents are invalid.
-    #[error("{path} holds no {expected}: {reason}")]
-    Content {
-        /// The file.
-        path: PathBuf,
-        /// The expected contents.
-        expected: &'static str,
-        /// What is wrong.
-        reason: String,
-    },
-    /// Everybody can read the private key.
-    #[error("{path} can be read by every user of this machine (mode {mode:04o}); run: chmod 600 {path}")]
-    KeyMode {
-        /// The file.
-        path: PathBuf,
-        /// Its permission bits.
-        mode: u32,
-    },
-    /// Key and certificate do not match, or the key is of an unsupported kind.
-    #[error("{path} cannot be used with the certificate next to it: {error}; issue the identity again")]
-    Key {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: rustls::Error,
-    },
-    /// The certificate names no identity.
-    #[error("{path}: {error}")]
-    Identity {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        error: IdentityError,
-    },
-    /// The identity is of another role.
-    #[error("{}: this is the identity of {found}, not of {}", dir.display(), needed.with_article())]
-    Role {
-        /// The identity's folder.
-        dir: PathBuf,
-        /// Whose it is.
-        found: Identity,
-        /// The role that was asked for.
-        needed: Role,
-    },
-    /// The folder of a running program now holds another identity.
-    #[error(
-        "{path} is the certificate of {found}, but this is running as {running}; stop it first to change its identity"
-    )]
-    OtherIdentity {
-        /// The certificate.
-        path: PathBuf,
-        /// The identity's URI in the folder.
-        found: String,
-        /// The URI of the identity that runs.
-        running: String,
-    },
-    /// Peers would refuse the identity.
-    #[error(transparent)]
-    Standing(#[from] SelfCheckError),
-}
-
 impl IdentityFolder {
     /// Loads and checks an identity.
     ///
@@ -160,10 +84,12 @@ impl IdentityFolder {
     pub fn load(dir: &Path) -> Result<Self, FolderError> {
         let cert_path = dir.join(CERT_FILE);
         let chain: Vec<CertificateDer<'static>> = pem_blocks(&cert_path, "certificate")?;
-        let anchors: Arc<[_]> = pem_blocks(&dir.join(CA_FILE), "trust anchor")?.into();
-        let roots = Arc::new(roots_of(&dir.join(CA_FILE), &anchors)?);
-        let peer = peer_from_chain(without_anchors(&chain, &anchors))
-            .map_err(|error| FolderError::Identity { path: cert_path.clone(), error })?;
+        let anchors: Vec<CertificateDer<'static>> = pem_blocks(&dir.join(CA_FILE), "trust anchor")?;
+        let own = without_anchors(&chain, &anchors);
+        let mut peer =
+            peer_from_chain(own).map_err(|error| FolderError::Identity { path: cert_path.clone(), error })?;
+        let (anchors, roots) = anchors_of(&dir.join(CA_FILE), anchors.clone(), &peer)?;
+        peer.root = anchors.signer_of(own).map(|root| root.key.clone());
         if peer.not_after < SystemTime::now() {
             tracing::warn!(path = %cert_path.display(), "this certificate has expired; peers will refuse it until it is renewed");
         }
@@ -173,7 +99,7 @@ impl IdentityFolder {
             dir: dir.to_owned(),
             peer,
             certified_key,
-            roots,
+            roots: Arc::new(roots),
             anchors,
             crl_file,
             revocations: Revocations::default(),
@@ -182,6 +108,10 @@ impl IdentityFolder {
         let merged = folder.merged_into(&Revocations::default());
         folder.revocations = merged.revocations;
         folder.refused_lists = merged.refused.into_iter().map(|(_, error)| error).collect();
+        for (found, known) in merged.older {
+            let path = dir.join(CRL_FILE);
+            tracing::info!(path = %path.display(), found, known, "a revocation list beside a newer one of its issuer is ignored");
+        }
         folder.warn_of_lists();
         Ok(folder)
     }
@@ -219,13 +149,13 @@ impl IdentityFolder {
     }
 
     /// The root certificates.
-    pub(crate) fn anchors(&self) -> Arc<[CertificateDer<'static>]> {
-        Arc::clone(&self.anchors)
+    pub(crate) fn anchors(&self) -> &Anchors {
+        &self.anchors
     }
 
     /// Start of the validity of its certificate and its issuer's.
     pub(crate) fn valid_from(&self) -> SystemTime {
-        validity(without_anchors(&self.certified_key.cert, &self.anchors))
+        validity(without_anchors(&self.certified_key.cert, self.anchors.certificates()))
             .map_or(SystemTime::UNIX_EPOCH, |(start, _)| start)
     }
 
@@ -252,13 +182,14 @@ impl IdentityFolder {
     /// Known lists and those of `crl.pem`, as far as they are signed below these roots.
     pub(crate) fn merged_into(&self, known: &Revocations) -> Merged {
         let lists: Vec<&[u8]> = self.crl_file.lists.iter().map(Vec::as_slice).collect();
-        known.merged(&self.anchors, &lists, &self.crl_file.issuers)
+        known.merged(self.anchors.certificates(), &lists, &self.crl_file.issuers)
     }
 
     /// Whether certificate, key and trust anchors are those of another folder; the lists may differ.
     pub(crate) fn has_certificates_of(&self, other: &Self) -> bool {
         // The key belongs to the certificate.
-        self.anchors == other.anchors && self.certified_key.cert == other.certified_key.cert
+        self.anchors.certificates() == other.anchors.certificates()
+            && self.certified_key.cert == other.certified_key.cert
     }
 
     fn warn_of_lists(&self) {
@@ -292,16 +223,27 @@ fn load_key(path: &Path, chain: Vec<CertificateDer<'static>>) -> Result<Certifie
         .map_err(|error| FolderError::Key { path: path.to_owned(), error })
 }
 
-fn roots_of(path: &Path, anchors: &[CertificateDer<'static>]) -> Result<RootCertStore, FolderError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in anchors {
-        let content =
-            |reason: String| FolderError::Content { path: path.to_owned(), expected: "trust anchor", reason };
-        roots.add(certificate.clone()).map_err(|error| content(error.to_string()))?;
-        let parsed = parse(certificate).map_err(|error| content(error.to_string()))?;
-        check_anchor(&parsed).map_err(content)?;
+/// The checked trust anchors of an identity, also as the TLS library wants them.
+fn anchors_of(
+    path: &Path,
+    certificates: Vec<CertificateDer<'static>>,
+    peer: &Peer,
+) -> Result<(Anchors, RootCertStore), FolderError> {
+    let mut store = RootCertStore::empty();
+    for certificate in &certificates {
+        store.add(certificate.clone()).map_err(|error| FolderError::Content {
+            path: path.to_owned(),
+            expected: "trust anchor",
+            reason: error.to_string(),
+        })?;
     }
-    Ok(roots)
+    let anchors = Anchors::read(certificates, Some(&peer.trust_domain)).map_err(|error| {
+        FolderError::Anchor { path: path.to_owned(), subject: error.subject, reason: error.reason }
+    })?;
+    for defect in anchors.roots().iter().filter_map(|root| root.defect(SystemTime::now())) {
+        tracing::warn!(path = %path.display(), "{defect}: it does not count");
+    }
+    Ok((anchors, store))
 }
 
 /// The blocks of a file of revocation lists; none if there is no file.

@@ -1,30 +1,31 @@
 //! The revocation lists that count, kept in the data folder of a server: they hold while the uplink is cut, and after a
 //! restart.
 //!
-//! Every change of the trust's lists is written, be it from a file of the identity folder or from an aggregator. A start
-//! gives the kept lists to the trust before anything is accepted. So an older list in the identity folder changes
-//! nothing.
+//! Every change of the trust's lists is written before it counts (`keeper`), be it from a file of the identity folder or
+//! from an aggregator. A start gives the kept lists to the trust before anything is accepted. So an older list in the
+//! identity folder changes nothing.
 
 mod file;
+mod keeper;
 
 use std::{
     fmt,
     future::Future,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
 use catchment_journal::{AtomicFileError, RealDisk};
-use catchment_proto::{
-    revocations::{EncodedLists, encode_lists},
-    wire,
-};
+use catchment_proto::wire;
 use catchment_settings::supervise::resume_panic;
 use tokio::{sync::watch, time::sleep};
 
+use self::keeper::{DiskKeeper, WITHIN, WriteFile, Writer};
 use crate::{
-    revocation::{RevocationError, RevocationList, Revocations},
+    identity::Role,
+    revocation::RevocationError,
     trust::{Trust, TrustStatus},
 };
 
@@ -36,8 +37,7 @@ pub struct KeptRevocations {
     path: PathBuf,
     trust: Trust,
     events: Arc<dyn ListEvents>,
-    /// What the file holds.
-    written: Mutex<Revocations>,
+    writer: Arc<Writer>,
 }
 
 /// What happens to lists, for metrics.
@@ -48,6 +48,9 @@ pub trait ListEvents: Send + Sync {
     fn refused(&self, _reason: &'static str) {}
     /// The file in the data folder was damaged.
     fn damaged(&self) {}
+    /// The lists that count are not in the data folder, for this reason; `None`: they are. For
+    /// [`crate::trust::REVOCATIONS_NOT_KEPT`].
+    fn not_kept(&self, _reason: Option<String>) {}
 }
 
 /// Why lists are refused: all labels of [`ListEvents::refused`].
@@ -70,15 +73,35 @@ impl KeptRevocations {
     /// # Errors
     /// The file cannot be read.
     pub fn open(data: &Path, trust: &Trust, events: Arc<dyn ListEvents>) -> Result<Self, AtomicFileError> {
-        let kept = Self::load(data, trust, events)?;
+        let path = data.join(file::NAME);
+        let write = Box::new(move |bytes: &Bytes| file::write(&RealDisk, &path, bytes));
+        Self::open_with(data, trust, events, write, WITHIN)
+    }
+
+    /// As [`Self::open`], with another way to write, and another patience with it.
+    fn open_with(
+        data: &Path,
+        trust: &Trust,
+        events: Arc<dyn ListEvents>,
+        write: WriteFile,
+        within: Duration,
+    ) -> Result<Self, AtomicFileError> {
+        let kept = Self::load(data, trust, events, write)?;
+        // An aggregator is the source of lists; gateways get newer ones than their files from it.
+        trust.compare_file_with_kept(trust.peer().identity.role() == Role::Aggregator);
         // What counts from the start is kept from the start. If it cannot be written now, `keep_changes` tries again.
-        let _ = kept.write();
+        trust.keep_by(Arc::new(DiskKeeper::new(Arc::clone(&kept.writer), within)));
         Ok(kept)
     }
 
-    fn load(data: &Path, trust: &Trust, events: Arc<dyn ListEvents>) -> Result<Self, AtomicFileError> {
-        let path = data.join(file::NAME);
-        let kept = Self { path, trust: trust.clone(), events, written: Mutex::default() };
+    fn load(
+        data: &Path,
+        trust: &Trust,
+        events: Arc<dyn ListEvents>,
+        write: WriteFile,
+    ) -> Result<Self, AtomicFileError> {
+        let (path, writer) = (data.join(file::NAME), Writer::new(Arc::clone(&events), write));
+        let kept = Self { path, trust: trust.clone(), events, writer };
         let lists = match file::read(&RealDisk, &kept.path)? {
             file::Found::Lists(lists) => lists,
             file::Found::Nothing => return Ok(kept),
@@ -139,39 +162,12 @@ impl KeptRevocations {
     /// Writes the lists that count now unless the file holds them. Returns the highest number of a root's list that
     /// is kept; 0: there is none.
     pub async fn keep(self: &Arc<Self>) -> Result<u64, Unkept> {
-        let kept = Arc::clone(self);
-        let keeping = tokio::task::spawn_blocking(move || kept.write());
+        let writer = Arc::clone(&self.writer);
+        let keeping = tokio::task::spawn_blocking(move || writer.write());
         match resume_panic(keeping.await) {
             Ok(written) => written,
             Err(_) => Err(Unkept),
         }
-    }
-
-    /// See [`Self::keep`]. Blocks on the disk.
-    fn write(&self) -> Result<u64, Unkept> {
-        // One writer at a time; a later one finds the newest lists.
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let counting = self.trust.subscribe().borrow().revocations.clone();
-        if !are_equal(written.lists(), counting.lists()) {
-            let EncodedLists { bytes, left_out } = encode_lists(counting.lists().iter().map(encodable));
-            if let Err(error) = file::write(&RealDisk, &self.path, &bytes) {
-                tracing::error!(
-                    condition = "revocations_not_kept", %error, file = %self.path.display(),
-                    "cannot write the revocation lists: they count, but a restart would not know them"
-                );
-                return Err(Unkept);
-            }
-            if left_out > 0 {
-                tracing::warn!(
-                    condition = "revocations_left_out",
-                    left_out,
-                    "there are too many or too long revocation lists: some are not kept in the data folder"
-                );
-            }
-            *written = counting.clone();
-        }
-        let roots = counting.lists().iter().filter(|list| list.issuer.is_none());
-        Ok(roots.map(|list| list.number).max().unwrap_or(0))
     }
 
     /// Writes every change, forever; may be dropped at any await.
@@ -196,7 +192,7 @@ impl fmt::Debug for KeptRevocations {
     }
 }
 
-/// The lists are not on the disk; the log says why.
+/// The lists are not on the disk; the condition `revocations_not_kept` says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unkept;
 
@@ -213,15 +209,6 @@ fn reason(error: &RevocationError) -> &'static str {
         RevocationError::TooMany => "too_large",
         RevocationError::Content(_) => "unreadable",
     }
-}
-
-fn are_equal(before: &[RevocationList], now: &[RevocationList]) -> bool {
-    before.len() == now.len() && before.iter().zip(now).all(|(a, b)| a.der == b.der && a.issuer == b.issuer)
-}
-
-/// A list as it is encoded. (The lists of a trust begin with those of roots, which count for every site.)
-fn encodable(list: &RevocationList) -> (&[u8], Option<&[u8]>) {
-    (&list.der, list.issuer.as_deref())
 }
 
 #[cfg(test)]

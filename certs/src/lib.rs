@@ -4,7 +4,7 @@
 //! [`ServerTls`] or [`ClientTls`] from it, and gets connections to a [`Peer`]: a name and role from a verified
 //! certificate. No code reads certificates again after the handshake.
 //!
-//! * `identity`, `serial`, `certificate`, `chain`: from a chain of certificates to a [`Peer`];
+//! * `identity`, `serial`, `certificate`, `chain`, `anchors`: from a chain of certificates to a [`Peer`];
 //! * `folder`, `pem_text`, `self_check`, `provider`, `server`, `verifier`, `client`, `channel`: from a folder to TLS in both
 //!   directions;
 //! * `trust`, `revocation`: what is trusted now, replaced as a whole while the process runs;
@@ -12,6 +12,7 @@
 //! * `authority`, `cli`: the bundled certificate authority and its program.
 
 pub mod accept;
+pub mod anchors;
 pub mod authority;
 pub mod certificate;
 pub mod chain;
@@ -24,7 +25,6 @@ mod files;
 pub mod folder;
 pub mod identity;
 pub mod kept_revocations;
-pub mod key_id;
 mod pem_text;
 mod provider;
 pub mod revocation;
@@ -42,14 +42,14 @@ mod tests;
 pub use rustls::pki_types::CertificateDer;
 
 pub use accept::{AcceptConfig, AcceptEvents, Accepted, accept_loop};
+pub use anchors::{Root, RootKey};
 pub use certificate::{Peer, peer_from_certificate};
 pub use chain::{ChainError, peer_from_chain};
-pub use channel::{GrpcConnector, UrlError, endpoint_uri, parse_https};
+pub use channel::{ClientIdentity, GrpcConnector, LastFailure, UrlError, endpoint_uri, parse_https};
 pub use client::{ClientTls, ConnectError};
-pub use failure::{HandshakeFailure, TlsFailure};
+pub use failure::{HandshakeFailure, StreamFailure, TlsFailure};
 pub use folder::{FolderError, IdentityFolder};
 pub use identity::{Identity, IdentityError, Role, TrustDomain};
-pub use key_id::KeyId;
 pub use revocation::{RevocationError, RevocationList, Revocations};
 pub use self_check::SelfCheckError;
 pub use serial::Serial;

@@ -68,6 +68,8 @@ pub struct RevocationList {
     key: Arc<[u8]>,
     /// Site and serial number of the issuing certificate of a site.
     site: Option<(Name, Serial)>,
+    /// End of the signer's validity, after which nothing that it issued counts.
+    signer_ends: SystemTime,
     serials: Arc<HashSet<SerialKey>>,
 }
 
@@ -164,6 +166,22 @@ impl Revocations {
                 self.root_names(issuer.into())
                     || self.inner.lists.iter().filter(of_issuer).any(|list| list.serials.contains(&key))
             })
+    }
+
+    /// Of the sites' lists the one that is out of date first. Lists of issuing certificates that have ended by `now` are left
+    /// out: nobody makes or misses a newer one.
+    pub fn site_list(&self, now: SystemTime) -> Option<&RevocationList> {
+        let sites = self.inner.lists.iter().skip(self.inner.roots);
+        sites.filter(|list| list.signer_ends >= now).min_by_key(|list| list.next_update)
+    }
+
+    /// Why the first of these lists does not count beside `other`, which has a newer one of its issuer.
+    pub(crate) fn behind(&self, other: &Self) -> Option<RevocationError> {
+        self.lists().iter().find_map(|list| {
+            let newer = other.lists().iter().find(|newer| newer.key == list.key)?;
+            (newer.number > list.number)
+                .then_some(RevocationError::RolledBack { known: newer.number, found: list.number })
+        })
     }
 
     fn root_lists(&self) -> impl Iterator<Item = &RevocationList> {

@@ -56,12 +56,23 @@ impl IdentityFolder {
         let (cert, lists) = (file(CERT_FILE), file(CRL_FILE));
         let refused = |reason: String| SelfCheckError::Refused { cert: cert.clone(), reason };
         let key = self.certified_key();
-        let chain = without_anchors(&key.cert, &self.anchors()).to_vec();
+        let chain = without_anchors(&key.cert, self.anchors().certificates()).to_vec();
         let (start, end) = validity(&chain).map_err(&refused)?;
         // Check trust first, at a time at which the certificates are valid: the clock may be wrong.
-        if let Err(error) = self.verify(&chain, now.clamp(start, end.max(start))) {
+        let roots = file(CA_FILE);
+        let signer = self.anchors().signer_of(&chain);
+        let root = |at| signer.and_then(|root| root.defect(at));
+        let (first, last) =
+            signer.map_or((start, end), |root| (start.max(root.valid_from), end.min(root.valid_until)));
+        let at = if first <= last { now.clamp(first, last) } else { now.clamp(start, end.max(start)) };
+        // What only the root's dates are the reason for is found by the dates, below.
+        let by_dates =
+            |error: &Error| TlsFailure::from_tls(error) == TlsFailure::UnknownIssuer && root(at).is_some();
+        if let Err(error) = self.verify(&chain, at)
+            && !by_dates(&error)
+        {
             return Err(match TlsFailure::from_tls(&error) {
-                TlsFailure::UnknownIssuer => SelfCheckError::NotIssued { cert, roots: file(CA_FILE) },
+                TlsFailure::UnknownIssuer => SelfCheckError::NotIssued { cert, roots },
                 TlsFailure::Revoked => SelfCheckError::Revoked { cert, lists },
                 TlsFailure::Expired | TlsFailure::NotYetValid => {
                     refused("a certificate between it and the root is not valid now".to_owned())
@@ -77,6 +88,9 @@ impl IdentityFolder {
         }
         if now > end {
             return Err(SelfCheckError::Expired { cert, end });
+        }
+        if let Some(reason) = root(now) {
+            return Err(SelfCheckError::Root { cert, roots, reason });
         }
         Ok(())
     }
@@ -94,7 +108,7 @@ impl IdentityFolder {
             let inner = WebPkiServerVerifier::builder_with_provider(self.roots(), provider())
                 .build()
                 .map_err(unusable)?;
-            let verifier = ServerVerifier::new(inner, self.anchors(), lists());
+            let verifier = ServerVerifier::new(inner, self.anchors().clone(), lists());
             let name = ServerName::try_from(ANY_NAME).map_err(|error| Error::General(error.to_string()))?;
             match verifier.verify_server_cert(leaf, intermediates, &name, &[], at) {
                 // The library checks the name last, so that everything else that it checks is fine.
@@ -110,7 +124,7 @@ impl IdentityFolder {
             let inner = WebPkiClientVerifier::builder_with_provider(self.roots(), provider())
                 .build()
                 .map_err(unusable)?;
-            ClientVerifier::new(inner, self.anchors(), lists()).verify_client_cert(
+            ClientVerifier::new(inner, self.anchors().clone(), lists()).verify_client_cert(
                 leaf,
                 intermediates,
                 at,

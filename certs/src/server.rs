@@ -16,11 +16,11 @@ use rustls::{
 };
 
 use crate::{
+    anchors::Anchors,
     certificate::Peer,
-    chain::{peer_from_chain, without_anchors},
+    chain::peer_of_chain,
     folder::{CA_FILE, IdentityFolder},
     identity::IdentityError,
-    key_id::KeyId,
     provider::provider,
     revocation::RevocationCheck,
     verifier::ClientVerifier,
@@ -68,8 +68,7 @@ pub(crate) struct Current {
     /// For clients that offer only other protocols, if they are accepted.
     without_alpn: Option<Arc<ServerConfig>>,
     pub(crate) peer: Arc<Peer>,
-    anchors: Arc<[CertificateDer<'static>]>,
-    roots: Arc<[KeyId]>,
+    anchors: Anchors,
     /// Kept while the anchors and the lists' place stay, because of its cache.
     pub(crate) verifier: Arc<ClientVerifier>,
     revocations: Arc<RevocationCheck>,
@@ -169,11 +168,7 @@ impl Current {
 
     /// The peer that presented this chain in a handshake with this configuration.
     pub(crate) fn peer_of(&self, chain: &[CertificateDer<'_>]) -> Result<Peer, IdentityError> {
-        let peer =
-            peer_from_chain(without_anchors(chain, &self.anchors))?.of_domain(&self.peer.trust_domain)?;
-        // A key identifier of another tool that matches no root does not say that the root is gone.
-        let root = peer.root.filter(|root| self.roots.contains(root));
-        Ok(Peer { root, ..peer })
+        peer_of_chain(chain, &self.anchors)?.of_domain(&self.peer.trust_domain)
     }
 
     fn new(
@@ -183,16 +178,18 @@ impl Current {
         revocations: Arc<RevocationCheck>,
         before: Option<&Self>,
     ) -> Result<Self, TlsError> {
-        let anchors = folder.anchors();
-        let same =
-            |before: &&Self| before.anchors == anchors && Arc::ptr_eq(&before.revocations, &revocations);
+        let anchors = folder.anchors().clone();
+        let same = |before: &&Self| {
+            before.anchors.certificates() == anchors.certificates()
+                && Arc::ptr_eq(&before.revocations, &revocations)
+        };
         let verifier = match before.filter(same) {
             Some(before) => Arc::clone(&before.verifier),
             None => {
                 let inner = WebPkiClientVerifier::builder_with_provider(folder.roots(), provider())
                     .build()
                     .map_err(|error| TlsError::verifier(folder, error))?;
-                Arc::new(ClientVerifier::new(inner, Arc::clone(&anchors), Arc::clone(&revocations)))
+                Arc::new(ClientVerifier::new(inner, anchors.clone(), Arc::clone(&revocations)))
             }
         };
         let mut config = ServerConfig::builder_with_provider(provider())
@@ -211,7 +208,6 @@ impl Current {
             config: Arc::new(config),
             without_alpn,
             peer: Arc::new(folder.peer().clone()),
-            roots: KeyId::of_anchors(&anchors),
             anchors,
             verifier,
             revocations,

@@ -11,6 +11,7 @@ mod door;
 pub(crate) mod forge;
 mod keys;
 mod ledger;
+mod live_client;
 mod live_sessions;
 mod many_sites;
 mod offer;

@@ -14,6 +14,7 @@ mod swap;
 mod watch;
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
@@ -24,19 +25,26 @@ use rustls::pki_types::CertificateDer;
 use tokio::sync::watch::{Receiver, Sender, channel};
 
 pub use self::report::{
-    CERTIFICATE_ENDS, REVOCATION_LIST_ENDS, REVOCATION_LIST_MISSING, REVOCATION_LIST_OUTDATED,
-    TRUST_NOT_LOADED, TrustMetrics,
+    CERTIFICATE_ENDS, CERTIFICATE_REFUSED, REVOCATION_LIST_ENDS, REVOCATION_LIST_MISSING,
+    REVOCATION_LIST_OUTDATED, REVOCATIONS_NOT_KEPT, ROOT_NOT_VALID, TRUST_NOT_LOADED, TrustMetrics,
 };
 use self::{files::Stamp, swap::State};
 use crate::{
+    anchors::Root,
     certificate::Peer,
     client::ClientTls,
     folder::{FolderError, IdentityFolder},
-    key_id::KeyId,
     revocation::{RevocationError, Revocations},
     server::{ServerTls, TlsError},
     sessions::EndReason,
 };
+
+/// Where lists are kept before they count.
+pub(crate) trait Keeper: fmt::Debug + Send + Sync {
+    /// Keeps these lists instead of those before. Returns when they are kept, or when they should count all the same:
+    /// the disk fails, or takes too long.
+    fn keep(&self, lists: &Revocations);
+}
 
 /// What a process asks of its trust.
 #[derive(Clone, Copy, Debug)]
@@ -62,8 +70,8 @@ pub struct TrustStatus {
     pub valid_from: SystemTime,
     /// The lists that count.
     pub revocations: Revocations,
-    /// Key identifiers of the trust anchors, of those that have one.
-    pub roots: Arc<[KeyId]>,
+    /// The trust anchors; one outside its dates does not count.
+    pub roots: Arc<[Root]>,
     /// Number of this trust: rises with each swap.
     pub version: u64,
     /// What is wrong with the files that were found last, for people; the trust before them counts.
@@ -80,7 +88,7 @@ impl TrustStatus {
         if self.revocations.names(peer) {
             return Some(EndReason::Revoked);
         }
-        let gone = peer.root.as_ref().is_some_and(|root| !self.roots.contains(root));
+        let gone = peer.root.as_ref().is_some_and(|root| self.roots.iter().all(|known| known.key != *root));
         gone.then_some(EndReason::Untrusted)
     }
 }
@@ -130,7 +138,7 @@ impl Trust {
             peer: Arc::new(folder.peer().clone()),
             valid_from: folder.valid_from(),
             revocations: folder.revocations().clone(),
-            roots: KeyId::of_anchors(&folder.anchors()),
+            roots: Arc::clone(folder.anchors().roots()),
             version: 1,
             problem: swap::problem_of_lists(&folder, folder.refused_lists()),
             since: SystemTime::now(),
@@ -198,8 +206,9 @@ impl Trust {
     pub fn offer_lists(&self, lists: &[&[u8]], issuers: &[&[u8]]) -> (bool, Vec<RevocationError>) {
         let issuers: Vec<CertificateDer<'_>> = issuers.iter().map(|der| CertificateDer::from(*der)).collect();
         let mut state = self.shared.lock();
-        let merged = state.revocations().merged(&state.anchors(), lists, &issuers);
+        let merged = state.revocations().merged(state.anchors(), lists, &issuers);
         if merged.changed {
+            state.keep(&merged.revocations);
             state.replace_lists(&merged.revocations);
             self.shared.status.send_modify(|status| {
                 status.revocations = merged.revocations;
@@ -210,6 +219,32 @@ impl Trust {
         (merged.changed, merged.refused.into_iter().map(|(_, error)| error).collect())
     }
 
+    /// From now on every change of the lists is given to `keeper` before it counts: a process that is killed the moment
+    /// after knows them at its next start. Keeps what counts now.
+    pub(crate) fn keep_by(&self, keeper: Arc<dyn Keeper>) {
+        let mut state = self.shared.lock();
+        let counting = state.revocations().clone();
+        state.keep_by(keeper);
+        state.keep(&counting);
+    }
+
+    /// Compares `crl.pem` with the lists that were kept and given to this trust at the start. If the file is the only source
+    /// of lists, one that lags behind has gone back, which is reported as while the process runs. Otherwise newer lists
+    /// came from a peer, and the log says so.
+    pub(crate) fn compare_file_with_kept(&self, is_only_source: bool) {
+        let mut state = self.shared.lock();
+        if !is_only_source {
+            if let Some(older) = state.file_is_behind() {
+                tracing::info!(%older, "crl.pem is older than the lists kept in the data folder, which count");
+            }
+            return;
+        }
+        let problem = state.expect_all_in_file();
+        if problem.is_some() {
+            self.shared.report_problem(problem);
+        }
+    }
+
     /// Watches the files until the future is dropped. Errors are in the status.
     pub async fn watch(&self) {
         watch::watch(&self.shared).await;
@@ -217,7 +252,7 @@ impl Trust {
 
     /// Watches the files, and raises and clears the conditions of this trust, until the future is dropped. The
     /// conditions are [`REVOCATION_LIST_MISSING`], [`REVOCATION_LIST_OUTDATED`], [`REVOCATION_LIST_ENDS`],
-    /// [`CERTIFICATE_ENDS`] and [`TRUST_NOT_LOADED`].
+    /// [`CERTIFICATE_ENDS`], [`CERTIFICATE_REFUSED`], [`ROOT_NOT_VALID`] and [`TRUST_NOT_LOADED`].
     pub async fn watch_and_report(&self, conditions: &Conditions) {
         tokio::join!(self.watch(), report::report(self, conditions));
     }

@@ -1,11 +1,12 @@
 //! Verifiers of presented chains: the TLS library's, then the chain rule, then the revocation lists.
 //!
-//! The library verifies signatures, dates, use and path lengths. The chain rule ([`crate::chain`]) refuses a leaf that
+//! The library verifies signatures, dates, use and path lengths, but not the dates of trust anchors: an anchor outside them
+//! does not count ([`crate::anchors`]). The chain rule ([`crate::chain`]) refuses a leaf that
 //! its issuer was not allowed to issue. The lists are asked by serial number ([`RevocationCheck`]).
 //!
 //! A device that reconnects presents the same chain to the same trust anchors, so verifying its signatures gives the
 //! same result as before. [`ClientVerifier`] keeps the digest of each chain that library and chain rule accepted, and
-//! the period in which all its certificates are valid. A cached chain within that period is accepted; in all other
+//! the period in which all its certificates and its root are valid. A cached chain within that period is accepted; in all other
 //! cases the library decides. So the cache can only confirm, never refuse: every refusal comes from the library.
 //!
 //! Invariants:
@@ -21,6 +22,7 @@ mod server;
 use std::{
     fmt, iter,
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use rustls::{
@@ -34,6 +36,7 @@ use rustls::{
 use self::chain_cache::{CHAINS_MAX, ChainCache, Digest, ValidityPeriod};
 pub(crate) use self::server::ServerVerifier;
 use crate::{
+    anchors::{Anchors, Root},
     certificate::parse,
     chain::{CHAIN_MAX, ChainError, check_path_length, peer_from_chain, without_anchors},
     identity::IdentityError,
@@ -50,7 +53,7 @@ pub(crate) struct ClientVerifier {
     hash: Option<&'static dyn Hash>,
     /// Locked for a lookup or an insertion, never during verification.
     cache: Mutex<ChainCache>,
-    anchors: Arc<[CertificateDer<'static>]>,
+    anchors: Anchors,
     revocations: Arc<RevocationCheck>,
 }
 
@@ -58,7 +61,7 @@ impl ClientVerifier {
     /// A verifier with an empty cache.
     pub(crate) fn new(
         inner: Arc<dyn ClientCertVerifier>,
-        anchors: Arc<[CertificateDer<'static>]>,
+        anchors: Anchors,
         revocations: Arc<RevocationCheck>,
     ) -> Self {
         let cache = Mutex::new(ChainCache::new(CHAINS_MAX));
@@ -75,8 +78,10 @@ impl ClientVerifier {
         }
         let (leaf, intermediates) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         self.inner.verify_client_cert(leaf, intermediates, now)?;
-        if let (true, Some(digest), Some(period)) =
-            (obeys_rule(chain, &self.anchors)?, digest, validity(chain))
+        let obeys_rule = obeys_rule(chain, self.anchors.certificates())?;
+        let root = root_in_force(chain, &self.anchors, now)?;
+        if let (true, Some(digest), Some(period)) = (obeys_rule, digest, validity(chain))
+            && let period = period.within(root.valid_from, root.valid_until)
             && period.holds(now)
         {
             self.with_cache(|cache| cache.insert(digest, period));
@@ -112,6 +117,20 @@ fn presented<'a>(
         return Err(refused(ChainError::TooLong(chain.len())));
     }
     Ok(chain.to_vec())
+}
+
+/// The root that a verified chain ends at.
+///
+/// # Errors
+/// It is not valid now: to peers it is as if `ca.pem` did not hold it.
+fn root_in_force<'a>(
+    chain: &[CertificateDer<'_>],
+    anchors: &'a Anchors,
+    now: UnixTime,
+) -> Result<&'a Root, Error> {
+    let now = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(now.as_secs()));
+    let root = now.and_then(|now| anchors.root_of(chain, now));
+    root.ok_or_else(|| CertificateError::UnknownIssuer.into())
 }
 
 /// Whether the leaf's issuer was allowed to issue it. `false`: the leaf names no identity, which everyone who asks for
@@ -166,7 +185,7 @@ impl ClientCertVerifier for ClientVerifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let chain = presented(end_entity, intermediates, &self.anchors)?;
+        let chain = presented(end_entity, intermediates, self.anchors.certificates())?;
         self.verify_chain(&chain, now)?;
         self.revocations.check_client(&chain, now)?;
         Ok(ClientCertVerified::assertion())

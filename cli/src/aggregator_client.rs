@@ -6,7 +6,7 @@
 use std::{collections::BTreeSet, error::Error as _, path::Path, time::Duration};
 
 use catchment_certs::{
-    ClientTls, ConnectError, FolderError, GrpcConnector, Identity, IdentityFolder, Role, TlsError,
+    ClientIdentity, ConnectError, FolderError, GrpcConnector, Identity, LastFailure, Role, TlsError,
     TlsFailure, UrlError, channel::ALPN_GRPC, endpoint_uri,
 };
 use catchment_proto::wire::{self, fleet_client::FleetClient, query_client::QueryClient};
@@ -130,6 +130,7 @@ pub struct AggregatorClient {
     /// Its messages are small and come alone: compressing them costs more than it saves.
     watches: QueryClient<Channel>,
     fleet: FleetClient<Channel>,
+    failure: LastFailure,
 }
 
 impl AggregatorClient {
@@ -139,13 +140,14 @@ impl AggregatorClient {
     /// A bad address or identity, or a failed connection; see [`ClientError`].
     pub async fn connect(aggregator: &str, identity: &Path) -> Result<Self, ClientError> {
         let uri = endpoint_uri(aggregator)?;
-        let folder = IdentityFolder::load_in_force(identity)?;
-        let who = folder.peer().identity.clone();
-        let tls = ClientTls::new(&folder, &[ALPN_GRPC])?;
-        let connector = GrpcConnector::new(tls, Role::Aggregator, CONNECT_TIMEOUT);
+        // Whoever shows something for long says by itself what is wrong with its connection.
+        let identity = ClientIdentity::load(identity, &[ALPN_GRPC], |_| ())?;
+        let who = identity.peer().identity.clone();
+        let connector = GrpcConnector::live(identity, Role::Aggregator, CONNECT_TIMEOUT);
+        let failure = connector.failure();
         let endpoint = Endpoint::from(uri).http2_keep_alive_interval(Duration::from_secs(30));
         let channel = endpoint.connect_with_connector(connector).await.map_err(|error| {
-            let (reason, lasting) = connect_reason(&error);
+            let (reason, lasting) = connect_reason(&error, &failure);
             ClientError::Connect { server: aggregator.to_owned(), reason, lasting }
         })?;
         let query = QueryClient::new(channel.clone())
@@ -155,7 +157,7 @@ impl AggregatorClient {
         let fleet = FleetClient::new(channel)
             .accept_compressed(CompressionEncoding::Zstd)
             .max_decoding_message_size(MESSAGE_BYTES_MAX);
-        Ok(Self { server: aggregator.to_owned(), who, query, watches, fleet })
+        Ok(Self { server: aggregator.to_owned(), who, query, watches, fleet, failure })
     }
 
     /// Fetches raw readings.
@@ -291,7 +293,10 @@ impl AggregatorClient {
             Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal
                 if status.source().is_some() =>
             {
-                let (reason, lasting) = status_reason(status);
+                let (reason, lasting) = status.source().map_or_else(
+                    || (one_line(status.message()), false),
+                    |source| connect_reason(source, &self.failure),
+                );
                 ClientError::Connect { server, reason, lasting }
             }
             code => ClientError::Status { server, code, message },
@@ -303,8 +308,12 @@ fn request(selector: &str) -> wire::FleetRequest {
     wire::FleetRequest { selector: selector.to_owned() }
 }
 
-/// The most specific cause of a transport error, and whether retries cannot succeed.
-pub(crate) fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (String, bool) {
+/// The most specific cause of a transport error, and whether retries cannot succeed. `failure`: that of the connection,
+/// which says what the layers in between lose.
+pub(crate) fn connect_reason(
+    error: &(dyn std::error::Error + 'static),
+    failure: &LastFailure,
+) -> (String, bool) {
     let mut cause = Some(error);
     let mut last = error.to_string();
     while let Some(error) = cause {
@@ -320,7 +329,10 @@ pub(crate) fn connect_reason(error: &(dyn std::error::Error + 'static)) -> (Stri
         last = error.to_string();
         cause = error.source();
     }
-    (one_line(&last), false)
+    match failure.get() {
+        Some(failure) => (one_line(&failure.reason), failure.is_lasting),
+        None => (one_line(&last), false),
+    }
 }
 
 fn connect_advice(error: &ConnectError) -> String {
@@ -336,13 +348,6 @@ fn connect_advice(error: &ConnectError) -> String {
             format!("{error}; is the aggregator running, and is this its address?")
         }
         error => error.to_string(),
-    }
-}
-
-fn status_reason(status: &Status) -> (String, bool) {
-    match status.source() {
-        Some(source) => connect_reason(source),
-        None => (one_line(status.message()), false),
     }
 }
 

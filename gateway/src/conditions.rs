@@ -27,7 +27,7 @@ const UPLINK_DOWN: &str = "uplink_down";
 
 /// All conditions of a gateway. Without an uplink a gateway is still ready: it takes readings, durably, until the
 /// outbox is full, which is a condition of its own. A failing probe would send devices away without need.
-pub(crate) const KNOWN: [KnownCondition; 14] = [
+pub(crate) const KNOWN: [KnownCondition; 17] = [
     KnownCondition { name: AGGREGATOR_OUTDATED, severity: Severity::Notice },
     KnownCondition { name: CONNECTIONS_FULL, severity: Severity::Unready },
     // Known devices are still served.
@@ -39,9 +39,13 @@ pub(crate) const KNOWN: [KnownCondition; 14] = [
     KnownCondition { name: UPLINK_DOWN, severity: Severity::Notice },
     KnownCondition { name: "uplink_refused", severity: Severity::Unready },
     trust::CERTIFICATE_ENDS,
+    trust::CERTIFICATE_REFUSED,
+    // They count; a restart may not know them.
+    trust::REVOCATIONS_NOT_KEPT,
     trust::REVOCATION_LIST_ENDS,
     trust::REVOCATION_LIST_MISSING,
     trust::REVOCATION_LIST_OUTDATED,
+    trust::ROOT_NOT_VALID,
     // What was loaded before counts on.
     trust::TRUST_NOT_LOADED,
 ];

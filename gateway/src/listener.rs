@@ -10,6 +10,9 @@ use tokio::sync::mpsc;
 
 use crate::{device_certificates::DeviceCertificates, metrics::Metrics, worker::shard_of};
 
+/// Why peers are refused after their handshake: all labels for metrics.
+pub(crate) const REFUSED_REASONS: [&str; 2] = ["wrong_role", "wrong_site"];
+
 /// Why a peer may not connect; `None` if it may.
 fn refuse(gateway: &GatewayId, peer: &Identity) -> Option<&'static str> {
     match peer {
@@ -54,6 +57,9 @@ mod tests {
         assert_eq!(refuse(&gateway, &device("berlin")), None);
         assert_eq!(refuse(&gateway, &device("lyon")), Some("wrong_site"));
         assert_eq!(refuse(&gateway, &Identity::Gateway(gateway.clone())), Some("wrong_role"));
+        let refused =
+            [Identity::Gateway(gateway.clone()), device("lyon")].map(|peer| refuse(&gateway, &peer));
+        assert_eq!(refused, REFUSED_REASONS.map(Some));
         let operator = Identity::Operator(OperatorId { name: name("o") });
         assert_eq!(refuse(&gateway, &operator), Some("wrong_role"));
     }

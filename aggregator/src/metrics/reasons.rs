@@ -5,12 +5,15 @@ use catchment_certs::{EndReason, HandshakeFailure};
 use catchment_settings::http;
 use prometheus_client::metrics::{counter::Counter, family::Family};
 
-use super::Reason;
+use super::{Metrics, Reason};
 use crate::{
     ingest::{END_REASONS, REFUSAL_REASONS},
     query::REFUSED_REASONS,
     transport::CLOSED_REASONS,
 };
+
+/// A request that needs a certificate of another role.
+const WRONG_ROLE: &str = "wrong_role";
 
 /// A family with these reasons.
 pub(super) fn family(reasons: impl IntoIterator<Item = &'static str>) -> Family<Reason, Counter> {
@@ -25,6 +28,7 @@ pub(super) fn family(reasons: impl IntoIterator<Item = &'static str>) -> Family<
 pub(super) struct Families {
     pub(super) connections_refused: Family<Reason, Counter>,
     pub(super) connections_ended: Family<Reason, Counter>,
+    pub(super) requests_refused: Family<Reason, Counter>,
     pub(super) connections_cut: Family<Reason, Counter>,
     pub(super) http_closed: Family<Reason, Counter>,
     pub(super) ingest_ended: Family<Reason, Counter>,
@@ -38,6 +42,7 @@ impl Families {
             connections_refused: family(
                 HandshakeFailure::reasons().chain(["at_capacity", "too_many_of_identity"]),
             ),
+            requests_refused: family([WRONG_ROLE]),
             connections_ended: family(
                 CLOSED_REASONS.into_iter().chain(EndReason::ALL.map(EndReason::reason)),
             ),
@@ -47,6 +52,13 @@ impl Families {
             ingest_refused: family(REFUSAL_REASONS),
             queries_refused: family(REFUSED_REASONS),
         }
+    }
+}
+
+impl Metrics {
+    /// The counter of requests of a role that may not send them.
+    pub(crate) fn wrong_role(&self) -> Counter {
+        self.requests_refused.get_or_create(&Reason { reason: WRONG_ROLE }).clone()
     }
 }
 
@@ -63,6 +75,8 @@ mod tests {
             r#"ingest_streams_ended_total{reason="superseded"} 0"#,
             r#"connections_refused_total{reason="revoked"} 0"#,
             r#"connections_refused_total{reason="too_many_of_identity"} 0"#,
+            r#"requests_refused_total{reason="wrong_role"} 0"#,
+            r#"connections_refused_total{reason="wrong_issuer"} 0"#,
             r#"connections_ended_total{reason="idle_timeout"} 0"#,
             r#"connections_ended_total{reason="revoked"} 0"#,
             r#"ingest_streams_ended_total{reason="revoked"} 0"#,

@@ -1,6 +1,9 @@
 //! Revocation lists that the data folder keeps, and the ends of certificates that gateways tell.
 
-use catchment_certs::kept_revocations::{ListEvents, REFUSED_REASONS};
+use catchment_certs::{
+    kept_revocations::{ListEvents, REFUSED_REASONS},
+    trust::REVOCATIONS_NOT_KEPT,
+};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
@@ -40,5 +43,9 @@ impl Metrics {
 impl ListEvents for Metrics {
     fn refused(&self, reason: &'static str) {
         Self::count(&self.revocations.lists, reason);
+    }
+
+    fn not_kept(&self, reason: Option<String>) {
+        self.conditions.report(REVOCATIONS_NOT_KEPT.name, reason);
     }
 }

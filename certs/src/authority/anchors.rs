@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use rustls::pki_types::CertificateDer;
+use x509_parser::certificate::X509Certificate;
 
 use super::{
     AuthorityError, CA_FILE, CRL_FILE, SITES_DIR, lock, now,
@@ -10,7 +11,7 @@ use super::{
     spread::{folders, replace_changed, site_dirs},
     timestamp,
 };
-use crate::{Role, certificate::system_time, folder::CERT_FILE};
+use crate::{Role, TrustDomain, anchors::check_anchor, certificate::system_time, folder::CERT_FILE};
 
 /// Result of changing the roots.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,8 +33,9 @@ pub fn add_anchors(dir: &Path, file: &Path) -> Result<AnchorsReport, AuthorityEr
     let refuse = |reason: String| AuthorityError::Content { path: file.to_owned(), reason };
     let (new, new_domain) = read_anchors(file)?;
     for root in &new {
-        if let Some(reason) = with(root, defect).unwrap_or(Some("a certificate cannot be read")) {
-            return Err(refuse(reason.to_owned()));
+        let reason = with(root, |root| defect(root, &new_domain));
+        if let Some(reason) = reason.unwrap_or_else(|| Some("a certificate cannot be read".to_owned())) {
+            return Err(refuse(reason));
         }
     }
     let _lock = lock(dir)?;
@@ -51,15 +53,12 @@ pub fn add_anchors(dir: &Path, file: &Path) -> Result<AnchorsReport, AuthorityEr
     Ok(AnchorsReport { roots: anchors.len(), changed: anchors.len().saturating_sub(before), copies })
 }
 
-/// Why a certificate is not a root that may be added.
-fn defect(root: &x509_parser::certificate::X509Certificate<'_>) -> Option<&'static str> {
-    if !root.is_ca() {
-        return Some("a certificate that is not an authority's");
+/// Why a certificate is not a root that may be added: the check of everyone who loads it, and its end.
+fn defect(root: &X509Certificate<'_>, domain: &TrustDomain) -> Option<String> {
+    if let Err(reason) = check_anchor(root, Some(domain)) {
+        return Some(format!("the certificate \"{}\": {reason}", root.subject()));
     }
-    if root.verify_signature(None).is_err() {
-        return Some("an authority's certificate that it did not sign itself, so not a root");
-    }
-    (timestamp(system_time(root.validity().not_after)) < now()).then_some("a root that has expired")
+    (timestamp(system_time(root.validity().not_after)) < now()).then(|| "a root that has expired".to_owned())
 }
 
 /// Writes roots into the `ca.pem` of an authority's folder, the folders of its sites, and all identity folders below.

@@ -1,4 +1,11 @@
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::SeqCst},
+    },
+};
 
 use catchment_proto::{GatewayId, Name};
 use tempfile::TempDir;
@@ -124,9 +131,141 @@ async fn lists_that_cannot_be_written_are_not_reported_as_kept() {
     let rig = Rig::new();
     let (list, newest) = rig.next();
     let (kept, _) = rig.start();
-    assert!(kept.add(&list).is_held);
     fs::rename(rig.data(), rig.folder.path().join("away")).unwrap();
+    assert!(kept.add(&list).is_held);
     assert_eq!(kept.keep().await, Err(Unkept));
     fs::rename(rig.folder.path().join("away"), rig.data()).unwrap();
     assert_eq!(kept.keep().await, Ok(newest));
+}
+
+/// A disk of which each write is noted, with the version of the trust at that time, and may fail or block.
+struct Disk {
+    trust: Trust,
+    writes: Mutex<Vec<u64>>,
+    fails: AtomicBool,
+    blocks: Mutex<()>,
+}
+
+/// What `not_kept` last said.
+#[derive(Debug, Default)]
+struct Said(Mutex<Option<String>>);
+
+impl ListEvents for Said {
+    fn not_kept(&self, reason: Option<String>) {
+        *self.0.lock().unwrap() = reason;
+    }
+}
+
+/// A start of the gateway with such a disk, which may take so long.
+fn start_with_disk(rig: &Rig, within: Duration) -> (Arc<KeptRevocations>, Arc<Disk>, Arc<Said>) {
+    let trust = Trust::load(&rig.folder.path().join("own"), TrustConfig::default()).unwrap();
+    let disk = Arc::new(Disk {
+        trust: trust.clone(),
+        writes: Mutex::default(),
+        fails: AtomicBool::new(false),
+        blocks: Mutex::new(()),
+    });
+    let (written, said) = (Arc::clone(&disk), Arc::new(Said::default()));
+    let write = Box::new(move |_: &Bytes| {
+        drop(written.blocks.lock().unwrap());
+        written.writes.lock().unwrap().push(written.trust.subscribe().borrow().version);
+        if written.fails.load(SeqCst) { Err(std::io::Error::other("no space")) } else { Ok(()) }
+    });
+    let events = Arc::clone(&said) as _;
+    let kept = KeptRevocations::open_with(&rig.data(), &trust, events, write, within).unwrap();
+    (Arc::new(kept), disk, said)
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[test]
+fn lists_are_written_before_they_count() {
+    let rig = Rig::new();
+    let (kept, disk, said) = start_with_disk(&rig, LONG);
+    let (list, newest) = rig.next();
+    assert!(kept.add(&list).is_held);
+    assert_eq!((number(&kept), kept.subscribe().borrow().version), (Some(newest), 2));
+    assert_eq!(*disk.writes.lock().unwrap(), [1], "the trust before the list counted");
+    assert_eq!(*said.0.lock().unwrap(), None);
+    // The same list again is no news.
+    assert!(kept.add(&list).is_held);
+    assert_eq!(disk.writes.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_disk_that_fails_does_not_hold_up_a_revocation() {
+    let rig = Rig::new();
+    let (kept, disk, said) = start_with_disk(&rig, LONG);
+    disk.fails.store(true, SeqCst);
+    let (list, newest) = rig.next();
+    assert!(kept.add(&list).is_held);
+    assert_eq!(number(&kept), Some(newest));
+    let text = said.0.lock().unwrap().clone().unwrap();
+    assert!(text.contains("no space") && text.contains("they count"), "{text}");
+    disk.fails.store(false, SeqCst);
+    assert_eq!(kept.keep().await, Ok(newest));
+    assert_eq!(*said.0.lock().unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_disk_that_does_not_answer_does_not_hold_up_a_revocation() {
+    let rig = Rig::new();
+    let (kept, disk, said) = start_with_disk(&rig, Duration::from_millis(10));
+    let blocked = disk.blocks.lock().unwrap();
+    // The second one does not wait, and starts no second thread.
+    let mut newest = 0;
+    for _ in 0..2 {
+        let list;
+        (list, newest) = rig.next();
+        assert!(kept.add(&list).is_held);
+        assert_eq!(number(&kept), Some(newest));
+        assert!(said.0.lock().unwrap().as_ref().unwrap().contains("does not answer"));
+    }
+    drop(blocked);
+    assert_eq!(
+        kept.keep().await,
+        Ok(newest),
+        "the newest list is written, not the one that the disk was busy with"
+    );
+    assert_eq!(*said.0.lock().unwrap(), None);
+}
+
+#[test]
+fn an_aggregator_reports_a_file_that_has_gone_back_before_its_start() {
+    let rig = Rig::new();
+    let mut request = IssueRequest::new(Identity::Aggregator(catchment_proto::AggregatorId {
+        name: Name::new("centre").unwrap(),
+    }));
+    request.hosts = vec!["localhost".parse().unwrap()];
+    let identity = rig.authority.issue(&request, &mut |_| ()).unwrap().dir;
+    let newest = rig.authority.refresh_crl(30, &mut |_| ()).unwrap().crl_number;
+    let (file, old) = (identity.join("crl.pem"), identity.join("old.pem"));
+    fs::copy(rig.authority.dir().join("crl.pem"), &old).unwrap();
+    let number_after = rig.authority.refresh_crl(30, &mut |_| ()).unwrap().crl_number;
+    assert!(number_after > newest);
+    fs::copy(rig.authority.dir().join("crl.pem"), &file).unwrap();
+    let start = || {
+        let trust = Trust::load(&identity, TrustConfig::default()).unwrap();
+        let kept = KeptRevocations::open(&rig.data(), &trust, Arc::new(Seen::default()) as _).unwrap();
+        (kept.subscribe().borrow().problem.clone(), number(&kept))
+    };
+    assert_eq!(start(), (None, Some(number_after)));
+    fs::copy(&old, &file).unwrap();
+    let (problem, counts) = start();
+    assert!(problem.unwrap().contains("a list never goes back"));
+    assert_eq!(counts, Some(number_after));
+    fs::remove_file(&file).unwrap();
+    assert!(start().0.unwrap().contains("is gone"));
+}
+
+#[test]
+fn a_gateway_with_a_file_older_than_what_it_received_reports_nothing() {
+    let rig = Rig::new();
+    let old = rig.authority.refresh_crl(30, &mut |_| ()).unwrap().crl_number;
+    fs::copy(rig.authority.dir().join("crl.pem"), rig.folder.path().join("own/crl.pem")).unwrap();
+    let (list, newest) = rig.next();
+    assert!(rig.start().0.add(&list).is_held);
+    let (kept, _) = rig.start();
+    assert!(newest > old);
+    assert_eq!((number(&kept), kept.subscribe().borrow().problem.clone()), (Some(newest), None));
 }

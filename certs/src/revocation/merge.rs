@@ -17,6 +17,8 @@ pub(crate) struct Merged {
     pub(crate) changed: bool,
     /// Index of each refused list, and why.
     pub(crate) refused: Vec<(usize, RevocationError)>,
+    /// Number of each list that came together with a newer one of its issuer, and the newer one's number. The newer counts.
+    pub(crate) older: Vec<(u64, u64)>,
 }
 
 impl Revocations {
@@ -39,7 +41,7 @@ impl Revocations {
             signers.iter().any(|signer| *signer.key() == *list.key)
         };
         let mut building = Building { lists: self.lists().iter().filter(trusted).cloned().collect() };
-        let mut refused = Vec::new();
+        let (mut refused, mut older) = (Vec::new(), Vec::new());
         for (index, der) in lists.iter().enumerate() {
             // Nothing new, and no signature to verify.
             if building.lists.iter().any(|list| list.der.as_ref() == *der) {
@@ -47,8 +49,14 @@ impl Revocations {
             }
             let taken = UnverifiedList::read(der).and_then(|list| {
                 let mut signers = roots.iter().chain(&issuing);
-                let signer = signers.find(|signer| signer.signed(&list));
-                building.take(&list, signer.ok_or(RevocationError::Signature)?)
+                let signer = signers.find(|signer| signer.signed(&list)).ok_or(RevocationError::Signature)?;
+                building.take(&list, signer).or_else(|error| match error {
+                    RevocationError::RolledBack { known, found } if building.is_known_by(signer, lists) => {
+                        older.push((found, known));
+                        Ok(())
+                    }
+                    error => Err(error),
+                })
             });
             if let Err(error) = taken {
                 refused.push((index, error));
@@ -56,7 +64,7 @@ impl Revocations {
         }
         building.drop_revoked_issuers();
         let revocations = Self::new(building.lists);
-        Merged { changed: !self.are(&revocations), revocations, refused }
+        Merged { changed: !self.are(&revocations), revocations, refused, older }
     }
 }
 
@@ -117,6 +125,7 @@ impl Building {
             this_update: list.this_update,
             next_update: list.next_update,
             key: signer.key().into(),
+            signer_ends: signer.ends(),
             site: signer.issuing().map(|issuing| (issuing.site.clone(), issuing.serial.clone())),
             serials: Arc::new(list.serials()?),
         };
@@ -125,6 +134,12 @@ impl Building {
             None => self.lists.push(new),
         }
         Ok(())
+    }
+
+    /// Whether the list of this signer that counts is one of these.
+    fn is_known_by(&self, signer: &Signer<'_>, lists: &[&[u8]]) -> bool {
+        let counting = self.lists.iter().find(|known| *known.key == *signer.key());
+        counting.is_some_and(|counting| lists.contains(&counting.der.as_ref()))
     }
 
     fn drop_revoked_issuers(&mut self) {

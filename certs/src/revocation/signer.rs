@@ -1,10 +1,15 @@
 //! Who may sign revocation lists: the roots, and the issuing certificates of sites that a root issued.
 
+use std::time::SystemTime;
+
 use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 
 use super::list::UnverifiedList;
-use crate::{certificate::parse, chain::IssuingCertificate};
+use crate::{
+    certificate::{parse, system_time},
+    chain::IssuingCertificate,
+};
 
 /// A certificate that may sign lists.
 #[derive(Debug)]
@@ -43,6 +48,11 @@ impl<'a> Signer<'a> {
     /// What tells signers apart: the public key, DER.
     pub(super) fn key(&self) -> &[u8] {
         self.certificate.public_key().raw
+    }
+
+    /// End of its validity.
+    pub(super) fn ends(&self) -> SystemTime {
+        system_time(self.certificate.validity().not_after)
     }
 
     pub(super) fn der(&self) -> &'a [u8] {

@@ -167,3 +167,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn of_two_lists_of_a_root_in_one_file_the_newer_counts_and_none_is_refused() {
+    let (root, other) = (root(), root());
+    let (old, new) = (list(&root, 3, &[], 7), list(&root, 5, &[], 7));
+    let anchors = [root.der.clone(), other.der.clone()];
+    for (known, lists) in [
+        (Revocations::default(), [new.der().as_ref(), old.der().as_ref()]),
+        (Revocations::default(), [old.der().as_ref(), new.der().as_ref()]),
+        (
+            Revocations::default().merged(&anchors, &[new.der()], &[]).revocations,
+            [new.der().as_ref(), old.der()],
+        ),
+    ] {
+        let merged = known.merged(&anchors, &lists, &[]);
+        assert_eq!(merged.refused, []);
+        assert_eq!(merged.revocations.lists()[0].number, 5);
+    }
+    let both = Revocations::default().merged(&anchors, &[new.der(), old.der()], &[]);
+    assert_eq!(both.older, [(3, 5)]);
+    // Alone it has gone back, also beside a list of the same number of another root.
+    let lists = [old.der().as_ref(), list(&other, 5, &[], 7).der().as_ref()].map(<[u8]>::to_vec);
+    let merged = both.revocations.merged(&anchors, &lists.each_ref().map(Vec::as_slice), &[]);
+    assert_eq!(merged.refused, [(0, RevocationError::RolledBack { known: 5, found: 3 })]);
+}

@@ -17,6 +17,20 @@ pub enum SelfCheckError {
         /// The roots' file.
         roots: PathBuf,
     },
+    /// The root that issued the certificate does not count now.
+    #[error(
+        "{reason}, so every peer refuses {}, which it issued; put a root that is valid into {} and have the certificate \
+         issued by it (see `catchment-certs root --help`), or compare the clocks",
+        cert.display(), roots.display()
+    )]
+    Root {
+        /// The certificate's file.
+        cert: PathBuf,
+        /// The roots' file.
+        roots: PathBuf,
+        /// Which root, and since when.
+        reason: String,
+    },
     /// No revocation list comes from a known root.
     #[error(
         "no revocation list in {} counts: {reason}; put the crl.pem of the same authority there, or remove the file",

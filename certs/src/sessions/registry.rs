@@ -22,9 +22,9 @@ use super::{
     table::{Now, Table, seconds},
 };
 use crate::{
+    anchors::RootKey,
     certificate::Peer,
     identity::{Identity, Role, TrustDomain},
-    key_id::KeyId,
     trust::Trust,
 };
 
@@ -66,7 +66,7 @@ pub(super) struct Inner {
     /// site, and a root.
     domain: OnceLock<TrustDomain>,
     site: OnceLock<Name>,
-    root: OnceLock<KeyId>,
+    root: OnceLock<RootKey>,
 }
 
 impl Default for SessionRegistry {
@@ -125,23 +125,6 @@ impl SessionRegistry {
         SessionGuard::new(Arc::clone(inner), session, slot, of_identity)
     }
 
-    /// Ends every session for which `why` has a reason; walks all of them. Returns how many.
-    pub fn end_where(&self, why: impl Fn(&Peer, SocketAddr) -> Option<EndReason>) -> usize {
-        let mut ended = 0;
-        for part in 0..PARTS {
-            let mut next = Some(0);
-            while let Some(from) = next {
-                let (sessions, following) = self.inner.slice(part, from);
-                let end = |session: &&Arc<Session>| {
-                    why(&session.peer, session.addr).is_some_and(|reason| self.inner.end(session, reason))
-                };
-                ended += sessions.iter().filter(end).count();
-                next = following;
-            }
-        }
-        ended
-    }
-
     /// Ends every session of an identity. Returns how many.
     pub fn end_identity(&self, identity: &Identity, reason: EndReason) -> usize {
         let sessions: Vec<_> = {
@@ -149,12 +132,6 @@ impl SessionRegistry {
             part.of_identity(identity, self.inner.hasher.hash_one(identity)).cloned().collect()
         };
         sessions.iter().filter(|session| self.inner.end(session, reason)).count()
-    }
-
-    /// Ends every session whose certificate is no longer valid at `now`. Returns how many.
-    pub fn end_expired(&self, now: SystemTime) -> usize {
-        let now = Now { wall_seconds: seconds(now), age_ms: 0 };
-        (0..PARTS).map(|part| self.inner.end_due(part, now)).sum()
     }
 
     /// Number of sessions.

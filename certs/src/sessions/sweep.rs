@@ -56,7 +56,7 @@ impl SessionRegistry {
     }
 
     /// Ends the sessions whose peers the trust that counts now refuses.
-    pub(super) async fn end_refused(&self) {
+    pub(crate) async fn end_refused(&self) {
         for part in parts() {
             let mut next = Some(0);
             while let Some(from) = next {

@@ -17,7 +17,12 @@ use catchment_proto::id::Name;
 use proptest::prelude::*;
 use tokio::sync::watch;
 
-use super::*;
+use super::{
+    registry::parts,
+    session::Session,
+    table::{Now, seconds},
+    *,
+};
 use crate::{Identity, Peer, Role, Serial, TrustDomain};
 
 const ADDR: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 7);
@@ -69,6 +74,32 @@ fn run<T>(future: impl Future<Output = T>) -> T {
     }
 }
 
+/// What the sweep does, by a predicate and at once.
+impl SessionRegistry {
+    /// Ends every session for which `why` has a reason. Returns how many.
+    fn end_where(&self, why: impl Fn(&Peer) -> Option<EndReason>) -> usize {
+        let mut ended = 0;
+        for part in parts() {
+            let mut next = Some(0);
+            while let Some(from) = next {
+                let (sessions, following) = self.inner.slice(part, from);
+                let end = |session: &&Arc<Session>| {
+                    why(&session.peer).is_some_and(|reason| self.inner.end(session, reason))
+                };
+                ended += sessions.iter().filter(end).count();
+                next = following;
+            }
+        }
+        ended
+    }
+
+    /// Ends every session whose certificate is no longer valid at `now`.
+    fn end_expired(&self, now: SystemTime) {
+        let now = Now { wall_seconds: seconds(now), age_ms: 0 };
+        parts().for_each(|part| _ = self.inner.end_due(part, now));
+    }
+}
+
 #[test]
 fn the_hook_is_called_once_whenever_it_is_set() {
     let registry = SessionRegistry::default();
@@ -82,13 +113,13 @@ fn the_hook_is_called_once_whenever_it_is_set() {
     };
     let (before, after) = (registry.register(&peer(1, 10), ADDR), registry.register(&peer(2, 10), ADDR));
     before.on_end(hook());
-    assert_eq!(registry.end_where(|_, _| Some(EndReason::Revoked)), 2);
+    assert_eq!(registry.end_where(|_| Some(EndReason::Revoked)), 2);
     assert_eq!(called.load(SeqCst), 1);
     after.on_end(hook());
     assert_eq!(called.load(SeqCst), 2);
     before.end(EndReason::TakenOver);
     assert_eq!(
-        (before.ended(), registry.end_where(|_, _| Some(EndReason::MaxAge))),
+        (before.ended(), registry.end_where(|_| Some(EndReason::MaxAge))),
         (Some(EndReason::Revoked), 0)
     );
     assert_eq!(registry.counts().ended, [2, 0, 0, 0, 0]);
@@ -274,7 +305,7 @@ fn threads_that_register_while_the_trust_changes_leave_nobody_revoked() {
 
 #[test]
 fn an_entry_is_small() {
-    let session = size_of::<session::Session>() + 2 * size_of::<usize>();
+    let session = size_of::<Session>() + 2 * size_of::<usize>();
     // With a serial number on the heap, a hook, a slot, and a place in three orders.
     let beside = 32 + 32 + 8 + 8 + 2 * 32;
     assert!(session + beside < 400, "{session} + {beside}");
@@ -344,7 +375,7 @@ proptest! {
                 }
                 Step::EndOdd => {
                     let odd = |peer: &Peer| peer.serial.as_bytes()[0] % 2 == 1;
-                    let ended = registry.end_where(|peer, _| odd(peer).then_some(EndReason::Revoked));
+                    let ended = registry.end_where(|peer| odd(peer).then_some(EndReason::Revoked));
                     let by_model = end(&mut model, EndReason::Revoked, |session| session.who % 2 == 0);
                     prop_assert_eq!(ended, by_model);
                 }

@@ -12,6 +12,7 @@ use rustls::{
 use super::forge::{self, Ca, Leaf, leaf, leaf_with, list, root, root_with, site, site_with, unix_now};
 use crate::{
     ChainError, FolderError, IdentityError, IdentityFolder, SelfCheckError, TlsFailure,
+    anchors::Anchors,
     chain::without_anchors,
     peer_from_chain,
     provider::provider,
@@ -28,10 +29,10 @@ fn doors(
     let mut roots = RootCertStore::empty();
     anchors.iter().for_each(|ca| roots.add(ca.der.clone()).unwrap());
     let (roots, now) = (Arc::new(roots), UnixTime::since_unix_epoch(unix_now()));
-    let anchors: Arc<[_]> = anchors.iter().map(|ca| ca.der.clone()).collect();
+    let anchors = Anchors::read(anchors.iter().map(|ca| ca.der.clone()).collect(), None).unwrap();
     let check = RevocationCheck::new(lists.clone(), true);
     let inner = WebPkiClientVerifier::builder_with_provider(Arc::clone(&roots), provider()).build().unwrap();
-    let client = ClientVerifier::new(inner, Arc::clone(&anchors), Arc::clone(&check));
+    let client = ClientVerifier::new(inner, anchors.clone(), Arc::clone(&check));
     let inner = WebPkiServerVerifier::builder_with_provider(roots, provider()).build().unwrap();
     let server = ServerVerifier::new(inner, anchors, check);
     let name = ServerName::try_from("127.0.0.1").unwrap();

@@ -65,6 +65,16 @@ pub(crate) fn root_with(change: impl FnOnce(&mut CertificateParams)) -> Ca {
     Ca { der, pem, serial, issuer: Issuer::new(params, key) }
 }
 
+/// A root with the name and the key of another.
+pub(crate) fn renew(root: &Ca) -> Ca {
+    let (serial, mut params) = params("root", &["spiffe://d"]);
+    ca(&mut params, 1);
+    let key = KeyPair::try_from(root.issuer.key().serialize_der()).unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    let (der, pem) = (certificate.der().clone(), certificate.pem());
+    Ca { der, pem, serial, issuer: Issuer::new(params, key) }
+}
+
 /// The issuing certificate of `spiffe://d/site/SITE`.
 pub(crate) fn site(root: &Ca, site: &str) -> Ca {
     site_with(root, site, |_| {})

@@ -15,6 +15,7 @@ use prometheus_client::{
 use tokio::{sync::watch::Receiver, time::timeout};
 
 use super::{Trust, TrustStatus};
+use crate::anchors::Root;
 
 /// There is no revocation list of a root, and one is required: no new peer is accepted.
 pub const REVOCATION_LIST_MISSING: KnownCondition =
@@ -22,9 +23,18 @@ pub const REVOCATION_LIST_MISSING: KnownCondition =
 /// The roots' revocation lists are out of date, and one is required: no new peer is accepted.
 pub const REVOCATION_LIST_OUTDATED: KnownCondition =
     KnownCondition { name: "revocation_list_outdated", severity: Severity::Unready };
-/// The roots' revocation lists are in the last third of their time.
+/// A revocation list, of the roots or of a site, is in the last third of its time; a site's also when it is out of date.
 pub const REVOCATION_LIST_ENDS: KnownCondition =
     KnownCondition { name: "revocation_list_ends", severity: Severity::Notice };
+/// Peers refuse the server: its own certificate has expired, is not valid yet or is revoked, or its root does not count.
+pub const CERTIFICATE_REFUSED: KnownCondition =
+    KnownCondition { name: "certificate_refused", severity: Severity::Unready };
+/// A root in `ca.pem` is outside its dates and does not count.
+pub const ROOT_NOT_VALID: KnownCondition =
+    KnownCondition { name: "root_not_valid", severity: Severity::Notice };
+/// The revocation lists that count could not be written into the data folder.
+pub const REVOCATIONS_NOT_KEPT: KnownCondition =
+    KnownCondition { name: "revocations_not_kept", severity: Severity::Notice };
 /// The server's own certificate ends soon.
 pub const CERTIFICATE_ENDS: KnownCondition =
     KnownCondition { name: "certificate_ends", severity: Severity::Notice };
@@ -62,7 +72,7 @@ fn conditions_of(
     status: &TrustStatus,
     required: bool,
     now: SystemTime,
-) -> [(&'static str, Option<String>); 5] {
+) -> [(&'static str, Option<String>); 7] {
     let list = status.revocations.root_list();
     let renew = "make a new one with `catchment-certs crl` and put crl.pem into the identity folder";
     let missing = (required && list.is_none()).then(|| {
@@ -82,19 +92,75 @@ fn conditions_of(
         Some(text) => (None, Some(format!("{text}: {renew}"))),
         None => (None, ends),
     };
+    let ends = match (ends, site_ends(status, now)) {
+        (Some(root), Some(site)) => Some(format!("{root}; {site}")),
+        (root, site) => root.or(site),
+    };
     let peer = &status.peer;
+    let refused = refused(status, now);
     let late = is_late(status.valid_from, peer.not_after, CERTIFICATE_WARNING_MAX, now);
-    let certificate = late.then(|| {
+    let certificate = (late && refused.is_none()).then(|| {
         let end = humantime::format_rfc3339_seconds(peer.not_after);
         format!("the certificate of {} ends at {end}: renew it with `catchment-certs renew`", peer.identity)
     });
+    let root = status.roots.iter().find_map(|root| root.defect(now));
+    let root = root.map(|root| {
+        format!(
+            "{root}: it does not count; remove it from ca.pem once nothing needs it, or put a renewed one there"
+        )
+    });
     [
+        (CERTIFICATE_REFUSED.name, refused),
+        (ROOT_NOT_VALID.name, root),
         (REVOCATION_LIST_MISSING.name, missing),
         (REVOCATION_LIST_OUTDATED.name, closed),
         (REVOCATION_LIST_ENDS.name, ends),
         (CERTIFICATE_ENDS.name, certificate),
         (TRUST_NOT_LOADED.name, status.problem.clone()),
     ]
+}
+
+/// Why peers refuse the server's own certificate, and what to do.
+fn refused(status: &TrustStatus, now: SystemTime) -> Option<String> {
+    let (peer, time) = (&status.peer, humantime::format_rfc3339_seconds);
+    let who = &peer.identity;
+    if status.revocations.names(peer) {
+        return Some(format!(
+            "the certificate of {who} is revoked, so every peer refuses it: issue it again, and put its files into the \
+             identity folder"
+        ));
+    }
+    if now > peer.not_after {
+        let end = time(peer.not_after);
+        return Some(format!(
+            "the certificate of {who} has expired ({end}), so every peer refuses it: renew it with \
+             `catchment-certs renew`, and put its files into the identity folder"
+        ));
+    }
+    if now < status.valid_from {
+        let start = time(status.valid_from);
+        return Some(format!(
+            "the certificate of {who} is not valid before {start}, so every peer refuses it: compare the clocks"
+        ));
+    }
+    let own = |root: &&Root| peer.root.as_ref() == Some(&root.key);
+    let root = status.roots.iter().filter(own).max_by_key(|root| root.valid_until)?.defect(now)?;
+    Some(format!(
+        "{root}, so every peer refuses the certificate of {who}, which it issued: have it issued below a root that is valid"
+    ))
+}
+
+/// What is to be done about the list of a site that is out of date first.
+fn site_ends(status: &TrustStatus, now: SystemTime) -> Option<String> {
+    let list = status.revocations.site_list(now)?;
+    let late = is_late(list.this_update, list.next_update, Duration::MAX, now);
+    let site = list.site().filter(|_| late)?;
+    let (number, end) = (list.number, humantime::format_rfc3339_seconds(list.next_update));
+    let state = if list.next_update < now { "was to be replaced by" } else { "ends at" };
+    Some(format!(
+        "revocation list {number} of site {site} {state} {end}: make a new one with `catchment-certs crl` in the site's \
+         folder, and put crl.pem into the identity folder"
+    ))
 }
 
 /// Whether what is valid from `start` to `end` is in its last third, or the last `most` of it if that is less.
@@ -119,7 +185,10 @@ impl TrustMetrics {
 impl Collector for TrustMetrics {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         let Some(status) = self.status.get().map(|status| status.borrow().clone()) else { return Ok(()) };
-        let (now, list) = (SystemTime::now(), status.revocations.root_list());
+        let now = SystemTime::now();
+        let list = status.revocations.root_list();
+        let first =
+            list.into_iter().chain(status.revocations.site_list(now)).map(|list| list.next_update).min();
         let gauges = [
             (
                 "certificate_seconds_left",
@@ -130,6 +199,11 @@ impl Collector for TrustMetrics {
                 "revocation_list_seconds_left",
                 "Seconds until the root's revocation list is out of date; negative after it, 0 without a list",
                 list.map_or(0, |list| seconds_left(list.next_update, now)),
+            ),
+            (
+                "revocation_list_seconds_left_min",
+                "The same for the first list that is out of date, of the root and of sites whose issuing certificate is valid",
+                first.map_or(0, |end| seconds_left(end, now)),
             ),
             (
                 "revocation_list_number",
@@ -161,45 +235,4 @@ fn seconds_left(end: SystemTime, now: SystemTime) -> i64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{
-        IdentityFolder, TrustConfig,
-        tests::forge::{DAY, leaf, list, root, write_folder},
-    };
-
-    fn held(status: &TrustStatus, required: bool, now: SystemTime) -> Vec<&'static str> {
-        let conditions = conditions_of(status, required, now);
-        conditions.into_iter().filter_map(|(name, reason)| reason.map(|_| name)).collect()
-    }
-
-    #[test]
-    fn a_server_warns_before_list_and_certificate_end() {
-        let (dir, root) = (tempfile::tempdir().unwrap(), root());
-        // Certificate: from yesterday for ten days; list: from three days ago for six.
-        let gateway = leaf(&root, "site/berlin/gateway/g");
-        write_folder(dir.path(), &gateway, &[], &[&root], &[list(&root, 1, &[], 3).pem().unwrap()]);
-        let status = Trust::load(dir.path(), TrustConfig::default()).unwrap().subscribe().borrow().clone();
-        let now = SystemTime::now();
-        assert_eq!(held(&status, true, now), [""; 0]);
-        assert_eq!(held(&status, true, now + 2 * DAY), ["revocation_list_ends"]);
-        assert_eq!(held(&status, true, now + 4 * DAY), ["revocation_list_outdated"]);
-        assert_eq!(held(&status, false, now + 4 * DAY), ["revocation_list_ends"]);
-        assert_eq!(held(&status, true, now + 7 * DAY), ["revocation_list_outdated", "certificate_ends"]);
-        write_folder(dir.path(), &gateway, &[], &[&root], &[]);
-        let status = Trust::load(dir.path(), TrustConfig::default()).unwrap().subscribe().borrow().clone();
-        assert_eq!(held(&status, true, now), ["revocation_list_missing"]);
-        assert_eq!(held(&status, false, now), [""; 0]);
-        assert!(IdentityFolder::load(dir.path()).is_ok());
-    }
-
-    #[test]
-    fn a_certificate_of_many_years_warns_in_its_last_month() {
-        let start = SystemTime::UNIX_EPOCH;
-        let end = start + 3_650 * DAY;
-        assert!(!is_late(start, end, CERTIFICATE_WARNING_MAX, end - 31 * DAY));
-        assert!(is_late(start, end, CERTIFICATE_WARNING_MAX, end - 30 * DAY));
-        assert_eq!(seconds_left(end, end - DAY), 86_400);
-        assert_eq!(seconds_left(end, end + DAY), -86_400);
-    }
-}
+mod tests;

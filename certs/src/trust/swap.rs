@@ -1,17 +1,16 @@
 //! What a loaded folder changes: all configurations at once, or only the lists.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{path::Path, sync::Arc, time::SystemTime};
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Shared, TrustConfig};
+use super::{Keeper, Shared, TrustConfig};
 use crate::{
-    client::ClientTls,
+    client::{self, ClientTls},
     folder::{CERT_FILE, CRL_FILE, FolderError, IdentityFolder},
-    key_id::KeyId,
     revocation::{RevocationCheck, RevocationError, Revocations},
     self_check::SelfCheckError,
-    server::{ServerTls, TlsError},
+    server::{self, ServerTls, TlsError},
 };
 
 /// Why a loaded folder is not taken.
@@ -35,6 +34,7 @@ pub(super) struct State {
     /// old configuration sees the lists of its own anchors.
     check: Arc<RevocationCheck>,
     config: TrustConfig,
+    keeper: Option<Arc<dyn Keeper>>,
     servers: Vec<ServerTls>,
     clients: Vec<ClientTls>,
 }
@@ -49,13 +49,14 @@ impl State {
             revocations,
             folder,
             config,
+            keeper: None,
             servers: Vec::new(),
             clients: Vec::new(),
         }
     }
 
-    pub(super) fn anchors(&self) -> Arc<[CertificateDer<'static>]> {
-        self.folder.anchors()
+    pub(super) fn anchors(&self) -> &[CertificateDer<'static>] {
+        self.folder.anchors().certificates()
     }
 
     pub(super) fn revocations(&self) -> &Revocations {
@@ -76,6 +77,31 @@ impl State {
         Ok(tls)
     }
 
+    pub(super) fn keep_by(&mut self, keeper: Arc<dyn Keeper>) {
+        self.keeper = Some(keeper);
+    }
+
+    /// Keeps lists that count next. Handshakes do not wait for it.
+    pub(super) fn keep(&self, revocations: &Revocations) {
+        self.keeper.iter().for_each(|keeper| keeper.keep(revocations));
+    }
+
+    /// See [`super::Trust::expect_all_in_file`]. Returns what is wrong with the file.
+    pub(super) fn expect_all_in_file(&mut self) -> Option<String> {
+        let found = std::mem::replace(&mut self.from_file, self.revocations.clone());
+        let path = self.folder.dir().join(CRL_FILE);
+        if found.lists().is_empty() && !self.from_file.lists().is_empty() {
+            return Some(vanished(&path));
+        }
+        let older = found.behind(&self.from_file)?;
+        Some(format!("{}: {older}", path.display()))
+    }
+
+    /// Why a list of the file does not count, if a newer one of its issuer does.
+    pub(super) fn file_is_behind(&self) -> Option<RevocationError> {
+        self.from_file.behind(&self.revocations)
+    }
+
     /// Replaces the lists, for all configurations.
     pub(super) fn replace_lists(&mut self, revocations: &Revocations) {
         self.check.replace(revocations.clone());
@@ -92,7 +118,7 @@ impl State {
         }
         let merged = folder.merged_into(&self.from_file);
         let from_file = merged.revocations;
-        let received = self.revocations.merged(&folder.anchors(), &[], &[]).revocations;
+        let received = self.revocations.merged(folder.anchors().certificates(), &[], &[]).revocations;
         let revocations = received.with(&from_file);
         let refused: Vec<RevocationError> = merged.refused.into_iter().map(|(_, error)| error).collect();
         let lists_changed = !revocations.are(&self.revocations);
@@ -104,11 +130,16 @@ impl State {
         let problem = problem_of_lists(&folder, &refused)
             .or_else(|| self.vanished(&folder))
             .or_else(|| revoked.as_ref().map(ToString::to_string));
-        if !same_certificates {
-            if let Some(revoked) = revoked {
-                return Err(FolderError::from(revoked).into());
-            }
-            self.replace_certificates(&folder, &revocations)?;
+        if !same_certificates && let Some(revoked) = revoked {
+            return Err(FolderError::from(revoked).into());
+        }
+        let prepared =
+            if same_certificates { None } else { Some(self.prepare_certificates(&folder, &revocations)?) };
+        if lists_changed {
+            self.keep(&revocations);
+        }
+        if let Some(prepared) = prepared {
+            self.store_certificates(prepared);
         }
         if lists_changed {
             self.replace_lists(&revocations);
@@ -120,12 +151,12 @@ impl State {
     }
 
     /// New configurations for a new certificate, key or anchors.
-    fn replace_certificates(
+    fn prepare_certificates(
         &mut self,
         folder: &IdentityFolder,
         revocations: &Revocations,
-    ) -> Result<(), TlsError> {
-        let check = match folder.anchors() == self.folder.anchors() {
+    ) -> Result<Prepared, TlsError> {
+        let check = match folder.anchors().certificates() == self.folder.anchors().certificates() {
             true => Arc::clone(&self.check),
             false => RevocationCheck::new(revocations.clone(), self.config.require_revocation_list),
         };
@@ -135,22 +166,31 @@ impl State {
         let servers = self.servers.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
         let prepare = |tls: &ClientTls| tls.prepare(folder, Arc::clone(&check));
         let clients = self.clients.iter().map(prepare).collect::<Result<Vec<_>, _>>()?;
-        self.servers.iter().zip(servers).for_each(|(tls, prepared)| tls.store(prepared));
-        self.clients.iter().zip(clients).for_each(|(tls, prepared)| tls.store(prepared));
-        self.check = check;
-        Ok(())
+        Ok(Prepared { check, servers, clients })
+    }
+
+    fn store_certificates(&mut self, prepared: Prepared) {
+        self.servers.iter().zip(prepared.servers).for_each(|(tls, prepared)| tls.store(prepared));
+        self.clients.iter().zip(prepared.clients).for_each(|(tls, prepared)| tls.store(prepared));
+        self.check = prepared.check;
     }
 
     /// What is wrong if `crl.pem` held lists and is gone.
     fn vanished(&self, folder: &IdentityFolder) -> Option<String> {
         let gone = folder.crl_file().lists.is_empty() && !self.from_file.lists().is_empty();
-        gone.then(|| {
-            format!(
-                "{} is gone; the lists that it held still count until the next start, so put a new one there",
-                folder.dir().join(CRL_FILE).display()
-            )
-        })
+        gone.then(|| vanished(&folder.dir().join(CRL_FILE)))
     }
+}
+
+/// New configurations, of the servers and clients there are.
+struct Prepared {
+    check: Arc<RevocationCheck>,
+    servers: Vec<Arc<server::Current>>,
+    clients: Vec<Arc<client::Current>>,
+}
+
+fn vanished(path: &Path) -> String {
+    format!("{} is gone; the lists that it held still count, so put a new one there", path.display())
 }
 
 /// What is wrong with the lists of a folder, for people.
@@ -179,7 +219,7 @@ impl Shared {
                 status.peer = Arc::new(state.folder.peer().clone());
                 status.valid_from = state.folder.valid_from();
                 status.revocations = state.revocations.clone();
-                status.roots = KeyId::of_anchors(&state.folder.anchors());
+                status.roots = Arc::clone(state.folder.anchors().roots());
                 status.version = status.version.saturating_add(1);
                 status.since = SystemTime::now();
                 status.reloads.taken = status.reloads.taken.saturating_add(1);
@@ -196,9 +236,12 @@ impl Shared {
 
     /// Reports that the files found last do not count.
     pub(super) fn refuse(&self, error: &SwapError) {
-        self.status.send_if_modified(|status| {
-            say(&mut status.problem, &mut status.reloads.refused, Some(error.to_string()))
-        });
+        self.report_problem(Some(error.to_string()));
+    }
+
+    /// Reports a problem with the files, or that there is none.
+    pub(super) fn report_problem(&self, problem: Option<String>) {
+        self.status.send_if_modified(|status| say(&mut status.problem, &mut status.reloads.refused, problem));
     }
 }
 
@@ -210,7 +253,10 @@ fn say(problem: &mut Option<String>, refused: &mut u64, now: Option<String>) -> 
     match &now {
         Some(problem) => {
             *refused = refused.saturating_add(1);
-            tracing::warn!(problem, "the changed identity folder does not count; the trust before it does");
+            tracing::warn!(
+                problem,
+                "the identity folder does not count, or not all of it; the trust before it does"
+            );
         }
         None => tracing::info!("the identity folder is in order again"),
     }

@@ -5,7 +5,7 @@
 //! needed. An evicted chain is verified again, which only costs time: a client that presents tens of thousands of valid
 //! chains can slow others down to the cost of a first handshake.
 
-use std::{collections::HashMap, mem};
+use std::{collections::HashMap, mem, time::SystemTime};
 
 use rustls::pki_types::UnixTime;
 
@@ -24,6 +24,13 @@ pub(super) struct ValidityPeriod {
 }
 
 impl ValidityPeriod {
+    /// The part of it between two other times.
+    pub(super) fn within(self, start: SystemTime, end: SystemTime) -> Self {
+        let seconds =
+            |time: SystemTime| time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        Self { first: self.first.max(seconds(start)), last: self.last.min(seconds(end)) }
+    }
+
     /// Whether the period contains a time.
     pub(super) fn holds(&self, now: UnixTime) -> bool {
         (self.first..=self.last).contains(&now.as_secs())

@@ -8,20 +8,20 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-use super::{obeys_rule, presented};
-use crate::revocation::RevocationCheck;
+use super::{obeys_rule, presented, root_in_force};
+use crate::{anchors::Anchors, revocation::RevocationCheck};
 
 /// The TLS library's verifier, then the chain rule, then the lists.
 pub(crate) struct ServerVerifier {
     inner: Arc<dyn ServerCertVerifier>,
-    anchors: Arc<[CertificateDer<'static>]>,
+    anchors: Anchors,
     revocations: Arc<RevocationCheck>,
 }
 
 impl ServerVerifier {
     pub(crate) fn new(
         inner: Arc<dyn ServerCertVerifier>,
-        anchors: Arc<[CertificateDer<'static>]>,
+        anchors: Anchors,
         revocations: Arc<RevocationCheck>,
     ) -> Self {
         Self { inner, anchors, revocations }
@@ -37,10 +37,11 @@ impl ServerCertVerifier for ServerVerifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let chain = presented(end_entity, intermediates, &self.anchors)?;
+        let chain = presented(end_entity, intermediates, self.anchors.certificates())?;
         let (leaf, intermediates) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
         let verified = self.inner.verify_server_cert(leaf, intermediates, server_name, ocsp_response, now)?;
-        obeys_rule(&chain, &self.anchors)?;
+        obeys_rule(&chain, self.anchors.certificates())?;
+        root_in_force(&chain, &self.anchors, now)?;
         self.revocations.check_server(&chain)?;
         Ok(verified)
     }

@@ -92,7 +92,8 @@ impl Pki {
         let inner = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider()).build().unwrap();
         let counting = Arc::new(Counting { inner, chains: AtomicUsize::new(0) });
         let lists = RevocationCheck::new(Revocations::default(), false);
-        (ClientVerifier::new(counting.clone(), [self.root.der.clone()].into(), lists), counting)
+        let anchors = Anchors::read(vec![self.root.der.clone()], None).unwrap();
+        (ClientVerifier::new(counting.clone(), anchors, lists), counting)
     }
 }
 

@@ -53,6 +53,11 @@ impl Refusal {
         Self::new(StatusCode::BAD_GATEWAY, "unavailable", reason)
     }
 
+    /// The aggregator refuses the operator, or the operator the aggregator: another try does not help.
+    pub fn refused(reason: impl Into<String>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "forbidden", reason)
+    }
+
     /// The reason, for people.
     pub(crate) fn reason(&self) -> &str {
         &self.reason

@@ -1,18 +1,13 @@
 //! Forwards requests to the aggregator over one connection with the operator's identity.
 
 use std::{
-    error::Error,
-    path::{Path, PathBuf},
-    pin::Pin,
+    path::Path,
     sync::{Mutex, PoisonError},
-    task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use catchment_certs::{
-    ClientTls, ConnectError, GrpcConnector, IdentityFolder, Role, channel::ALPN_GRPC, endpoint_uri,
-};
+use catchment_certs::{ClientIdentity, GrpcConnector, LastFailure, Role, channel::ALPN_GRPC, endpoint_uri};
 use catchment_settings::OutageLog;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::{
@@ -20,9 +15,9 @@ use hyper::{
     body::Incoming,
     header::{self, HeaderName},
 };
-use tokio::{task::spawn_blocking, time::timeout};
+use tokio::time::timeout;
 use tonic::transport::{Channel, Endpoint};
-use tower::{Service, ServiceExt as _};
+use tower::ServiceExt as _;
 
 use super::{
     answer::{Body, Refusal},
@@ -53,6 +48,7 @@ const ANSWER_HEADERS: [HeaderName; 3] = [header::CONTENT_TYPE, header::CONTENT_L
 pub struct Forward {
     server: String,
     channel: Channel,
+    failure: LastFailure,
     outage: Mutex<OutageLog>,
 }
 
@@ -63,23 +59,24 @@ impl Forward {
     /// A bad address, or an identity that is none of an operator.
     pub fn new(aggregator: &str, identity: &Path) -> Result<Self, Failure> {
         let uri = endpoint_uri(aggregator).map_err(ClientError::from)?;
-        let folder = IdentityFolder::load_in_force(identity).map_err(ClientError::from)?;
-        let who = &folder.peer().identity;
+        let report = |problem: &str| report(&format!("--identity: {problem}"));
+        let live = ClientIdentity::load(identity, &[ALPN_GRPC], report).map_err(ClientError::from)?;
+        let who = &live.peer().identity;
         if who.role() != Role::Operator {
             return Err(Failure::usage(format!(
                 "--identity: {} belongs to {who}, but queries need role operator; issue one with `catchment-certs issue operator`",
                 identity.display()
             )));
         }
-        let tls = ClientTls::new(&folder, &[ALPN_GRPC]).map_err(ClientError::from)?;
-        let connector = FreshConnector { folder: identity.to_owned(), tls };
+        let connector = GrpcConnector::live(live, Role::Aggregator, CONNECT_TIMEOUT);
+        let failure = connector.failure();
         let channel = Endpoint::from(uri)
             .http2_keep_alive_interval(KEEPALIVE)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .connect_with_connector_lazy(connector);
-        Ok(Self { server: aggregator.to_owned(), channel, outage: Mutex::default() })
+        Ok(Self { server: aggregator.to_owned(), channel, failure, outage: Mutex::default() })
     }
 
     /// Whether a path is forwarded.
@@ -110,7 +107,7 @@ impl Forward {
             Err((_, false)) => ask().await,
             answer => answer,
         };
-        let answer = answer.map_err(|(reason, _)| self.away(&reason))?;
+        let answer = answer.map_err(|(reason, is_lasting)| self.away(&reason, is_lasting))?;
         self.back();
         let (head, body) = answer.into_parts();
         let mut answer = Response::new(body.map_err(Into::into).boxed_unsync());
@@ -136,17 +133,17 @@ impl Forward {
         *request.version_mut() = Version::HTTP_2;
         copy_headers(&REQUEST_HEADERS, headers, request.headers_mut());
         // A clone of its own: the channel queues what its clones send.
-        self.channel.clone().oneshot(request).await.map_err(|error| connect_reason(&error))
+        self.channel.clone().oneshot(request).await.map_err(|error| connect_reason(&error, &self.failure))
     }
 
-    /// The aggregator does not answer: reports it now and then.
-    fn away(&self, reason: &str) -> Refusal {
+    /// The aggregator does not answer, or one side refuses the other: reports it now and then.
+    fn away(&self, reason: &str, is_lasting: bool) -> Refusal {
         let text = format!("--aggregator {}: {reason}", self.server);
         let mut outage = self.outage.lock().unwrap_or_else(PoisonError::into_inner);
         if outage.record_failure(Instant::now(), reason).is_some() {
             report(&text);
         }
-        Refusal::unavailable(text)
+        if is_lasting { Refusal::refused(text) } else { Refusal::unavailable(text) }
     }
 
     /// The aggregator answers.
@@ -174,37 +171,4 @@ fn copy_headers(names: &[HeaderName], from: &HeaderMap, to: &mut HeaderMap) {
             to.insert(name, value.clone());
         }
     }
-}
-
-/// Connects with the identity that is in its folder by then, which may have been renewed.
-#[derive(Clone, Debug)]
-struct FreshConnector {
-    folder: PathBuf,
-    tls: ClientTls,
-}
-
-impl Service<Uri> for FreshConnector {
-    type Response = <GrpcConnector as Service<Uri>>::Response;
-    type Error = ConnectError;
-    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, ConnectError>> + Send>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), ConnectError>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, uri: Uri) -> Self::Future {
-        let Self { folder, tls } = self.clone();
-        let connector = GrpcConnector::new(tls.clone(), Role::Aggregator, CONNECT_TIMEOUT);
-        Box::pin(async move {
-            let fresh = spawn_blocking(move || reload(&folder, &tls)).await;
-            if let Ok(Err(error)) = fresh {
-                report(&format!("--identity: {error}; continuing with the identity read before"));
-            }
-            connector.oneshot(uri).await
-        })
-    }
-}
-
-fn reload(folder: &Path, tls: &ClientTls) -> Result<(), Box<dyn Error + Send + Sync>> {
-    Ok(tls.reload(&IdentityFolder::load_in_force(folder)?)?)
 }

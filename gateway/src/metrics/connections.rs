@@ -8,7 +8,7 @@ use prometheus_client::{
 };
 
 use super::register::{ReasonLabel, add};
-use crate::session::CloseReason;
+use crate::{listener::REFUSED_REASONS, session::CloseReason};
 
 /// Bounds of connections, handshakes and unfinished messages, and why connections ended.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl ConnectionMetrics {
         }
         let handshakes_failed: Family<ReasonLabel, Counter> =
             add(r, "handshakes_failed", "Connections refused, by reason");
-        for reason in HandshakeFailure::reasons() {
+        for reason in HandshakeFailure::reasons().chain(REFUSED_REASONS) {
             let _ = handshakes_failed.get_or_create(&ReasonLabel { reason });
         }
         let displaced_alive =
@@ -57,6 +57,22 @@ impl ConnectionMetrics {
             sessions_ended,
             displaced_alive: add(r, "sessions_displaced_alive", displaced_alive),
             http_closed,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::metrics::Metrics;
+
+    #[test]
+    fn every_reason_of_a_refused_connection_is_there_from_the_start() {
+        let page = Metrics::new().text();
+        for reason in
+            ["wrong_role", "wrong_site", "revoked", "wrong_issuer", "no_revocation_list", "identity"]
+        {
+            let line = format!("catchment_gateway_handshakes_failed_total{{reason=\"{reason}\"}} 0\n");
+            assert!(page.contains(&line), "{line} is not in {page}");
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Revocation lists that came from an aggregator or from the data folder, and the ends of devices' certificates.
 
-use catchment_certs::kept_revocations::{ListEvents, REFUSED_REASONS};
+use catchment_certs::{
+    kept_revocations::{ListEvents, REFUSED_REASONS},
+    trust::REVOCATIONS_NOT_KEPT,
+};
 use prometheus_client::{
     metrics::{counter::Counter, family::Family},
     registry::Registry,
@@ -55,5 +58,9 @@ impl ListEvents for Metrics {
 
     fn damaged(&self) {
         self.damage.inc();
+    }
+
+    fn not_kept(&self, reason: Option<String>) {
+        self.conditions.report(REVOCATIONS_NOT_KEPT.name, reason);
     }
 }

@@ -1,8 +1,10 @@
 //! `catchment dashboard` over HTTP.
 
+use catchment_certs::Role;
 use catchment_tests::{
     connection::Protocol,
     device::Sample,
+    eventually::eventually,
     model::{QueryRequest, labels},
     now_ms,
     process::Process,
@@ -110,4 +112,26 @@ async fn the_token_opens_the_page_its_lists_charts_and_the_api() {
     let (status, away) = ask("/data/explore?selector=temperature").await;
     assert_eq!((status, &away["kind"]), (502, &"disconnected".into()), "{away}");
     assert!(dashboard.terminate().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_revoked_reads_so() {
+    let (world, dashboard) = started().await;
+    let token = format!("Bearer {}", link(&dashboard).split('=').nth(1).unwrap());
+    let ask = async |target: &str| get(&dashboard, target, &[("Authorization", &token)]).await;
+    assert_eq!(ask("/data/fleet").await.0, 200);
+    assert_eq!(ask("/api/v1/labels").await.0, 200);
+    world.pki.revoke(Role::Operator, "", "ada");
+    for (target, word) in [("/data/fleet", "\"kind\":\"refused\""), ("/api/v1/labels", "forbidden")] {
+        eventually("the refusal", async || {
+            let (status, _, body) = ask(target).await;
+            let is_said = body.contains("revoked") && body.contains("have a new one issued");
+            if (status, is_said, body.contains(word)) == (403, true, true) {
+                Ok(())
+            } else {
+                Err(format!("{status} {body}"))
+            }
+        })
+        .await;
+    }
 }

@@ -91,6 +91,11 @@ async fn a_site_that_returns_at_once_is_smoothed_and_served() {
         .start()
         .await;
     let (identity, addr) = (world.pki.device("berlin", "crowd"), world.gateways[0].server.direct_addr());
+    // One that is connected stays served while the others return.
+    let from = now_ms() / 1000 * 1000;
+    let mut beside = world.device(0, "beside", Protocol::Json);
+    beside.send(&Sample::one(from, "pressure", 0.0)).await;
+    beside.settle().await;
     let mut crowd = JoinSet::new();
     for _ in 0..320 {
         let identity = identity.clone();
@@ -103,8 +108,14 @@ async fn a_site_that_returns_at_once_is_smoothed_and_served() {
         });
     }
     until_metric(&world, "catchment_gateway_handshakes_waiting ", |waiting| waiting > 0.0).await;
+    for n in 1..10_i32 {
+        beside.send(&Sample::one(from + i64::from(n), "pressure", f64::from(n))).await;
+    }
+    beside.settle().await;
+    let waits = metric(&world, "catchment_gateway_handshakes_waiting ").await;
+    assert!(waits > Some(0.0), "the device beside them waited for all of them");
     let connections = crowd.join_all().await;
-    until_metric(&world, "catchment_gateway_readings_total ", |readings| readings == 320.0).await;
+    until_metric(&world, "catchment_gateway_readings_total ", |readings| readings == 330.0).await;
     let throttled = "catchment_gateway_handshakes_failed_total{reason=\"throttled\"} ";
     assert_eq!(metric(&world, throttled).await, Some(0.0));
     is_served(&world, "honest").await;

@@ -1,12 +1,14 @@
 //! `catchment watch` continues across a restart of the aggregator, and ends at an invalid query.
 
 use std::{
+    fs,
     io::{BufRead as _, BufReader},
     process::{Child, Stdio},
     sync::{Arc, Mutex},
     thread,
 };
 
+use catchment_certs::Role;
 use catchment_tests::{
     connection::Protocol,
     device::Sample,
@@ -202,4 +204,61 @@ async fn a_watch_with_a_step_is_pushed_what_changes_also_after_a_restart() {
     let lines = Running::lines(&watch.out);
     let resets = lines.iter().filter(|line| line.contains(r#""reset":"#)).count();
     assert_eq!(resets, 1, "{lines:?}");
+}
+
+/// A watch of a world's one series that has shown something.
+async fn watching(world: &World) -> Running {
+    let mut device = world.device(0, "press-1", Protocol::Json);
+    device.send(&Sample::one(this_second(), "temperature", 20.5)).await;
+    device.settle().await;
+    let (url, operator) = (format!("https://{}", world.aggregator.addr()), world.pki.operator());
+    let query = ["watch", "temperature", "--last", "1h", "--step", "1m", "--agg", "count", "--format", "csv"];
+    let watch = Running::start(
+        &[&query[..], &["--aggregator", &url, "--identity", operator.to_str().unwrap()]].concat(),
+    );
+    eventually("the watch answers", async || {
+        let lines = Running::lines(&watch.out);
+        if lines.iter().any(|line| line.ends_with(",1")) {
+            Ok(())
+        } else {
+            Err(format!("{lines:?} {:?}", Running::lines(&watch.err)))
+        }
+    })
+    .await;
+    watch
+}
+
+#[tokio::test]
+async fn a_watch_leaves_an_aggregator_that_is_revoked_and_says_why() {
+    let world = World::small().await;
+    let mut watch = watching(&world).await;
+    world.pki.revoke(Role::Aggregator, "", "centre");
+    assert!(watch.child.try_wait().unwrap().is_none(), "its own list does not name the aggregator");
+    fs::copy(world.pki.dir().join("crl.pem"), world.pki.operator().join("crl.pem")).unwrap();
+    let status = eventually("the watch ends", async || match watch.child.try_wait().unwrap() {
+        Some(status) => Ok(status),
+        None => Err(format!("{:?}", Running::lines(&watch.err))),
+    })
+    .await;
+    eventually("the reason", async || {
+        let said = Running::lines(&watch.err);
+        let is_said = said.iter().any(|line| line.contains("the peer's certificate is revoked"));
+        if is_said { Ok(()) } else { Err(format!("{said:?}")) }
+    })
+    .await;
+    assert_eq!(status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_watch_of_an_aggregator_that_dies_says_so_in_plain_words() {
+    let mut world = World::builder().processes().gateway("berlin", "gw").start().await;
+    let watch = watching(&world).await;
+    world.aggregator.kill();
+    eventually("the watch reports the outage", async || {
+        let said = Running::lines(&watch.err);
+        if said.iter().any(|line| line.contains("retrying")) { Ok(()) } else { Err(format!("{said:?}")) }
+    })
+    .await;
+    let said = Running::lines(&watch.err).concat();
+    assert!(!said.contains("docs.rs") && !said.contains("close_notify"), "{said}");
 }

@@ -24,7 +24,7 @@ pub(super) struct Connection {
 enum State {
     None,
     Made(Box<AggregatorClient>),
-    Failed(Instant, String),
+    Failed { at: Instant, reason: String, is_final: bool },
 }
 
 /// What the page says of its server.
@@ -59,8 +59,10 @@ impl Connection {
         let mut state = self.state.lock().await;
         match &*state {
             State::Made(client) => return Ok(AggregatorClient::clone(client)),
-            State::Failed(at, reason) if at.elapsed() < PAUSE => return Err(DataError::Away(reason.clone())),
-            State::None | State::Failed(..) => {}
+            State::Failed { at, reason, is_final } if at.elapsed() < PAUSE => {
+                return Err(DataError::Away { reason: reason.clone(), is_final: *is_final });
+            }
+            State::None | State::Failed { .. } => {}
         }
         // With the identity that is in the folder now: it may have been renewed.
         match AggregatorClient::connect(&self.aggregator, &self.identity).await {
@@ -69,7 +71,8 @@ impl Connection {
                 Ok(client)
             }
             Err(error) => {
-                *state = State::Failed(Instant::now(), error.to_string());
+                let (reason, is_final) = (error.to_string(), error.is_final());
+                *state = State::Failed { at: Instant::now(), reason, is_final };
                 Err(error.into())
             }
         }

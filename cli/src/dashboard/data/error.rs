@@ -20,8 +20,13 @@ pub(super) enum DataError {
     )]
     TooMuch(usize),
     /// The connection failed a moment ago.
-    #[error("{0}")]
-    Away(String),
+    #[error("{reason}")]
+    Away {
+        /// The words of that failure.
+        reason: String,
+        /// Another try cannot succeed until certificates or addresses change.
+        is_final: bool,
+    },
     /// It took too long.
     #[error("the aggregator did not answer in time: narrow the selector or the range")]
     Timeout,
@@ -36,7 +41,8 @@ impl DataError {
         match self {
             Self::Client(error) => error.is_final(),
             Self::Parameter(_) | Self::TooMuch(_) => true,
-            Self::Away(_) | Self::Timeout | Self::Task(_) => false,
+            Self::Away { is_final, .. } => *is_final,
+            Self::Timeout | Self::Task(_) => false,
         }
     }
 
@@ -53,7 +59,8 @@ impl DataError {
     /// HTTP's status.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Client(ClientError::Role { .. }) => StatusCode::FORBIDDEN,
+            Self::Client(ClientError::Role { .. } | ClientError::Connect { lasting: true, .. })
+            | Self::Away { is_final: true, .. } => StatusCode::FORBIDDEN,
             Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::Task(_) => StatusCode::INTERNAL_SERVER_ERROR,
             error if error.is_final() => StatusCode::BAD_REQUEST,

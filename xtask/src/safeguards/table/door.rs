@@ -25,7 +25,7 @@ pub(in crate::safeguards) const DOOR: &[Safeguard] = &[
         name: "operators alone ask",
         without: "a gateway or a device queries the aggregator",
         file: "aggregator/src/access.rs",
-        find: "other => Err(denied(\"operator\", other)),",
+        find: "_ => Err(denied(\"operator\", caller)),",
         replace: "other => Ok(CallingOperator {\n            operator: OperatorId { name: other.name().clone() },\n            disconnect: caller.disconnect.clone(),\n        }),",
         check: unit("catchment-aggregator", "tests::roles"),
         quick: false,

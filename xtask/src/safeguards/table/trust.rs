@@ -3,6 +3,9 @@
 use super::{Check, Safeguard, unit};
 
 const CHAINS: Check = unit("catchment-certs", "tests::chains");
+const ANCHORS: Check = unit("catchment-certs", "anchors::tests");
+const KEPT: Check = unit("catchment-certs", "kept_revocations::tests");
+const LIVE: Check = unit("catchment-certs", "tests::live_sessions");
 const LISTS: Check = unit("catchment-certs", "revocation::tests");
 const WATCHED: Check = unit("catchment-certs", "tests::trust");
 
@@ -28,10 +31,37 @@ pub(in crate::safeguards) const TRUST: &[Safeguard] = &[
     Safeguard {
         name: "anchors are roots",
         without: "the issuing certificate of a site is a trust anchor, and issues everybody",
-        file: "certs/src/folder.rs",
-        find: "        check_anchor(&parsed).map_err(content)?;",
-        replace: "        let _ = check_anchor(&parsed);",
-        check: CHAINS,
+        file: "certs/src/anchors.rs",
+        find: "            check_anchor(&certificate, domain).map_err(|reason| refused(&name, reason))?;",
+        replace: "            let _ = check_anchor(&certificate, domain).map_err(|reason| refused(&name, reason));",
+        check: ANCHORS,
+        quick: false,
+    },
+    Safeguard {
+        name: "a root outside its dates",
+        without: "an expired root in ca.pem counts, and a thief of its key issues everybody",
+        file: "certs/src/anchors.rs",
+        find: ".filter(|root| root.is_in_force(now) && (is_certain || root.signed(&last)))",
+        replace: ".filter(|root| now > SystemTime::UNIX_EPOCH && (is_certain || root.signed(&last)))",
+        check: ANCHORS,
+        quick: false,
+    },
+    Safeguard {
+        name: "the root that verified a session",
+        without: "a session outlives its root if another root has the same name",
+        file: "certs/src/anchors.rs",
+        find: "let is_certain = named().all(|root| root.key == first.key);",
+        replace: "let is_certain = named().all(|root| root.subject == first.subject);",
+        check: LIVE,
+        quick: false,
+    },
+    Safeguard {
+        name: "lists are kept before they count",
+        without: "a server killed the moment after a revocation has forgotten it",
+        file: "certs/src/trust.rs",
+        find: "            state.keep(&merged.revocations);\n            state.replace_lists(&merged.revocations);",
+        replace: "            state.replace_lists(&merged.revocations);",
+        check: KEPT,
         quick: false,
     },
     Safeguard {
