@@ -27,6 +27,7 @@ use rustls::{
 use crate::{
     certificate::{Peer, parse},
     chain::{check_anchor, peer_from_chain, without_anchors},
+    failure::{certificate_words, key_words},
     identity::{Identity, IdentityError, Role},
     pem_text::{Wanted, found_instead, without_mark},
     provider::provider,
@@ -106,7 +107,10 @@ pub enum FolderError {
         mode: u32,
     },
     /// Key and certificate do not match, or the key is of an unsupported kind.
-    #[error("{path} cannot be used with the certificate next to it: {error}; issue the identity again")]
+    #[error(
+        "{path} cannot be used with the certificate next to it: {}; issue the identity again",
+        key_words(error)
+    )]
     Key {
         /// The file.
         path: PathBuf,
@@ -297,7 +301,12 @@ fn roots_of(path: &Path, anchors: &[CertificateDer<'static>]) -> Result<RootCert
     for certificate in anchors {
         let content =
             |reason: String| FolderError::Content { path: path.to_owned(), expected: "trust anchor", reason };
-        roots.add(certificate.clone()).map_err(|error| content(error.to_string()))?;
+        roots.add(certificate.clone()).map_err(|error| {
+            content(match &error {
+                rustls::Error::InvalidCertificate(error) => certificate_words(error),
+                other => other.to_string(),
+            })
+        })?;
         let parsed = parse(certificate).map_err(|error| content(error.to_string()))?;
         check_anchor(&parsed).map_err(content)?;
     }

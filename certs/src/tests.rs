@@ -19,3 +19,4 @@ mod sites;
 mod support;
 mod tls;
 mod trust;
+mod two_folders;
