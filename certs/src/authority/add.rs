@@ -1,8 +1,8 @@
 //! Takes in revocation lists from elsewhere: those of a site at the centre, those of the centre at a site.
 //!
 //! A key may be in two folders, whose ledgers lack each other's revocations. So a list never takes the place of another
-//! without a look at its names. A folder with the issuer's key takes them into its own ledger and signs the list of all;
-//! a folder without the key refuses a list that would drop names of the present one.
+//! without a look at its names. A folder with the issuer's key takes them into its own ledger, and signs a list of all
+//! unless the newest one has them all; a folder without the key refuses a list that would drop names of the present one.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::{
     Authority, AuthorityError, CA_FILE, CA_KEY_FILE, CRL_DAYS, CRL_FILE, Entry, ISSUER_FILE, ISSUER_KEY_FILE,
     LEDGER_FILE, Ledger, Passphrases, RevokeReport,
-    lists::{KnownList, ListTrust, Listed, Lists},
+    lists::{KnownList, ListTrust, Lists},
     lock, now,
     open::read_anchors,
     revoke::known,
@@ -48,8 +48,8 @@ pub struct AddedLists {
 /// would refuse to `note`.
 ///
 /// Of an issuer whose key is in the folder, or in that of a site below it, the names are taken into its ledger; if the
-/// ledger or the list lacked some, a new list of all is signed, with a number above both: only then `passphrases` is
-/// asked. A newer list of another issuer that lacks names of the present one is refused unless `force`; certificates
+/// list with the higher number lacks names of the other, a new list of all is signed, with a number above both: only then
+/// `passphrases` is asked. A newer list of another issuer that lacks names of the present one is refused unless `force`; certificates
 /// that have expired by the ledgers here do not count.
 ///
 /// # Errors
@@ -123,8 +123,8 @@ fn with_sites(dir: &Path, lists: &Lists) -> Lists {
     all
 }
 
-/// Takes the names on an issuer's lists into the ledger of the folder with its key, and signs a list of all, if one of
-/// the two lacked some.
+/// Takes the names on an issuer's lists into the ledger of the folder with its key, and signs a list of all, unless the
+/// newest list has them all.
 fn take_over(
     folder: &Path,
     issuer: Option<&Name>,
@@ -136,19 +136,23 @@ fn take_over(
 ) -> Result<(), AuthorityError> {
     let content = |reason| AuthorityError::Content { path: folder.join(CRL_FILE), reason };
     let own = |list: &KnownList| list.site(trust.domain).as_ref() == issuer;
-    let listed = new.revoked(own).map_err(content)?;
     let is_needed = {
         let _lock = lock(folder)?;
-        let history = known(folder, &mut Ledger::open_to_read(&folder.join(LEDGER_FILE))?, &mut |_| ())?;
+        let mut ledger = Ledger::open(&folder.join(LEDGER_FILE), false)?;
+        let history = known(folder, &mut ledger, &mut |_| ())?;
+        let listed = new.revoked(own).map_err(content)?;
+        let fresh = listed.into_iter().filter(|(serial, ..)| !history.revoked.contains_key(serial));
+        let entries: Vec<Entry> =
+            fresh.map(|(serial, time, reason)| Entry::Revoked { time, serial, reason }).collect();
+        ledger.append(&entries, note)?;
+        report.taken += entries.len();
         let held = Lists::read(&folder.join(CRL_FILE)).unwrap_or_default();
-        listed.iter().any(|(serial, ..)| !history.revoked.contains_key(serial))
-            || !lost(&held, new, own, &ends(folder)).map_err(content)?.is_empty()
+        let missing = Missing::new(&held, new, own, &ends(folder)).map_err(content)?;
+        !missing.of_held.is_empty() || !missing.of_new.is_empty()
     };
     if is_needed {
         let authority = Authority::open_with(folder, passphrases)?;
-        let (taken, written) = authority.take_listed(&listed, new.number(own), note)?;
-        report.taken += taken;
-        report.signed.push(written.crl_number);
+        report.signed.push(authority.sign_above(new.number(own), note)?.crl_number);
     }
     Ok(())
 }
@@ -166,57 +170,59 @@ fn refuse_loss(
 ) -> Result<(), String> {
     let own = |list: &KnownList| list.site(trust.domain).as_ref() == issuer;
     let whose = issuer.map_or_else(|| "the root".to_owned(), |site| format!("site {site}"));
-    let (ends, crl) = (ends(dir), dir.join(CRL_FILE));
-    let lost = lost(held, new, own, &ends)?;
-    if !lost.is_empty() {
+    let crl = dir.join(CRL_FILE);
+    let Missing { of_held, of_new } = Missing::new(held, new, own, &ends(dir))?;
+    if !of_held.is_empty() {
         refused.push(format!(
-            "list {} of {whose} is left out: it lacks {}, which {} has and whose certificates have not expired as far \
-             as the ledgers here know; the key is used in two folders, so take {} in with `catchment-certs crl --add` \
+            "list {} of {whose} is left out: it lacks {}, which {2} has and whose certificates have not expired as far \
+             as the ledgers here know; the key is used in two folders, so take {2} in with `catchment-certs crl --add` \
              where the key is, and then the list made there here; or give --force if these certificates have expired",
             new.number(own),
-            serials(&lost),
-            crl.display(),
+            serials(&of_held),
             crl.display()
         ));
         new.retain(|list| !own(list));
-        return Ok(());
-    }
-    let mut merged = held.clone();
-    merged.merge(new.clone());
-    let names = names(&merged, own)?;
-    let beyond: Vec<Serial> = new.revoked(own)?.into_iter().map(|(serial, ..)| serial).collect();
-    let beyond: Vec<Serial> =
-        beyond.into_iter().filter(|serial| !names.contains(serial) && !has_ended(serial, &ends)).collect();
-    if !beyond.is_empty() {
+    } else if !of_new.is_empty() {
         note(format!(
             "list {} of {whose} is not newer than list {} here, but names {}, which that lacks: servers will not take \
              them; take both lists in with `catchment-certs crl --add` where the key is",
             new.number(own),
             held.number(own),
-            serials(&beyond)
+            serials(&of_new)
         ));
     }
     Ok(())
 }
 
-/// Serial numbers on an issuer's present lists that are on none of its lists after `new` is merged in, and whose
-/// certificates have not ended.
-fn lost(
-    held: &Lists,
-    new: &Lists,
-    own: impl Fn(&KnownList) -> bool,
-    ends: &HashMap<Serial, Timestamp>,
-) -> Result<Vec<Serial>, String> {
-    let mut merged = held.clone();
-    merged.merge(new.clone());
-    let names = names(&merged, &own)?;
-    let held = held.revoked(own)?.into_iter().map(|(serial, ..)| serial);
-    let lost: BTreeSet<Serial> =
-        held.filter(|serial| !names.contains(serial) && !has_ended(serial, ends)).collect();
-    Ok(lost.into_iter().collect())
+/// Serial numbers of an issuer that its lists would no longer name once `new` is merged into the present ones, because of
+/// each key only the list with the highest number stays. Those of certificates that have ended do not matter.
+struct Missing {
+    /// On the present lists.
+    of_held: Vec<Serial>,
+    /// On the new ones.
+    of_new: Vec<Serial>,
 }
 
-fn names(lists: &Lists, own: impl Fn(&KnownList) -> bool) -> Result<HashSet<Serial>, String> {
+impl Missing {
+    fn new(
+        held: &Lists,
+        new: &Lists,
+        own: impl Fn(&KnownList) -> bool,
+        ends: &HashMap<Serial, Timestamp>,
+    ) -> Result<Self, String> {
+        let mut merged = held.clone();
+        merged.merge(new.clone());
+        let names: HashSet<Serial> = serials_on(&merged, &own)?.into_iter().collect();
+        let missing = |lists: &Lists| {
+            let missing = serials_on(lists, &own)?.into_iter();
+            let missing = missing.filter(|serial| !names.contains(serial) && !has_ended(serial, ends));
+            Ok::<_, String>(missing.collect())
+        };
+        Ok(Self { of_held: missing(held)?, of_new: missing(new)? })
+    }
+}
+
+fn serials_on(lists: &Lists, own: impl Fn(&KnownList) -> bool) -> Result<BTreeSet<Serial>, String> {
     Ok(lists.revoked(own)?.into_iter().map(|(serial, ..)| serial).collect())
 }
 
@@ -241,29 +247,15 @@ fn serials(serials: &[Serial]) -> String {
 }
 
 impl Authority {
-    /// Takes revocations of another folder with the same key into the ledger, and writes a list with a number above
-    /// `number`. Returns how many were new.
-    fn take_listed(
-        &self,
-        listed: &[Listed],
-        number: u64,
-        note: &mut dyn FnMut(String),
-    ) -> Result<(usize, RevokeReport), AuthorityError> {
+    /// Writes a new list with a number above `number`.
+    fn sign_above(&self, number: u64, note: &mut dyn FnMut(String)) -> Result<RevokeReport, AuthorityError> {
         let lock = self.lock()?;
         let mut ledger = self.ledger()?;
         let mut history = self.known(&mut ledger, note)?;
-        let mut entries = Vec::new();
-        for (serial, time, reason) in listed {
-            if !history.revoked.contains_key(serial) {
-                history.revoke(serial.clone(), *time, *reason);
-                entries.push(Entry::Revoked { time: *time, serial: serial.clone(), reason: *reason });
-            }
-        }
-        ledger.append(&entries, note)?;
         history.crl_number = history.crl_number.max(number);
         let report = self.write_crl(&mut ledger, &history, CRL_DAYS, note)?;
         drop(lock);
         self.spread_from_site(note)?;
-        Ok((entries.len(), report))
+        Ok(report)
     }
 }

@@ -100,14 +100,16 @@ pub(in crate::cli) fn lists_added(format: Format, dir: &Path, report: &AddedList
     if format == Format::Json {
         return json(&Added { file, added, known, copies, taken, signed, refused });
     }
+    let taken =
+        if taken > 0 { format!("; {taken} revocations are new in the ledger") } else { String::new() };
     print(&format!(
-        "took {added} new lists into {} and {copies} copies; {known} were known",
+        "took {added} new lists into {} and {copies} copies; {known} were known{taken}",
         file.display()
     ))?;
     signed.iter().try_for_each(|number| {
         print(&format!(
-            "signed list {number}, which names what the lists of both sides name ({taken} revocations were new here); copy \
-             it to the servers and to the other folder with this key"
+            "signed list {number}, which names what the lists of both sides name; copy it to the servers, and take it in \
+             with `crl --add` in the other folder with this key"
         ))
     })
 }
