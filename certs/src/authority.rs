@@ -9,11 +9,12 @@
 //! `lifetimes` defines how long certificates are valid, `profile` their contents, `key` the private keys, `ledger`
 //! records what was done. `open` opens a root or a site's issuing certificate, `choose` says which, `site` and `root` make
 //! them. `csr` reads signing requests, `public_key` and `certified_keys` say which keys are certified. `issue` makes one
-//! identity, `bulk` and `sign_many` make many by way of `batch`; `renew` and `renew_all`, `revoke`, `revoke_from` and
-//! `reason` change them, and `unfinished` finishes what a crash interrupted. `lists` and `spread` bring revocation lists
-//! together and to the identities, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is
+//! identity, `bulk` and `sign_many` make many by way of `batch` and `hand_out`; `renew` and `renew_all`, `revoke`, `revoke_from` and
+//! `reason` change them, and `unfinished` finishes what a crash interrupted. `lists`, `add` and `spread` bring revocation
+//! lists together and to the identities, `renew_lists` renews them, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is
 //! why any of it failed.
 
+mod add;
 mod anchors;
 mod batch;
 mod bulk;
@@ -22,6 +23,7 @@ mod choose;
 mod csr;
 mod error;
 mod export;
+mod hand_out;
 mod inspect;
 mod issue;
 mod key;
@@ -35,6 +37,7 @@ mod public_key;
 mod reason;
 mod renew;
 mod renew_all;
+mod renew_lists;
 mod revoke;
 mod revoke_from;
 mod root;
@@ -55,6 +58,7 @@ use jiff::Timestamp;
 use rcgen::{Issuer, KeyPair};
 use rustls::pki_types::CertificateDer;
 
+pub use add::{AddedLists, add_lists};
 pub use anchors::{AnchorsReport, add_anchors};
 pub use bulk::{BulkReport, DeviceRow, read_rows};
 pub use choose::{authority_dir, by_authority, by_holder};
@@ -70,11 +74,11 @@ pub use open::{InitOptions, encrypt_key};
 pub use profile::{Host, HostError, lifetime_of_days};
 pub use reason::{ReasonError, RevocationReason};
 pub use renew_all::{NotRenewed, RenewReport, RenewRequest, renewing};
+pub use renew_lists::{ListLeft, ListRenewed, ListsReport, renew_lists};
 pub use revoke::{RevokeReport, RevokeWhat};
 pub use revoke_from::read_revocations;
 pub use sign_many::{Refused, SignReport, SignRow, requests_from, requests_in};
 pub use site::{SiteReport, SiteRequest, SiteStatus, sites};
-pub use spread::{AddedLists, add_lists};
 
 pub use crate::files::FileError;
 use crate::{

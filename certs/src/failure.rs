@@ -194,16 +194,18 @@ impl TlsFailure {
                 Self::HostName
             }
             CertificateError::Other(other) => Self::from_own(&*other.0),
-            other => Self::Certificate(other.to_string()),
+            other => Self::Certificate(certificate_words(other)),
         }
     }
 
-    /// From an error of this crate's verifiers.
+    /// From an error of this crate's verifiers, or of the TLS library's that has no name of its own.
     fn from_own(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Self {
         if let Some(error) = error.downcast_ref::<ChainError>() {
             Self::WrongIssuer(error.clone())
         } else if error.is::<NoRevocationList>() {
             Self::NoRevocationList
+        } else if let Some(error) = error.downcast_ref::<webpki::Error>() {
+            Self::Certificate(webpki_words(error).to_owned())
         } else {
             Self::Certificate(error.to_string())
         }
@@ -248,6 +250,73 @@ impl From<StreamFailure> for io::Error {
     }
 }
 
+/// What is wrong with a certificate or its chain, in words.
+pub(crate) fn certificate_words(error: &CertificateError) -> String {
+    let words = match error {
+        CertificateError::BadEncoding => "it cannot be read: its encoding is damaged",
+        CertificateError::UnhandledCriticalExtension => {
+            "it has a critical extension that TLS libraries do not know; issue it without"
+        }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => {
+            "it, or its issuer, is signed in a way that TLS does not take, such as with SHA-1; issue it again"
+        }
+        CertificateError::Other(other) => match other.0.downcast_ref::<webpki::Error>() {
+            Some(error) => webpki_words(error),
+            None => return other.0.to_string(),
+        },
+        _ => UNKNOWN_DEFECT,
+    };
+    words.to_owned()
+}
+
+/// For rules that no certificate breaks that was issued here.
+const UNKNOWN_DEFECT: &str =
+    "it breaks a rule of X.509 that the TLS library checks; see it with `catchment-certs inspect`";
+
+fn webpki_words(error: &webpki::Error) -> &'static str {
+    use webpki::Error;
+    match error {
+        Error::CaUsedAsEndEntity => {
+            "it is the certificate of an authority (a root or a site's issuing certificate), and not one that was issued \
+             for an identity"
+        }
+        Error::EndEntityUsedAsCa => {
+            "the certificate above it is not an authority's, so it may issue nothing; put the leaf first and its issuing \
+             certificate second"
+        }
+        Error::PathLenConstraintViolated => {
+            "a root above it may have no issuing certificate below it (path length 0); make a new root with \
+             `catchment-certs root prepare`"
+        }
+        Error::NameConstraintViolation => "an authority above it may not issue this name (name constraints)",
+        Error::EmptyEkuExtension => "its extended key usage is empty, so it is for no use; issue it again",
+        Error::UnsupportedCertVersion => "it is not of X.509 version 3; issue it again",
+        Error::ExtensionValueInvalid | Error::MalformedExtensions => {
+            "one of its extensions is malformed; issue it again"
+        }
+        Error::InvalidSerialNumber => "its serial number is malformed; issue it again",
+        Error::SignatureAlgorithmMismatch => "its two signature algorithms differ; issue it again",
+        Error::MaximumPathBuildCallsExceeded
+        | Error::MaximumPathDepthExceeded
+        | Error::MaximumSignatureChecksExceeded => {
+            "its chain is too long; send the leaf and at most one issuing certificate"
+        }
+        _ => UNKNOWN_DEFECT,
+    }
+}
+
+/// Why a private key cannot be used with the certificate beside it, in words.
+pub(crate) fn key_words(error: &Error) -> &'static str {
+    match error {
+        Error::InconsistentKeys(_) => "it is not the key of this certificate",
+        Error::InvalidCertificate(_) => "the certificate cannot be read",
+        _ => {
+            "it is of a kind that TLS does not take here: use ECDSA P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits"
+        }
+    }
+}
+
 /// Explains an alert of the peer about this side's certificate.
 fn alert_text(alert: AlertDescription) -> String {
     match alert {
@@ -263,5 +332,38 @@ fn alert_text(alert: AlertDescription) -> String {
             format!("it does not accept this side's certificate ({alert:?}); its log says why")
         }
         other => format!("alert {other:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use rustls::OtherError;
+
+    use super::*;
+
+    #[test]
+    fn no_word_of_the_library_reaches_a_person() {
+        let of_webpki = |error: webpki::Error| CertificateError::Other(OtherError(Arc::new(error)));
+        for error in [
+            of_webpki(webpki::Error::CaUsedAsEndEntity),
+            of_webpki(webpki::Error::EndEntityUsedAsCa),
+            of_webpki(webpki::Error::PathLenConstraintViolated),
+            of_webpki(webpki::Error::NameConstraintViolation),
+            of_webpki(webpki::Error::EmptyEkuExtension),
+            of_webpki(webpki::Error::UnsupportedCertVersion),
+            of_webpki(webpki::Error::MalformedExtensions),
+            of_webpki(webpki::Error::MaximumPathDepthExceeded),
+            of_webpki(webpki::Error::MalformedDnsIdentifier),
+            CertificateError::BadEncoding,
+            CertificateError::UnhandledCriticalExtension,
+            CertificateError::InvalidOcspResponse,
+        ] {
+            let text = TlsFailure::from_tls(&error.clone().into()).to_string();
+            let raw = format!("{error:?}");
+            let raw = raw.trim_start_matches("Other(OtherError(").trim_end_matches(')');
+            assert!(text.contains("refused: ") && !text.contains(raw), "{text}");
+        }
     }
 }

@@ -52,12 +52,20 @@ pub(crate) struct NewFile<'a> {
 pub(crate) fn read_bytes(path: &Path, bytes_max: u64) -> Result<Vec<u8>, FileError> {
     let mut content = Vec::new();
     let file = File::open(path).map_err(FileError::at("read", path))?;
+    let bytes = file.metadata().map_or(0, |metadata| metadata.len()).min(bytes_max);
+    content.reserve(usize::try_from(bytes).unwrap_or(0).saturating_add(1));
     file.take(bytes_max + 1).read_to_end(&mut content).map_err(FileError::at("read", path))?;
     if content.len() as u64 > bytes_max {
         let error = io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {bytes_max} bytes"));
         return Err(FileError { action: "read", path: path.to_owned(), error });
     }
     Ok(content)
+}
+
+/// Whether a file has this content.
+pub(crate) fn has_content(path: &Path, content: &[u8]) -> bool {
+    let bytes = u64::try_from(content.len()).unwrap_or(u64::MAX);
+    read_bytes(path, bytes).is_ok_and(|found| found == content)
 }
 
 /// Reads a text file of at most `bytes_max` bytes, without a byte order mark.
@@ -94,10 +102,14 @@ impl StagedFolder {
     pub(crate) fn write(target: &Path, files: &[NewFile<'_>]) -> Result<Self, FileError> {
         create_folders(parent(target))?;
         let temporary = temporary_name(target);
-        if temporary.exists() {
+        let make = || fs::create_dir(&temporary);
+        if let Err(error) = make() {
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(FileError::at("make", &temporary)(error));
+            }
             fs::remove_dir_all(&temporary).map_err(FileError::at("clear", &temporary))?;
+            make().map_err(FileError::at("make", &temporary))?;
         }
-        fs::create_dir(&temporary).map_err(FileError::at("make", &temporary))?;
         for NewFile { name, content, mode } in files {
             write_new(&temporary.join(name), content, *mode)?;
         }
@@ -152,9 +164,15 @@ pub(crate) struct StagedFile {
 impl StagedFile {
     /// Writes a file for `target`, without syncing it.
     pub(crate) fn write(target: &Path, content: &[u8], mode: u32) -> Result<Self, FileError> {
-        let temporary = clear_temporary(target)?;
-        write_new(&temporary, content, mode)?;
-        Ok(Self { temporary, target: target.to_owned() })
+        let temporary = temporary_name(target);
+        let staged = |temporary| Self { temporary, target: target.to_owned() };
+        match write_new(&temporary, content, mode) {
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                write_new(&clear_temporary(target)?, content, mode)?;
+                Ok(staged(temporary))
+            }
+            written => written.map(|()| staged(temporary)),
+        }
     }
 
     /// A file for `target` that an interrupted run left behind.
@@ -166,6 +184,11 @@ impl StagedFile {
     /// Removes what an interrupted run left behind for `target`.
     pub(crate) fn discard_left_over(target: &Path) -> Result<(), FileError> {
         clear_temporary(target).map(drop)
+    }
+
+    /// Removes the file; failures are ignored, because the next attempt removes it too.
+    pub(crate) fn discard(self) {
+        drop(fs::remove_file(&self.temporary));
     }
 
     /// Its path.

@@ -31,6 +31,7 @@ use crate::{
     anchors::Anchors,
     certificate::Peer,
     chain::{peer_from_chain, without_anchors},
+    failure::certificate_words,
     identity::Role,
     pem_text::{Wanted, found_instead, without_mark},
     provider::provider,
@@ -234,7 +235,10 @@ fn anchors_of(
         store.add(certificate.clone()).map_err(|error| FolderError::Content {
             path: path.to_owned(),
             expected: "trust anchor",
-            reason: error.to_string(),
+            reason: match &error {
+                rustls::Error::InvalidCertificate(error) => certificate_words(error),
+                other => other.to_string(),
+            },
         })?;
     }
     let anchors = Anchors::read(certificates, Some(&peer.trust_domain)).map_err(|error| {

@@ -102,7 +102,10 @@ pub enum RevocationError {
     )]
     Signature,
     /// A higher number of the same issuer is known.
-    #[error("the revocation list has number {found}, but number {known} is known: a list never goes back")]
+    #[error(
+        "the revocation list has number {found}, but number {known} is known: a list never goes back; if it is the later \
+         one, its key is used in two places, so take list {known} in with `catchment-certs crl --add` where it was made"
+    )]
     RolledBack {
         /// The number of the list that counts.
         known: u64,
@@ -112,7 +115,7 @@ pub enum RevocationError {
     /// Another list of the same issuer has the same number: its key is used in two copies of a PKI folder.
     #[error(
         "another revocation list of the same issuer has number {number}: its key is used in two places, whose lists \
-         lack each other's revocations; bring their ledgers together, then make a new list with `catchment-certs crl`"
+         lack each other's revocations; take the list of one in with `catchment-certs crl --add` at the other"
     )]
     SameNumber {
         /// The number of both.
@@ -152,19 +155,6 @@ impl Revocations {
             || issuer.is_some_and(|issuer| {
                 self.root_names(issuer)
                     || peer.identity.site().is_some_and(|site| self.site_names(site, serial))
-            })
-    }
-
-    /// Whether a root's list, or the list of the site's issuer `issuer`, names the serial number, or a root's list
-    /// names `issuer`. [`Self::names`] also finds what another issuing certificate of the same site listed.
-    pub fn is_revoked(&self, serial: &Serial, issuer: Option<&Serial>) -> bool {
-        let key = serial.into();
-        self.root_names(key)
-            || issuer.is_some_and(|issuer| {
-                let of_issuer =
-                    |list: &&RevocationList| list.site.as_ref().is_some_and(|(_, by)| by == issuer);
-                self.root_names(issuer.into())
-                    || self.inner.lists.iter().filter(of_issuer).any(|list| list.serials.contains(&key))
             })
     }
 

@@ -77,6 +77,7 @@ impl IdentityFolder {
                 TlsFailure::Expired | TlsFailure::NotYetValid => {
                     refused("a certificate between it and the root is not valid now".to_owned())
                 }
+                TlsFailure::Certificate(reason) => refused(reason),
                 failure => refused(failure.to_string()),
             });
         }

@@ -20,3 +20,4 @@ mod sites;
 mod support;
 mod tls;
 mod trust;
+mod two_folders;

@@ -52,6 +52,25 @@ fn all_commands_for_a_site() {
     done("revoke --dir PKI --role operator --name ada");
     done("crl --dir PKI --days 5");
     assert!(done("list --dir PKI").contains("revoked"));
+    done("site add --dir PKI --site oslo");
+    let lists: serde_json::Value = serde_json::from_str(&done("crl --dir PKI --format json")).unwrap();
+    assert_eq!((&lists["file"], &lists["sites"][0]["site"]), (&"PKI/crl.pem".into(), &"oslo".into()));
+    std::fs::remove_file(dir.path().join("PKI/site/oslo/issuer.key")).unwrap();
+    let text = done("crl --dir PKI");
+    assert!(
+        text.contains("wrote PKI/crl.pem") && text.contains("site oslo is not renewed: no key here"),
+        "{text}"
+    );
+    let added: serde_json::Value =
+        serde_json::from_str(&done("crl --dir PKI --add PKI/crl.pem --format json")).unwrap();
+    assert_eq!((added["known"].as_u64(), added["taken"].as_u64()), (Some(2), Some(0)));
+    done("root prepare --dir PKI");
+    assert!(done("root prepare --dir PKI").contains("was prepared before"));
+    done("root switch --dir PKI");
+    assert!(done("root switch --dir PKI").contains("issues already"));
+    assert!(done("root switch --dir PKI --format json").contains("\"already\": true"));
+    done("root retire --dir PKI --force");
+    assert!(done("root retire --dir PKI").contains("no old root"));
 }
 
 #[test]

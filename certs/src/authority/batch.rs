@@ -1,15 +1,12 @@
 //! Makes many identities in groups, on all cores, with few syncs.
 //!
-//! A group holds the authority's lock. Its folders are staged by several threads, a slice at a time, and while the next
-//! slice is staged, a sync of the file system makes the one before durable; then one write and sync of the ledger records
-//! its certificates; then the folders appear. Killed at any point, the next run finishes the staged folders whose
-//! certificate is in the ledger and makes the others again: no row ever has two valid certificates. The ledger is read
-//! once; later groups read only what other processes added.
+//! A group holds the authority's lock, and is handed out as `hand_out` says. Killed at any point, the next run finishes the
+//! staged folders whose certificate is in the ledger and makes the others again. The ledger is read once; later groups read
+//! only what other processes added.
 
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    thread::{self, ScopedJoinHandle},
     time::Duration,
 };
 
@@ -17,9 +14,10 @@ use rcgen::SubjectPublicKeyInfo;
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
-    Authority, AuthorityError, Entry, History, Issued, KeyKind, Ledger, PEM_BYTES_MAX,
+    Authority, AuthorityError, History, Issued, KeyKind, Ledger, PEM_BYTES_MAX,
     certified_keys::{CertifiedKeys, key_hash},
     csr::read_csr,
+    hand_out::{Staged, hand_out, in_parallel},
     issue::{Prepared, Signed, fingerprint, write_into},
     now,
     profile::Validity,
@@ -27,19 +25,9 @@ use super::{
 };
 use crate::{
     Identity, Serial, certificate,
-    files::{self, FileError, StagedFolder},
+    files::{self, StagedFolder},
     folder::{CERT_FILE, KEY_FILE},
 };
-
-/// Rows per group: enough to share syncs, few enough to let others take the lock in between and to move the progress
-/// bar.
-pub(super) const GROUP: usize = if cfg!(test) { 64 } else { 2048 };
-
-/// Rows staged between two syncs of the file system.
-const SLICE: usize = if cfg!(test) { 24 } else { 512 };
-
-/// Most threads that make certificates.
-const THREADS_MAX: usize = 16;
 
 /// One row.
 #[derive(Clone, Debug)]
@@ -83,9 +71,30 @@ pub(super) struct Batch<'a> {
 }
 
 /// A row whose certificate is made and whose folder is staged, or whose files go into an existing folder.
-struct Staged {
+struct StagedIdentity<'a> {
+    authority: &'a Authority,
+    crl: Option<&'a [u8]>,
     prepared: Prepared,
     folder: Option<StagedFolder>,
+}
+
+impl Staged for StagedIdentity<'_> {
+    fn entry(&self) -> &Issued {
+        &self.prepared.signed.entry
+    }
+
+    fn publish(self) -> Result<Issued, AuthorityError> {
+        let Self { authority, crl, prepared, folder } = self;
+        match folder {
+            Some(folder) => folder.publish()?,
+            None => write_into(&prepared.dir, authority.contents(&prepared, crl))?,
+        }
+        Ok(prepared.signed.entry)
+    }
+
+    fn discard(self) {
+        self.folder.into_iter().for_each(StagedFolder::discard);
+    }
 }
 
 impl<'a> Batch<'a> {
@@ -161,7 +170,7 @@ impl<'a> Batch<'a> {
             };
             outcomes.push(outcome);
         }
-        let mut made = self.make(todo, note)?.into_iter();
+        let mut made = self.make(&todo, note)?.into_iter();
         let outcomes = outcomes.into_iter().map(|outcome| outcome.or_else(|| made.next().map(Outcome::Made)));
         Ok(outcomes.flatten().collect())
     }
@@ -246,44 +255,27 @@ impl<'a> Batch<'a> {
     /// Makes identities: stages them, records them, lets them appear.
     fn make(
         &mut self,
-        todo: Vec<(&Work, Option<SubjectPublicKeyInfo>, Validity)>,
+        todo: &[(&Work, Option<SubjectPublicKeyInfo>, Validity)],
         note: &mut dyn FnMut(String),
     ) -> Result<Vec<Issued>, AuthorityError> {
-        if todo.is_empty() {
-            return Ok(Vec::new());
-        }
         let (authority, crl) = (self.authority, self.authority.crl_pem()?);
-        let (staged, synced) = staged_and_synced(&authority.dir, &todo, |(work, key, validity)| {
+        self.published |= !todo.is_empty();
+        let stage = |(work, key, validity): &(&Work, Option<SubjectPublicKeyInfo>, Validity)| {
             authority.stage(work, key.as_ref(), *validity, crl.as_deref())
-        });
-        let staged = all_or_none(staged)?;
-        let entries: Vec<Entry> =
-            staged.iter().map(|one| Entry::Issued(one.prepared.signed.entry.clone())).collect();
-        // After an error, whether disk and ledger have them is not known: the next run finds out.
-        synced?;
-        self.ledger.append(&entries, note)?;
-        self.published = true;
-        let mut made = Vec::with_capacity(staged.len());
-        for Staged { prepared, folder } in staged {
-            match folder {
-                Some(folder) => folder.publish()?,
-                None => write_into(&prepared.dir, authority.contents(&prepared, crl.as_deref()))?,
-            }
-            made.push(prepared.signed.entry);
-        }
-        Ok(made)
+        };
+        hand_out(&authority.dir, &mut self.ledger, todo, stage, note)
     }
 }
 
 impl Authority {
     /// Makes a certificate, with a new key unless one is given, and stages its folder.
-    fn stage(
-        &self,
+    fn stage<'a>(
+        &'a self,
         Work { identity, key: kind, .. }: &Work,
         key: Option<&SubjectPublicKeyInfo>,
         validity: Validity,
-        crl: Option<&[u8]>,
-    ) -> Result<Staged, AuthorityError> {
+        crl: Option<&'a [u8]>,
+    ) -> Result<StagedIdentity<'a>, AuthorityError> {
         let (signed, key_pem): (Signed, _) = match key {
             Some(key) => (self.sign_leaf(identity, &[], key, validity)?, None),
             None => {
@@ -297,48 +289,8 @@ impl Authority {
         } else {
             Some(StagedFolder::write(&prepared.dir, &self.contents(&prepared, crl))?)
         };
-        Ok(Staged { prepared, folder })
+        Ok(StagedIdentity { authority: self, crl, prepared, folder })
     }
-}
-
-/// Stages all items, a slice at a time, while the slice before is made durable. The results in the items' order, and
-/// whether all is durable.
-fn staged_and_synced<T: Sync, R: Send>(
-    dir: &Path,
-    items: &[T],
-    stage: impl Fn(&T) -> R + Sync,
-) -> (Vec<R>, Result<(), FileError>) {
-    thread::scope(|scope| {
-        let mut staged = Vec::with_capacity(items.len());
-        let mut synced = Ok(());
-        let mut syncing: Option<ScopedJoinHandle<'_, _>> = None;
-        for slice in items.chunks(SLICE) {
-            staged.extend(in_parallel(slice, &stage));
-            let before = syncing.replace(scope.spawn(|| files::sync_file_system(dir)));
-            synced = synced.and(before.map_or(Ok(()), joined));
-        }
-        (staged, synced.and(syncing.map_or(Ok(()), joined)))
-    })
-}
-
-/// The result of a thread; if it panicked, the panic continues here.
-fn joined<R>(thread: ScopedJoinHandle<'_, R>) -> R {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
-/// All results, or the first error, after removing what was staged.
-fn all_or_none(staged: Vec<Result<Staged, AuthorityError>>) -> Result<Vec<Staged>, AuthorityError> {
-    if staged.iter().all(Result::is_ok) {
-        return staged.into_iter().collect();
-    }
-    let mut first = None;
-    for one in staged {
-        match one {
-            Ok(one) => one.folder.into_iter().for_each(StagedFolder::discard),
-            Err(error) => first = first.or(Some(error)),
-        }
-    }
-    first.map_or_else(|| Ok(Vec::new()), Err)
 }
 
 /// Whether the certificate in a folder is for this key.
@@ -359,19 +311,5 @@ fn other_key(path: &Path, dir: &Path) -> Outcome {
              folder away",
             dir.display()
         ),
-    })
-}
-
-/// Applies `work` to all items on all cores; results in the items' order.
-pub(super) fn in_parallel<T: Sync, R: Send>(items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
-    let threads = thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
-    let share = items.len().div_ceil(threads).max(1);
-    let work = &work;
-    thread::scope(|scope| {
-        let threads: Vec<_> = items
-            .chunks(share)
-            .map(|share| scope.spawn(move || share.iter().map(work).collect::<Vec<_>>()))
-            .collect();
-        threads.into_iter().flat_map(joined).collect()
     })
 }

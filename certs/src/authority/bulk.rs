@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Authority, AuthorityError, KeyKind, RevokeWhat,
-    batch::{Batch, GROUP, Outcome, Work},
+    batch::{Batch, Outcome, Work},
+    hand_out::GROUP,
     lifetime_of_days,
 };
 use crate::{

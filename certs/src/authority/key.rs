@@ -3,6 +3,8 @@
 //! An encrypted key is PKCS#8 with PBES2: PBKDF2 with HMAC-SHA-256 and AES-256-CBC, which `openssl pkcs8` reads. Any
 //! other PBES2 key, such as one with scrypt, is read too.
 
+mod encryption;
+
 use std::{fmt, path::Path, str::FromStr};
 
 use pkcs8::{
@@ -170,13 +172,17 @@ pub(super) fn read(path: &Path, passphrases: Passphrases<'_>) -> Result<StoredKe
     let (_, document) = SecretDocument::from_pem(text.trim_start())
         .map_err(|error| content(format!("a damaged encrypted key: {error}; restore it from a backup")))?;
     let encrypted = EncryptedPrivateKeyInfoRef::try_from(document.as_bytes())
-        .map_err(|error| content(format!("a damaged encrypted key: {error}; restore it from a backup")))?;
+        .map_err(|error| content(encryption::unreadable(document.as_bytes(), &error)))?;
+    encryption::check(&encrypted.encryption_algorithm).map_err(content)?;
     let passphrase = passphrases(path).map_err(content)?;
-    let plain = encrypted.decrypt(passphrase.as_str()).map_err(|_| {
-        content("the passphrase is wrong, or the key is encrypted in another way than PBES2".to_owned())
+    let plain =
+        encrypted.decrypt(passphrase.as_str()).map_err(|error| content(encryption::undecryptable(&error)))?;
+    let key = KeyPair::try_from(plain.as_bytes()).map_err(|_| {
+        content(
+            "it is decrypted, but no key that signs certificates (ECDSA P-256 or P-384, Ed25519, RSA)"
+                .to_owned(),
+        )
     })?;
-    let key = KeyPair::try_from(plain.as_bytes())
-        .map_err(|error| content(format!("the decrypted key cannot be used: {error}")))?;
     Ok(StoredKey { key, passphrase: Some(passphrase) })
 }
 

@@ -77,6 +77,13 @@ impl KnownList {
         site_of(&certificate::parse(self.issuer.as_ref()?).ok()?, domain)
     }
 
+    /// Whether the holder of a certificate's key signed it.
+    fn is_signed_by(&self, signer: &X509Certificate<'_>) -> Result<bool, String> {
+        let (_, list) = CertificateRevocationList::from_der(&self.der).map_err(|error| error.to_string())?;
+        Ok(signer.subject().as_raw() == list.issuer().as_raw()
+            && list.verify_signature(signer.public_key()).is_ok())
+    }
+
     /// The revoked serial numbers, with times and reasons.
     fn revoked(&self) -> Result<Vec<Listed>, String> {
         let (_, list) = CertificateRevocationList::from_der(&self.der).map_err(|error| error.to_string())?;
@@ -94,10 +101,7 @@ impl KnownList {
     /// neither expired nor among `revoked`.
     fn check(&self, trust: &ListTrust<'_>, revoked: &HashSet<Serial>) -> Result<(), String> {
         let (_, list) = CertificateRevocationList::from_der(&self.der).map_err(|error| error.to_string())?;
-        let signed_by = |signer: &X509Certificate<'_>| {
-            signer.subject().as_raw() == list.issuer().as_raw()
-                && list.verify_signature(signer.public_key()).is_ok()
-        };
+        let signed_by = |signer: &X509Certificate<'_>| self.is_signed_by(signer).unwrap_or(false);
         let Some(der) = &self.issuer else {
             return match trust.anchors().any(|anchor| signed_by(&anchor)) {
                 true => Ok(()),
@@ -168,6 +172,20 @@ impl Lists {
     /// The highest number among the chosen lists, 0 if there are none.
     pub(super) fn number(&self, chosen: impl Fn(&KnownList) -> bool) -> u64 {
         self.0.iter().filter(|list| chosen(list)).map(|list| list.number).max().unwrap_or(0)
+    }
+
+    /// Numbers of a list here and of an older one in `other` that the same key signed, if there is one.
+    pub(super) fn ahead_of(&self, other: &Self) -> Option<(u64, u64)> {
+        let pairs = self.0.iter().flat_map(|list| other.0.iter().map(move |older| (list, older)));
+        let mut ahead =
+            pairs.filter(|(list, older)| list.signer == older.signer && list.number > older.number);
+        ahead.next().map(|(list, older)| (list.number, older.number))
+    }
+
+    /// Whether the holder of a certificate's key signed one of the lists.
+    pub(super) fn has_list_of(&self, signer: &CertificateDer<'_>) -> bool {
+        certificate::parse(signer)
+            .is_ok_and(|signer| self.0.iter().any(|list| list.is_signed_by(&signer).unwrap_or(false)))
     }
 
     /// All revocations of the chosen lists.

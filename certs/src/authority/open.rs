@@ -259,7 +259,7 @@ fn open_site(
 }
 
 /// Whether a root's list in a site's folder names its issuing certificate. An unreadable file is reported elsewhere.
-fn is_revoked(dir: &Path, issuer: &CertificateDer<'_>) -> bool {
+pub(super) fn is_revoked(dir: &Path, issuer: &CertificateDer<'_>) -> bool {
     let lists = Lists::read(&dir.join(CRL_FILE)).unwrap_or_default();
     let revoked = lists.revoked(KnownList::is_of_root).unwrap_or_default();
     with(issuer, |issuer| {

@@ -17,9 +17,10 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName};
 
 use super::{
-    Authority, AuthorityError, Entry, History, Host, IssuedPaths, KeyKind, LEDGER_FILE, Ledger,
+    Authority, AuthorityError, Entry, History, Host, Issued, IssuedPaths, KeyKind, LEDGER_FILE, Ledger,
     PEM_BYTES_MAX,
     certified_keys::{CertifiedKeys, key_hash},
+    hand_out::Staged,
     issue::{Signed, fingerprint},
     key, now,
     profile::Validity,
@@ -134,7 +135,7 @@ impl Old {
 
 /// A renewed certificate whose files are staged.
 pub(super) struct Renewed {
-    pub(super) signed: Signed,
+    signed: Signed,
     dir: PathBuf,
     /// A new `key.pem` and then `cert.pem` last.
     files: Vec<StagedFile>,
@@ -146,12 +147,20 @@ impl Renewed {
         self.files.iter().try_for_each(|file| files::sync(file.path()))?;
         Ok(files::sync(&self.dir)?)
     }
+}
 
-    /// Lets the files replace the old ones. Certificate and files must be durable before; the caller syncs afterwards.
-    pub(super) fn publish(self) -> Result<IssuedPaths, AuthorityError> {
+impl Staged for Renewed {
+    fn entry(&self) -> &Issued {
+        &self.signed.entry
+    }
+
+    fn publish(self) -> Result<Issued, AuthorityError> {
         self.files.iter().try_for_each(StagedFile::publish)?;
-        let (serial, not_after) = (self.signed.entry.serial, self.signed.entry.not_after);
-        Ok(IssuedPaths { dir: self.dir, serial, not_after })
+        Ok(self.signed.entry)
+    }
+
+    fn discard(self) {
+        self.files.into_iter().for_each(StagedFile::discard);
     }
 }
 
@@ -203,9 +212,9 @@ impl Authority {
         let renewed = self.stage_renewal(&old, &dir, validity, self.crl_pem()?.as_deref())?;
         renewed.sync()?;
         known.ledger.append(&[Entry::Issued(renewed.signed.entry.clone())], note)?;
-        let paths = renewed.publish()?;
-        files::sync(&paths.dir)?;
-        Ok(paths)
+        let Issued { serial, not_after, .. } = renewed.publish()?;
+        files::sync(&dir)?;
+        Ok(IssuedPaths { dir, serial, not_after })
     }
 
     /// Makes the new certificate, and a new key if one is wanted, and stages them, with `ca.pem` and `crl.pem` if they
@@ -227,7 +236,7 @@ impl Authority {
         for (name, content) in [(CA_FILE, Some(self.anchors_pem.as_bytes())), (CRL_FILE, crl)] {
             let path = dir.join(name);
             let Some(content) = content else { continue };
-            if std::fs::read(&path).ok().as_deref() != Some(content) {
+            if !files::has_content(&path, content) {
                 staged.push(StagedFile::write(&path, content, PUBLIC)?);
             }
         }

@@ -1,5 +1,5 @@
 //! Renews every identity of an authority whose folder is below its own and whose certificate ends soon, in groups, as
-//! `batch` makes them.
+//! `hand_out` says.
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
@@ -12,11 +12,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
-    Authority, AuthorityError, Entry, ISSUER_FILE, Issued, IssuedPaths, KeyKind, LEDGER_FILE, Ledger,
-    authority_dir,
-    batch::{GROUP, in_parallel},
+    Authority, AuthorityError, ISSUER_FILE, Issued, IssuedPaths, KeyKind, LEDGER_FILE, Ledger, authority_dir,
+    hand_out::{GROUP, hand_out, in_parallel},
     now,
-    renew::{Known, Old, Renewed},
+    profile::Validity,
+    renew::{Known, Old},
     revoke::known,
     spread::add_sites,
     timestamp,
@@ -163,19 +163,14 @@ impl Authority {
                 Err(error) => report.fail(identity, error),
             }
         }
-        let staged = in_parallel(&todo, |(old, validity)| {
-            self.stage_renewal(old, &self.identity_dir(&old.peer.identity), *validity, crl.as_deref())
-        });
-        let staged: Vec<Renewed> = staged.into_iter().collect::<Result<_, _>>()?;
-        if staged.is_empty() {
-            return Ok(());
-        }
-        files::sync_file_system(&self.dir)?;
-        let entries: Vec<Entry> =
-            staged.iter().map(|renewed| Entry::Issued(renewed.signed.entry.clone())).collect();
-        known.ledger.append(&entries, note)?;
-        for ((old, _), renewed) in todo.into_iter().zip(staged) {
-            report.renewed.push((old.peer.identity, renewed.publish()?));
+        let dir_of = |old: &Old| self.identity_dir(&old.peer.identity);
+        let stage = |(old, validity): &(Box<Old>, Validity)| {
+            self.stage_renewal(old, &dir_of(old), *validity, crl.as_deref())
+        };
+        let made = hand_out(&self.dir, &mut known.ledger, &todo, stage, note)?;
+        for ((old, _), Issued { serial, not_after, .. }) in todo.into_iter().zip(made) {
+            let dir = dir_of(&old);
+            report.renewed.push((old.peer.identity, IssuedPaths { dir, serial, not_after }));
         }
         Ok(())
     }

@@ -187,17 +187,25 @@ impl Authority {
         days: u32,
         note: &mut dyn FnMut(String),
     ) -> Result<RevokeReport, AuthorityError> {
-        let lock = self.lock()?;
-        let mut ledger = self.ledger()?;
-        let history = self.known(&mut ledger, note)?;
-        let report = self.write_crl(&mut ledger, &history, days, note)?;
-        drop(lock);
+        let report = self.refresh_own_crl(days, note)?;
         let copies = report.copies + self.spread_from_site(note)?;
         Ok(RevokeReport { copies, ..report })
     }
 
+    /// As [`Self::refresh_crl`], but does not bring the list of a site into the PKI folder that it lies in.
+    pub(super) fn refresh_own_crl(
+        &self,
+        days: u32,
+        note: &mut dyn FnMut(String),
+    ) -> Result<RevokeReport, AuthorityError> {
+        let _lock = self.lock()?;
+        let mut ledger = self.ledger()?;
+        let history = self.known(&mut ledger, note)?;
+        self.write_crl(&mut ledger, &history, days, note)
+    }
+
     /// Writes a new list. The caller holds the lock.
-    fn write_crl(
+    pub(super) fn write_crl(
         &self,
         ledger: &mut Ledger,
         history: &History,

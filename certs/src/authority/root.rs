@@ -32,7 +32,8 @@ impl Authority {
     /// interrupted run.
     ///
     /// # Errors
-    /// This is no root, a new root is prepared already, or files cannot be written.
+    /// This is no root, the root before is not retired yet, or files cannot be written. A root that is prepared already is
+    /// no error: its copies are completed.
     pub fn prepare_root(
         &self,
         options: &InitOptions,
@@ -41,6 +42,12 @@ impl Authority {
         self.check_root("a new root")?;
         let _lock = self.lock()?;
         let path = self.dir.join(NEXT_KEY_FILE);
+        if !path.exists() && self.is_switched() {
+            let reason = "a new root issues already, and the one before is not retired yet: renew sites and identities, \
+                          then run `catchment-certs root retire`, before another root is prepared"
+                .to_owned();
+            return Err(AuthorityError::Content { path: self.dir.join(PREVIOUS_KEY_FILE), reason });
+        }
         if path.exists() {
             let next = key::read(&path, passphrases)?;
             if self.anchors.iter().any(|anchor| is_key_of(&next.key, anchor)) {
@@ -59,7 +66,14 @@ impl Authority {
         Ok(AnchorsReport { roots: anchors.len(), changed: 1, copies })
     }
 
+    /// Whether a prepared root issues already, and the one before is not retired yet.
+    pub fn is_switched(&self) -> bool {
+        let exists = |file: &str| self.dir.join(file).exists();
+        self.site.is_none() && !exists(NEXT_KEY_FILE) && exists(PREVIOUS_KEY_FILE)
+    }
+
     /// Lets the prepared root issue from now on, with a revocation list of its own. The old key stays in `previous.key`.
+    /// If it issues already, completes what an interrupted run left, or changes nothing.
     ///
     /// # Errors
     /// No root is prepared, an older one is not retired, or files cannot be written.
@@ -77,6 +91,10 @@ impl Authority {
             path: path.to_owned(),
             reason: reason.to_owned(),
         };
+        if self.is_switched() {
+            drop(lock);
+            return self.finish_switch(note);
+        }
         if !next_path.exists() {
             return Err(refuse(
                 &next_path,
@@ -111,16 +129,25 @@ impl Authority {
         let known = next.passphrase;
         let mut asked = |path: &Path| known.clone().map_or_else(|| passphrases(path), Ok);
         let authority = Self::open_with(&dir, &mut asked)?;
+        authority.finish_switch(note)
+    }
+
+    /// Brings the present root to the front of every `ca.pem`, and makes its first revocation list if it has none.
+    fn finish_switch(self, note: &mut dyn FnMut(String)) -> Result<Self, AuthorityError> {
+        let lock = self.lock()?;
         // Its own root comes first, for versions that read one only.
-        let lock = authority.lock()?;
-        write_anchors(&dir, &authority.anchors, None)?;
+        write_anchors(&self.dir, &self.anchors, None)?;
         drop(lock);
-        authority.refresh_crl(CRL_DAYS, note)?;
-        Ok(authority)
+        let lists = Lists::read(&self.dir.join(CRL_FILE)).unwrap_or_default();
+        if !lists.has_list_of(&self.certificate) {
+            self.refresh_crl(CRL_DAYS, note)?;
+        }
+        Ok(self)
     }
 
     /// Takes all roots but the present one out of every `ca.pem` below the PKI folder, and deletes the key before.
-    /// Refuses while a certificate of the old root is in force, unless `force`.
+    /// Refuses while a certificate of the old root is in force, unless `force`. If there is no other root, completes what
+    /// an interrupted run left, or changes nothing.
     ///
     /// # Errors
     /// A root is prepared but does not issue, certificates are left, or files cannot be written.
@@ -138,7 +165,9 @@ impl Authority {
             return Err(refuse(NEXT_KEY_FILE, reason));
         }
         let history = self.known(&mut self.ledger()?, note)?;
-        let left = self.left_of_old_root(&history)?;
+        // Once the old root is out of ca.pem, nothing is left to protect: an interrupted run goes on.
+        let is_out = self.anchors.len() == 1;
+        let left = if is_out { Vec::new() } else { self.left_of_old_root(&history)? };
         if let Some(first) = left.first().filter(|_| !force) {
             let reason = format!(
                 "{} certificates that need the old root are in force, such as that of {first}: renew them first, or give --force",

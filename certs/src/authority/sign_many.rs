@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Authority, AuthorityError, IssuedPaths, KeyKind,
-    batch::{Batch, GROUP, Outcome, Work},
+    batch::{Batch, Outcome, Work},
     bulk::read_csv,
+    hand_out::GROUP,
     lifetime_of_days,
 };
 use crate::{Identity, Role, files::FileError};

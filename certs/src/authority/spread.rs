@@ -26,53 +26,8 @@ use crate::{
     folder::CERT_FILE,
 };
 
-/// Result of taking over lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct AddedLists {
-    /// Lists that were new.
-    pub added: usize,
-    /// Lists that were known, or older than a known one.
-    pub known: usize,
-    /// Identity folders whose copy was updated.
-    pub copies: usize,
-}
-
-/// Takes the lists of a file into the `crl.pem` of an authority's folder and into its copies. Needs no key. Reports
-/// lists that servers would refuse to `note`.
-///
-/// # Errors
-/// The file holds no list that counts, or files cannot be read or written.
-pub fn add_lists(
-    dir: &Path,
-    file: &Path,
-    note: &mut dyn FnMut(String),
-) -> Result<AddedLists, AuthorityError> {
-    let content = |path: &Path, reason| AuthorityError::Content { path: path.to_owned(), reason };
-    let (anchors, domain) = read_anchors(&dir.join(CA_FILE))?;
-    let trust = ListTrust { anchors: &anchors, domain: &domain };
-    let mut new = Lists::read(file).map_err(|reason| content(file, reason))?;
-    new.verify(&trust, note);
-    let found = new.iter().count();
-    if found == 0 {
-        return Err(content(file, "it holds no revocation list that a root in ca.pem stands for".to_owned()));
-    }
-    let _lock = lock(dir)?;
-    let path = dir.join(CRL_FILE);
-    let mut lists = Lists::read(&path).map_err(|reason| content(&path, reason))?;
-    let added = lists.merge(new);
-    let history = Ledger::open_to_read(&dir.join(LEDGER_FILE))?.read(note)?;
-    let copies = match site_of_folder(dir) {
-        Some(site) => {
-            lists.retain(|list| list.is_of_root() || list.site(&domain).as_ref() == Some(&site));
-            write(dir, &lists, &trust, &history, note)?
-        }
-        None => spread(dir, lists, &trust, &history, note)?,
-    };
-    Ok(AddedLists { added, known: found.saturating_sub(added), copies })
-}
-
 /// The site of a folder that is the authority of a site.
-fn site_of_folder(dir: &Path) -> Option<Name> {
+pub(super) fn site_of_folder(dir: &Path) -> Option<Name> {
     let issuer = super::open::read_certificate(&dir.join(ISSUER_FILE)).ok()?;
     let (_, domain) = read_anchors(&dir.join(CA_FILE)).ok()?;
     super::open::with(&issuer, |issuer| super::site::site_of(issuer, &domain))?
@@ -201,14 +156,14 @@ pub(super) fn spread(
         let of_site =
             Ledger::open_to_read(&dir.join(LEDGER_FILE)).ok().map(|mut ledger| ledger.read(&mut |_| ()));
         if let Some(history) = of_site.transpose()? {
-            copies += copy(dir, &history, all.as_bytes())?;
+            copies += copy(dir, &history, &lists, all.as_bytes(), note)?;
         }
     }
     Ok(copies)
 }
 
-/// Writes the lists that count into one folder, and into the copies below it.
-fn write(
+/// Writes the lists that count into one folder, and into the copies below it. Returns the number of copies.
+pub(super) fn write(
     dir: &Path,
     lists: &Lists,
     trust: &ListTrust<'_>,
@@ -219,7 +174,7 @@ fn write(
     lists.verify(trust, note);
     let text = text(&lists, trust)?;
     replace_changed(&dir.join(CRL_FILE), text.as_bytes())?;
-    copy(dir, history, text.as_bytes())
+    copy(dir, history, &lists, text.as_bytes(), note)
 }
 
 fn text(lists: &Lists, trust: &ListTrust<'_>) -> Result<String, AuthorityError> {
@@ -228,8 +183,14 @@ fn text(lists: &Lists, trust: &ListTrust<'_>) -> Result<String, AuthorityError> 
 }
 
 /// Updates the copies in all identity folders except devices', which are many and get the lists when they are issued or
-/// renewed. Returns their number.
-fn copy(dir: &Path, history: &History, lists: &[u8]) -> Result<usize, AuthorityError> {
+/// renewed. A copy with a newer list of the same key is left and reported to `note`. Returns the number of the others.
+fn copy(
+    dir: &Path,
+    history: &History,
+    lists: &Lists,
+    text: &[u8],
+    note: &mut dyn FnMut(String),
+) -> Result<usize, AuthorityError> {
     let of_site = dir.join(ISSUER_FILE).exists();
     let folder = |identity: &Identity| {
         let base = match identity.site() {
@@ -248,10 +209,23 @@ fn copy(dir: &Path, history: &History, lists: &[u8]) -> Result<usize, AuthorityE
         .map(|identity| folder(&identity))
         .filter(|dir| dir.join(CERT_FILE).is_file())
         .collect();
-    for dir in &dirs {
-        replace_changed(&dir.join(CRL_FILE), lists)?;
+    let mut copies = 0;
+    for identity in &dirs {
+        let path = identity.join(CRL_FILE);
+        if let Some((newer, own)) = Lists::read(&path).ok().and_then(|copy| copy.ahead_of(lists)) {
+            note(format!(
+                "{0} has list {newer}, newer than list {own} here, so it is left, and servers with it refuse list {own}: \
+                 the key is used in another folder too; take its revocations in with `catchment-certs crl --dir {1} \
+                 --add {0}`",
+                path.display(),
+                dir.display()
+            ));
+            continue;
+        }
+        replace_changed(&path, text)?;
+        copies += 1;
     }
-    Ok(dirs.len())
+    Ok(copies)
 }
 
 /// Replaces a file if its content would change.

@@ -1,19 +1,23 @@
 //! Prints results, as text or as JSON. The names of the JSON fields are stable; docs/certificates.md lists them.
 
+mod lists;
+
 use std::path::{Path, PathBuf};
 
 use catchment_proto::id::Name;
 use catchment_settings::output;
 use serde::Serialize;
 
+pub(super) use lists::{list_written, lists_added, lists_renewed, revoked};
+
 use super::{Format, Pki, run::Failure};
 use crate::{
-    Identity, Serial,
+    Identity,
     authority::{
-        AddedLists, AnchorsReport, Authority, BulkReport, IssuedPaths, NotRenewed, Refused, RenewReport,
-        RevokeReport, SignReport, SiteReport,
+        AnchorsReport, Authority, BulkReport, IssuedPaths, NotRenewed, Refused, RenewReport, SignReport,
+        SiteReport,
     },
-    folder::{CA_FILE, CRL_FILE},
+    folder::CA_FILE,
 };
 
 /// An identity that was made.
@@ -162,94 +166,6 @@ pub(super) fn renewed(pki: &Pki, report: &RenewReport) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A written revocation list.
-#[derive(Serialize)]
-struct List {
-    file: PathBuf,
-    number: u64,
-    revoked: usize,
-    copies: usize,
-}
-
-impl List {
-    /// The list of an authority's folder; `None`: none was written.
-    fn of(dir: &Path, report: &RevokeReport) -> Option<Self> {
-        let RevokeReport { crl_number, listed, copies, .. } = *report;
-        (crl_number > 0).then(|| Self {
-            file: dir.join(CRL_FILE),
-            number: crl_number,
-            revoked: listed,
-            copies,
-        })
-    }
-
-    fn print(&self) -> Result<(), Failure> {
-        let Self { file, number, revoked, copies } = self;
-        let dir = file.parent().unwrap_or(file);
-        print(&format!(
-            "wrote {} (number {number}, {revoked} revoked) and {copies} copies below {}; copy it to the other servers too",
-            file.display(),
-            dir.display(),
-        ))
-    }
-}
-
-/// Revoked certificates, by the folders of the authorities that revoked them.
-pub(super) fn revoked(format: Format, reports: &[(PathBuf, RevokeReport)]) -> Result<(), Failure> {
-    #[derive(Serialize)]
-    struct Revoked {
-        revoked: Vec<String>,
-        already: Vec<String>,
-        unknown: usize,
-        lists: Vec<List>,
-    }
-    let texts = |serials: fn(&RevokeReport) -> &[Serial]| {
-        let all = reports.iter().flat_map(|(_, report)| serials(report));
-        all.map(ToString::to_string).collect::<Vec<_>>()
-    };
-    let (revoked, already) = (texts(|report| &report.revoked), texts(|report| &report.already));
-    let lists: Vec<List> = reports.iter().filter_map(|(dir, report)| List::of(dir, report)).collect();
-    if format == Format::Json {
-        let unknown = reports.iter().map(|(_, report)| report.unknown.len()).sum();
-        return json(&Revoked { revoked, already, unknown, lists });
-    }
-    for serial in revoked {
-        print(&format!("revoked {serial}"))?;
-    }
-    for serial in already {
-        print(&format!("{serial} was already revoked"))?;
-    }
-    lists.iter().try_for_each(List::print)
-}
-
-/// A new revocation list.
-pub(super) fn list_written(format: Format, dir: &Path, report: &RevokeReport) -> Result<(), Failure> {
-    let Some(list) = List::of(dir, report) else { return Ok(()) };
-    match format {
-        Format::Text => list.print(),
-        Format::Json => json(&list),
-    }
-}
-
-/// Lists from elsewhere.
-pub(super) fn lists_added(format: Format, dir: &Path, report: &AddedLists) -> Result<(), Failure> {
-    #[derive(Serialize)]
-    struct Added {
-        file: PathBuf,
-        added: usize,
-        known: usize,
-        copies: usize,
-    }
-    let (file, AddedLists { added, known, copies }) = (dir.join(CRL_FILE), *report);
-    match format {
-        Format::Text => print(&format!(
-            "took {added} new lists into {} and {copies} copies; {known} were known",
-            file.display()
-        )),
-        Format::Json => json(&Added { file, added, known, copies }),
-    }
-}
-
 /// The issuing certificate of a site.
 pub(super) fn made_site(
     format: Format,
@@ -309,20 +225,22 @@ pub(super) fn anchors(
 }
 
 /// A root that issues from now on.
-pub(super) fn switched(pki: &Pki, authority: &Authority) -> Result<(), Failure> {
+pub(super) fn switched(pki: &Pki, authority: &Authority, before: bool) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Switched<'a> {
         action: &'static str,
         dir: &'a Path,
         not_after: String,
+        already: bool,
     }
     let not_after = authority.root_end().to_string();
     match pki.format {
         Format::Text => print(&format!(
-            "the new root issues, valid until {not_after}; next: copy crl.pem to the servers, renew sites and identities, then \
-             run `catchment-certs root retire`"
+            "the new root {}, valid until {not_after}; next: copy crl.pem to the servers, renew sites and identities, then \
+             run `catchment-certs root retire`",
+            if before { "issues already" } else { "issues" }
         )),
-        Format::Json => json(&Switched { action: "switched", dir: &pki.dir, not_after }),
+        Format::Json => json(&Switched { action: "switched", dir: &pki.dir, not_after, already: before }),
     }
 }
 

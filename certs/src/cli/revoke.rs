@@ -14,7 +14,7 @@ use crate::{
     Role, Serial,
     authority::{
         Authority, AuthorityError, CRL_DAYS, RevocationReason, RevokeWhat, add_lists, authority_dir,
-        by_holder, read_revocations,
+        by_holder, read_revocations, renew_lists,
     },
 };
 
@@ -58,15 +58,19 @@ pub(super) struct Revoke {
 pub(super) struct Crl {
     #[command(flatten)]
     pki: Pki,
-    /// Site whose list is written, by its own authority.
+    /// Only the list of this site, by its own authority.
     #[arg(long)]
     site: Option<Name>,
-    /// Validity of the list in days.
+    /// Validity of the lists in days.
     #[arg(long, value_name = "N", default_value_t = CRL_DAYS, value_parser = days())]
     days: u32,
-    /// Take in the lists of this file, such as the crl.pem of a site; needs no key.
+    /// Take in the lists of this file, such as the crl.pem of a site. Of an issuer whose key is here, the names go into
+    /// its ledger and into a new list; other lists need no key.
     #[arg(long, value_name = "FILE", conflicts_with = "days")]
     add: Option<PathBuf>,
+    /// Also take a list that lacks names of the present one.
+    #[arg(long, requires = "add")]
+    force: bool,
     #[command(flatten)]
     secret: Secret,
 }
@@ -110,11 +114,20 @@ pub(super) fn run(arguments: Revoke) -> Result<(), Failure> {
     many::failed(unknown, "not in the ledger", count)
 }
 
-pub(super) fn crl(Crl { pki, site, days, add, secret }: &Crl) -> Result<(), Failure> {
+pub(super) fn crl(Crl { pki, site, days, add, force, secret }: &Crl) -> Result<(), Failure> {
     let dir = authority_dir(&pki.dir, site.as_ref());
+    let mut passphrases = secret.passphrases();
     if let Some(file) = add {
-        return report::lists_added(pki.format, &dir, &add_lists(&dir, file, &mut note)?);
+        let added = add_lists(&dir, file, *force, &mut passphrases, &mut note)?;
+        report::lists_added(pki.format, &dir, &added)?;
+        let count = added.added + added.known + added.refused.len();
+        return many::failed(added.refused, "lists left out", count);
     }
-    let authority = Authority::open_with(&dir, &mut secret.passphrases())?;
-    report::list_written(pki.format, &dir, &authority.refresh_crl(*days, &mut note)?)
+    if site.is_some() {
+        let authority = Authority::open_with(&dir, &mut passphrases)?;
+        return report::list_written(pki.format, &dir, &authority.refresh_crl(*days, &mut note)?);
+    }
+    let renewed = renew_lists(&dir, *days, &mut passphrases, &mut note)?;
+    report::lists_renewed(pki.format, &renewed)?;
+    renewed.error.map_or(Ok(()), |error| Err(error.into()))
 }

@@ -110,18 +110,28 @@ pub(super) fn run(command: Root) -> Result<(), Failure> {
             let passphrase = new.passphrase(&secret, "the new root's key")?;
             let options = InitOptions { days, key, passphrase };
             let prepared = authority.prepare_root(&options, &mut passphrases)?;
-            let next = "copy ca.pem to every server and device, then run `catchment-certs root switch`";
+            let next = match prepared.changed {
+                0 => {
+                    "a new root was prepared before; copy ca.pem to every server and device, then run `catchment-certs root switch`"
+                }
+                _ => "copy ca.pem to every server and device, then run `catchment-certs root switch`",
+            };
             report::anchors(&pki, "prepared", &prepared, Some(next))
         }
         Root::Switch(Opened { pki, secret }) => {
             let mut passphrases = secret.passphrases();
             let authority = Authority::open_with(&pki.dir, &mut passphrases)?;
-            report::switched(&pki, &authority.switch_root(&mut passphrases, &mut note)?)
+            let before = authority.is_switched();
+            report::switched(&pki, &authority.switch_root(&mut passphrases, &mut note)?, before)
         }
         Root::Retire(Retire { opened: Opened { pki, secret }, force }) => {
             let authority = Authority::open_with(&pki.dir, &mut secret.passphrases())?;
             let retired = authority.retire_roots(force, &mut note)?;
-            report::anchors(&pki, "retired", &retired, Some("copy ca.pem to every server and device"))
+            let next = match retired.changed {
+                0 => "nothing: there is no old root in ca.pem",
+                _ => "copy crl.pem, then ca.pem to every server and device",
+            };
+            report::anchors(&pki, "retired", &retired, Some(next))
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf};
 
 use crate::{
+    failure::key_words,
     identity::{Identity, IdentityError, Role},
     self_check::SelfCheckError,
 };
@@ -55,7 +56,10 @@ pub enum FolderError {
         reason: String,
     },
     /// Key and certificate do not match, or the key is of an unsupported kind.
-    #[error("{path} cannot be used with the certificate next to it: {error}; issue the identity again")]
+    #[error(
+        "{path} cannot be used with the certificate next to it: {}; issue the identity again",
+        key_words(error)
+    )]
     Key {
         /// The file.
         path: PathBuf,

@@ -1,6 +1,6 @@
 //! New lists beside those that count.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 
@@ -8,6 +8,7 @@ use super::{
     LISTS_BYTES_MAX, LISTS_MAX, RevocationError, RevocationList, Revocations, list::UnverifiedList,
     signer::Signer,
 };
+use crate::serial::SerialKey;
 
 /// What came of new lists.
 #[derive(Debug, Default)]
@@ -118,6 +119,10 @@ impl Building {
         {
             return Err(RevocationError::TooMany);
         }
+        let serials = list.serials()?;
+        if let Some(before) = before {
+            warn_of_dropped(before, list.number, &serials);
+        }
         let new = RevocationList {
             der: CertificateRevocationListDer::from(list.der.to_vec()),
             issuer: signer.issuing().map(|_| CertificateDer::from(signer.der().to_vec())),
@@ -127,7 +132,7 @@ impl Building {
             key: signer.key().into(),
             signer_ends: signer.ends(),
             site: signer.issuing().map(|issuing| (issuing.site.clone(), issuing.serial.clone())),
-            serials: Arc::new(list.serials()?),
+            serials: Arc::new(serials),
         };
         match place.and_then(|place| self.lists.get_mut(place)) {
             Some(before) => *before = new,
@@ -146,5 +151,21 @@ impl Building {
         let roots = Revocations::new(self.lists.iter().filter(|list| list.site.is_none()).cloned().collect());
         self.lists
             .retain(|list| list.site.as_ref().is_none_or(|(_, issuer)| !roots.root_names(issuer.into())));
+    }
+}
+
+/// Logs how many names of a list are not on the newer one that takes its place. That counts: it is signed.
+fn warn_of_dropped(before: &RevocationList, number: u64, serials: &HashSet<SerialKey>) {
+    let dropped = before.serials.difference(serials).count();
+    if dropped > 0 {
+        tracing::warn!(
+            dropped,
+            before = before.number,
+            number,
+            issuer = before.site().map_or("root", |site| site.as_str()),
+            "a newer revocation list lacks names of the one before: either their certificates have expired, or its key is \
+             used in two folders, and these certificates count as valid again; then take the list before in with \
+             `catchment-certs crl --add` where the key is"
+        );
     }
 }

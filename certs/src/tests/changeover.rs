@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
-    sites::{openssl, site_request},
+    sites::{no_passphrase, openssl, site_request},
     support::{Pki, identity, no_note},
 };
 use crate::{
@@ -28,10 +28,6 @@ fn of_version_before() -> Pki {
     pki.authority = Authority::open(&dir).unwrap();
     pki.authority.refresh_crl(30, &mut no_note).unwrap();
     pki
-}
-
-fn no_passphrase(_: &Path) -> Result<crate::authority::Passphrase, String> {
-    Err("no key is encrypted".to_owned())
 }
 
 fn roots(dir: &Path) -> Vec<CertificateDer<'static>> {
@@ -112,6 +108,71 @@ fn an_old_root_gives_way_to_a_new_one() {
     if let Some((good, text)) = openssl(&[verify, ca, &dir.join("ca.pem"), untrusted, &leaf, &leaf]) {
         assert!(good, "{text}");
     }
+}
+
+/// All files of a PKI folder itself.
+fn files(dir: &Path) -> Vec<(String, Vec<u8>)> {
+    let entries = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file());
+    let mut files: Vec<_> = entries
+        .map(|path| (path.file_name().unwrap().to_str().unwrap().to_owned(), fs::read(path).unwrap()))
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn each_step_of_a_new_root_twice_changes_nothing() {
+    let pki = Pki::new();
+    let dir = pki.authority.dir().to_owned();
+    let open = || Authority::open(&dir).unwrap();
+    let device = pki.issue(Role::Device, "a").dir;
+    let error = open().switch_root(&mut no_passphrase, &mut no_note).unwrap_err().to_string();
+    assert!(error.contains("root prepare"), "{error}");
+
+    let prepare = || open().prepare_root(&InitOptions::default(), &mut no_passphrase);
+    assert_eq!(prepare().unwrap().changed, 1);
+    let before = files(&dir);
+    assert_eq!(prepare().unwrap().changed, 0);
+    assert_eq!(files(&dir), before);
+
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    assert!(!open().is_switched());
+    open().switch_root(&mut no_passphrase, &mut no_note).unwrap();
+    let before = files(&dir);
+    assert!(open().is_switched());
+    let again = open().switch_root(&mut no_passphrase, &mut no_note).unwrap();
+    assert_eq!(files(&dir), before);
+    let error = prepare().unwrap_err().to_string();
+    assert!(error.contains("root retire"), "{error}");
+    assert_eq!(files(&dir), before);
+    // Killed right after the key was renamed: the new root is not first, and has no list.
+    let both = roots(&dir);
+    let end_of_root = "-----END CERTIFICATE-----\n";
+    let text = fs::read_to_string(dir.join("ca.pem")).unwrap();
+    let (one, other) = text.split_at(text.find(end_of_root).unwrap() + end_of_root.len());
+    let turned = other.to_owned() + one;
+    for folder in [&dir, &device] {
+        fs::write(folder.join("ca.pem"), &turned).unwrap();
+    }
+    let lists = fs::read_to_string(dir.join("crl.pem")).unwrap();
+    let end = "-----END X509 CRL-----\n";
+    let blocks: Vec<String> = lists.split_inclusive(end).map(str::to_owned).collect();
+    assert_eq!(blocks.len(), 2);
+    // The newer comes first.
+    fs::write(dir.join("crl.pem"), &blocks[1]).unwrap();
+    open().switch_root(&mut no_passphrase, &mut no_note).unwrap();
+    assert_eq!((roots(&dir), roots(&device)), (both.clone(), both.clone()));
+    assert_eq!(fs::read_to_string(dir.join("crl.pem")).unwrap().matches(end).count(), 2);
+
+    // A device of the old root is left: retiring needs --force, but not a second time.
+    let error = again.retire_roots(false, &mut no_note).unwrap_err().to_string();
+    assert!(error.contains("--force"), "{error}");
+    assert_eq!(again.retire_roots(true, &mut no_note).unwrap().changed, 1);
+    let before = files(&dir);
+    let twice = open().retire_roots(false, &mut no_note).unwrap();
+    assert_eq!((twice.changed, twice.roots), (0, 1));
+    assert_eq!(files(&dir), before);
+    assert!(!dir.join("previous.key").exists());
 }
 
 #[test]

@@ -57,6 +57,60 @@ fn roots_sites_and_leaves_take_every_kind_of_key() {
 }
 
 #[test]
+fn why_an_encrypted_key_does_not_open_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    Authority::init(dir.path(), &TrustDomain::new("d").unwrap(), 30).unwrap();
+    let (key, plain) = (dir.path().join("ca.key"), dir.path().join("plain.key"));
+    fs::rename(&key, &plain).unwrap();
+    let error = |given: &str| {
+        let error = Authority::open_with(dir.path(), &mut |_| Ok(passphrase(given))).unwrap_err().to_string();
+        assert!(error.contains("ca.key"), "{error}");
+        error
+    };
+    // (arguments of openssl, what the message says; the passphrase is right)
+    for (way, expected) in [
+        (&["-v2", "des3"][..], Some("Triple DES (des-ede3-cbc), which is not supported; encrypt it again")),
+        (&["-v1", "PBE-SHA1-3DES"], Some("pbeWithSHA1And3-KeyTripleDES-CBC, which is not supported")),
+        (&["-v2", "camellia-256-cbc"], Some("Camellia")),
+        (&["-v2", "aes-128-cbc", "-v2prf", "hmacWithSHA1"], Some("HMAC-SHA-1")),
+        (&["-v2", "aes-256-cbc"], None),
+        (&["-scrypt"], None),
+    ] {
+        let mut arguments: Vec<&Path> =
+            ["pkcs8", "-topk8", "-passout", "pass:right one", "-in"].map(Path::new).to_vec();
+        arguments.extend([plain.as_path(), Path::new("-out"), key.as_path()]);
+        arguments.extend(way.iter().map(Path::new));
+        match openssl(&arguments) {
+            Some((true, _)) => {}
+            // Not installed, or built without this one.
+            _ => continue,
+        }
+        match expected {
+            Some(expected) => {
+                let error = error("right one");
+                assert!(
+                    error.contains(expected) && !error.contains("passphrase is wrong"),
+                    "{way:?}: {error}"
+                );
+            }
+            None => {
+                Authority::open_with(dir.path(), &mut |_| Ok(passphrase("right one"))).unwrap();
+                // Some wrong passphrase gives the right padding by chance.
+                for guess in 0..3 {
+                    let error = error(&format!("wrong {guess}"));
+                    assert!(error.ends_with("the passphrase is wrong"), "{way:?}: {error}");
+                }
+            }
+        }
+    }
+    // A plain key under the name of an encrypted one.
+    let text = fs::read_to_string(&plain).unwrap().replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY");
+    fs::write(&key, text).unwrap();
+    let error = error("right one");
+    assert!(error.contains("not an encrypted key"), "{error}");
+}
+
+#[test]
 fn an_encrypted_root_opens_with_its_passphrase_alone() {
     let dir = tempfile::tempdir().unwrap();
     let secret = passphrase("correct horse\n");

@@ -136,4 +136,22 @@ pub(in crate::safeguards) const TRUST: &[Safeguard] = &[
         check: WATCHED,
         quick: false,
     },
+    Safeguard {
+        name: "revocations of two folders",
+        without: "a list from another folder with the same key takes revocations back",
+        file: "certs/src/authority/add.rs",
+        find: "        history.crl_number = history.crl_number.max(number);",
+        replace: "        let _ = number;",
+        check: unit("catchment-certs", "tests::two_folders"),
+        quick: false,
+    },
+    Safeguard {
+        name: "no list drops revocations",
+        without: "without the key, a list that lacks revocations replaces one that has them",
+        file: "certs/src/authority/add.rs",
+        find: "        new.retain(|list| !own(list));",
+        replace: "        let _ = &new;",
+        check: unit("catchment-certs", "tests::two_folders"),
+        quick: false,
+    },
 ];
