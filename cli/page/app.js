@@ -14,7 +14,7 @@ const SECOND_KEY_MS = 1500;
 const main = document.getElementById("main");
 const help = document.getElementById("help");
 let current = null;
-let gone = 0;
+let gone = -Infinity;
 
 function show() {
   const { view, parameters } = read();
@@ -42,7 +42,7 @@ function pressed(event) {
     return;
   }
   const second = performance.now() - gone < SECOND_KEY_MS;
-  gone = 0;
+  gone = -Infinity;
   if (second && KEYS[event.key]) location.hash = link(KEYS[event.key]);
   else if (event.key === "g") gone = performance.now();
   else if (event.key === "/") current?.search();

@@ -5,7 +5,7 @@ import { svg } from "./dom.js";
 import { mark, tick } from "./format.js";
 import { extent, runs, ticks, timeTicks } from "./scale.js";
 
-const LEFT = 60;
+const LEFT = 76;
 const RIGHT = 10;
 const TOP = 10;
 const BOTTOM = 26;

@@ -2,6 +2,7 @@
 
 import { el } from "./dom.js";
 import { getJson } from "./ask.js";
+import { shown } from "./format.js";
 
 const MOST = 30;
 const TYPING_MS = 150;
@@ -75,7 +76,7 @@ export function completing(input) {
     list.replaceChildren(...found.map((name, index) => el("li", {
       id: `completion-${index}`, role: "option", "aria-selected": String(index === chosen),
       pointerdown: (event) => { event.preventDefault(); take(index); },
-    }, name)));
+    }, shown(name))));
     list.hidden = !found.length;
     input.setAttribute("aria-expanded", String(found.length > 0));
     if (chosen < 0) input.removeAttribute("aria-activedescendant");
@@ -112,7 +113,11 @@ export function completing(input) {
     } else if ((event.key === "Enter" || event.key === "Tab") && chosen >= 0) {
       event.preventDefault();
       take(chosen);
-    } else if (event.key === "Escape") hide();
+    } else if (event.key === "Escape") {
+      // It closes the list alone: the field keeps the keyboard.
+      event.stopPropagation();
+      hide();
+    }
   });
   return el("span", { class: "combobox" }, input, list);
 }

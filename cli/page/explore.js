@@ -8,12 +8,13 @@ import { DEFAULTS, STATES, queryForm } from "./form.js";
 import { readout, spoken, valuesAt } from "./readout.js";
 import { nearest } from "./scale.js";
 import { go, link, note } from "./state.js";
-import { stateColumn, timeline } from "./timeline.js";
+import { stateColumns, timeline } from "./timeline.js";
 import { ValueTable, csv, save } from "./values.js";
 
 const HEIGHT = 320;
 const POINTS_MAX = 2000;
-const AXIS = 70;
+const AXIS = 86;
+const LATE_MS = 60000;
 const LIVE_LEAST_MS = 2000;
 const LIVE_MOST_MS = 60000;
 const STEPS = { ArrowLeft: -1, ArrowRight: 1, Home: -Infinity, End: Infinity };
@@ -131,17 +132,18 @@ class Explore {
       return false;
     }
     const size = { width: this.width(), height: HEIGHT, zone: this.asked.zone };
-    const states = stateColumn(answer);
-    const drawn = states >= 0 ? timeline(answer, size, states) : chart(answer, size);
+    const states = stateColumns(answer);
+    const drawn = states.length > 0 ? timeline(answer, size, states) : chart(answer, size);
     if (this.head.parentNode !== body) body.replaceChildren(this.head, this.plot, this.legend, this.details);
     update(this.head, this.heading(answer));
     this.chosen = Math.min(this.chosen, answer.series.length - 1);
-    this.numbered = states >= 0;
+    this.numbered = states.length > 0;
     if (drawn) {
       drawn.node.append(svg("line", { class: "crosshair", y1: drawn.top, y2: drawn.bottom }));
       drawn.node.setAttribute("aria-label", `Chart of ${answer.series.length} series. ${CHART_KEYS}`);
     }
-    const none = "These series have no numbers for a chart: show their states, or other aggregates.";
+    const instead = this.asked.agg === STATES ? "states in this range: show their numbers" : "numbers for a chart: show their states";
+    const none = `These series have no ${instead}, or other aggregates.`;
     update(this.plot, drawn?.node ?? el("p", { class: "status" }, none), drawn?.legend);
     // The same node as before, if there was one.
     const node = this.plot.querySelector(".chart");
@@ -155,7 +157,9 @@ class Explore {
 
   heading(answer) {
     const { zone } = this.asked;
-    const late = answer.behind ? `, ${answer.behind} of ${answer.expected} gateways are behind` : "";
+    // Every gateway is behind by the time that a window takes to close and travel.
+    const long = answer.to_ms - (answer.complete_until_ms ?? answer.from_ms) > LATE_MS;
+    const late = answer.behind && long ? `, ${answer.behind} of ${answer.expected} gateways are behind` : "";
     const complete = answer.complete_until_ms === null ? "not complete" : `complete until ${time(answer.complete_until_ms, zone)}`;
     const more = " Shown are the 20 series with the most readings: narrow the selector, or group by fewer labels.";
     return [el("strong", null, `step ${answer.step}`), ` · ${zone || "UTC"} · ${complete}${late}.`,

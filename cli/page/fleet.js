@@ -58,7 +58,7 @@ function show(answer, body) {
 }
 
 function problems({ problems: list, problems_total: total }) {
-  if (!list.length) return el("p", { class: "good" }, "No problems.");
+  if (!list.length) return el("p", { class: "good" }, "No gateway has problems.");
   const items = list.map(({ site, gateway, problem }) =>
     el("li", { "data-key": `${site}/${gateway}` }, el("a", { href: link("gateways", { search: gateway }) }, `${site}/${gateway}`), `: ${problem}`));
   const rest = total > list.length ? el("p", null, `and ${total - list.length} more`) : null;

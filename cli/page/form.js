@@ -4,7 +4,7 @@ import { el, field } from "./dom.js";
 import { browserZone } from "./format.js";
 import { completing } from "./complete.js";
 
-export const STATES = "state_shares,state_count";
+export const STATES = "state_shares,last_state,state_count";
 export const DEFAULTS = {
   selector: "", agg: "mean,p50,p99,min,max,count", by: "", from: "now-15m", to: "now", step: "auto",
 };

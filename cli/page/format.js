@@ -79,13 +79,18 @@ export function number(value) {
   if (typeof value === "string") return shown(value);
   if (Array.isArray(value)) return value.map(([state, of]) => `${shown(state)} ${number(of)}`).join(", ");
   if (Number.isInteger(value) && Math.abs(value) < 1e9) return String(value);
-  return String(Number(value.toPrecision(6)));
+  // All digits before the point, if they are known.
+  const whole = Math.floor(Math.log10(Math.abs(value))) + 2;
+  return String(Number(value.toPrecision(whole <= 16 ? Math.max(6, whole) : 6)));
 }
 
 // What an axis says of a value: as many digits as tell two marks apart, if there is room for them.
 export function mark(value, apart) {
   if (value && (Math.abs(value) >= 1e7 || apart < 1e-5)) {
-    return Number(value.toPrecision(5)).toExponential().replace("+", "");
+    const digits = Math.min(16, Math.max(1, Math.ceil(Math.log10(Math.abs(value) / apart)) + 1));
+    const short = Number(value.toPrecision(digits)).toExponential().replace("+", "");
+    const plain = apart >= 1 && Math.abs(value) < 1e15 ? value.toFixed(0) : short;
+    return plain.length <= short.length ? plain : short;
   }
   return value.toFixed(Math.min(6, Math.max(0, -Math.floor(Math.log10(apart)))));
 }

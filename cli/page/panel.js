@@ -176,7 +176,7 @@ export class Panel {
 
   disconnected(words) {
     const kept = this.last ? ` Stale since ${this.moment()}.` : "";
-    this.set(this.last ? "stale" : "disconnected", `Disconnected, retrying: ${words}${/[.?]$/.test(words) ? "" : "."}${kept}`);
+    this.set(this.last ? "stale" : "disconnected", `Disconnected, retrying: ${words.replace(/^--aggregator /, "")}${/[.?]$/.test(words) ? "" : "."}${kept}`);
   }
 
   later(pause) {

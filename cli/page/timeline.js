@@ -6,10 +6,10 @@ import { COLOURS, frame } from "./chart.js";
 
 const ROW = 26;
 
-// The column that holds states; -1: none does.
-export function stateColumn(answer) {
+// The columns that hold states.
+export function stateColumns(answer) {
   const isState = (value) => typeof value === "string" || Array.isArray(value);
-  return answer.aggregates.findIndex((_, column) => answer.series.some((series) => series.columns[column].some(isState)));
+  return [...answer.aggregates.keys()].filter((column) => answer.series.some((series) => series.columns[column].some(isState)));
 }
 
 function prevailing(value) {
@@ -18,11 +18,20 @@ function prevailing(value) {
   return value.reduce((most, one) => (one[1] > most[1] ? one : most))[0];
 }
 
+// The state of a point by the first column that has one: a single reading takes no time, so it has no share, but a last state.
+function stateAt(series, columns, index) {
+  for (const column of columns) {
+    const state = prevailing(series.columns[column][index]);
+    if (state !== null) return state;
+  }
+  return null;
+}
+
 // Points that follow one another with the same prevailing state, as one.
-function spans(series, step, column) {
+function spans(series, step, columns) {
   const list = [];
   series.start_ms.forEach((from, index) => {
-    const state = prevailing(series.columns[column][index]);
+    const state = stateAt(series, columns, index);
     const last = list.at(-1);
     if (state === null) return;
     if (last && last.state === state && from - last.to < step / 2) last.to = from + step;
@@ -31,14 +40,14 @@ function spans(series, step, column) {
   return list;
 }
 
-export function timeline(answer, size, column) {
+export function timeline(answer, size, columns) {
   const height = answer.series.length * ROW + 36;
   const at = frame(answer, { ...size, height }, [0, 1]);
-  const all = answer.series.flatMap((series) => series.columns[column].map(prevailing));
+  const all = answer.series.flatMap((series) => series.start_ms.map((_, index) => stateAt(series, columns, index)));
   const states = [...new Set(all.filter((state) => state !== null))].sort();
   const inside = svg("g", { "clip-path": "url(#inside)" });
   answer.series.forEach((series, row) => {
-    for (const { state, from, to } of spans(series, answer.step_ms, column)) {
+    for (const { state, from, to } of spans(series, answer.step_ms, columns)) {
       const left = at.x(from);
       inside.append(svg("rect", {
         class: `state s${states.indexOf(state) % COLOURS}`,

@@ -44,7 +44,9 @@ const GAPS_MAX: usize = 100;
 
 /// Size of the image and of its parts, in pixels.
 const WIDTH: f64 = 960.0;
-const LEFT: f64 = 72.0;
+const LEFT: f64 = 88.0;
+/// Half of the width of a digit of a mark, with some room.
+const TEXT_HALF_WIDTH: f64 = 4.0;
 const PLOT_WIDTH: f64 = WIDTH - LEFT - 20.0;
 const TITLE_HEIGHT: f64 = 52.0;
 const PANEL_TITLE_HEIGHT: f64 = 24.0;
@@ -93,7 +95,8 @@ pub(crate) fn draw(request: &QueryRequest, result: &QueryResult) -> Result<Chart
     if panels.is_empty() || drawn.iter().all(|series| series.points.is_empty()) {
         svg.text(
             LEFT + PLOT_WIDTH / 2.0,
-            TITLE_HEIGHT + panels_height / 2.0,
+            // In the first panel: between two there are marks.
+            TITLE_HEIGHT + PANEL_TITLE_HEIGHT + plot_height / 2.0,
             "middle",
             "note",
             "no points in this range",
@@ -108,9 +111,12 @@ pub(crate) fn draw(request: &QueryRequest, result: &QueryResult) -> Result<Chart
 fn time_axis(svg: &mut Svg, time: &TimeScale, zone: &Zone, top: f64) {
     for tick in ticks::ticks(time.from_ms, time.to_ms, zone) {
         let x = time.x(tick.ms);
-        svg.text(x, top + 16.0, "middle", "tick", &tick.label);
+        // The text of the last mark must not leave the picture.
+        let anchored =
+            |text: &str| if x > WIDTH - TEXT_HALF_WIDTH * text.len() as f64 { "end" } else { "middle" };
+        svg.text(x, top + 16.0, anchored(&tick.label), "tick", &tick.label);
         if let Some(date) = &tick.date {
-            svg.text(x, top + 31.0, "middle", "tick", date);
+            svg.text(x, top + 31.0, anchored(date), "tick", date);
         }
     }
 }

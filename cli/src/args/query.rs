@@ -69,8 +69,18 @@ pub struct QueryArgs {
     #[arg(long, value_enum, default_value_t = QueryFormat::Table)]
     pub format: QueryFormat,
     /// Write to a file, which appears when it is complete [default: standard output]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_parser = file)]
     pub output: Option<PathBuf>,
+}
+
+/// `-` names standard output elsewhere; here it would be a file of that name.
+fn file(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "-" => {
+            Err("leave it out to write to standard output, or write ./- for a file of that name".to_owned())
+        }
+        path => Ok(path.into()),
+    }
 }
 
 /// Output format of a query.

@@ -105,8 +105,11 @@ impl Scale {
         let step = self.step();
         let largest = self.low.abs().max(self.high.abs());
         if largest >= 1e7 || step < 1e-5 {
-            let rounded: f64 = format!("{value:.4e}").parse().unwrap_or(value);
-            return if rounded == 0.0 { "0".to_owned() } else { format!("{rounded:e}") };
+            let digits = (largest / step).log10().ceil().clamp(0.0, 15.0) as usize;
+            let rounded: f64 = format!("{value:.digits$e}").parse().unwrap_or(value);
+            let short = if rounded == 0.0 { "0".to_owned() } else { format!("{rounded:e}") };
+            let plain = (step >= 1.0 && largest < 1e15).then(|| format!("{value:.0}"));
+            return plain.filter(|plain| plain.len() <= short.len() && plain != "-0").unwrap_or(short);
         }
         let digits = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
         let text = format!("{value:.digits$}");

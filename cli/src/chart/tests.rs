@@ -178,6 +178,32 @@ fn a_full_chart_becomes_a_bounded_png() {
 }
 
 #[test]
+fn marks_of_large_values_differ() {
+    for first in [12_345_678.0, 1_796_100_000.0, 9.1e11] {
+        let points = (0..9).map(|at| (at * MINUTE, vec![Some(first + at as f64)]));
+        let svg = draw(&request(), &result(&["mean"], vec![series("meter", points)])).unwrap().svg;
+        let marks = svg.split("text-anchor=\"end\" class=\"tick\">").skip(1);
+        let mut marks: Vec<&str> =
+            marks.filter_map(|rest| rest.split_once('<')).map(|(mark, _)| mark).collect();
+        let count = marks.len();
+        marks.dedup();
+        assert!(count >= 3 && marks.len() == count, "{marks:?}");
+        assert!(
+            marks.iter().all(|mark| mark.parse::<f64>().is_ok_and(|value| (value - first).abs() < 10.0)),
+            "{marks:?}"
+        );
+    }
+}
+
+#[test]
+fn the_last_mark_ends_within_the_image() {
+    const DAY: i64 = 1_440 * MINUTE;
+    let whole = QueryRequest { to_ms: DAY, step_ms: Some(60 * MINUTE), ..request() };
+    let svg = draw(&whole, &result(&["mean"], Vec::new())).unwrap().svg;
+    assert!(svg.contains("text-anchor=\"end\" class=\"tick\">1970-01-02<"), "{svg}");
+}
+
+#[test]
 fn times_are_those_of_the_zone() {
     let zoned = QueryRequest { time_zone: "Asia/Kolkata".to_owned(), ..request() };
     let chart = draw(&zoned, &result(&["mean"], Vec::new())).unwrap();

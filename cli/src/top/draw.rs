@@ -20,6 +20,9 @@ use crate::args::View;
 /// Rows of the screen that are not the table's: views, status, header, keys.
 const OTHER_ROWS: u16 = 4;
 
+/// Characters of a name, with which rows can be told apart.
+const NAME_LEAST: usize = 8;
+
 /// How many rows of the table fit.
 pub(super) fn page(height: u16) -> usize {
     usize::from(height.saturating_sub(OTHER_ROWS).max(1))
@@ -50,7 +53,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, look: Look, server: &st
     let mut place = TableState::new();
     place.select((state.count() > 0).then(|| state.selected().saturating_sub(state.top)));
     frame.render_stateful_widget(
-        the_table(state, look, now_ms, page(frame.area().height)),
+        the_table(state, look, now_ms, (table.width, page(frame.area().height))),
         table,
         &mut place,
     );
@@ -91,24 +94,40 @@ fn status_line(state: &State, look: Look, now_ms: i64) -> Line<'static> {
     Line::raw(line)
 }
 
-/// The rows that are on the screen.
-fn the_table(state: &State, look: Look, now_ms: i64, page: usize) -> Table<'static> {
+/// How many columns beside the names fit: on a narrow terminal those at the right go first.
+fn fitting(view: View, width: u16) -> usize {
+    let names = key_columns(view);
+    let rest = rows::widths(view);
+    let takes = |shown: usize| {
+        let widths = rest.iter().take(shown).map(|width| usize::from(*width) + 1).sum::<usize>();
+        names * (NAME_LEAST + 1) + widths
+    };
+    (1..=rest.len()).rev().find(|shown| takes(*shown) <= usize::from(width) + 1).unwrap_or(1)
+}
+
+/// The rows that are on the screen, of a width and a number of rows.
+fn the_table(state: &State, look: Look, now_ms: i64, (width, page): (u16, usize)) -> Table<'static> {
     let view = state.view();
     let names = key_columns(view);
     // A device's name is longer than that of its site.
     let name = |column: usize| Constraint::Fill(if column + 1 == names { 2 } else { 1 });
-    let widths =
-        (0..names).map(name).chain(rows::widths(view).iter().map(|width| Constraint::Length(*width)));
+    let shown = fitting(view, width);
+    let rest = rows::widths(view).iter().take(shown).map(|width| Constraint::Length(*width));
+    let widths = (0..names).map(name).chain(rest);
+    let columns = names + shown;
     let last = rows::header(view).len() - 1;
     let aligned = |column: usize, text: String| {
         let line = Line::raw(text);
         Cell::new(if column < names || column == last { line } else { line.right_aligned() })
     };
-    let header =
-        rows::header(view).iter().enumerate().map(|(column, text)| aligned(column, (*text).to_owned()));
+    let header = rows::header(view)
+        .iter()
+        .take(columns)
+        .enumerate()
+        .map(|(column, text)| aligned(column, (*text).to_owned()));
     let header = TableRow::new(header).style(Style::new().add_modifier(Modifier::BOLD));
     let rows = state.shown().skip(state.top).take(page).map(|row| {
-        let cells = state.cells(row, look.glyphs, now_ms).into_iter().enumerate();
+        let cells = state.cells(row, look.glyphs, now_ms).into_iter().take(columns).enumerate();
         let cells =
             cells.map(|(column, text)| aligned(column, if column < names { look.text(&text) } else { text }));
         let style = match row.is_problem(now_ms) {
@@ -121,4 +140,20 @@ fn the_table(state: &State, look: Look, now_ms: i64, page: usize) -> Table<'stat
         .header(header)
         .column_spacing(1)
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_keep_their_room_on_narrow_terminals() {
+        for view in [View::Sites, View::Gateways, View::Devices, View::Metrics] {
+            let all = rows::widths(view).len();
+            assert_eq!(fitting(view, 120), all);
+            assert!(fitting(view, 40) < all && fitting(view, 20) == 1, "{view:?}");
+        }
+        // The sparkline stays at 80 columns.
+        assert_eq!(fitting(View::Devices, 80), rows::widths(View::Devices).len());
+    }
 }

@@ -80,6 +80,8 @@ async fn every_view_is_shown_in_a_browser_and_a_hostile_label_is_text() {
     for (wide, dark) in [(360, false), (1440, true), (360, true), (1440, false)] {
         (visitor.wide, visitor.dark) = (wide, dark);
         visitor.go("fleet", &["gateways", "silent for 5 min", "Sites"]);
+        let header = visitor.value("document.querySelector('header').offsetHeight");
+        assert!(header.as_u64().is_some_and(|height| height < 200), "{header} at {wide}");
         visitor.press(&["g", "g"], &["Complete until", "berlin", "1–1 of 1"]);
         visitor.press(&["g", "d"], &["press-17", "1–1 of 1"]);
         visitor.press(&["/", "z", "z"], &["No device is found."]);
@@ -253,10 +255,31 @@ async fn axes_have_round_times_when_clocks_are_set_and_hold_any_number() {
             if (/NaN|Infinity/.test(node.outerHTML)) throw node.outerHTML;
             return list.map((value) => mark(value, apart)).join(' ');
         };
-        return [marks(0.1, 0.35), marks(1e6, 1e6 + 0.02), marks(0, 2.5e9), marks(-1.7e308, 1.7e308), marks(5), marks(5e-324, 0)];
+        return [marks(0.1, 0.35), marks(1e6, 1e6 + 0.02), marks(0, 2.5e9), marks(-1.7e308, 1.7e308), marks(5), marks(5e-324, 0),
+            marks(12345678, 12345686), marks(1796100000, 1796100040)];
     })";
     let marks = visitor.value(numbers);
     let marks: Vec<&str> = marks.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(marks[..3], ["0.1 0.2 0.3", "1000000.00 1000000.01 1000000.02", "0 1e9 2e9"], "{marks:?}");
-    assert_eq!((marks.len(), marks[3]), (6, "-1e308 0 1e308"), "{marks:?}");
+    assert_eq!((marks.len(), marks[3]), (8, "-1e308 0 1e308"), "{marks:?}");
+    assert!(marks[6].starts_with("12345678 12345680 "), "{marks:?}");
+    assert!(marks[7].starts_with("1796100000 1796100010 "), "{marks:?}");
+    let read = "import('/format.js').then(({ number }) => [12345692.71, 0.123456789, 1e300, 123456.78].map(number).join(' '))";
+    assert_eq!(visitor.value(read), json!("12345692.7 0.123457 1e+300 123456.8"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_was_read_once_in_a_window_is_drawn() {
+    let (_world, dashboard) = started().await;
+    let Some(mut visitor) = Visitor::at(&dashboard) else { return };
+    visitor.step(json!({"url": link(&dashboard), "words": ["Sites"]}));
+    // A single reading takes no time, so its state has no share.
+    let drawn = "import('/timeline.js').then(({ stateColumns, timeline }) => {
+        const answer = { from_ms: 0, to_ms: 3000, step_ms: 1000, expected: 0, gaps: [],
+            aggregates: ['state_shares', 'last_state', 'state_count'], series: [{ labels: {}, start_ms: [0, 1000, 2000],
+            columns: [[null, [['eco', 0.75], ['off', 0.25]], null], ['eco', 'off', 'auto'], [1, 4, 1]] }] };
+        const { node } = timeline(answer, { width: 400, zone: 'UTC' }, stateColumns(answer));
+        return [...node.querySelectorAll('.state title')].map((title) => title.textContent.split(',')[0]).join(' ');
+    })";
+    assert_eq!(visitor.value(drawn), json!("eco auto"));
 }
