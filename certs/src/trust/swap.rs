@@ -137,6 +137,7 @@ impl State {
         let from_file = merged.revocations;
         let received = self.revocations.merged(folder.anchors().certificates(), &[], &[]).revocations;
         let revocations = received.with(&from_file);
+        received.warn_of_dropped(&from_file, &self.from_file);
         let refused: Vec<RevocationError> = merged.refused.into_iter().map(|(_, error)| error).collect();
         let lists_changed = !revocations.are(&self.revocations);
         let same_certificates = folder.has_certificates_of(&self.folder);
