@@ -3,7 +3,7 @@
 //!
 //! Every change of the trust's lists is written before it counts (`keeper`), be it from a file of the identity folder or
 //! from an aggregator. A start gives the kept lists to the trust before anything is accepted. So an older list in the
-//! identity folder changes nothing.
+//! identity folder changes nothing, and neither does another one with the same number.
 
 mod file;
 mod keeper;
@@ -116,9 +116,8 @@ impl KeptRevocations {
                 return Ok(kept);
             }
         };
-        let (_, errors) = kept.offer(&lists);
-        // The identity folder may hold newer ones.
-        let errors: Vec<_> = errors.into_iter().filter(|error| !is_older(error)).collect();
+        // They come first: an equal number in the identity folder takes nothing from what counted.
+        let errors = trust.start_from(&slices(&lists.lists), &slices(&lists.issuers));
         let refused = kept.refuse(&errors);
         tracing::info!(lists = lists.lists.len(), refused, "revocation lists of the data folder");
         Ok(kept)
@@ -135,9 +134,7 @@ impl KeptRevocations {
 
     /// Whether lists brought news, and why each of the others was refused.
     fn offer(&self, lists: &wire::RevocationLists) -> (bool, Vec<RevocationError>) {
-        let issuers: Vec<&[u8]> = lists.issuers.iter().map(|issuer| &**issuer).collect();
-        let all: Vec<&[u8]> = lists.lists.iter().map(|list| &**list).collect();
-        self.trust.offer_lists(&all, &issuers)
+        self.trust.offer_lists(&slices(&lists.lists), &slices(&lists.issuers))
     }
 
     /// Counts and logs refused lists. Returns why the first one was, or nothing.
@@ -195,6 +192,10 @@ impl fmt::Debug for KeptRevocations {
 /// The lists are not on the disk; the condition `revocations_not_kept` says why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unkept;
+
+fn slices(blocks: &[Bytes]) -> Vec<&[u8]> {
+    blocks.iter().map(|block| &**block).collect()
+}
 
 /// A newer list of the same issuer counts.
 fn is_older(error: &RevocationError) -> bool {

@@ -11,6 +11,7 @@ mod merge;
 mod signer;
 
 use std::{
+    cmp::Ordering,
     collections::{HashMap, HashSet},
     sync::Arc,
     time::SystemTime,
@@ -90,6 +91,15 @@ impl RevocationList {
     }
 }
 
+/// A list that does not count, since another one of its issuer does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Behind {
+    /// [`RevocationError::RolledBack`] or [`RevocationError::SameNumber`].
+    pub(crate) why: RevocationError,
+    /// Number of certificates that it names and no list that counts does.
+    pub(crate) uncounted: usize,
+}
+
 /// Why a list does not count.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RevocationError {
@@ -165,13 +175,28 @@ impl Revocations {
         sites.filter(|list| list.signer_ends >= now).min_by_key(|list| list.next_update)
     }
 
-    /// Why the first of these lists does not count beside `other`, which has a newer one of its issuer.
-    pub(crate) fn behind(&self, other: &Self) -> Option<RevocationError> {
-        self.lists().iter().find_map(|list| {
-            let newer = other.lists().iter().find(|newer| newer.key == list.key)?;
-            (newer.number > list.number)
-                .then_some(RevocationError::RolledBack { known: newer.number, found: list.number })
-        })
+    /// Those of these lists that do not count beside `counting`, which has another one of their issuer: with a higher
+    /// number, or with the same number and other names.
+    pub(crate) fn behind(&self, counting: &Self) -> Vec<Behind> {
+        let counting_of: HashMap<&[u8], &RevocationList> =
+            counting.lists().iter().map(|list| (&*list.key, list)).collect();
+        let behind = |list: &RevocationList| {
+            let known = counting_of.get(&*list.key).filter(|known| known.der != list.der)?;
+            let why = match known.number.cmp(&list.number) {
+                Ordering::Greater => RevocationError::RolledBack { known: known.number, found: list.number },
+                Ordering::Equal if !list.serials.is_subset(&known.serials) => {
+                    RevocationError::SameNumber { number: list.number }
+                }
+                _ => return None,
+            };
+            let counts = |serial: SerialKey| {
+                counting.root_names(serial)
+                    || list.site().is_some_and(|site| counting.site_names(site, serial))
+            };
+            let uncounted = list.serials.iter().filter(|serial| !counts(**serial)).count();
+            Some(Behind { why, uncounted })
+        };
+        self.lists().iter().filter_map(behind).collect()
     }
 
     fn root_lists(&self) -> impl Iterator<Item = &RevocationList> {

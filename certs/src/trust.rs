@@ -6,8 +6,10 @@
 //! * `files`: which files are looked at, and how a change shows;
 //! * `watch`: when a changed folder is loaded, tried again and reported;
 //! * `swap`: what a loaded folder or a received list changes;
+//! * `compare`: which lists of `crl.pem` do not count beside kept or received ones;
 //! * `report`: conditions and metrics.
 
+mod compare;
 mod files;
 mod report;
 mod swap;
@@ -204,19 +206,29 @@ impl Trust {
 
     /// As [`Self::add_lists`]; also returns why each of the others is refused, in the order of the lists.
     pub fn offer_lists(&self, lists: &[&[u8]], issuers: &[&[u8]]) -> (bool, Vec<RevocationError>) {
-        let issuers: Vec<CertificateDer<'_>> = issuers.iter().map(|der| CertificateDer::from(*der)).collect();
         let mut state = self.shared.lock();
-        let merged = state.revocations().merged(state.anchors(), lists, &issuers);
+        let merged = state.revocations().merged(state.anchors(), lists, &certificates(issuers));
         if merged.changed {
-            state.keep(&merged.revocations);
-            state.replace_lists(&merged.revocations);
-            self.shared.status.send_modify(|status| {
-                status.revocations = merged.revocations;
-                status.version = status.version.saturating_add(1);
-                status.since = SystemTime::now();
-            });
+            self.shared.take_lists(&mut state, merged.revocations);
         }
         (merged.changed, merged.refused.into_iter().map(|(_, error)| error).collect())
+    }
+
+    /// Takes the lists that an earlier run kept, before anything is accepted. They counted, so they come first: a list of
+    /// the identity folder takes their place only if its number is higher. Returns why some do not count;
+    /// [`Self::compare_file_with_kept`] says which of the folder's are behind.
+    pub(crate) fn start_from(&self, kept: &[&[u8]], issuers: &[&[u8]]) -> Vec<RevocationError> {
+        let mut state = self.shared.lock();
+        let kept = Revocations::default().merged(state.anchors(), kept, &certificates(issuers));
+        let merged = state.over(&kept.revocations);
+        if !merged.revocations.are(state.revocations()) {
+            self.shared.take_lists(&mut state, merged.revocations);
+        }
+        let is_behind = |error: &RevocationError| {
+            matches!(error, RevocationError::RolledBack { .. } | RevocationError::SameNumber { .. })
+        };
+        let of_file = merged.refused.into_iter().filter(|(_, error)| !is_behind(error));
+        kept.refused.into_iter().chain(of_file).map(|(_, error)| error).collect()
     }
 
     /// From now on every change of the lists is given to `keeper` before it counts: a process that is killed the moment
@@ -230,16 +242,10 @@ impl Trust {
 
     /// Compares `crl.pem` with the lists that were kept and given to this trust at the start. If the file is the only source
     /// of lists, one that lags behind has gone back, which is reported as while the process runs. Otherwise newer lists
-    /// came from a peer, and the log says so.
+    /// came from a peer, and the log says so; another list with the same number is reported all the same.
     pub(crate) fn compare_file_with_kept(&self, is_only_source: bool) {
         let mut state = self.shared.lock();
-        if !is_only_source {
-            if let Some(older) = state.file_is_behind() {
-                tracing::info!(%older, "crl.pem is older than the lists kept in the data folder, which count");
-            }
-            return;
-        }
-        let problem = state.expect_all_in_file();
+        let problem = if is_only_source { state.expect_all_in_file() } else { state.compare_file() };
         if problem.is_some() {
             self.shared.report_problem(problem);
         }
@@ -256,4 +262,8 @@ impl Trust {
     pub async fn watch_and_report(&self, conditions: &Conditions) {
         tokio::join!(self.watch(), report::report(self, conditions));
     }
+}
+
+fn certificates<'a>(ders: &[&'a [u8]]) -> Vec<CertificateDer<'a>> {
+    ders.iter().map(|der| CertificateDer::from(*der)).collect()
 }

@@ -12,8 +12,9 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    Identity, TrustConfig, TrustDomain,
+    Identity, Serial, TrustConfig, TrustDomain,
     authority::{Authority, IssueRequest, ROOT_DAYS},
+    tests::forge::{Leaf, leaf, list, replace, root, write_folder},
 };
 
 /// Counts what happened.
@@ -268,4 +269,64 @@ fn a_gateway_with_a_file_older_than_what_it_received_reports_nothing() {
     let (kept, _) = rig.start();
     assert!(newest > old);
     assert_eq!((number(&kept), kept.subscribe().borrow().problem.clone()), (Some(newest), None));
+}
+
+/// Of two lists with one number, the one that counted before a restart counts after it, in both servers.
+#[test]
+fn a_list_of_the_same_number_takes_nothing_back_at_a_start() {
+    for identity in ["site/berlin/gateway/g", "aggregator/centre"] {
+        let (folder, root) = (tempfile::tempdir().unwrap(), root());
+        let (own, data) = (folder.path().join("own"), folder.path().join("data"));
+        fs::create_dir(&data).unwrap();
+        let (one, other) = (leaf(&root, "site/berlin/device/a"), leaf(&root, "site/berlin/device/b"));
+        let file = |number, serials: &[&Serial]| list(&root, number, serials, 7).pem().unwrap();
+        write_folder(&own, &leaf(&root, identity), &[], &[&root], &[file(5, &[&one.serial])]);
+        let start = || {
+            let trust = Trust::load(&own, TrustConfig::default()).unwrap();
+            let kept = KeptRevocations::open(&data, &trust, Arc::new(Seen::default()) as _).unwrap();
+            kept.subscribe().borrow().clone()
+        };
+        let names = |status: &TrustStatus, leaf: &Leaf| {
+            status.revocations.names(&crate::peer_from_chain(std::slice::from_ref(&leaf.der)).unwrap())
+        };
+        let status = start();
+        assert!(names(&status, &one) && status.problem.is_none());
+        let kept = fs::read(data.join(file::NAME)).unwrap();
+        replace(&own, "crl.pem", &file(5, &[&other.serial]));
+        for _ in 0..2 {
+            let status = start();
+            assert!(names(&status, &one) && !names(&status, &other), "{identity}");
+            assert!(status.problem.unwrap().contains("another revocation list of the same issuer"));
+            assert_eq!(status.reloads.refused, 1);
+            assert_eq!(fs::read(data.join(file::NAME)).unwrap(), kept, "what does not count is not kept");
+        }
+        // One that names nothing more is in order.
+        replace(&own, "crl.pem", &file(5, &[]));
+        let status = start();
+        assert!(names(&status, &one) && status.problem.is_none(), "{identity}");
+        // So is the next one, and it counts.
+        replace(&own, "crl.pem", &file(6, &[&one.serial, &other.serial]));
+        let status = start();
+        assert!(names(&status, &one) && names(&status, &other) && status.problem.is_none());
+    }
+}
+
+/// A gateway starts with a file that is old: what it names beyond newer lists may have expired, so only the log says it.
+#[test]
+fn a_gateway_with_an_old_file_that_names_more_starts_with_what_it_kept() {
+    let (folder, root) = (tempfile::tempdir().unwrap(), root());
+    let (own, data) = (folder.path().join("own"), folder.path().join("data"));
+    fs::create_dir(&data).unwrap();
+    let gone = Serial::random();
+    let lists = [list(&root, 5, &[&gone], 7).pem().unwrap()];
+    write_folder(&own, &leaf(&root, "site/berlin/gateway/g"), &[], &[&root], &lists);
+    let start = || {
+        let trust = Trust::load(&own, TrustConfig::default()).unwrap();
+        KeptRevocations::open(&data, &trust, Arc::new(Seen::default()) as _).unwrap()
+    };
+    let newer = list(&root, 7, &[], 7).der().to_vec();
+    let sent = wire::RevocationLists { lists: vec![newer.into()], issuers: Vec::new() };
+    assert!(start().add(&sent).is_held);
+    let kept = start();
+    assert_eq!((number(&kept), kept.subscribe().borrow().problem.clone()), (Some(7), None));
 }

@@ -85,6 +85,19 @@ impl Revocations {
         Self::new(building.lists)
     }
 
+    /// Logs what newer lists that take the place of these lack. Where one of `logged` is replaced, that was logged already.
+    pub(crate) fn warn_of_dropped(&self, newer: &Self, logged: &Self) {
+        for list in self.lists() {
+            let newer =
+                newer.lists().iter().find(|newer| newer.key == list.key && newer.number > list.number);
+            if let Some(newer) = newer
+                && logged.lists().iter().all(|known| known.der != list.der)
+            {
+                warn_of_dropped(list, newer.number, &newer.serials);
+            }
+        }
+    }
+
     /// Whether the same lists count.
     pub(crate) fn are(&self, other: &Self) -> bool {
         self.lists().iter().map(|list| &list.der).eq(other.lists().iter().map(|list| &list.der))

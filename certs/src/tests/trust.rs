@@ -262,6 +262,45 @@ async fn received_lists_count_and_survive_a_swap() {
     assert!(world.status().revocations.names(&peer));
 }
 
+/// Who puts a list into the folder of a running server wants what it names to be revoked.
+#[tokio::test]
+async fn a_list_of_the_folder_that_does_not_count_beside_a_received_one_is_reported() {
+    let world = World::new().await;
+    let (one, other) = (leaf(&world.root, "site/berlin/device/a"), leaf(&world.root, "site/berlin/device/b"));
+    let other_client = world.client(&other, &[], &[&world.root]);
+    let received = |number, serials: &[&crate::Serial]| {
+        world.trust.add_lists(&[list(&world.root, number, serials, 7).der()], &[])
+    };
+    assert_eq!(received(7, &[&one.serial]), Ok(true));
+    // All that it names is revoked: nothing is wrong.
+    replace(&world.folder(), "crl.pem", &crl(&world.root, 4, &[&one.serial]));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!((world.status().problem, world.status().reloads.refused), (None, 0));
+    // Not so a list from elsewhere with a lower number.
+    replace(&world.folder(), "crl.pem", &crl(&world.root, 5, &[&other.serial]));
+    world.problem("No list that counts names 1 of its certificates").await;
+    assert!(world.status().problem.unwrap().contains("number 5, but number 7 is known"));
+    assert_eq!(world.status().reloads.refused, 1);
+    assert_eq!(world.connects(&other_client).await, Ok(()));
+    // It stays reported while the file is the same, until a list names all.
+    let renewed = leaf(&world.root, "site/berlin/gateway/g");
+    replace(&world.folder(), "key.pem", &renewed.key.serialize_pem());
+    replace(&world.folder(), "cert.pem", &renewed.pem);
+    until("the new certificate counts", || world.trust.peer().serial == renewed.serial).await;
+    world.problem("No list that counts").await;
+    assert_eq!(received(8, &[&one.serial, &other.serial]), Ok(true));
+    assert_eq!((world.status().problem, world.status().reloads.refused), (None, 1));
+    assert_eq!(world.connects(&other_client).await, Err(TlsFailure::Revoked));
+    // And one with the same number.
+    let third = leaf(&world.root, "site/berlin/device/c");
+    replace(&world.folder(), "crl.pem", &crl(&world.root, 8, &[&third.serial]));
+    world.problem("another revocation list of the same issuer has number 8").await;
+    assert_eq!(world.connects(&other_client).await, Err(TlsFailure::Revoked));
+    replace(&world.folder(), "crl.pem", &crl(&world.root, 9, &[&one.serial, &third.serial]));
+    until("the problem is over", || world.status().problem.is_none()).await;
+    assert_eq!(world.connects(&other_client).await, Ok(()), "the newest list counts as it is");
+}
+
 #[tokio::test]
 async fn without_a_required_list_nobody_is_accepted_until_one_comes() {
     let world = World::with(false).await;

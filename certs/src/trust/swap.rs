@@ -4,11 +4,11 @@ use std::{path::Path, sync::Arc, time::SystemTime};
 
 use rustls::pki_types::CertificateDer;
 
-use super::{Keeper, Shared, TrustConfig};
+use super::{Keeper, Shared, TrustConfig, compare::Ignored};
 use crate::{
     client::{self, ClientTls},
     folder::{CERT_FILE, CRL_FILE, FolderError, IdentityFolder},
-    revocation::{RevocationCheck, RevocationError, Revocations},
+    revocation::{Merged, RevocationCheck, RevocationError, Revocations},
     self_check::SelfCheckError,
     server::{self, ServerTls, TlsError},
 };
@@ -30,6 +30,8 @@ pub(super) struct State {
     from_file: Revocations,
     /// All lists that count.
     revocations: Revocations,
+    /// What was found wrong with lists of `crl.pem` that do not count beside kept or received ones.
+    ignored: Option<String>,
     /// Shared by all configurations with the present anchors. Other anchors get their own, so that a handshake with an
     /// old configuration sees the lists of its own anchors.
     check: Arc<RevocationCheck>,
@@ -47,6 +49,7 @@ impl State {
             check: RevocationCheck::new(revocations.clone(), config.require_revocation_list),
             from_file: revocations.clone(),
             revocations,
+            ignored: None,
             folder,
             config,
             keeper: None,
@@ -93,13 +96,27 @@ impl State {
         if found.lists().is_empty() && !self.from_file.lists().is_empty() {
             return Some(vanished(&path));
         }
-        let older = found.behind(&self.from_file)?;
-        Some(format!("{}: {older}", path.display()))
+        let behind = found.behind(&self.from_file).into_iter().next()?;
+        Some(format!("{}: {}", path.display(), behind.why))
     }
 
-    /// Why a list of the file does not count, if a newer one of its issuer does.
-    pub(super) fn file_is_behind(&self) -> Option<RevocationError> {
-        self.from_file.behind(&self.revocations)
+    /// Compares `crl.pem` with the lists that count, at a start. Returns what is wrong with it.
+    pub(super) fn compare_file(&mut self) -> Option<String> {
+        let ignored = Ignored::find(&self.folder, &self.revocations);
+        self.ignored = ignored.problem(false);
+        if self.ignored.is_none() {
+            ignored.log();
+        }
+        self.ignored.clone()
+    }
+
+    /// The lists that count, those of `crl.pem`, over others: of each issuer the higher one, and of two with the same
+    /// number the other.
+    pub(super) fn over(&self, others: &Revocations) -> Merged {
+        let lists: Vec<&[u8]> = self.revocations.lists().iter().map(|list| list.der.as_ref()).collect();
+        let issuers: Vec<_> =
+            self.revocations.lists().iter().filter_map(|list| list.issuer.clone()).collect();
+        others.merged(self.anchors(), &lists, &issuers)
     }
 
     /// Replaces the lists, for all configurations.
@@ -120,16 +137,21 @@ impl State {
         let from_file = merged.revocations;
         let received = self.revocations.merged(folder.anchors().certificates(), &[], &[]).revocations;
         let revocations = received.with(&from_file);
+        received.warn_of_dropped(&from_file, &self.from_file);
         let refused: Vec<RevocationError> = merged.refused.into_iter().map(|(_, error)| error).collect();
         let lists_changed = !revocations.are(&self.revocations);
         let same_certificates = folder.has_certificates_of(&self.folder);
+        let put = !folder.revocations().are(self.folder.revocations());
+        let lists = Ignored::find(&folder, &revocations);
+        let ignored = lists.problem(put || self.ignored.is_some());
         let file = |name| folder.dir().join(name);
         let revoked = revocations
             .names(folder.peer())
             .then(|| SelfCheckError::Revoked { cert: file(CERT_FILE), lists: file(CRL_FILE) });
         let problem = problem_of_lists(&folder, &refused)
             .or_else(|| self.vanished(&folder))
-            .or_else(|| revoked.as_ref().map(ToString::to_string));
+            .or_else(|| revoked.as_ref().map(ToString::to_string))
+            .or_else(|| ignored.clone());
         if !same_certificates && let Some(revoked) = revoked {
             return Err(FolderError::from(revoked).into());
         }
@@ -144,7 +166,10 @@ impl State {
         if lists_changed {
             self.replace_lists(&revocations);
         }
-        self.from_file = from_file;
+        if put && problem.is_none() {
+            lists.log();
+        }
+        (self.from_file, self.ignored) = (from_file, ignored);
         folder.drop_crl_file();
         self.folder = folder;
         Ok((lists_changed || !same_certificates, problem))
@@ -232,6 +257,25 @@ impl Shared {
             changed | say(&mut status.problem, &mut status.reloads.refused, problem)
         });
         Ok(())
+    }
+
+    /// Takes verified lists instead of those that count.
+    pub(super) fn take_lists(&self, state: &mut State, revocations: Revocations) {
+        state.keep(&revocations);
+        state.replace_lists(&revocations);
+        // They may name what an ignored file names.
+        let before = state.ignored.clone();
+        if before.is_some() {
+            state.ignored = Ignored::find(&state.folder, &revocations).problem(true);
+        }
+        self.status.send_modify(|status| {
+            status.revocations = revocations;
+            status.version = status.version.saturating_add(1);
+            status.since = SystemTime::now();
+            if before.is_some() && status.problem == before {
+                say(&mut status.problem, &mut status.reloads.refused, state.ignored.clone());
+            }
+        });
     }
 
     /// Reports that the files found last do not count.
