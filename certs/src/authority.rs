@@ -10,8 +10,8 @@
 //! records what was done. `open` opens a root or a site's issuing certificate, `choose` says which, `site` and `root` make
 //! them. `csr` reads signing requests, `public_key` and `certified_keys` say which keys are certified. `issue` makes one
 //! identity, `bulk` and `sign_many` make many by way of `batch` and `hand_out`; `renew` and `renew_all`, `revoke`, `revoke_from` and
-//! `reason` change them, and `unfinished` finishes what a crash interrupted. `lists`, `add` and `spread` bring revocation
-//! lists together and to the identities, `renew_lists` renews them, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is
+//! `reason` change them, and `unfinished` finishes what a crash interrupted. `lists`, `add`, `spread` and `copies` bring
+//! revocation lists together and to the identities, `renew_lists` renews them, `anchors` the roots. `list` and `inspect` show, `export` writes PKCS#12; `error` is
 //! why any of it failed.
 
 mod add;
@@ -20,6 +20,7 @@ mod batch;
 mod bulk;
 mod certified_keys;
 mod choose;
+mod copies;
 mod csr;
 mod error;
 mod export;
@@ -158,10 +159,7 @@ impl Authority {
 
     /// The PKI folder that this authority's folder lies in, if it is a site's and the PKI folder is there.
     fn pki(&self) -> Option<PathBuf> {
-        let dir = self.site.as_ref().and(fs::canonicalize(&self.dir).ok())?;
-        let sites = dir.parent().filter(|parent| parent.ends_with(SITES_DIR))?;
-        let pki = sites.parent()?;
-        (pki.join(CA_FILE).is_file() && pki.join(LEDGER_FILE).is_file()).then(|| pki.to_owned())
+        self.site.as_ref().and_then(|_| pki_of_site(&self.dir))
     }
 
     /// The default folder of an identity.
@@ -189,16 +187,6 @@ impl Authority {
 
     fn ledger(&self) -> Result<Ledger, AuthorityError> {
         Ok(Ledger::open(&self.dir.join(LEDGER_FILE), false)?)
-    }
-
-    /// The current revocation lists for a new identity, if there are any.
-    fn crl_pem(&self) -> Result<Option<Vec<u8>>, AuthorityError> {
-        if let Some(pki) = self.pki()
-            && let Some(all) = crl_pem(&pki)?
-        {
-            return Ok(Some(all));
-        }
-        crl_pem(&self.dir)
     }
 
     /// Validity of a leaf. A default that would outlive the issuer is shortened to the issuer's end and reported to
@@ -250,6 +238,14 @@ impl Authority {
 /// The folder of a site in a PKI folder.
 fn site_dir(pki: &Path, site: &Name) -> PathBuf {
     pki.join(SITES_DIR).join(site.as_str())
+}
+
+/// The PKI folder that the folder of a site lies in, if it is there.
+fn pki_of_site(dir: &Path) -> Option<PathBuf> {
+    let dir = fs::canonicalize(dir).ok()?;
+    let sites = dir.parent().filter(|parent| parent.ends_with(SITES_DIR))?;
+    let pki = sites.parent()?;
+    (pki.join(CA_FILE).is_file() && pki.join(LEDGER_FILE).is_file()).then(|| pki.to_owned())
 }
 
 /// The current revocation list of a PKI folder, if there is one.

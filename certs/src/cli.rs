@@ -90,7 +90,7 @@ enum Command {
     /// Write new lists of all authorities whose key is below PKI, to extend their validity, or take in lists from elsewhere.
     #[command(
         after_help = "If one key is in two folders, each takes in the other's crl.pem with --add: its revocations go into \
-        the ledger, and into a new list unless the newer one has them all.\n\nExamples:\n  catchment-certs crl --dir PKI\n  catchment-certs crl --dir PKI --site berlin\n  \
+        the ledger, and into a new list unless the newest one of that key has all of the ledger.\n\nExamples:\n  catchment-certs crl --dir PKI\n  catchment-certs crl --dir PKI --site berlin\n  \
         catchment-certs crl --dir PKI --add from-berlin/crl.pem"
     )]
     Crl(revoke::Crl),

@@ -6,7 +6,9 @@ use rustls::pki_types::CertificateDer;
 use x509_parser::certificate::X509Certificate;
 
 use super::{
-    AuthorityError, CA_FILE, CRL_FILE, SITES_DIR, lock, now,
+    AuthorityError, CA_FILE, CRL_FILE, SITES_DIR,
+    copies::Outgoing,
+    lock, now,
     open::{pem, read_anchors, with},
     spread::{folders, replace_changed, site_dirs},
     timestamp,
@@ -49,7 +51,7 @@ pub fn add_anchors(dir: &Path, file: &Path) -> Result<AnchorsReport, AuthorityEr
             anchors.push(root);
         }
     }
-    let copies = write_anchors(dir, &anchors, None)?;
+    let copies = write_anchors(dir, &anchors)?;
     Ok(AnchorsReport { roots: anchors.len(), changed: anchors.len().saturating_sub(before), copies })
 }
 
@@ -62,12 +64,10 @@ fn defect(root: &X509Certificate<'_>, domain: &TrustDomain) -> Option<String> {
 }
 
 /// Writes roots into the `ca.pem` of an authority's folder, the folders of its sites, and all identity folders below.
-/// With `lists`, first replaces each identity's `crl.pem`. Returns the number of identity folders. The caller holds the
-/// lock.
+/// Returns the number of identity folders. The caller holds the lock.
 pub(super) fn write_anchors(
     dir: &Path,
     anchors: &[CertificateDer<'static>],
-    lists: Option<&str>,
 ) -> Result<usize, AuthorityError> {
     let text: String = anchors.iter().map(pem).collect::<Result<_, _>>()?;
     replace_changed(&dir.join(CA_FILE), text.as_bytes())?;
@@ -77,12 +77,24 @@ pub(super) fn write_anchors(
     }
     let identities = identity_folders(dir)?;
     for identity in &identities {
-        if let Some(lists) = lists.filter(|_| identity.join(CRL_FILE).exists()) {
-            replace_changed(&identity.join(CRL_FILE), lists.as_bytes())?;
-        }
         replace_changed(&identity.join(CA_FILE), text.as_bytes())?;
     }
     Ok(identities.len())
+}
+
+/// Brings lists to all identity folders below that have a `crl.pem`, devices' too. The caller holds the lock.
+pub(super) fn write_lists(
+    dir: &Path,
+    outgoing: &Outgoing<'_>,
+    note: &mut dyn FnMut(String),
+) -> Result<(), AuthorityError> {
+    for identity in identity_folders(dir)? {
+        let path = identity.join(CRL_FILE);
+        if path.exists() {
+            outgoing.write(&path, note)?;
+        }
+    }
+    Ok(())
 }
 
 /// All identity folders below the folder of a root or of a site.

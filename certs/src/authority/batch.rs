@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 use super::{
     Authority, AuthorityError, History, Issued, KeyKind, Ledger, PEM_BYTES_MAX,
     certified_keys::{CertifiedKeys, key_hash},
+    copies::Outgoing,
     csr::read_csr,
     hand_out::{Staged, hand_out, in_parallel},
     issue::{Prepared, Signed, fingerprint, write_into},
@@ -73,7 +74,7 @@ pub(super) struct Batch<'a> {
 /// A row whose certificate is made and whose folder is staged, or whose files go into an existing folder.
 struct StagedIdentity<'a> {
     authority: &'a Authority,
-    crl: Option<&'a [u8]>,
+    outgoing: Option<&'a Outgoing<'a>>,
     prepared: Prepared,
     folder: Option<StagedFolder>,
 }
@@ -84,10 +85,10 @@ impl Staged for StagedIdentity<'_> {
     }
 
     fn publish(self) -> Result<Issued, AuthorityError> {
-        let Self { authority, crl, prepared, folder } = self;
+        let Self { authority, outgoing, prepared, folder } = self;
         match folder {
             Some(folder) => folder.publish()?,
-            None => write_into(&prepared.dir, authority.contents(&prepared, crl))?,
+            None => write_into(&prepared.dir, authority.contents(&prepared, outgoing), outgoing)?,
         }
         Ok(prepared.signed.entry)
     }
@@ -258,10 +259,10 @@ impl<'a> Batch<'a> {
         todo: &[(&Work, Option<SubjectPublicKeyInfo>, Validity)],
         note: &mut dyn FnMut(String),
     ) -> Result<Vec<Issued>, AuthorityError> {
-        let (authority, crl) = (self.authority, self.authority.crl_pem()?);
+        let (authority, outgoing) = (self.authority, self.authority.outgoing()?);
         self.published |= !todo.is_empty();
         let stage = |(work, key, validity): &(&Work, Option<SubjectPublicKeyInfo>, Validity)| {
-            authority.stage(work, key.as_ref(), *validity, crl.as_deref())
+            authority.stage(work, key.as_ref(), *validity, outgoing.as_ref())
         };
         hand_out(&authority.dir, &mut self.ledger, todo, stage, note)
     }
@@ -274,7 +275,7 @@ impl Authority {
         Work { identity, key: kind, .. }: &Work,
         key: Option<&SubjectPublicKeyInfo>,
         validity: Validity,
-        crl: Option<&'a [u8]>,
+        outgoing: Option<&'a Outgoing<'a>>,
     ) -> Result<StagedIdentity<'a>, AuthorityError> {
         let (signed, key_pem): (Signed, _) = match key {
             Some(key) => (self.sign_leaf(identity, &[], key, validity)?, None),
@@ -287,9 +288,9 @@ impl Authority {
         let folder = if files::is_occupied(&prepared.dir)? {
             None
         } else {
-            Some(StagedFolder::write(&prepared.dir, &self.contents(&prepared, crl))?)
+            Some(StagedFolder::write(&prepared.dir, &self.contents(&prepared, outgoing))?)
         };
-        Ok(StagedIdentity { authority: self, crl, prepared, folder })
+        Ok(StagedIdentity { authority: self, outgoing, prepared, folder })
     }
 }
 

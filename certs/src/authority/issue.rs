@@ -11,6 +11,7 @@ use rcgen::PublicKeyData;
 use super::{
     Authority, AuthorityError, Entry, Host, Issued, KeyKind,
     certified_keys::{CertifiedKeys, key_hash},
+    copies::Outgoing,
     csr::read_csr,
     now, profile,
     profile::Validity,
@@ -179,13 +180,15 @@ impl Authority {
         prepared: Prepared,
         note: &mut dyn FnMut(String),
     ) -> Result<IssuedPaths, AuthorityError> {
-        let crl = self.crl_pem()?;
-        let contents = self.contents(&prepared, crl.as_deref());
+        let outgoing = self.outgoing()?;
+        let contents = self.contents(&prepared, outgoing.as_ref());
         let dir = prepared.dir.clone();
         let entry = [Entry::Issued(prepared.signed.entry.clone())];
         if files::is_occupied(&dir)? {
             self.ledger()?.append(&entry, note)?;
-            write_into(&dir, contents)?;
+            let warning = outgoing.as_ref().and_then(|outgoing| outgoing.warning(&dir.join(CRL_FILE)));
+            write_into(&dir, contents, outgoing.as_ref())?;
+            warning.into_iter().for_each(note);
         } else {
             let staged = StagedFolder::write(&dir, &contents)?;
             if let Err(error) = staged.sync(&contents) {
@@ -201,10 +204,14 @@ impl Authority {
     }
 
     /// The files of an identity, in the order in which they are written.
-    pub(super) fn contents<'a>(&'a self, prepared: &'a Prepared, crl: Option<&'a [u8]>) -> Vec<NewFile<'a>> {
+    pub(super) fn contents<'a>(
+        &'a self,
+        prepared: &'a Prepared,
+        outgoing: Option<&'a Outgoing<'_>>,
+    ) -> Vec<NewFile<'a>> {
         let new = |name, content, mode| NewFile { name, content, mode };
         let mut contents = vec![new(CA_FILE, self.anchors_pem.as_bytes(), PUBLIC)];
-        contents.extend(crl.map(|crl| new(CRL_FILE, crl, PUBLIC)));
+        contents.extend(outgoing.map(|outgoing| new(CRL_FILE, outgoing.text(), PUBLIC)));
         contents.extend(prepared.key_pem.as_deref().map(|key| new(KEY_FILE, key.as_bytes(), PRIVATE)));
         contents.push(new(CERT_FILE, prepared.signed.cert_pem.as_bytes(), PUBLIC));
         contents
@@ -226,11 +233,16 @@ impl Authority {
 }
 
 /// Writes an identity's files into a folder that holds other files.
-pub(super) fn write_into(dir: &Path, contents: Vec<NewFile<'_>>) -> Result<(), AuthorityError> {
+pub(super) fn write_into(
+    dir: &Path,
+    contents: Vec<NewFile<'_>>,
+    outgoing: Option<&Outgoing<'_>>,
+) -> Result<(), AuthorityError> {
     for NewFile { name, content, mode } in contents {
         let path = dir.join(name);
-        match name {
-            CA_FILE | CRL_FILE => files::replace_file(&path, content, mode)?,
+        match (name, outgoing) {
+            (CRL_FILE, Some(outgoing)) => files::replace_file(&path, &outgoing.for_copy(&path)?, mode)?,
+            (CA_FILE | CRL_FILE, _) => files::replace_file(&path, content, mode)?,
             _ => files::create_file(&path, content, mode)?,
         }
     }

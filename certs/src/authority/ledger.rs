@@ -5,6 +5,8 @@
 //! was never handed out: it is cut off and reported. Any other unreadable line is reported, because it might be a
 //! revocation.
 
+mod text;
+
 use std::{
     collections::{HashMap, HashSet},
     fs::{File, OpenOptions},
@@ -71,7 +73,7 @@ pub struct Issued {
     #[serde(with = "text")]
     pub role: Role,
     /// The holder's site, for the roles that have one.
-    #[serde(with = "optional_text", default, skip_serializing_if = "Option::is_none")]
+    #[serde(with = "text::optional", default, skip_serializing_if = "Option::is_none")]
     pub site: Option<Name>,
     /// The holder's name.
     #[serde(with = "text")]
@@ -118,6 +120,17 @@ pub struct IssuerMade {
     pub fingerprint: String,
 }
 
+/// Where in the ledger another root begins to issue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootChange {
+    /// When it was written.
+    pub time: Timestamp,
+    /// Number of certificates before it.
+    pub issued: usize,
+    /// Number of issuing certificates before it.
+    pub issuers: usize,
+}
+
 /// Maximum number of unreadable lines reported one by one.
 const NOTED_MAX: u64 = 10;
 
@@ -128,8 +141,8 @@ pub struct History {
     pub issued: Vec<Issued>,
     /// Issuing certificates of sites, in the order in which they were made.
     pub issuers: Vec<IssuerMade>,
-    /// Since when the present root issues, if another one did before.
-    pub root_since: Option<Timestamp>,
+    /// When the present root began to issue, if another one did before.
+    pub root_since: Option<RootChange>,
     /// The revoked ones, with the time of their first revocation.
     pub revoked: HashMap<Serial, Timestamp>,
     /// What other authorities revoke: of a site's authority the roots, of a root with its sites the sites.
@@ -147,7 +160,10 @@ impl History {
         match entry {
             Entry::Issued(issued) => self.issued.push(issued),
             Entry::Issuer(issuer) => self.issuers.push(issuer),
-            Entry::Root { time, .. } => self.root_since = Some(time),
+            Entry::Root { time, .. } => {
+                let (issued, issuers) = (self.issued.len(), self.issuers.len());
+                self.root_since = Some(RootChange { time, issued, issuers });
+            }
             Entry::Revoked { time, serial, reason } => self.revoke(serial, time, reason),
             Entry::Crl { number, .. } => self.crl_number = self.crl_number.max(number),
         }
@@ -176,9 +192,14 @@ impl History {
     /// Adds what was read after it from the same ledger.
     pub(super) fn extend(&mut self, newer: Self) {
         let Self { issued, issuers, root_since, revoked, reasons, crl_number, damaged, .. } = newer;
+        let newer = root_since.map(|change| RootChange {
+            time: change.time,
+            issued: self.issued.len() + change.issued,
+            issuers: self.issuers.len() + change.issuers,
+        });
+        self.root_since = newer.or(self.root_since);
         self.issued.extend(issued);
         self.issuers.extend(issuers);
-        self.root_since = root_since.or(self.root_since);
         for (serial, time) in revoked {
             let reason = reasons.get(&serial).copied();
             self.revoke(serial, time, reason);
@@ -348,50 +369,5 @@ impl Ledger {
             "{}: the last line ({bytes} bytes) was torn by a crash and is skipped; its certificate was never handed out",
             self.path.display()
         )
-    }
-}
-
-/// Serializes values with `Display` and deserializes them with `FromStr`.
-mod text {
-    use std::{fmt::Display, str::FromStr};
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<T, D::Error>
-    where
-        T: FromStr<Err: Display>,
-        D: Deserializer<'de>,
-    {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
-    }
-}
-
-/// The same for optional values.
-mod optional_text {
-    use std::{fmt::Display, str::FromStr};
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub(super) fn serialize<T: Display, S: Serializer>(
-        value: &Option<T>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        match value {
-            Some(value) => serializer.collect_str(value),
-            None => serializer.serialize_none(),
-        }
-    }
-
-    pub(super) fn deserialize<'de, T, D>(deserializer: D) -> Result<Option<T>, D::Error>
-    where
-        T: FromStr<Err: Display>,
-        D: Deserializer<'de>,
-    {
-        let text = Option::<String>::deserialize(deserializer)?;
-        text.map(|text| text.parse().map_err(D::Error::custom)).transpose()
     }
 }

@@ -77,8 +77,13 @@ impl KnownList {
         site_of(&certificate::parse(self.issuer.as_ref()?).ok()?, domain)
     }
 
+    /// Whether its next update is overdue.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.next_update.is_some_and(|end| end < SystemTime::now())
+    }
+
     /// Whether the holder of a certificate's key signed it.
-    fn is_signed_by(&self, signer: &X509Certificate<'_>) -> Result<bool, String> {
+    pub(super) fn is_signed_by(&self, signer: &X509Certificate<'_>) -> Result<bool, String> {
         let (_, list) = CertificateRevocationList::from_der(&self.der).map_err(|error| error.to_string())?;
         Ok(signer.subject().as_raw() == list.issuer().as_raw()
             && list.verify_signature(signer.public_key()).is_ok())
@@ -174,12 +179,35 @@ impl Lists {
         self.0.iter().filter(|list| chosen(list)).map(|list| list.number).max().unwrap_or(0)
     }
 
-    /// Numbers of a list here and of an older one in `other` that the same key signed, if there is one.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether one of the lists is signed by the key of this one.
+    pub(super) fn has_key_of(&self, list: &KnownList) -> bool {
+        self.newest_like(list).is_some()
+    }
+
+    /// The list of the same key with the highest number.
+    fn newest_like(&self, list: &KnownList) -> Option<&KnownList> {
+        self.0.iter().filter(|known| known.signer == list.signer).max_by_key(|known| known.number)
+    }
+
+    /// The lists that `other` lacks: of keys that it has no list of, with a higher number, or another one with the same
+    /// number.
+    pub(super) fn beyond(&self, other: &Self) -> Self {
+        let is_beyond = |list: &&KnownList| {
+            other.newest_like(list).is_none_or(|known| {
+                list.number > known.number || (list.number == known.number && list.der != known.der)
+            })
+        };
+        Self(self.0.iter().filter(is_beyond).cloned().collect())
+    }
+
+    /// Numbers of a list here and of one in `other` that the same key signed and that is not newer, if there is one.
     pub(super) fn ahead_of(&self, other: &Self) -> Option<(u64, u64)> {
-        let pairs = self.0.iter().flat_map(|list| other.0.iter().map(move |older| (list, older)));
-        let mut ahead =
-            pairs.filter(|(list, older)| list.signer == older.signer && list.number > older.number);
-        ahead.next().map(|(list, older)| (list.number, older.number))
+        let pairs = self.0.iter().filter_map(|list| Some((list.number, other.newest_like(list)?.number)));
+        pairs.max().filter(|(list, older)| list >= older)
     }
 
     /// Whether the holder of a certificate's key signed one of the lists.
@@ -221,8 +249,14 @@ impl Lists {
         added
     }
 
-    /// Drops the lists that servers would refuse, and reports each to `note`.
+    /// Drops the lists that servers would refuse, and reports each to `note`; also those whose key was replaced.
     pub(super) fn verify(&mut self, trust: &ListTrust<'_>, note: &mut dyn FnMut(String)) {
+        self.keep_genuine(trust, note);
+        self.drop_superseded(trust.domain);
+    }
+
+    /// Drops the lists that servers would refuse, and reports each to `note`.
+    pub(super) fn keep_genuine(&mut self, trust: &ListTrust<'_>, note: &mut dyn FnMut(String)) {
         let mut genuine = |list: &KnownList, revoked: &HashSet<Serial>| match list.check(trust, revoked) {
             Ok(()) => true,
             Err(reason) => {
@@ -236,14 +270,12 @@ impl Lists {
         let by_roots = self.revoked(KnownList::is_of_root).unwrap_or_default();
         let revoked: HashSet<Serial> = by_roots.into_iter().map(|(serial, ..)| serial).collect();
         self.0.retain(|list| list.is_of_root() || genuine(list, &revoked));
-        self.drop_superseded(trust.domain);
     }
 
     /// Drops lists that are out of date if a newer list of the same site, or of a root, takes their place: their key was
     /// replaced.
     fn drop_superseded(&mut self, domain: &TrustDomain) {
-        let now = SystemTime::now();
-        let outdated = |list: &KnownList| list.next_update.is_some_and(|end| end < now);
+        let outdated = KnownList::is_outdated;
         let current: HashSet<Option<Name>> =
             self.0.iter().filter(|list| !outdated(list)).map(|list| list.site(domain)).collect();
         self.0.retain(|list| !outdated(list) || !current.contains(&list.site(domain)));

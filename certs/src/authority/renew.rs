@@ -20,6 +20,7 @@ use super::{
     Authority, AuthorityError, Entry, History, Host, Issued, IssuedPaths, KeyKind, LEDGER_FILE, Ledger,
     PEM_BYTES_MAX,
     certified_keys::{CertifiedKeys, key_hash},
+    copies::Outgoing,
     hand_out::Staged,
     issue::{Signed, fingerprint},
     key, now,
@@ -209,11 +210,14 @@ impl Authority {
             old.hosts = hosts.to_vec();
         }
         let validity = self.validity(None, lifetime, identity.role(), note)?;
-        let renewed = self.stage_renewal(&old, &dir, validity, self.crl_pem()?.as_deref())?;
+        let outgoing = self.outgoing()?;
+        let warning = outgoing.as_ref().and_then(|outgoing| outgoing.warning(&dir.join(CRL_FILE)));
+        let renewed = self.stage_renewal(&old, &dir, validity, outgoing.as_ref())?;
         renewed.sync()?;
         known.ledger.append(&[Entry::Issued(renewed.signed.entry.clone())], note)?;
         let Issued { serial, not_after, .. } = renewed.publish()?;
         files::sync(&dir)?;
+        warning.into_iter().for_each(note);
         Ok(IssuedPaths { dir, serial, not_after })
     }
 
@@ -224,7 +228,7 @@ impl Authority {
         old: &Old,
         dir: &Path,
         validity: Validity,
-        crl: Option<&[u8]>,
+        outgoing: Option<&Outgoing<'_>>,
     ) -> Result<Renewed, AuthorityError> {
         let (identity, hosts) = (&old.peer.identity, &old.hosts);
         let new_key = old.new_key.map(KeyKind::generate).transpose()?;
@@ -233,7 +237,8 @@ impl Authority {
             None => self.sign_leaf(identity, hosts, &old.key, validity)?,
         };
         let mut staged = Vec::new();
-        for (name, content) in [(CA_FILE, Some(self.anchors_pem.as_bytes())), (CRL_FILE, crl)] {
+        let crl = outgoing.map(|outgoing| outgoing.for_copy(&dir.join(CRL_FILE))).transpose()?;
+        for (name, content) in [(CA_FILE, Some(self.anchors_pem.as_bytes())), (CRL_FILE, crl.as_deref())] {
             let path = dir.join(name);
             let Some(content) = content else { continue };
             if !files::has_content(&path, content) {

@@ -22,7 +22,10 @@ use super::{
     timestamp,
     unfinished::finish_certificate,
 };
-use crate::{Identity, Role, files, folder::CERT_FILE};
+use crate::{
+    Identity, Role, files,
+    folder::{CERT_FILE, CRL_FILE},
+};
 
 /// Which identities to renew.
 #[derive(Clone, Debug)]
@@ -140,7 +143,7 @@ impl Authority {
     ) -> Result<(), AuthorityError> {
         let _lock = self.lock()?;
         known.refresh(note)?;
-        let crl = self.crl_pem()?;
+        let outgoing = self.outgoing()?;
         let steps = in_parallel(group, |identity| self.step(identity, request, limit, known));
         let mut todo = Vec::new();
         let mut last_note = None;
@@ -165,13 +168,18 @@ impl Authority {
         }
         let dir_of = |old: &Old| self.identity_dir(&old.peer.identity);
         let stage = |(old, validity): &(Box<Old>, Validity)| {
-            self.stage_renewal(old, &dir_of(old), *validity, crl.as_deref())
+            self.stage_renewal(old, &dir_of(old), *validity, outgoing.as_ref())
         };
+        // Of devices nothing is said: they are many, and the lists of servers count.
+        let servers = todo.iter().map(|(old, _)| old).filter(|old| old.peer.identity.role() != Role::Device);
+        let warnings: Vec<String> =
+            servers.filter_map(|old| outgoing.as_ref()?.warning(&dir_of(old).join(CRL_FILE))).collect();
         let made = hand_out(&self.dir, &mut known.ledger, &todo, stage, note)?;
         for ((old, _), Issued { serial, not_after, .. }) in todo.into_iter().zip(made) {
             let dir = dir_of(&old);
             report.renewed.push((old.peer.identity, IssuedPaths { dir, serial, not_after }));
         }
+        warnings.into_iter().for_each(note);
         Ok(())
     }
 

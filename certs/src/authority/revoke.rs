@@ -24,6 +24,7 @@ use super::{
     now,
     profile::{Validity, rcgen_time},
     reason::RevocationReason,
+    spread::related_histories,
 };
 use crate::{
     Identity, Role, Serial,
@@ -97,7 +98,7 @@ impl Authority {
         let lock = self.lock()?;
         let mut ledger = self.ledger()?;
         let mut history = self.known(&mut ledger, note)?;
-        let related = if self.site.is_none() { self.related_histories() } else { Vec::new() };
+        let related = if self.site.is_none() { related_histories(&self.dir) } else { Vec::new() };
         let damaged = history.damaged + related.iter().map(|other| other.damaged).sum::<u64>();
         let time = now();
         let reason = reason.filter(|reason| *reason != RevocationReason::Unspecified);
@@ -215,24 +216,12 @@ impl Authority {
         let time = now();
         let validity = Validity::new(time, lifetime_of_days(days)?, BACK_DATED)?;
         let epoch = rcgen::date_time_ymd(1970, 1, 1);
-        let kept =
-            |not_after: Timestamp| not_after.checked_add(KEPT_AFTER_END).map_or(true, |until| until >= time);
-        let related = self.related_histories();
-        let ends: HashMap<&Serial, Timestamp> =
-            related.iter().flat_map(History::ends).chain(history.ends()).collect();
-        let mut revoked: Vec<(&Serial, &Timestamp)> = history
-            .revoked
-            .iter()
-            // Certificates whose end is unknown stay.
-            .filter(|(serial, _)| ends.get(*serial).is_none_or(|end| kept(*end)))
-            .collect();
-        revoked.sort();
-        let revoked_certs: Vec<RevokedCertParams> = revoked
-            .iter()
+        let revoked_certs: Vec<RevokedCertParams> = to_list(history, &related_histories(&self.dir), time)
+            .into_iter()
             .map(|(serial, at)| RevokedCertParams {
                 serial_number: SerialNumber::from_slice(serial.as_bytes()),
-                revocation_time: rcgen_time(epoch, **at),
-                reason_code: history.reasons.get(*serial).and_then(|reason| reason.code()),
+                revocation_time: rcgen_time(epoch, at),
+                reason_code: history.reasons.get(serial).and_then(|reason| reason.code()),
                 invalidity_date: None,
             })
             .collect();
@@ -268,6 +257,24 @@ impl Authority {
         let peer = peer_from_certificate(&CertificateDer::from_pem_slice(without_mark(&pem)).ok()?).ok()?;
         (peer.identity == *identity).then_some(peer.serial)
     }
+}
+
+/// The revocations of an authority that belong on its list, in order: not those of certificates that ended long ago, by its
+/// own ledger or the `related` ones.
+pub(super) fn to_list<'a>(
+    history: &'a History,
+    related: &[History],
+    time: Timestamp,
+) -> Vec<(&'a Serial, Timestamp)> {
+    let kept =
+        |not_after: Timestamp| not_after.checked_add(KEPT_AFTER_END).map_or(true, |until| until >= time);
+    let ends: HashMap<&Serial, Timestamp> =
+        related.iter().flat_map(History::ends).chain(history.ends()).collect();
+    // Certificates whose end is unknown stay.
+    let listed = history.revoked.iter().filter(|(serial, _)| ends.get(*serial).is_none_or(|end| kept(*end)));
+    let mut listed: Vec<_> = listed.map(|(serial, at)| (serial, *at)).collect();
+    listed.sort();
+    listed
 }
 
 /// The certificates that each of `what` means, in one pass over each ledger.

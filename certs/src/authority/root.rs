@@ -6,14 +6,13 @@
 
 use std::{fs, path::Path};
 
-use jiff::Timestamp;
-
 use super::{
     AnchorsReport, Authority, AuthorityError, CA_FILE, CA_KEY_FILE, CRL_DAYS, CRL_FILE, Entry, History,
-    InitOptions, LEDGER_FILE, Ledger, NEXT_KEY_FILE, Passphrases,
-    anchors::write_anchors,
+    InitOptions, Issued, IssuerMade, LEDGER_FILE, Ledger, NEXT_KEY_FILE, Passphrases,
+    anchors::{write_anchors, write_lists},
+    copies::Outgoing,
     key,
-    lists::{LISTS_BYTES_MAX, ListTrust, Lists},
+    lists::{ListTrust, Lists},
     now,
     open::{is_key_of, new_root, with},
     spread::{add_sites, site_dirs, spread},
@@ -52,7 +51,7 @@ impl Authority {
             let next = key::read(&path, passphrases)?;
             if self.anchors.iter().any(|anchor| is_key_of(&next.key, anchor)) {
                 // Completes an interrupted run, too.
-                let copies = write_anchors(&self.dir, &self.anchors, None)?;
+                let copies = write_anchors(&self.dir, &self.anchors)?;
                 return Ok(AnchorsReport { roots: self.anchors.len(), changed: 0, copies });
             }
         }
@@ -62,7 +61,7 @@ impl Authority {
         files::replace_file(&path, key::to_pem(&key, passphrase)?.as_bytes(), PRIVATE)?;
         let mut anchors = self.anchors.clone();
         anchors.push(root);
-        let copies = write_anchors(&self.dir, &anchors, None)?;
+        let copies = write_anchors(&self.dir, &anchors)?;
         Ok(AnchorsReport { roots: anchors.len(), changed: 1, copies })
     }
 
@@ -136,7 +135,7 @@ impl Authority {
     fn finish_switch(self, note: &mut dyn FnMut(String)) -> Result<Self, AuthorityError> {
         let lock = self.lock()?;
         // Its own root comes first, for versions that read one only.
-        write_anchors(&self.dir, &self.anchors, None)?;
+        write_anchors(&self.dir, &self.anchors)?;
         drop(lock);
         let lists = Lists::read(&self.dir.join(CRL_FILE)).unwrap_or_default();
         if !lists.has_list_of(&self.certificate) {
@@ -181,8 +180,10 @@ impl Authority {
         let crl_path = self.dir.join(CRL_FILE);
         let lists = Lists::read(&crl_path).map_err(|reason| refuse(CRL_FILE, reason))?;
         spread(&self.dir, lists, &trust, &history, &mut |_| ())?;
-        let lists = files::read_text(&crl_path, LISTS_BYTES_MAX)?;
-        let copies = write_anchors(&self.dir, own, Some(&lists))?;
+        if let Some(outgoing) = Outgoing::read(&self.dir, trust)? {
+            write_lists(&self.dir, &outgoing, note)?;
+        }
+        let copies = write_anchors(&self.dir, own)?;
         let previous = self.dir.join(PREVIOUS_KEY_FILE);
         if previous.exists() {
             fs::remove_file(&previous).map_err(FileError::at("remove", &previous))?;
@@ -195,37 +196,43 @@ impl Authority {
 
     /// Whose certificates in force come from before the present root, by the ledgers.
     fn left_of_old_root(&self, history: &History) -> Result<Vec<String>, AuthorityError> {
-        let Some(since) = history.root_since else { return Ok(Vec::new()) };
+        let Some(change) = history.root_since else { return Ok(Vec::new()) };
         let mut all = history.clone();
         add_sites(&self.dir, &mut all, &mut |_| ())?;
-        let mut left = in_force_before(history, &all, since);
+        // The order of the ledger counts, not the time: a clock may be set back, and a second holds many certificates.
+        let mut left = in_force(history.issued.iter().take(change.issued), &all);
         let time = now();
         for (site, dir) in site_dirs(&self.dir)? {
-            let Some(newest) = history.issuers.iter().rev().find(|issuer| issuer.site == site) else {
+            let of_site = |issuer: &IssuerMade| issuer.site == site;
+            let Some((place, newest)) =
+                history.issuers.iter().enumerate().rev().find(|(_, issuer)| of_site(issuer))
+            else {
                 continue;
             };
-            if newest.time < since && newest.not_after >= time && history.revoked_at(&newest.serial).is_none()
-            {
+            let is_old = place < change.issuers;
+            if is_old && newest.not_after >= time && history.revoked_at(&newest.serial).is_none() {
                 left.push(format!("the issuer of site {site}"));
             }
-            // A leaf brings its issuing certificate, so that has to be one that the present root signed.
-            let of_site = Ledger::open_to_read(&dir.join(LEDGER_FILE))?.read(&mut |_| ())?;
-            left.extend(in_force_before(&of_site, &all, newest.time.max(since)));
+            // All that a site issues whose first issuing certificate the present root signed.
+            if !history.issuers.iter().take(change.issuers).any(of_site) {
+                continue;
+            }
+            // A leaf brings its issuing certificate, so that has to be one that the present root signed. The two ledgers
+            // have no common order, so one of the same second counts as older.
+            let until = newest.time.max(change.time);
+            let ledger = Ledger::open_to_read(&dir.join(LEDGER_FILE))?.read(&mut |_| ())?;
+            left.extend(in_force(ledger.issued.iter().filter(|issued| issued.time <= until), &all));
         }
         Ok(left)
     }
 }
 
-/// Whose certificates of `history` were issued before a time, and are by all ledgers neither expired, revoked nor
-/// replaced.
-fn in_force_before(history: &History, all: &History, since: Timestamp) -> Vec<String> {
+/// Whose certificates among `issued` are by all ledgers neither expired, revoked nor replaced.
+fn in_force<'a>(issued: impl Iterator<Item = &'a Issued>, all: &History) -> Vec<String> {
     let (replaced, time) = (all.replaced(), now());
-    history
-        .issued
-        .iter()
+    issued
         .filter(|issued| {
-            issued.time < since
-                && issued.not_after >= time
+            issued.not_after >= time
                 && all.revoked_at(&issued.serial).is_none()
                 && !replaced.contains(&issued.serial)
         })

@@ -14,9 +14,11 @@ use catchment_proto::id::Name;
 
 use super::{
     Authority, AuthorityError, CA_FILE, CRL_FILE, History, ISSUER_FILE, LEDGER_FILE, Ledger, SITES_DIR,
+    copies::{Outgoing, to_text},
     lists::{KnownList, ListTrust, Lists},
     lock,
     open::read_anchors,
+    pki_of_site,
     revoke::known,
     site_dir,
 };
@@ -41,7 +43,7 @@ impl Authority {
         note: &mut dyn FnMut(String),
     ) -> Result<History, AuthorityError> {
         let mut history = self.known(ledger, note)?;
-        self.related_histories().into_iter().for_each(|other| history.add_related(other));
+        related_histories(&self.dir).into_iter().for_each(|other| history.add_related(other));
         Ok(history)
     }
 
@@ -88,19 +90,17 @@ impl Authority {
         let history = Ledger::open_to_read(&pki.join(LEDGER_FILE))?.read(note)?;
         spread(&pki, lists, &self.list_trust(), &history, note)
     }
+}
 
-    /// What the ledgers say that belong to the same PKI folder: of a root those of its sites, of a site that of its root.
-    /// Unreadable ones count as empty: they are reported where they are used.
-    pub(super) fn related_histories(&self) -> Vec<History> {
-        let dirs = match &self.site {
-            Some(_) => self.pki().into_iter().collect(),
-            None => {
-                site_dirs(&self.dir).unwrap_or_default().into_iter().map(|(_, dir)| dir).collect::<Vec<_>>()
-            }
-        };
-        let read = |dir: PathBuf| Ledger::open_to_read(&dir.join(LEDGER_FILE)).ok()?.read(&mut |_| ()).ok();
-        dirs.into_iter().filter_map(read).collect()
-    }
+/// What the ledgers say that belong to the same PKI folder as that of an authority's folder: of a root those of its
+/// sites, of a site that of its root. Unreadable ones count as empty: they are reported where they are used.
+pub(super) fn related_histories(dir: &Path) -> Vec<History> {
+    let dirs = match dir.join(ISSUER_FILE).exists() {
+        true => pki_of_site(dir).into_iter().collect(),
+        false => site_dirs(dir).unwrap_or_default().into_iter().map(|(_, dir)| dir).collect::<Vec<_>>(),
+    };
+    let read = |dir: PathBuf| Ledger::open_to_read(&dir.join(LEDGER_FILE)).ok()?.read(&mut |_| ()).ok();
+    dirs.into_iter().filter_map(read).collect()
 }
 
 /// Adds what the ledgers of a PKI folder's sites say to that of the root, in the order of time.
@@ -143,7 +143,7 @@ pub(super) fn spread(
     }
     let mut copies = write(pki, &lists, trust, history, note)?;
     lists.verify(trust, &mut |_| ());
-    let all = text(&lists, trust)?;
+    let all = Outgoing::new(pki, lists.clone(), *trust)?;
     for (site, dir) in &sites {
         let _lock = lock(dir)?;
         let path = dir.join(CRL_FILE);
@@ -152,11 +152,11 @@ pub(super) fn spread(
         own.merge(Lists::read(&path).unwrap_or_default());
         own.retain(|list| list.is_of_root() || list.site(trust.domain).as_ref() == Some(site));
         own.verify(trust, &mut |_| ());
-        replace_changed(&path, text(&own, trust)?.as_bytes())?;
+        replace_changed(&path, to_text(&own, trust)?.as_bytes())?;
         let of_site =
             Ledger::open_to_read(&dir.join(LEDGER_FILE)).ok().map(|mut ledger| ledger.read(&mut |_| ()));
         if let Some(history) = of_site.transpose()? {
-            copies += copy(dir, &history, &lists, all.as_bytes(), note)?;
+            copies += copy(dir, &history, &all, note)?;
         }
     }
     Ok(copies)
@@ -172,23 +172,18 @@ pub(super) fn write(
 ) -> Result<usize, AuthorityError> {
     let mut lists = lists.clone();
     lists.verify(trust, note);
-    let text = text(&lists, trust)?;
-    replace_changed(&dir.join(CRL_FILE), text.as_bytes())?;
-    copy(dir, history, &lists, text.as_bytes(), note)
-}
-
-fn text(lists: &Lists, trust: &ListTrust<'_>) -> Result<String, AuthorityError> {
-    let encode = |reason| AuthorityError::Encode { what: "the revocation lists", reason };
-    lists.to_pem(trust.domain).map_err(encode)
+    let outgoing = Outgoing::new(dir, lists, *trust)?;
+    replace_changed(&dir.join(CRL_FILE), outgoing.text())?;
+    copy(dir, history, &outgoing, note)
 }
 
 /// Updates the copies in all identity folders except devices', which are many and get the lists when they are issued or
-/// renewed. A copy with a newer list of the same key is left and reported to `note`. Returns the number of the others.
+/// renewed. A newer list of the same key in a copy stays there and is reported to `note`. Returns the number of the other
+/// copies.
 fn copy(
     dir: &Path,
     history: &History,
-    lists: &Lists,
-    text: &[u8],
+    outgoing: &Outgoing<'_>,
     note: &mut dyn FnMut(String),
 ) -> Result<usize, AuthorityError> {
     let of_site = dir.join(ISSUER_FILE).exists();
@@ -211,19 +206,7 @@ fn copy(
         .collect();
     let mut copies = 0;
     for identity in &dirs {
-        let path = identity.join(CRL_FILE);
-        if let Some((newer, own)) = Lists::read(&path).ok().and_then(|copy| copy.ahead_of(lists)) {
-            note(format!(
-                "{0} has list {newer}, newer than list {own} here, so it is left, and servers with it refuse list {own}: \
-                 the key is used in another folder too; take its revocations in with `catchment-certs crl --dir {1} \
-                 --add {0}`",
-                path.display(),
-                dir.display()
-            ));
-            continue;
-        }
-        replace_changed(&path, text)?;
-        copies += 1;
+        copies += usize::from(outgoing.write(&identity.join(CRL_FILE), note)?);
     }
     Ok(copies)
 }

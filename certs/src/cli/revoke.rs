@@ -68,7 +68,8 @@ pub(super) struct Crl {
     /// its ledger and into a new list; other lists need no key.
     #[arg(long, value_name = "FILE", conflicts_with = "days")]
     add: Option<PathBuf>,
-    /// Also take a list that lacks names of the present one.
+    /// Also take a list that lacks names of the present one, unless they are certificates that a ledger here has and that
+    /// have not expired.
     #[arg(long, requires = "add")]
     force: bool,
     #[command(flatten)]

@@ -6,7 +6,7 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsage
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use super::{
-    sites::{no_passphrase, openssl, site_request},
+    sites::{device, no_passphrase, openssl, site_request},
     support::{Pki, identity, no_note},
 };
 use crate::{
@@ -173,6 +173,64 @@ fn each_step_of_a_new_root_twice_changes_nothing() {
     assert_eq!((twice.changed, twice.roots), (0, 1));
     assert_eq!(files(&dir), before);
     assert!(!dir.join("previous.key").exists());
+}
+
+/// Changes the `time` of the ledger's lines of a kind.
+fn retime(dir: &Path, event: &str, time: &str) {
+    let path = dir.join("ledger.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let changed = text.lines().map(|line| {
+        let mut entry: serde_json::Value = serde_json::from_str(line).unwrap();
+        if entry["event"] == event {
+            entry["time"] = time.into();
+        }
+        entry.to_string() + "\n"
+    });
+    fs::write(&path, changed.collect::<String>()).unwrap();
+}
+
+#[test]
+fn what_the_old_root_issued_is_told_by_the_order_of_the_ledger() {
+    let pki = Pki::new();
+    let dir = pki.authority.dir().to_owned();
+    pki.authority.prepare_root(&InitOptions::default(), &mut no_passphrase).unwrap();
+    let open = || Authority::open(&dir).unwrap();
+    open().issue(&pki.request(Role::Device, "a"), &mut no_note).unwrap();
+    let new = open().switch_root(&mut no_passphrase, &mut no_note).unwrap();
+    // All in one second, and with a clock that was set back.
+    for time in ["2026-01-01T00:00:00Z", "2025-01-01T00:00:00Z"] {
+        retime(&dir, "root", time);
+        retime(&dir, "issued", "2026-01-01T00:00:00Z");
+        let error = new.retire_roots(false, &mut no_note).unwrap_err().to_string();
+        assert!(error.contains("1 certificates") && error.contains("device berlin/a"), "{error}");
+    }
+    new.renew(&identity(Role::Device, "berlin", "a"), None, &[], None, &mut no_note).unwrap();
+    retime(&dir, "issued", "2026-01-01T00:00:00Z");
+    assert_eq!(new.retire_roots(false, &mut no_note).unwrap().changed, 1);
+}
+
+#[test]
+fn what_a_site_issued_in_the_second_of_its_new_certificate_counts_as_older() {
+    let pki = Pki::new();
+    let dir = pki.authority.dir().to_owned();
+    let (report, _) = pki.add_site("berlin");
+    pki.authority.prepare_root(&InitOptions::default(), &mut no_passphrase).unwrap();
+    let site = || Authority::open(&report.dir).unwrap();
+    site().issue(&device("berlin", "a"), &mut no_note).unwrap();
+    let new = Authority::open(&dir).unwrap().switch_root(&mut no_passphrase, &mut no_note).unwrap();
+    new.site_renew(&site_request("berlin"), &mut no_passphrase, &mut no_note).unwrap();
+    for event in ["root", "issuer"] {
+        retime(&dir, event, "2026-01-01T00:00:00Z");
+    }
+    retime(&report.dir, "issued", "2026-01-01T00:00:00Z");
+    let error = new.retire_roots(false, &mut no_note).unwrap_err().to_string();
+    assert!(error.contains("1 certificates") && error.contains("device berlin/a"), "{error}");
+    // A site that the new root made has nothing of the old one.
+    let oslo = Authority::open(&new.site_add(&site_request("oslo"), &mut no_note).unwrap().dir).unwrap();
+    oslo.issue(&device("oslo", "b"), &mut no_note).unwrap();
+    let renewed = site().renew(&identity(Role::Device, "berlin", "a"), None, &[], None, &mut no_note);
+    assert!(is_from(&renewed.unwrap().dir, &roots(&dir)[0]));
+    assert_eq!(new.retire_roots(false, &mut no_note).unwrap().changed, 1);
 }
 
 #[test]

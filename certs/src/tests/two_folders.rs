@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// The files that make a folder an authority, in a new folder.
-fn copied(dir: &Path, to: &Path) -> Authority {
+pub(super) fn copied(dir: &Path, to: &Path) -> Authority {
     fs::create_dir(to).unwrap();
     for file in ["ca.pem", "ca.key", "crl.pem", "issuer.key", "issuer.pem", "ledger.jsonl"] {
         if dir.join(file).exists() {
@@ -26,17 +26,17 @@ fn copied(dir: &Path, to: &Path) -> Authority {
     Authority::open(to).unwrap()
 }
 
-fn revoke(authority: &Authority, serials: &[&Serial]) -> u64 {
+pub(super) fn revoke(authority: &Authority, serials: &[&Serial]) -> u64 {
     let what: Vec<RevokeWhat> = serials.iter().map(|serial| RevokeWhat::Serial((*serial).clone())).collect();
     authority.revoke_all(&what, None, &mut no_note).unwrap().crl_number
 }
 
-fn names(file: &Path, serials: &[&Serial]) -> bool {
+pub(super) fn names(file: &Path, serials: &[&Serial]) -> bool {
     let text = inspect(file).unwrap().to_string();
     serials.iter().all(|serial| text.contains(&serial.to_string()))
 }
 
-fn take(dir: &Path, file: &Path, force: bool) -> (AddedLists, Vec<String>) {
+pub(super) fn take(dir: &Path, file: &Path, force: bool) -> (AddedLists, Vec<String>) {
     let mut notes = Vec::new();
     let added = add_lists(dir, file, force, &mut no_passphrase, &mut |text| notes.push(text)).unwrap();
     (added, notes)
@@ -44,16 +44,16 @@ fn take(dir: &Path, file: &Path, force: bool) -> (AddedLists, Vec<String>) {
 
 /// A root in two folders, the second of which has a newer list without the first one's revocations: a and b are revoked
 /// in the first, c in the second.
-struct Split {
-    pki: Pki,
-    first: PathBuf,
-    second: Authority,
-    aggregator: PathBuf,
-    serials: [Serial; 3],
+pub(super) struct Split {
+    pub(super) pki: Pki,
+    pub(super) first: PathBuf,
+    pub(super) second: Authority,
+    pub(super) aggregator: PathBuf,
+    pub(super) serials: [Serial; 3],
 }
 
 impl Split {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let pki = Pki::new();
         let first = pki.authority.dir().to_owned();
         let aggregator = pki.issue(Role::Aggregator, "centre").dir;
@@ -65,7 +65,7 @@ impl Split {
         Self { pki, first, second, aggregator, serials }
     }
 
-    fn all(&self) -> [&Serial; 3] {
+    pub(super) fn all(&self) -> [&Serial; 3] {
         self.serials.each_ref()
     }
 }
@@ -113,7 +113,15 @@ fn without_the_key_a_list_that_drops_revocations_is_refused() {
     assert!(refused.contains(&a.to_string()) && refused.contains(&b.to_string()), "{refused}");
     assert!(!refused.contains(&c.to_string()) && refused.contains("crl --add"), "{refused}");
     assert_eq!(fs::read(&first).unwrap(), before);
-    assert_eq!(take(&split.first, &second, true).0.added, 1);
+    // By the ledger here a and b are in force, so --force does not drop them either.
+    let (added, _) = take(&split.first, &second, true);
+    assert!(added.refused[0].contains("not even --force drops 2") && added.added == 0, "{added:?}");
+    assert_eq!(fs::read(&first).unwrap(), before);
+    // Of serial numbers that no ledger here knows, it says which it dropped.
+    fs::write(split.first.join("ledger.jsonl"), "").unwrap();
+    let (added, notes) = take(&split.first, &second, true);
+    assert_eq!((added.added, added.refused.len()), (1, 0));
+    assert!(notes[0].contains(&a.to_string()) && notes[0].contains(&b.to_string()), "{notes:?}");
     assert!(names(&first, &[c]) && !names(&first, &[a]));
     // An older list that knows more is no news for servers, so somebody has to know.
     let older = split.pki.dir.path().join("older.pem");
@@ -179,8 +187,11 @@ fn a_copy_with_a_newer_list_is_left_and_named() {
     fs::copy(split.second.dir().join("crl.pem"), &copy).unwrap();
     let mut notes = Vec::new();
     let report = split.pki.authority.refresh_crl(5, &mut |text| notes.push(text)).unwrap();
-    // List 3 of both: no longer older.
-    assert_eq!((report.crl_number, report.copies, notes.len()), (3, 1, 0));
+    // List 3 of both: servers keep the one that they have.
+    assert_eq!((report.crl_number, report.copies), (3, 0));
+    assert!(notes[0].contains("another list 3"), "{notes:?}");
+    assert_eq!(fs::read(&copy).unwrap(), fs::read(split.second.dir().join("crl.pem")).unwrap());
+    notes.clear();
     split.second.refresh_crl(5, &mut no_note).unwrap();
     split.second.refresh_crl(5, &mut no_note).unwrap();
     fs::copy(split.second.dir().join("crl.pem"), &copy).unwrap();
