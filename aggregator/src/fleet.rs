@@ -1,12 +1,14 @@
 //! Lists of devices, gateways and series, as the store and the open streams know them.
 //!
-//! A device is listed under the gateway that delivered for it.
+//! A device is listed under each gateway that delivered for it; under all but the last one it has moved, and counts as
+//! neither silent nor expiring.
 //!
-//! * `lists`: whole lists, collected page by page, sorted and streamed;
+//! * `lists`: whole lists, collected page by page, sorted and streamed; `moved`: which devices have moved;
 //! * `pages`: one page of a list, searched and sorted; `order`: by what;
 //! * `summary`: the state of the fleet in numbers.
 
 mod lists;
+mod moved;
 mod order;
 mod pages;
 mod summary;

@@ -178,6 +178,13 @@ impl Selector {
         &self.matchers
     }
 
+    /// The selector without its conditions on a label; `None`: it has none on it.
+    pub(crate) fn without(&self, label: &str) -> Option<Self> {
+        let others = self.matchers.iter().filter(|matcher| matcher.label != label);
+        let others: Vec<Matcher> = others.cloned().collect();
+        (others.len() < self.matchers.len()).then(|| Self::of(others))
+    }
+
     /// The selector without its first condition: one that the parser would refuse, because it needs no label.
     #[cfg(test)]
     pub(crate) fn without_first(mut self) -> Self {

@@ -17,7 +17,7 @@ export const devices = listView({
     { name: "silent_only", title: "silent ones only" },
     { name: "expiring_only", title: "certificate ends within 30 days" },
   ],
-  words: { empty: (answer) => (answer.total ? "No device is found." : "The aggregator knows no devices yet.") },
+  words: { empty: (answer) => answer.note ?? (answer.total ? "No device is found." : "The aggregator knows no devices yet.") },
   columns: [
     { title: "Device", sort: "device", cell: (row) => explore(row) },
     { title: "Site", sort: "site", cell: (row) => row.site },
@@ -42,5 +42,6 @@ export function certificate({ expires_ms: ends, expiring }, now) {
 function seen(row, now) {
   const ago = `${span(now - row.last_seen_ms)} ago`;
   const title = time(row.last_seen_ms, browserZone());
+  if (row.moved) return el("span", { title }, `${ago}, since then at another gateway`);
   return el("span", { title, class: row.silent && "bad" }, row.silent ? `silent, ${ago}` : ago);
 }

@@ -72,7 +72,8 @@ export function listView({ view, title, columns, switches, words }) {
         step("Previous", -ROWS, offset === 0),
         el("span", null, answer.rows.length ? `${offset + 1}–${last} of ${answer.found}` : `none of ${answer.found}`),
         step("Next", ROWS, last >= answer.found),
-        answer.more && el("span", { class: "warn" }, "The list is cut: there are more than the dashboard holds."));
+        answer.more && el("span", { class: "warn" }, "The list is cut: there are more than the dashboard holds."),
+        answer.note && el("span", { class: "warn" }, answer.note));
       const table = el("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${title}` }, el("table", null,
         el("thead", null, el("tr", null, columns.map(header))), el("tbody", null, rows)));
       update(body, answer.found ? [table, pager] : []);

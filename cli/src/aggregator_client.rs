@@ -119,6 +119,11 @@ impl ClientError {
     pub fn is_unimplemented(&self) -> bool {
         matches!(self, Self::Status { code: Code::Unimplemented, .. })
     }
+
+    /// Whether the aggregator does not know the column to sort a list by: it may be of a version before that column.
+    pub(crate) fn is_unknown_column(&self) -> bool {
+        matches!(self, Self::Request(message) if message.starts_with("sort: there is no such column"))
+    }
 }
 
 /// An operator's connection to an aggregator.

@@ -23,6 +23,7 @@ pub mod length;
 pub mod lines;
 pub mod list;
 pub mod load;
+mod moved;
 mod print;
 pub mod proxy;
 pub mod query;

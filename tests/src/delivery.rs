@@ -52,6 +52,17 @@ impl Delivery {
         self.history.push(batches, Span { from: time(from_ms), to: time(to_ms) });
     }
 
+    /// Tells when the certificate of a device ends, Unix seconds.
+    ///
+    /// # Panics
+    /// When the stream has ended.
+    pub async fn tell_certificate(&self, device: &str, expires_s: i64) {
+        let device = device.to_owned();
+        let one = wire::DeviceCertificate { device, expires_s, session_began_s: 1 };
+        let kind = Kind::Certificates(wire::DeviceCertificates { devices: vec![one] });
+        self.requests.send(DeliverRequest { kind: Some(kind) }).await.unwrap();
+    }
+
     /// Delivers one reading of `temperature` in its one-second window, with a watermark, and waits for the ack.
     ///
     /// # Panics

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use catchment_partial::Timestamp;
 use catchment_proto::{GatewayId, Labels, MetricName, Name, wire};
 
-use super::selector;
+use super::{moved::Newest, selector};
 use crate::{
     certificates::Certificates,
     clock_bound::ClockBound,
@@ -50,10 +50,27 @@ pub(super) struct DeviceState {
     pub(super) last: Timestamp,
     /// When its certificate ends, Unix seconds; 0: not known.
     pub(super) expires_s: i64,
+    /// Another gateway of its site saw it later.
+    pub(super) moved: bool,
 }
 
 impl DeviceState {
-    const NEW: Self = Self { series: 0, last: Timestamp::MIN, expires_s: 0 };
+    const NEW: Self = Self { series: 0, last: Timestamp::MIN, expires_s: 0, moved: false };
+
+    /// Whether it has no reading since a time, Unix milliseconds.
+    pub(super) fn is_silent(&self, since_ms: i64) -> bool {
+        !self.moved && self.last.as_millis() < since_ms
+    }
+
+    /// Whether its certificate ends before a time, Unix seconds.
+    pub(super) fn is_expiring(&self, before_s: i64) -> bool {
+        !self.moved && is_expiring(self.expires_s, before_s)
+    }
+}
+
+/// Whether the end of a certificate is known and comes before a time, Unix seconds.
+pub(super) fn is_expiring(expires_s: i64, before_s: i64) -> bool {
+    expires_s != 0 && expires_s < before_s
 }
 
 /// Collects the devices of series.
@@ -71,10 +88,19 @@ pub(super) async fn collect_devices<T>(
         devices.len() * DEVICE_BYTES
     })
     .await?;
+    sink.set_memory(devices.len() * (DEVICE_BYTES + Newest::BYTES))?;
+    let mut newest = Newest::default();
+    for ((gateway, device), state) in &devices {
+        sink.yield_point().await?;
+        newest.add(gateway, device, state.last);
+    }
     for ((gateway, device), state) in &mut devices {
         sink.yield_point().await?;
         state.expires_s = certificates.of_device(&gateway.site, device);
+        state.moved = newest.is_elsewhere(gateway, device);
     }
+    drop(newest);
+    sink.set_memory(devices.len() * DEVICE_BYTES)?;
     Ok(devices)
 }
 
@@ -87,6 +113,7 @@ pub(super) fn device_message(((gateway, device), state): &((GatewayId, Name), De
         series: state.series,
         last_seen_ms: state.last.as_millis(),
         certificate_expires_s: state.expires_s,
+        moved: state.moved,
     }
 }
 

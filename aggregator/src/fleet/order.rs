@@ -21,6 +21,7 @@ pub(super) fn of_devices(column: &str) -> Option<Compare<DeviceEntry>> {
         "last_seen" => |(_, a), (_, b)| a.last.cmp(&b.last),
         "series" => |(_, a), (_, b)| a.series.cmp(&b.series),
         "expires" => |(_, a), (_, b)| known(a.expires_s).cmp(&known(b.expires_s)),
+        "worst" => |(_, a), (_, b)| (a.moved, a.last).cmp(&(b.moved, b.last)),
         _ => return None,
     })
 }

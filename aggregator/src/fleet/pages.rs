@@ -6,7 +6,10 @@ use catchment_proto::wire::{self, PageRequest};
 use tonic::Status;
 
 use super::{
-    lists::{DEVICE_BYTES, GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, collect_gateways, device_message},
+    lists::{
+        DEVICE_BYTES, GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, collect_gateways, device_message,
+        is_expiring,
+    },
     order::{self, Compare, DeviceEntry},
     selector,
 };
@@ -51,7 +54,7 @@ impl Page<DeviceEntry> {
     /// # Errors
     /// A field is wrong.
     pub(super) fn of_devices(request: PageRequest) -> Result<Self, Status> {
-        let columns = "device, site, gateway, last_seen, series or expires";
+        let columns = "device, site, gateway, last_seen, series, expires or worst";
         Self::new(request, order::of_devices, columns, SILENT_MS)
     }
 }
@@ -94,9 +97,9 @@ impl<T> Page<T> {
         })
     }
 
-    /// Whether entries with this end of their certificate are asked for.
-    fn wants_expiring(&self, expires_s: i64, now_s: i64) -> bool {
-        self.expires_within_s == 0 || is_expiring(expires_s, now_s.saturating_add(self.expires_within_s))
+    /// Whether an entry is asked for; `is_expiring`: whether its certificate ends before a time, Unix seconds.
+    fn wants_expiring(&self, now_s: i64, is_expiring: impl FnOnce(i64) -> bool) -> bool {
+        self.expires_within_s == 0 || is_expiring(now_s.saturating_add(self.expires_within_s))
     }
 
     fn finds(&self, name: impl FnOnce() -> String) -> bool {
@@ -122,16 +125,27 @@ pub(super) async fn devices(
     sink: &Sink<wire::DevicePage>,
 ) -> Result<(), QueryError> {
     let selector = selector(&page.selector, &["site", "gateway", "device"])?;
-    let all = collect_devices(store, certificates, &selector, sink).await?;
-    let total = all.len();
-    sink.set_memory(2 * total * DEVICE_BYTES)?;
+    // Whether a device has moved, the other gateways of its site show.
+    let of_any_gateway = selector.without("gateway");
+    let all =
+        collect_devices(store, certificates, of_any_gateway.as_ref().unwrap_or(&selector), sink).await?;
+    sink.set_memory(2 * all.len() * DEVICE_BYTES)?;
     let silent_ms = now_ms.saturating_sub(page.problem_ms);
-    let mut found = Vec::new();
+    let (mut found, mut total) = (Vec::new(), 0_u64);
     for entry in all {
         sink.yield_point().await?;
         let ((gateway, device), state) = &entry;
-        let is_silent = || state.last.as_millis() < silent_ms;
-        let wanted = (!page.problems || is_silent()) && page.wants_expiring(state.expires_s, now_ms / 1_000);
+        let value = |label: &str| match label {
+            "site" => gateway.site.as_str(),
+            "gateway" => gateway.name.as_str(),
+            _ => device.as_str(),
+        };
+        if of_any_gateway.is_some() && !selector.matches_with(value) {
+            continue;
+        }
+        total += 1;
+        let wanted = (!page.problems || state.is_silent(silent_ms))
+            && page.wants_expiring(now_ms / 1_000, |before_s| state.is_expiring(before_s));
         if wanted && page.finds(|| format!("{gateway}/{device}")) {
             found.push(entry);
         }
@@ -139,7 +153,7 @@ pub(super) async fn devices(
     let count = found.len() as u64;
     let devices: Vec<wire::Device> = page.cut(found).map(|entry| device_message(&entry)).collect();
     let bytes = devices.len() * MESSAGE_BYTES;
-    sink.send(wire::DevicePage { devices, found: count, total: total as u64 }, bytes).await
+    sink.send(wire::DevicePage { devices, found: count, total }, bytes).await
 }
 
 /// A page of gateways.
@@ -160,7 +174,8 @@ pub(super) async fn gateways(
         let gateway = listed.message(streams, clock);
         let name = || format!("{}/{} {}", gateway.site, gateway.gateway, gateway.version);
         let is_problem = || is_problem(&gateway, page.problem_ms, now_s.saturating_add(EXPIRING_S));
-        let wanted = page.wants_expiring(gateway.certificate_expires_s, now_s);
+        let wanted =
+            page.wants_expiring(now_s, |before_s| is_expiring(gateway.certificate_expires_s, before_s));
         if wanted && (!page.problems || is_problem()) && page.finds(name) {
             found.push(gateway);
             sink.set_memory(held(found.len()))?;
@@ -175,11 +190,6 @@ pub(super) async fn gateways(
 /// Whether a gateway counts and lags by so much, or has never delivered.
 pub(super) fn is_behind(gateway: &wire::Gateway, behind_ms: i64) -> bool {
     !gateway.retired && gateway.lag_ms.is_none_or(|lag| lag >= behind_ms)
-}
-
-/// Whether the end of a certificate is known and comes before a time, Unix seconds.
-pub(super) fn is_expiring(expires_s: i64, before_s: i64) -> bool {
-    expires_s != 0 && expires_s < before_s
 }
 
 /// Whether something is wrong with a gateway, or its certificate ends before a time, Unix seconds. Nothing is wrong with a
@@ -238,10 +248,12 @@ mod tests {
         let page = |expires_within_s| {
             Page::of_gateways(PageRequest { expires_within_s, ..Default::default() }).unwrap()
         };
-        assert!(page(0).wants_expiring(0, 100) && page(-5).wants_expiring(500, 100));
-        let wanted = [0, 99, 109, 110].map(|expires_s| page(10).wants_expiring(expires_s, 100));
-        assert_eq!(wanted, [false, true, true, false]);
-        assert!(page(i64::MAX).wants_expiring(i64::MAX - 1, 100));
+        let wants = |within_s, expires_s| {
+            page(within_s).wants_expiring(100, |before_s| is_expiring(expires_s, before_s))
+        };
+        assert!(wants(0, 0) && wants(-5, 500));
+        assert_eq!([0, 99, 109, 110].map(|expires_s| wants(10, expires_s)), [false, true, true, false]);
+        assert!(wants(i64::MAX, i64::MAX - 1));
     }
 
     #[test]

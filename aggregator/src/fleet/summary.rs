@@ -9,7 +9,7 @@ use catchment_proto::{
 
 use super::{
     lists::{GATEWAY_BYTES, MESSAGE_BYTES, collect_devices, gateway_message},
-    pages::{BEHIND_MS, EXPIRING_S, SILENT_MS, is_behind, is_expiring, is_problem},
+    pages::{BEHIND_MS, EXPIRING_S, SILENT_MS, is_behind, is_problem},
     selector,
 };
 use crate::{
@@ -42,9 +42,10 @@ pub(super) async fn summarize(
     for ((gateway, _), state) in collect_devices(store, &streams.certificates, &everything, sink).await? {
         sink.yield_point().await?;
         let site = site(&mut sites, gateway.site.as_str());
-        site.devices += 1;
-        site.silent += u64::from(state.last.as_millis() < silent_ms);
-        site.expiring += u64::from(is_expiring(state.expires_s, expiring_s));
+        // Once, at the gateway that saw it last.
+        site.devices += u64::from(!state.moved);
+        site.silent += u64::from(state.is_silent(silent_ms));
+        site.expiring += u64::from(state.is_expiring(expiring_s));
         let (devices, all) = counts.entry(gateway).or_default();
         (*devices, *all) = (*devices + 1, all.saturating_add(state.series));
     }

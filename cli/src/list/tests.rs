@@ -115,7 +115,7 @@ fn devices_and_series_as_json() {
         device: "press-17".to_owned(),
         series: 2,
         last_seen_ms: 500,
-        certificate_expires_s: 0,
+        ..wire::Device::default()
     };
     let expected = r#"[{"site":"berlin","gateway":"gw","device":"press-17","series":2,"last_seen":"1970-01-01T00:00:00.500Z","certificate_expires":null}]"#;
     assert_eq!(show_devices(std::slice::from_ref(&device), ListFormat::Json).trim_end(), expected);

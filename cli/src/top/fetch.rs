@@ -86,6 +86,44 @@ pub(super) async fn rows(client: &mut AggregatorClient, view: View) -> Result<Ar
     Ok(Arc::new(rows))
 }
 
+/// What an aggregator is too old for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Old {
+    /// Pages.
+    pages: bool,
+    /// Pages with the worst first.
+    worst: bool,
+}
+
+impl Old {
+    /// Notes what a refusal says.
+    ///
+    /// # Errors
+    /// Its own, if it says nothing new of the version.
+    fn learn(&mut self, error: ClientError) -> Result<(), ClientError> {
+        match error {
+            error if error.is_unimplemented() => self.pages = true,
+            error if error.is_unknown_column() && !self.worst => self.worst = true,
+            error => return Err(error),
+        }
+        Ok(())
+    }
+}
+
+/// The aggregator's column for an order, and whether the greatest is first; `None`: it has no such pages.
+fn column(view: View, sort: Sort, old: Old) -> Option<(&'static str, bool)> {
+    match (view, sort) {
+        _ if old.pages => None,
+        (View::Sites | View::Metrics, _) => None,
+        (_, Sort::Name) => Some(("site", false)),
+        (_, Sort::Series) => Some(("series", true)),
+        (View::Gateways | View::Devices, Sort::Worst) if !old.worst => Some(("worst", false)),
+        (View::Gateways, Sort::Worst) => None,
+        // All devices may be too many to sort here.
+        (View::Devices, Sort::Worst) => Some(("last_seen", false)),
+    }
+}
+
 /// Lists the rows of a view that are asked for, as far as the aggregator searches and sorts them; else all.
 ///
 /// # Errors
@@ -94,19 +132,13 @@ async fn page(
     client: &mut AggregatorClient,
     view: View,
     asked: &Asked,
+    old: Old,
 ) -> Result<Option<Arc<Rows>>, ClientError> {
-    let (sort, descending) = match (view, asked.sort) {
-        (View::Sites, _) => {
-            let summary = client.summary(wire::SummaryRequest::default()).await?;
-            return Ok(Some(Arc::new(rows::of_summary(&summary))));
-        }
-        // Metrics have no pages.
-        (View::Metrics, _) => return Ok(None),
-        (_, Sort::Name) => ("site", false),
-        (_, Sort::Series) => ("series", true),
-        (View::Gateways, Sort::Worst) => ("worst", false),
-        (View::Devices, Sort::Worst) => ("last_seen", false),
-    };
+    if view == View::Sites {
+        let summary = client.summary(wire::SummaryRequest::default()).await?;
+        return Ok(Some(Arc::new(rows::of_summary(&summary))));
+    }
+    let Some((sort, descending)) = column(view, asked.sort, old) else { return Ok(None) };
     let number = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
     let request = wire::PageRequest {
         search: asked.search.clone(),
@@ -166,14 +198,13 @@ pub(super) async fn sparks_if_any(
 async fn some_rows(
     client: &mut AggregatorClient,
     want: &Wanted,
-    no_pages: &mut bool,
+    old: &mut Old,
 ) -> Result<Arc<Rows>, ClientError> {
-    if !*no_pages {
-        match page(client, want.view, &want.asked).await {
+    while !old.pages {
+        match page(client, want.view, &want.asked, *old).await {
             Ok(Some(rows)) => return Ok(rows),
-            Ok(None) => {}
-            Err(error) if error.is_unimplemented() => *no_pages = true,
-            Err(error) => return Err(error),
+            Ok(None) => break,
+            Err(error) => old.learn(error)?,
         }
     }
     rows(client, want.view).await
@@ -189,8 +220,8 @@ pub(super) struct Fetcher {
     sparks_of: Option<(View, Vec<Key>, Instant)>,
     /// When the rows came, and which request they answered.
     rows_of: Option<(Asked, Instant)>,
-    /// The aggregator is of a version that has no pages.
-    no_pages: bool,
+    /// What the aggregator is too old for.
+    old: Old,
 }
 
 impl Fetcher {
@@ -204,7 +235,7 @@ impl Fetcher {
             data,
             sparks_of: None,
             rows_of: None,
-            no_pages: false,
+            old: Old::default(),
         }
     }
 
@@ -270,20 +301,20 @@ impl Fetcher {
             none => {
                 let Connection { aggregator, identity } = &self.connection;
                 // It may have been upgraded.
-                self.no_pages = false;
+                self.old = Old::default();
                 none.insert(AggregatorClient::connect(aggregator, identity).await?)
             }
         };
         let view_changed = self.data.view != want.view;
         let every = if want.view == View::Metrics { METRICS_EVERY.max(self.every) } else { self.every };
         // Where all rows come, a search or another order needs no others.
-        let has_pages = !self.no_pages && matches!(want.view, View::Gateways | View::Devices);
+        let has_pages = column(want.view, want.asked.sort, self.old).is_some();
         let is_new = |(asked, at): &(Asked, Instant)| {
             let same = *asked == want.asked || !has_pages && asked.refreshes == want.asked.refreshes;
             same && at.elapsed() < every
         };
         if view_changed || !self.rows_of.as_ref().is_some_and(is_new) {
-            let rows = some_rows(client, want, &mut self.no_pages).await?;
+            let rows = some_rows(client, want, &mut self.old).await?;
             let sparks = if view_changed { Arc::default() } else { Arc::clone(&self.data.sparks) };
             self.data = Data { view: want.view, rows: Some(rows), sparks, at_ms: now_ms(), trouble: None };
             self.rows_of = Some((want.asked.clone(), Instant::now()));
@@ -298,5 +329,27 @@ impl Fetcher {
             self.sparks_of = Some((want.view, want.visible.clone(), Instant::now()));
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_aggregator_is_too_old_for_is_asked_otherwise() {
+        let refused = |words: &str| ClientError::Request(words.to_owned());
+        let no_column = || refused("sort: there is no such column: write site, gateway or lag");
+        let mut old = Old::default();
+        assert_eq!(column(View::Gateways, Sort::Worst, old), Some(("worst", false)));
+        assert_eq!(column(View::Devices, Sort::Worst, old), Some(("worst", false)));
+        assert!(old.learn(refused("search: too long")).is_err() && old == Old::default());
+        old.learn(no_column()).unwrap();
+        assert!(old.learn(no_column()).is_err(), "it is not asked for ever");
+        assert_eq!(column(View::Gateways, Sort::Worst, old), None);
+        assert_eq!(column(View::Devices, Sort::Worst, old), Some(("last_seen", false)));
+        assert_eq!(column(View::Gateways, Sort::Name, old), Some(("site", false)));
+        let old = Old { pages: true, ..old };
+        assert_eq!(column(View::Devices, Sort::Name, old), None);
     }
 }

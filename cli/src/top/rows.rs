@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use catchment_proto::wire;
 
 use super::state::Asked;
-use crate::args::View;
+use crate::{args::View, moved::moved};
 
 /// Most rows of a view.
 pub(super) const ROWS_MAX: usize = 50_000;
@@ -38,7 +38,8 @@ pub(super) enum Body {
     /// A gateway.
     Gateway { state: &'static str, lag_ms: Option<i64>, devices: u32, series: u32, expires_s: i64 },
     /// A device. `expires_s`: when its certificate ends, Unix seconds; 0: not known.
-    Device { last_seen_ms: i64, series: u32, expires_s: i64 },
+    /// `moved`: another gateway of the site saw it later.
+    Device { last_seen_ms: i64, series: u32, expires_s: i64, moved: bool },
     /// A metric.
     Metric { last_window_ms: i64, series: u64 },
 }
@@ -159,8 +160,9 @@ impl Row {
                 let end = short_end(*expires_s, now_ms);
                 vec![(*state).to_owned(), lag(*lag_ms), end, devices.to_string(), series.to_string()]
             }
-            Body::Device { last_seen_ms, series, expires_s } => {
-                vec![age(*last_seen_ms), short_end(*expires_s, now_ms), series.to_string()]
+            Body::Device { last_seen_ms, series, expires_s, moved } => {
+                let seen = if *moved { "moved".to_owned() } else { age(*last_seen_ms) };
+                vec![seen, short_end(*expires_s, now_ms), series.to_string()]
             }
             Body::Metric { last_window_ms, series } => vec![age(*last_window_ms), series.to_string()],
         }
@@ -177,6 +179,7 @@ impl Row {
             }
             Body::Gateway { state: "retired", .. } => -1,
             Body::Gateway { state, lag_ms, .. } => lag(*lag_ms).saturating_add(down(*state != "up")),
+            Body::Device { moved: true, .. } => i64::MIN,
             Body::Device { last_seen_ms: last, .. } | Body::Metric { last_window_ms: last, .. } => {
                 last.saturating_neg()
             }
@@ -198,7 +201,7 @@ impl Row {
             Body::Site { connected, gateways, .. } => connected < gateways,
             Body::Gateway { state: "retired", .. } | Body::Metric { .. } => false,
             Body::Gateway { state, expires_s, .. } => *state != "up" || expiring(*expires_s),
-            Body::Device { expires_s, .. } => expiring(*expires_s),
+            Body::Device { expires_s, moved, .. } => !moved && expiring(*expires_s),
         }
     }
 }
@@ -227,9 +230,9 @@ fn gateway_row(gateway: &wire::Gateway) -> Row {
 }
 
 fn device_row(device: wire::Device) -> Row {
-    let wire::Device { site, gateway, device, series, last_seen_ms, certificate_expires_s: expires_s } =
-        device;
-    Row { key: vec![site, gateway, device], body: Body::Device { last_seen_ms, series, expires_s } }
+    let wire::Device { site, gateway, device, series, last_seen_ms, certificate_expires_s, moved } = device;
+    let body = Body::Device { last_seen_ms, series, expires_s: certificate_expires_s, moved };
+    Row { key: vec![site, gateway, device], body }
 }
 
 /// Gateways as rows.
@@ -325,8 +328,25 @@ impl Collector {
         !self.cut
     }
 
+    /// Marks devices that have moved: an older aggregator does not.
+    fn mark_moved(&mut self) {
+        let seen = self.list.iter().map(|row| match (&*row.key, &row.body) {
+            ([site, gateway, device], Body::Device { last_seen_ms, .. }) => {
+                (site.as_str(), gateway.as_str(), device.as_str(), *last_seen_ms)
+            }
+            _ => ("", "", "", 0),
+        });
+        let marks = moved(seen);
+        for (row, is_moved) in self.list.iter_mut().zip(marks) {
+            if let Body::Device { moved, .. } = &mut row.body {
+                *moved = is_moved;
+            }
+        }
+    }
+
     /// All rows.
     pub(super) fn finish(mut self) -> Rows {
+        self.mark_moved();
         let metrics = self.metrics.into_iter().map(|(metric, (last_window_ms, series))| Row {
             key: vec![metric],
             body: Body::Metric { last_window_ms, series },

@@ -52,7 +52,7 @@ fn devices(names: &[(&str, i64)]) -> Rows {
             device: (*device).to_owned(),
             series: 2,
             last_seen_ms,
-            certificate_expires_s: 0
+            ..Default::default()
         }));
     }
     collector.finish()

@@ -27,6 +27,7 @@ mod large_fleet;
 mod late;
 mod limits;
 mod lost;
+mod moved;
 mod mqtt;
 mod mqtt_clients;
 mod mqtt_load;

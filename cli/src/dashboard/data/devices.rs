@@ -21,6 +21,9 @@ pub(super) const SILENT_SECONDS: u32 = 300;
 /// Days within which a certificate ends that is about to expire.
 const EXPIRING_DAYS: i64 = 30;
 
+/// How far the aggregator's clock and this one may differ.
+const CLOCKS_MS: i64 = 86_400_000;
+
 /// A page of the list.
 #[derive(Debug, Serialize)]
 pub(super) struct Devices<'a> {
@@ -31,8 +34,13 @@ pub(super) struct Devices<'a> {
     found: usize,
     /// The aggregator has more devices than are listed.
     more: bool,
+    /// What the aggregator is too old for.
+    note: Option<&'static str>,
     rows: Vec<Device<'a>>,
 }
+
+/// Of an aggregator that is too old.
+pub(super) const NO_ENDS: &str = "This aggregator does not know when certificates end: upgrade it.";
 
 #[derive(Debug, Serialize)]
 struct Device<'a> {
@@ -42,6 +50,8 @@ struct Device<'a> {
     series: u32,
     last_seen_ms: i64,
     silent: bool,
+    /// Another gateway of the site saw it later.
+    moved: bool,
     /// When its certificate ends; absent: not known.
     expires_ms: Option<i64>,
     expiring: bool,
@@ -49,18 +59,29 @@ struct Device<'a> {
 
 impl<'a> Device<'a> {
     fn of(one: &'a wire::Device, now_ms: i64, silent_ms: i64) -> Self {
-        let wire::Device { site, gateway, device, series, last_seen_ms, certificate_expires_s } = one;
+        let wire::Device { site, gateway, device, series, last_seen_ms, certificate_expires_s, moved } = one;
         Self {
             site,
             gateway,
             device,
             series: *series,
             last_seen_ms: *last_seen_ms,
-            silent: *last_seen_ms < silent_ms,
+            silent: is_silent(one, silent_ms),
+            moved: *moved,
             expires_ms: expires_ms(*certificate_expires_s),
-            expiring: is_expiring(*certificate_expires_s, now_ms),
+            expiring: is_expiring_device(one, now_ms),
         }
     }
+}
+
+/// Whether a device has not moved and has no reading since a time, Unix milliseconds.
+pub(super) fn is_silent(one: &wire::Device, silent_ms: i64) -> bool {
+    !one.moved && one.last_seen_ms < silent_ms
+}
+
+/// Whether a device has not moved and its certificate has ended or ends soon.
+pub(super) fn is_expiring_device(one: &wire::Device, now_ms: i64) -> bool {
+    !one.moved && is_expiring(one.certificate_expires_s, now_ms)
 }
 
 /// The end of a certificate, Unix milliseconds, if it is known.
@@ -92,23 +113,45 @@ pub(super) async fn answer(
     let expires_within_s = if only_expiring(&parameters) { expiring_s() } else { 0 };
     let request = wire::PageRequest { expires_within_s, ..request };
     let asking = async { Ok(connection.client().await?.device_page(request).await?) };
-    match connection.note(asking.await).await {
-        Ok(page) => {
-            let now_ms = now_ms();
+    let page = connection.note(asking.await).await;
+    let now_ms = now_ms();
+    match known(page, &parameters, now_ms)? {
+        Some(page) => {
             let silent_ms = silent_before(now_ms, &parameters)?;
             text(&Devices {
                 now_ms,
                 total: usize::try_from(page.total).unwrap_or(usize::MAX),
                 found: usize::try_from(page.found).unwrap_or(usize::MAX),
                 more: false,
+                note: None,
                 rows: page.devices.iter().map(|one| Device::of(one, now_ms, silent_ms)).collect(),
             })
         }
-        Err(error) if error.is_unknown() => {
+        None => {
             let listing = lists.fresh(connection).await?;
             // Sorting a large fleet takes a while.
             spawn_blocking(move || text(&of_list(&listing, &parameters)?)).await?
         }
+    }
+}
+
+/// The page that the aggregator answered; `None`: it is too old for what was asked.
+///
+/// # Errors
+/// It refuses for another reason, or is away.
+fn known(
+    page: Result<wire::DevicePage, DataError>,
+    parameters: &Parameters,
+    now_ms: i64,
+) -> Result<Option<wire::DevicePage>, DataError> {
+    match page {
+        Ok(page) => {
+            // A filter that it does not know is ignored. Its clock may differ by some hours.
+            let ends_soon = |one: &wire::Device| is_expiring_device(one, now_ms.saturating_add(CLOCKS_MS));
+            let is_filtered = !only_expiring(parameters) || page.devices.iter().all(ends_soon);
+            Ok(is_filtered.then_some(page))
+        }
+        Err(error) if error.is_unknown_page(parameters.text("sort")) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -126,8 +169,8 @@ fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Devices<
     let mut found: Vec<&wire::Device> = all
         .iter()
         .filter(|one| rows.finds(&[&one.device, &one.site, &one.gateway]))
-        .filter(|one| !only_silent || one.last_seen_ms < silent_ms)
-        .filter(|one| !only_expiring || is_expiring(one.certificate_expires_s, listing.now_ms))
+        .filter(|one| !only_silent || is_silent(one, silent_ms))
+        .filter(|one| !only_expiring || is_expiring_device(one, listing.now_ms))
         .collect();
     found.sort_by(|a, b| {
         let order = compare(&rows.sort, a, b);
@@ -136,13 +179,20 @@ fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Devices<
         order.then_with(|| names(a).cmp(&names(b)))
     });
     let shown = rows.cut(&found).iter().map(|one| Device::of(one, listing.now_ms, silent_ms));
+    let needs_ends = only_expiring || rows.sort == "expires";
     Ok(Devices {
         now_ms: listing.now_ms,
         total: all.len(),
         found: found.len(),
         more: listing.devices.more,
+        note: needs_ends.then(|| no_ends(all.iter().map(|one| one.certificate_expires_s))).flatten(),
         rows: shown.collect(),
     })
+}
+
+/// Says so if of a list that is not empty no end is known.
+pub(super) fn no_ends(mut ends: impl ExactSizeIterator<Item = i64>) -> Option<&'static str> {
+    (ends.len() > 0 && ends.all(|expires_s| expires_s == 0)).then_some(NO_ENDS)
 }
 
 /// Whether only devices are asked for whose certificate has ended or ends soon.
@@ -170,6 +220,7 @@ fn compare(sort: &str, a: &wire::Device, b: &wire::Device) -> Ordering {
         "series" => a.series.cmp(&b.series),
         "last_seen" => a.last_seen_ms.cmp(&b.last_seen_ms),
         "expires" => order_of(a.certificate_expires_s).cmp(&order_of(b.certificate_expires_s)),
+        "worst" => (a.moved, a.last_seen_ms).cmp(&(b.moved, b.last_seen_ms)),
         _ => a.device.cmp(&b.device),
     }
 }
@@ -182,7 +233,7 @@ pub(super) fn order_of(expires_s: i64) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::aggregator_client::Listed;
+    use crate::aggregator_client::{ClientError, Listed};
 
     fn listing() -> Listing {
         let device = |name: &str, last_seen_ms| wire::Device {
@@ -192,14 +243,18 @@ mod tests {
             series: 1,
             last_seen_ms,
             certificate_expires_s: if name == "b" { 1_001 } else { 0 },
+            moved: false,
         };
         let entries = vec![device("b", 900_000), device("a", 100_000), device("<img>", 100_000)];
-        Listing { now_ms: 1_000_000, devices: Listed { entries, more: false }, gateways: Listed::default() }
+        Listing::new(1_000_000, Listed { entries, more: false }, Listed::default())
     }
 
     fn shown(query: &str) -> (usize, Vec<String>) {
-        let listing = listing();
-        let answer = of_list(&listing, &Parameters::parse(query)).unwrap();
+        shown_of(&listing(), query)
+    }
+
+    fn shown_of(listing: &Listing, query: &str) -> (usize, Vec<String>) {
+        let answer = of_list(listing, &Parameters::parse(query)).unwrap();
         (answer.found, answer.rows.iter().map(|row| row.device.to_owned()).collect())
     }
 
@@ -218,5 +273,53 @@ mod tests {
             !is_expiring(1_000 + expiring_s(), 1_000_999) && is_expiring(1_000 + expiring_s(), 1_001_000)
         );
         assert!(is_expiring(5, 1_001_000) && !is_expiring(0, 1_001_000));
+    }
+
+    #[test]
+    fn a_device_that_moved_is_neither_silent_nor_expiring_where_it_was() {
+        let Listing { now_ms, mut devices, gateways } = listing();
+        let left = |place: usize, last_seen_ms| {
+            let gateway = "left".to_owned();
+            wire::Device { gateway, last_seen_ms, ..listing().devices.entries[place].clone() }
+        };
+        devices.entries.extend([left(0, 5), left(1, 7)]);
+        let listing = Listing::new(now_ms, devices, gateways);
+        let gateways = |query: &str| {
+            let answer = of_list(&listing, &Parameters::parse(query)).unwrap();
+            answer.rows.iter().map(|row| (row.gateway, row.device, row.silent)).collect::<Vec<_>>()
+        };
+        assert_eq!(gateways("silent_only=1"), [("gw", "<img>", true), ("gw", "a", true)]);
+        assert_eq!(gateways("expiring_only=1"), [("gw", "b", false)]);
+        assert_eq!(gateways("sort=worst&offset=3"), [("left", "b", false), ("left", "a", false)]);
+        assert_eq!(shown_of(&listing, "").0, 5, "the rows stay");
+    }
+
+    #[test]
+    fn an_aggregator_that_does_not_know_ends_is_asked_for_the_list() {
+        let page = |certificate_expires_s| {
+            let devices = vec![wire::Device { certificate_expires_s, ..wire::Device::default() }];
+            Ok(wire::DevicePage { devices, found: 1, total: 1 })
+        };
+        let is_known =
+            |page, query: &str| known(page, &Parameters::parse(query), 1_000_000).map(|page| page.is_some());
+        // It ignores a filter that it does not know.
+        assert!(!is_known(page(0), "expiring_only=1").unwrap() && is_known(page(0), "").unwrap());
+        assert!(is_known(page(1_001), "expiring_only=1").unwrap());
+        assert!(is_known(page(1_000 + expiring_s() + 60), "expiring_only=1").unwrap(), "clocks differ");
+        assert!(!is_known(page(1_000 + 2 * expiring_s()), "expiring_only=1").unwrap());
+        let refused = |words: &str| Err(DataError::from(ClientError::Request(words.to_owned())));
+        let words = "sort: there is no such column: write device, site, gateway, last_seen or series";
+        assert!(!is_known(refused(words), "sort=expires").unwrap());
+        assert!(is_known(refused(words), "sort=colour").is_err());
+        assert!(is_known(refused("search: too long"), "sort=expires").is_err());
+
+        let Listing { mut devices, .. } = listing();
+        devices.entries.iter_mut().for_each(|one| one.certificate_expires_s = 0);
+        let old = Listing::new(1_000_000, devices, Listed::default());
+        let note = |listing: &Listing, query: &str| of_list(listing, &Parameters::parse(query)).unwrap().note;
+        assert_eq!((shown_of(&old, "expiring_only=1").0, note(&old, "expiring_only=1")), (0, Some(NO_ENDS)));
+        assert_eq!((note(&old, "sort=expires"), note(&old, "")), (Some(NO_ENDS), None));
+        assert_eq!(note(&listing(), "expiring_only=1"), None);
+        assert_eq!(note(&Listing::default(), "expiring_only=1"), None);
     }
 }

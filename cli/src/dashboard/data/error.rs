@@ -5,6 +5,9 @@ use tokio::task::JoinError;
 
 use crate::aggregator_client::ClientError;
 
+/// Columns that the first versions with pages could not sort by.
+const NEWER_COLUMNS: [&str; 2] = ["expires", "worst"];
+
 /// Why there is no answer, in one line for people.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DataError {
@@ -49,6 +52,12 @@ impl DataError {
     /// Whether the aggregator is of a version that does not know the request.
     pub(super) fn is_unknown(&self) -> bool {
         matches!(self, Self::Client(error) if error.is_unimplemented())
+    }
+
+    /// Whether the aggregator is of a version that does not know pages, or not this column to sort them by.
+    pub(super) fn is_unknown_page(&self, sort: &str) -> bool {
+        let is_newer = NEWER_COLUMNS.contains(&sort);
+        self.is_unknown() || is_newer && matches!(self, Self::Client(error) if error.is_unknown_column())
     }
 
     /// `refused`, or `disconnected` where another try may succeed.

@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     connection::Connection,
-    devices::{SILENT_SECONDS, expiring_s, is_expiring, silent_before},
+    devices::{SILENT_SECONDS, expiring_s, is_expiring_device, is_silent, silent_before},
     error::DataError,
     gateways::{behind_ms, is_behind, problems},
     lists::{Listing, Lists},
@@ -143,9 +143,10 @@ fn of_lists<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Fleet<'
     }
     for one in &devices.entries {
         let site = sites.entry(&one.site).or_default();
-        site.devices += 1;
-        site.silent += usize::from(one.last_seen_ms < silent_ms);
-        site.expiring += usize::from(is_expiring(one.certificate_expires_s, listing.now_ms));
+        // Once, at the gateway that saw it last.
+        site.devices += usize::from(!one.moved);
+        site.silent += usize::from(is_silent(one, silent_ms));
+        site.expiring += usize::from(is_expiring_device(one, listing.now_ms));
     }
     // Those that are down first; otherwise in the order of the list.
     list.sort_by_key(|(connected, _)| *connected);
@@ -203,13 +204,16 @@ mod tests {
             gateway("b", false, true, 5),
             gateway("c", false, false, 800),
         ];
-        let device =
-            wire::Device { site: "a".to_owned(), certificate_expires_s: 1_001, ..wire::Device::default() };
-        let listing = Listing {
-            now_ms: 1_000_000,
-            devices: Listed { entries: vec![device], more: false },
-            gateways: Listed { entries, more: false },
+        let device = |gateway: &str, last_seen_ms| wire::Device {
+            site: "a".to_owned(),
+            gateway: gateway.to_owned(),
+            last_seen_ms,
+            certificate_expires_s: 1_001,
+            ..wire::Device::default()
         };
+        // One device, at the gateway that it left too.
+        let devices = Listed { entries: vec![device("gw", 9), device("old", 5)], more: false };
+        let listing = Listing::new(1_000_000, devices, Listed { entries, more: false });
         let fleet = of_lists(&listing, &Parameters::default()).unwrap();
         let sites: Vec<&str> = fleet.sites.iter().map(|site| site.site).collect();
         assert_eq!(sites, ["c", "a", "b"]);

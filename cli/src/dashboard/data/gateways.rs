@@ -8,7 +8,7 @@ use tokio::task::spawn_blocking;
 
 use super::{
     connection::Connection,
-    devices::{expires_ms, is_expiring, order_of},
+    devices::{expires_ms, is_expiring, no_ends, order_of},
     error::DataError,
     lists::{Listing, Lists},
     parameters::Parameters,
@@ -26,6 +26,8 @@ pub(super) struct Gateways<'a> {
     total: usize,
     found: usize,
     more: bool,
+    /// What the aggregator is too old for.
+    note: Option<&'static str>,
     rows: Vec<Gateway<'a>>,
 }
 
@@ -89,9 +91,10 @@ pub(super) async fn answer(
             total: usize::try_from(page.total).unwrap_or(usize::MAX),
             found: usize::try_from(page.found).unwrap_or(usize::MAX),
             more: false,
+            note: None,
             rows: page.gateways.iter().map(|one| Gateway::of(one, now_ms, behind_ms)).collect(),
         }),
-        Err(error) if error.is_unknown() => {
+        Err(error) if error.is_unknown_page(parameters.text("sort")) => {
             let listing = lists.fresh(connection).await?;
             // Sorting a large fleet takes a while.
             spawn_blocking(move || text(&of_list(&listing, &parameters)?)).await?
@@ -125,6 +128,9 @@ fn of_list<'a>(listing: &'a Listing, parameters: &Parameters) -> Result<Gateways
         total: all.len(),
         found: found.len(),
         more: listing.gateways.more,
+        note: (rows.sort == "expires")
+            .then(|| no_ends(all.iter().map(|one| one.certificate_expires_s)))
+            .flatten(),
         rows: shown.collect(),
     })
 }
@@ -189,13 +195,46 @@ fn compare(sort: &str, a: &wire::Gateway, b: &wire::Gateway) -> Ordering {
         "version" => a.version.cmp(&b.version),
         "expires" => order_of(a.certificate_expires_s).cmp(&order_of(b.certificate_expires_s)),
         "connected" => a.connected.cmp(&b.connected),
+        "worst" => badness(b).cmp(&badness(a)),
         _ => a.site.cmp(&b.site),
     }
+}
+
+/// As the aggregator sorts: those that deliver nothing or whose batches are not accepted, then those that lag; retired ones
+/// are best.
+fn badness(gateway: &wire::Gateway) -> (u8, i64) {
+    let wire::Gateway { connected, contended, waits_for, clock_ahead_ms, .. } = gateway;
+    let is_well = *connected && !contended && waits_for.is_empty() && clock_ahead_ms.is_none();
+    let class = if gateway.retired { 0 } else { 1 + u8::from(!is_well) };
+    (class, gateway.lag_ms.unwrap_or(i64::MAX))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aggregator_client::{ClientError, Listed};
+
+    #[test]
+    fn an_older_aggregators_list_is_sorted_here() {
+        let gateway = |name: &str, connected, lag_ms| wire::Gateway {
+            gateway: name.to_owned(),
+            connected,
+            lag_ms: Some(lag_ms),
+            ..wire::Gateway::default()
+        };
+        let entries = vec![gateway("a", true, 5), gateway("b", true, 9), gateway("c", false, 1)];
+        let listing = Listing::new(0, Listed::default(), Listed { entries, more: false });
+        let shown = |query: &str| {
+            let answer = of_list(&listing, &Parameters::parse(query)).unwrap();
+            (answer.rows.iter().map(|row| row.gateway).collect::<String>(), answer.note.is_some())
+        };
+        assert_eq!(shown("sort=worst"), ("cba".to_owned(), false));
+        assert_eq!(shown("sort=expires"), ("abc".to_owned(), true));
+        let words = "sort: there is no such column: write site or lag".to_owned();
+        let refused = DataError::from(ClientError::Request(words));
+        assert!(refused.is_unknown_page("expires") && refused.is_unknown_page("worst"));
+        assert!(!refused.is_unknown_page("colour"));
+    }
 
     #[test]
     fn problems_are_in_words_and_a_retired_gateway_has_none() {

@@ -7,10 +7,10 @@ use std::{
 };
 
 use catchment_proto::wire;
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::spawn_blocking};
 
 use super::{connection::Connection, error::DataError};
-use crate::{aggregator_client::Listed, time::now_ms};
+use crate::{aggregator_client::Listed, moved::moved, time::now_ms};
 
 /// How long lists are kept: any number of pages costs the aggregator one listing in this time.
 const KEPT: Duration = Duration::from_secs(3);
@@ -26,6 +26,25 @@ pub(super) struct Listing {
     pub(super) now_ms: i64,
     pub(super) devices: Listed<wire::Device>,
     pub(super) gateways: Listed<wire::Gateway>,
+}
+
+impl Listing {
+    /// Of lists made then, Unix milliseconds. Devices that have moved are marked: an older aggregator does not.
+    pub(super) fn new(
+        now_ms: i64,
+        mut devices: Listed<wire::Device>,
+        gateways: Listed<wire::Gateway>,
+    ) -> Self {
+        let seen = devices
+            .entries
+            .iter()
+            .map(|one| (one.site.as_str(), one.gateway.as_str(), one.device.as_str(), one.last_seen_ms));
+        let marks = moved(seen);
+        for (device, moved) in devices.entries.iter_mut().zip(marks) {
+            device.moved = moved;
+        }
+        Self { now_ms, devices, gateways }
+    }
 }
 
 /// The last lists.
@@ -75,7 +94,9 @@ impl Lists {
             let mut client = connection.client().await?;
             let gateways = client.first_gateways(GATEWAYS_MAX).await?;
             let devices = client.first_devices(DEVICES_MAX).await?;
-            Ok(Arc::new(Listing { now_ms: now_ms(), devices, gateways }))
+            // All of a large fleet take a while.
+            let made = spawn_blocking(move || Listing::new(now_ms(), devices, gateways));
+            Ok(Arc::new(made.await?))
         };
         let listing = connection.note(listed.await).await?;
         *last = Some((Instant::now(), Arc::clone(&listing)));

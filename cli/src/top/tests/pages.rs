@@ -104,6 +104,31 @@ fn ends_of_certificates_are_short_and_mark_their_rows() {
 }
 
 #[test]
+fn a_device_that_moved_is_not_the_worst_where_it_was() {
+    let device = |gateway: &str, name: &str, age_s: i64| wire::Device {
+        site: "berlin".to_owned(),
+        gateway: gateway.to_owned(),
+        device: name.to_owned(),
+        last_seen_ms: NOW - age_s * 1_000,
+        certificate_expires_s: 1,
+        ..Default::default()
+    };
+    // Of an aggregator that does not mark it.
+    let mut collector = Collector::default();
+    for one in [device("left", "press", 9_000), device("new", "press", 2), device("new", "oven", 70)] {
+        assert!(collector.device(one));
+    }
+    let mut state = State::new(View::Devices, "");
+    state.take(data(View::Devices, collector.finish()));
+    press(&mut state, "s");
+    let shown =
+        state.shown().map(|row| (row.key[1].as_str(), row.cells(NOW)[0].clone(), row.is_problem(NOW)));
+    let shown: Vec<_> = shown.collect();
+    let expected = [("new", "1m", true), ("new", "2s", true), ("left", "moved", false)];
+    assert_eq!(shown, expected.map(|(gateway, seen, ill)| (gateway, seen.to_owned(), ill)));
+}
+
+#[test]
 fn sites_are_counted_by_the_aggregator() {
     let site = |site: &str, gateways, down, retired, lag_ms| wire::SiteSummary {
         site: site.to_owned(),
