@@ -111,7 +111,8 @@ pub fn add_lists(
 /// Why an issuer's lists are left out although its key is here.
 fn left_out(issuer: Option<&Name>, error: &AuthorityError) -> String {
     format!(
-        "the lists of {} are left out, since a new one could not be signed: {error}; what was taken into its ledger stays          there, so run the same command again once its key can be read",
+        "the lists of {} are left out, since a new one could not be signed: {error}; what was taken into its ledger stays \
+         there, so run the same command again once its key can be read",
         whose(issuer)
     )
 }
