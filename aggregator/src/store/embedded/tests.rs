@@ -1,3 +1,4 @@
+mod behind;
 mod completeness;
 mod panics;
 
@@ -372,26 +373,4 @@ async fn batches_are_taken_while_somebody_looks_at_the_series() {
     tokio::time::timeout(Duration::from_secs(30), taken).await.expect("the batch is accepted").unwrap();
     release.send(()).unwrap();
     assert_eq!(matching.join().unwrap(), 1);
-}
-
-#[tokio::test]
-async fn a_backlog_of_few_series_is_behind_until_it_is_flushed() {
-    let data = tempfile::tempdir().unwrap();
-    let (store, _) = open(data.path());
-    let (epoch, at_once) = (epoch("g", 1), 4_096);
-    let mut number = 0;
-    let flushing = lock(&store.inner.flush_lock);
-    while !store.is_behind() {
-        let first = number as i64 * at_once;
-        number += 1;
-        assert!(number < 40, "never behind");
-        let entries = (first..first + at_once).map(|index| entry(0, index, 1, 1)).collect();
-        store.put(&epoch, batch(0, number, entries), false).await.unwrap();
-    }
-    assert!(number as i64 * at_once >= 128 << 10);
-    let mut caught_up = store.caught_up();
-    assert!(once(&mut caught_up).await.is_pending());
-    drop(flushing);
-    caught_up.await;
-    assert!(!store.is_behind());
 }
