@@ -88,9 +88,10 @@ export function number(value) {
 export function mark(value, apart) {
   if (value && (Math.abs(value) >= 1e7 || apart < 1e-5)) {
     const digits = Math.min(16, Math.max(1, Math.ceil(Math.log10(Math.abs(value) / apart)) + 1));
-    const short = Number(value.toPrecision(digits)).toExponential().replace("+", "");
-    const plain = apart >= 1 && Math.abs(value) < 1e15 ? value.toFixed(0) : short;
-    return plain.length <= short.length ? plain : short;
+    // By the length before zeros go, so that all marks of an axis have one form.
+    const long = value.toExponential(digits - 1).length;
+    if (apart >= 1 && Math.abs(value) < 1e15 && value.toFixed(0).length <= long) return value.toFixed(0);
+    return Number(value.toPrecision(digits)).toExponential().replace("+", "");
   }
   return value.toFixed(Math.min(6, Math.max(0, -Math.floor(Math.log10(apart)))));
 }

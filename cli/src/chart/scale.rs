@@ -106,10 +106,15 @@ impl Scale {
         let largest = self.low.abs().max(self.high.abs());
         if largest >= 1e7 || step < 1e-5 {
             let digits = (largest / step).log10().ceil().clamp(0.0, 15.0) as usize;
-            let rounded: f64 = format!("{value:.digits$e}").parse().unwrap_or(value);
-            let short = if rounded == 0.0 { "0".to_owned() } else { format!("{rounded:e}") };
-            let plain = (step >= 1.0 && largest < 1e15).then(|| format!("{value:.0}"));
-            return plain.filter(|plain| plain.len() <= short.len() && plain != "-0").unwrap_or(short);
+            let full = format!("{value:.digits$e}");
+            let rounded: f64 = full.parse().unwrap_or(value);
+            // By the length before zeros go, so that all marks of an axis have one form.
+            let plain = (step >= 1.0 && largest < 1e15).then(|| format!("{rounded:.0}"));
+            return match plain.filter(|plain| plain.len() <= full.len()) {
+                _ if rounded == 0.0 => "0".to_owned(),
+                Some(plain) => plain,
+                None => format!("{rounded:e}"),
+            };
         }
         let digits = (-step.log10().floor()).clamp(0.0, 6.0) as usize;
         let text = format!("{value:.digits$}");

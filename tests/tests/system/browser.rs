@@ -262,8 +262,7 @@ async fn axes_have_round_times_when_clocks_are_set_and_hold_any_number() {
     let marks: Vec<&str> = marks.as_array().unwrap().iter().filter_map(Value::as_str).collect();
     assert_eq!(marks[..3], ["0.1 0.2 0.3", "1000000.00 1000000.01 1000000.02", "0 1e9 2e9"], "{marks:?}");
     assert_eq!((marks.len(), marks[3]), (8, "-1e308 0 1e308"), "{marks:?}");
-    assert!(marks[6].starts_with("12345678 12345680 "), "{marks:?}");
-    assert!(marks[7].starts_with("1796100000 1796100010 "), "{marks:?}");
+    assert_eq!(marks[6..], ["12345680 12345685", "1796100000 1796100020 1796100040"], "{marks:?}");
     let read = "import('/format.js').then(({ number }) => [12345692.71, 0.123456789, 1e300, 123456.78].map(number).join(' '))";
     assert_eq!(visitor.value(read), json!("12345692.7 0.123457 1e+300 123456.8"));
 }
