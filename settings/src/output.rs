@@ -16,10 +16,10 @@ pub fn print(text: impl Display) -> io::Result<bool> {
     read_by(write!(out, "{text}").and_then(|()| out.flush()))
 }
 
-/// As [`print`], for bytes that are no text.
+/// As [`print()`], for bytes that are no text.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn write(bytes: &[u8]) -> io::Result<bool> {
     let mut out = io::stdout().lock();
     read_by(out.write_all(bytes).and_then(|()| out.flush()))
