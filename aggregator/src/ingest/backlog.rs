@@ -1,8 +1,8 @@
 //! Whether a stream delivers a backlog, which waits when tables are behind.
 //!
 //! What was delivered and is not in tables yet is merged window by window by every query. So a gateway that delivers the
-//! past as fast as it can is read no faster than tables are written. The windows of now never wait: they come at the pace
-//! of their readings, and somebody watches them.
+//! past as fast as it can is read no faster than tables are written. The windows of the last hours never wait: somebody
+//! watches them.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use catchment_proto::Batch;
 use super::bytes::StreamBytes;
 use crate::store::IngestStore;
 
-/// How long ago the windows of a batch ended that is part of a backlog.
-const AGE: Duration = Duration::from_secs(600);
+/// How long ago the windows of a batch ended that is part of a backlog. What a short outage left is delivered at once.
+const AGE: Duration = Duration::from_secs(6 * 3_600);
 
 /// What a stream delivered last.
 #[derive(Debug, Default)]
