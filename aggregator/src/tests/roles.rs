@@ -54,6 +54,7 @@ async fn each_service_serves_its_role_and_denies_the_others() {
         let answer = health.check(HealthCheckRequest { service: String::new() }).await.unwrap().into_inner();
         assert_eq!(answer.status(), ServingStatus::Serving);
     }
+    running.until_counted(r#"requests_refused_total{reason="wrong_role"}"#).await;
     running.stop().await.unwrap();
 }
 
