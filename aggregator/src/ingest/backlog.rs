@@ -33,7 +33,7 @@ impl Backlog {
     /// Whether the stream is not read now; counts when this begins.
     pub(super) fn waits(&mut self, store: &dyn IngestStore, bytes: &StreamBytes) -> bool {
         let waits = self.is_old && store.is_behind();
-        if waits && !std::mem::replace(&mut self.waits, waits) {
+        if waits && !self.waits {
             bytes.note_tables_wait();
         }
         self.waits = waits;

@@ -51,7 +51,7 @@ pub struct AddedLists {
 ///
 /// Of an issuer whose key is in the folder, or in that of a site below it, the names are taken into its ledger; if the
 /// list of that key would lack revocations of the ledger, a new list of all is signed, with a number above all: only then
-/// `passphrases` is asked. If that fails, the lists of this issuer are refused, and the others go on. A newer list of another
+/// `passphrases` is asked. If that fails, the lists of this issuer are refused, and the others continue. A newer list of another
 /// issuer that lacks names of the present one is refused, with `force` only if a ledger here knows one of them as a
 /// certificate that has not ended; certificates that have ended by the ledgers here do not count.
 ///

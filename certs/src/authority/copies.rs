@@ -60,7 +60,11 @@ impl<'a> Outgoing<'a> {
 
     /// What the copy at a path becomes.
     pub(super) fn for_copy(&self, path: &Path) -> Result<Cow<'_, [u8]>, AuthorityError> {
-        let own = self.beyond(path);
+        self.with(self.beyond(path))
+    }
+
+    /// These lists and what a copy has beyond them.
+    fn with(&self, own: Lists) -> Result<Cow<'_, [u8]>, AuthorityError> {
         if own.is_empty() {
             return Ok(Cow::Borrowed(&self.text));
         }
@@ -73,7 +77,12 @@ impl<'a> Outgoing<'a> {
 
     /// What to say of the copy at a path if it has another list of a key here, at least as new.
     pub(super) fn warning(&self, path: &Path) -> Option<String> {
-        let (theirs, ours) = self.beyond(path).ahead_of(&self.lists)?;
+        self.warning_of(path, &self.beyond(path))
+    }
+
+    /// As [`Self::warning`], of a copy that has these lists beyond those here.
+    fn warning_of(&self, path: &Path, beyond: &Lists) -> Option<String> {
+        let (theirs, ours) = beyond.ahead_of(&self.lists)?;
         let which = match theirs == ours {
             true => format!("another list {theirs} than the one here"),
             false => format!("list {theirs}, newer than list {ours} here"),
@@ -88,8 +97,9 @@ impl<'a> Outgoing<'a> {
 
     /// Updates the copy at a path. Returns whether it has all lists from here; otherwise says why to `note`.
     pub(super) fn write(&self, path: &Path, note: &mut dyn FnMut(String)) -> Result<bool, AuthorityError> {
-        let warning = self.warning(path);
-        replace_changed(path, &self.for_copy(path)?)?;
+        let beyond = self.beyond(path);
+        let warning = self.warning_of(path, &beyond);
+        replace_changed(path, &self.with(beyond)?)?;
         let is_whole = warning.is_none();
         warning.into_iter().for_each(note);
         Ok(is_whole)
