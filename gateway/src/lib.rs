@@ -34,6 +34,7 @@ pub mod run;
 pub mod session;
 pub mod shard;
 pub mod spawn;
+mod turns;
 pub mod uplink;
 pub mod worker;
 

@@ -18,7 +18,7 @@ use super::{
     unfinished::UnfinishedGuard,
     worker_environment::WorkerEnvironment,
 };
-use crate::device::DelayGuard;
+use crate::{device::DelayGuard, turns::give_way};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The reading half.
@@ -110,7 +110,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Ok(consumed > 0);
                 }
                 // A slice has ended: the rest of what was read waits until the other sessions had a turn.
-                Step::Yield => yield_now().await,
+                Step::Yield => give_way().await,
                 Step::AwaitRoom => {
                     if !self.room().await? {
                         self.core.borrow_mut().give_up_room();

@@ -10,6 +10,7 @@ use tokio::{
 };
 
 use super::{LiveSlot, thread::WorkerThread};
+use crate::turns::give_way;
 
 /// How often to check whether a checkpoint is due.
 const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -53,7 +54,7 @@ impl WorkerThread {
             let stepped = self.context.shard.borrow_mut().step_capture();
             match stepped {
                 Some(capture) => break capture,
-                None => tokio::task::yield_now().await,
+                None => give_way().await,
             }
         };
         let (journal, outbox) = {
@@ -105,7 +106,7 @@ impl WorkerThread {
                 if over {
                     break;
                 }
-                tokio::task::yield_now().await;
+                give_way().await;
             }
             let ended = |commit: &Commit| commit.durable >= end || commit.poisoned.is_some();
             match commits.wait_for(ended).await.map(|commit| commit.poisoned.is_some()) {

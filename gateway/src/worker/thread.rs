@@ -20,6 +20,7 @@ use crate::{
     device::{Actors, Connect, CountGuard, SessionId},
     session::Context,
     shard::{Backpressure, Observation, ShardLog},
+    turns::give_way,
 };
 
 /// Longest and shortest interval between two looks for due windows.
@@ -129,7 +130,7 @@ impl WorkerThread {
                 let result = self.context.shard.borrow_mut().tick();
                 self.publish_progress();
                 match result {
-                    Ok(true) => tokio::task::yield_now().await,
+                    Ok(true) => give_way().await,
                     Ok(false) | Err(Backpressure::Room(_) | Backpressure::Devices(_)) => break,
                     Err(Backpressure::Sync) => sleep(Duration::from_millis(1)).await,
                     // The watcher of the journal ends the gateway.

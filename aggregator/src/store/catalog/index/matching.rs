@@ -6,7 +6,6 @@
 
 use std::ops::Range;
 
-use memchr::memmem::Finder;
 use regex::Regex;
 
 use super::{
@@ -26,8 +25,8 @@ const VALUE_WORK: usize = 8;
 const LIBRARY_WORK: usize = STEP_WORK;
 /// Work of checking a single series with the whole selector.
 const CHECK_WORK: usize = 256;
-/// A text that a regular expression requires is searched for if there are this many values, and few of this many samples
-/// have it.
+/// A text that a regular expression requires somewhere is searched for if there are this many values, and few of this
+/// many samples have it. One that it requires at the end always is.
 const SEARCH_VALUES_MIN: usize = if cfg!(test) { 4 } else { 2_048 };
 const SAMPLES: usize = 64;
 const SAMPLES_WITH_MAX: usize = 4;
@@ -113,17 +112,37 @@ impl Lookup<'_> {
         }
     }
 
-    /// A text to search for in some values, if few of them seem to have it.
-    fn rare_text(&self, postings: &Postings, values: &Range<usize>) -> Option<Box<Finder<'static>>> {
-        let Values::Matching { literals: Literals { inner: Some(text), .. }, .. } = &self.values else {
-            return None;
-        };
+    /// What is required of some values and is found sooner than they are tested.
+    fn filter(&self, postings: &Postings, values: &Range<usize>) -> Filter {
+        let Values::Matching { literals, .. } = &self.values else { return Filter::None };
+        if !literals.suffix.is_empty() {
+            return Filter::Suffix;
+        }
+        let Some(text) = &literals.inner else { return Filter::None };
         if values.len() < SEARCH_VALUES_MIN {
-            return None;
+            return Filter::None;
         }
         let samples = values.clone().step_by((values.len() / SAMPLES).max(1));
         let with = samples.filter(|value| text.find(postings.value(*value).as_bytes()).is_some());
-        (with.count() <= SAMPLES_WITH_MAX).then(|| text.clone())
+        if with.count() <= SAMPLES_WITH_MAX { Filter::Text } else { Filter::None }
+    }
+
+    /// The first of some values that has what is required.
+    fn find_required(&self, postings: &Postings, values: Range<usize>, filter: Filter) -> Option<usize> {
+        let Values::Matching { literals, .. } = &self.values else { return None };
+        match filter {
+            Filter::None => Some(values.start),
+            Filter::Suffix => postings.find_with_suffix(values, &literals.suffix),
+            Filter::Text => postings.find_within(values, literals.inner.as_deref()?),
+        }
+    }
+
+    /// How many bytes all values have in common that are tested, at least.
+    const fn shared_by_all(&self) -> usize {
+        match &self.values {
+            Values::Matching { literals, .. } => literals.prefix.len(),
+            _ => 0,
+        }
     }
 
     /// Whether a value, which has its first `shared` bytes in common with the last one tested, is one of its values;
@@ -173,10 +192,20 @@ struct Current {
     list: Option<List>,
     /// Values not tested yet.
     values: Range<usize>,
-    /// Only values with this text match.
-    text: Option<Box<Finder<'static>>>,
+    /// Which of them are tested.
+    filter: Filter,
     /// The value before the next one was tested, or all between that and the next share more with it than the next.
     continues: bool,
+}
+
+/// Values that do not have this are not tested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Filter {
+    None,
+    /// The text at the end that the expression requires.
+    Suffix,
+    /// The text anywhere that the expression requires, and few seem to have.
+    Text,
 }
 
 enum List {
@@ -260,7 +289,7 @@ impl Current {
             but_not: None,
             list: None,
             values: 0..0,
-            text: None,
+            filter: Filter::None,
             continues: false,
         };
         let Some(label) = postings.find_label(lookup.label) else { return current };
@@ -272,7 +301,7 @@ impl Current {
             }
             Values::Matching { literals, .. } => {
                 current.values = postings.values_with_prefix(label, &literals.prefix);
-                current.text = lookup.rare_text(postings, &current.values);
+                current.filter = lookup.filter(postings, &current.values);
                 if lookup.others {
                     current.list = Some(List::OfLabel(postings.present(label)));
                     current.but_not = Some(none());
@@ -308,18 +337,20 @@ impl Current {
                 }
                 return true;
             }
-            if let Some(text) = &self.text {
-                let end = self.values.start.saturating_add(SEARCHED_AT_ONCE).min(self.values.end);
-                let found = postings.find_within(self.values.start..end, text);
-                work += SEARCH_WORK * (found.unwrap_or(end) - self.values.start) / SEARCHED_AT_ONCE;
+            if self.filter != Filter::None {
+                let begin = self.values.start;
+                let end = begin.saturating_add(SEARCHED_AT_ONCE).min(self.values.end);
+                let found = lookup.find_required(postings, begin..end, self.filter);
                 self.values.start = found.unwrap_or(end);
-                self.continues = false;
+                work += SEARCH_WORK * (self.values.start - begin) / SEARCHED_AT_ONCE;
+                self.continues &= found == Some(begin);
                 if found.is_none() {
                     continue;
                 }
             }
             let value = self.values.start;
             let shared = if self.continues { postings.shared(value) } else { 0 };
+            let shared = shared.max(lookup.shared_by_all());
             self.continues = true;
             let (belongs, next) = lookup.test(postings, value, self.values.end, shared, &mut work);
             self.list = belongs.then(|| List::OfValue(postings.list(value)));

@@ -119,6 +119,11 @@ impl Postings {
         self.values.find_within(values, finder)
     }
 
+    /// The first of some values that ends with a suffix, which is not empty.
+    pub(super) fn find_with_suffix(&self, values: Range<usize>, suffix: &[u8]) -> Option<usize> {
+        self.values.find_with_suffix(values, suffix)
+    }
+
     /// The series that have a value.
     pub(super) fn list(&self, value: usize) -> ListCursor {
         self.lists.cursor(value)

@@ -59,13 +59,29 @@ impl Texts {
             at += finder.find(bytes.get(at..)?)?;
             let found = start + at;
             let ends = self.ends.get(among.clone())?;
-            let number = among.start + ends.partition_point(|end| *end as usize <= found);
+            let number = among.start + first_beyond(ends, found);
             if found + finder.needle().len() <= self.start(number + 1) {
                 return Some(number);
             }
             // It is part of two texts.
             at += 1;
         }
+    }
+
+    /// The first of some texts that ends with `suffix`, which is not empty.
+    pub(super) fn find_with_suffix(&self, among: Range<usize>, suffix: &[u8]) -> Option<usize> {
+        let last = suffix.last()?;
+        let mut start = self.start(among.start);
+        for (number, end) in among.clone().zip(self.ends.get(among)?) {
+            let end = *end as usize;
+            // Most differ in this one byte, which costs a fraction of a comparison.
+            let may_be = self.text.as_bytes().get(end.wrapping_sub(1)) == Some(last);
+            if may_be && self.text.as_bytes().get(start..end)?.ends_with(suffix) {
+                return Some(number);
+            }
+            start = end;
+        }
+        None
     }
 
     /// Where a text starts.
@@ -88,4 +104,15 @@ impl Texts {
     pub(super) fn bytes(&self) -> usize {
         self.text.capacity() + self.ends.capacity() * size_of::<u32>()
     }
+}
+
+/// Number of the first end beyond a place. It is looked for near the first one.
+fn first_beyond(ends: &[u32], place: usize) -> usize {
+    let is_before = |end: &u32| *end as usize <= place;
+    let mut step = 1;
+    while ends.get(step).is_some_and(is_before) {
+        step *= 2;
+    }
+    let near = ends.get(step / 2..ends.len().min(step + 1)).unwrap_or_default();
+    step / 2 + near.partition_point(is_before)
 }
