@@ -17,6 +17,7 @@ mod chart;
 pub mod dashboard;
 pub mod demo;
 pub mod device;
+mod expiry;
 pub mod export;
 pub mod failure;
 pub mod length;

@@ -75,7 +75,8 @@ pub fn write_atomic<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<
     disk.sync_dir(dir)
 }
 
-/// Reads a file that [`write_atomic`] wrote; `None` if there is none.
+/// Reads a file that [`write_atomic`] wrote; `None` if there is none. Memory is taken only for as many bytes as the header
+/// says and the file has.
 ///
 /// # Errors
 /// Reading failed, or the file is damaged.
@@ -87,28 +88,36 @@ pub fn read_atomic<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, At
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(io_error(error)),
     };
-    let length = file.len().map_err(io_error)?;
-    let mut bytes = vec![0; usize::try_from(length).map_err(|_| damaged())?];
-    let mut filled = 0;
-    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, filled as u64) {
-            Ok(0) => return Err(damaged()),
-            Ok(n) => filled += n,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(io_error(error)),
-        }
-    }
-    let (header, content) = bytes.split_at_checked(HEADER).ok_or_else(damaged)?;
-    let (magic, header) = header.split_at_checked(8).ok_or_else(damaged)?;
-    let (length, crc) = header.split_at_checked(8).ok_or_else(damaged)?;
-    let whole = magic == MAGIC
-        && length == (content.len() as u64).to_le_bytes()
-        && crc == checksum(length, content).to_le_bytes();
-    if !whole {
+    let mut header = [0; HEADER];
+    if !fill(&file, &mut header, 0).map_err(io_error)? {
         return Err(damaged());
     }
-    bytes.drain(..HEADER);
+    let (magic, rest) = header.split_at_checked(8).ok_or_else(damaged)?;
+    let (length, crc) = rest.split_at_checked(8).ok_or_else(damaged)?;
+    let content = file.len().map_err(io_error)?.saturating_sub(HEADER as u64);
+    if magic != MAGIC || length != content.to_le_bytes() {
+        return Err(damaged());
+    }
+    let mut bytes = vec![0; usize::try_from(content).map_err(|_| damaged())?];
+    let filled = fill(&file, &mut bytes, HEADER as u64).map_err(io_error)?;
+    if !filled || crc != checksum(length, &bytes).to_le_bytes() {
+        return Err(damaged());
+    }
     Ok(Some(bytes))
+}
+
+/// Reads from a place of a file on until the buffer is full; false if the file ends before.
+fn fill(file: &impl DiskFile, bytes: &mut [u8], from: u64) -> io::Result<bool> {
+    let mut filled = 0;
+    while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, from + filled as u64) {
+            Ok(0) => return Ok(false),
+            Ok(n) => filled += n,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(true)
 }
 
 /// Numbered generations of one small file, `PREFIX-NUMBER`. The newest one counts.

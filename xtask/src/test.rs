@@ -1,8 +1,8 @@
 //! `cargo xtask test`: runs all tests and ends with one line of totals.
 //!
-//! One build serves all runners: `--all-targets` makes the programs and the test programs with the same features,
-//! so that nothing is compiled twice. The system tests, the tests of clients/, the README's commands and the checks of
-//! deploy/ start the programs from there.
+//! One build serves all runners: it makes the programs and the test programs with the same features, so that nothing
+//! is compiled twice. (Benchmarks are left out: `lint` checks that they compile.) The system tests, the tests of
+//! clients/, the README's commands and the checks of deploy/ start the programs from there.
 
 use std::{
     io::{BufRead as _, BufReader, Write as _, stdout},
@@ -28,7 +28,7 @@ pub(crate) fn announce_first_build(programs: &Path) {
 /// Builds programs and tests.
 pub(crate) fn build() -> anyhow::Result<()> {
     announce_first_build(&programs()?);
-    run_command(&mut cargo(&["build", "--workspace", "--all-targets"]))
+    run_command(&mut cargo(&["build", "--workspace", "--lib", "--bins", "--tests"]))
 }
 
 /// Tests of the crates and of the whole system; prints their output as it arrives.

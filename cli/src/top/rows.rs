@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use catchment_proto::wire;
 
 use super::state::Asked;
-use crate::{args::View, moved::moved};
+use crate::{args::View, expiry::is_expiring, moved::moved};
 
 /// Most rows of a view.
 pub(super) const ROWS_MAX: usize = 50_000;
@@ -116,9 +116,6 @@ pub(super) fn short_span(ms: i64) -> String {
     }
 }
 
-/// Certificates that end within this time are marked, in seconds.
-const EXPIRING_S: i64 = 30 * 86_400;
-
 /// The end of a certificate, Unix seconds, in few characters: how long it is still valid.
 fn short_end(expires_s: i64, now_ms: i64) -> String {
     match (expires_s, expires_s.saturating_mul(1_000).saturating_sub(now_ms)) {
@@ -196,12 +193,11 @@ impl Row {
 
     /// Whether something is wrong with it that is not a matter of opinion.
     pub(super) fn is_problem(&self, now_ms: i64) -> bool {
-        let expiring = |end: i64| end != 0 && end < (now_ms / 1_000).saturating_add(EXPIRING_S);
         match &self.body {
             Body::Site { connected, gateways, .. } => connected < gateways,
             Body::Gateway { state: "retired", .. } | Body::Metric { .. } => false,
-            Body::Gateway { state, expires_s, .. } => *state != "up" || expiring(*expires_s),
-            Body::Device { expires_s, moved, .. } => !moved && expiring(*expires_s),
+            Body::Gateway { state, expires_s, .. } => *state != "up" || is_expiring(*expires_s, now_ms),
+            Body::Device { expires_s, moved, .. } => !moved && is_expiring(*expires_s, now_ms),
         }
     }
 }

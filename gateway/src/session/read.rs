@@ -4,7 +4,6 @@ use std::pin::pin;
 
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    task::yield_now,
     time::{Instant, sleep},
 };
 
@@ -18,7 +17,7 @@ use super::{
     unfinished::UnfinishedGuard,
     worker_environment::WorkerEnvironment,
 };
-use crate::{device::DelayGuard, turns::give_way};
+use crate::{device::DelayGuard, turns::Slice};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     /// The reading half.
@@ -29,18 +28,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut closing = None;
         loop {
             let before = self.core.borrow().decoder().progress();
-            let decoded = match self.decode(&mut inbox, closing).await {
-                Ok(decoded) => decoded,
+            let slice = match self.decode(&mut inbox, closing).await {
+                Ok(slice) => slice,
                 Err(why) => return why,
             };
             if closing.is_some() {
                 return CloseReason::Peer;
             }
             times.hold_back(self.handle.take_held_back());
-            if decoded {
+            let decoded = slice.is_some();
+            if let Some(slice) = slice {
                 // Other sessions run first: a device that sends without a pause gets the time that they leave, and
                 // delays each of them by one slice.
-                yield_now().await;
+                slice.give_way().await;
             }
             if let Some(why) = self.note(before, decoded, &inbox, &mut times, &mut held) {
                 return why;
@@ -96,21 +96,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         times.due(self.handle.last_message_at(), &self.context.session_table.deadlines, opening, keep_alive)
     }
 
-    /// Decodes and hands on all that is whole in the inbox. Returns whether anything was.
-    async fn decode(&self, inbox: &mut Inbox, closing: Option<Closing>) -> Result<bool, CloseReason> {
+    /// Decodes and hands on all that is whole in the inbox. Returns the last slice of it, if anything was.
+    async fn decode(
+        &self,
+        inbox: &mut Inbox,
+        closing: Option<Closing>,
+    ) -> Result<Option<Slice>, CloseReason> {
         loop {
             // Of what was read before the end, nothing is taken after it.
             if let Some(why) = self.handle.why() {
                 return Err(why);
             }
+            let slice = Slice::begin();
             let step = self.core.borrow_mut().step(inbox.unread(), closing, &mut self.environment());
             match step {
                 Step::ReadMore { consumed } => {
                     inbox.consume(consumed);
-                    return Ok(consumed > 0);
+                    return Ok((consumed > 0).then_some(slice));
                 }
                 // A slice has ended: the rest of what was read waits until the other sessions had a turn.
-                Step::Yield => give_way().await,
+                Step::Yield => slice.give_way().await,
                 Step::AwaitRoom => {
                     if !self.room().await? {
                         self.core.borrow_mut().give_up_room();

@@ -10,7 +10,7 @@ use tokio::{
 };
 
 use super::{LiveSlot, thread::WorkerThread};
-use crate::turns::give_way;
+use crate::turns::Slice;
 
 /// How often to check whether a checkpoint is due.
 const CHECKPOINT_CHECK_EVERY: Duration = Duration::from_millis(500);
@@ -51,10 +51,11 @@ impl WorkerThread {
             return Ok(());
         }
         let capture = loop {
+            let slice = Slice::begin();
             let stepped = self.context.shard.borrow_mut().step_capture();
             match stepped {
                 Some(capture) => break capture,
-                None => give_way().await,
+                None => slice.give_way().await,
             }
         };
         let (journal, outbox) = {
@@ -100,13 +101,14 @@ impl WorkerThread {
             }
             let (mut end, mut batches) = (Position::ZERO, Vec::new());
             loop {
+                let slice = Slice::begin();
                 let (reflects, more, over) = self.context.shard.borrow_mut().live();
                 end = end.max(reflects);
                 batches.extend(more);
                 if over {
                     break;
                 }
-                give_way().await;
+                slice.give_way().await;
             }
             let ended = |commit: &Commit| commit.durable >= end || commit.poisoned.is_some();
             match commits.wait_for(ended).await.map(|commit| commit.poisoned.is_some()) {

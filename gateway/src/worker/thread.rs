@@ -20,7 +20,7 @@ use crate::{
     device::{Actors, Connect, CountGuard, SessionId},
     session::Context,
     shard::{Backpressure, Observation, ShardLog},
-    turns::give_way,
+    turns::Slice,
 };
 
 /// Longest and shortest interval between two looks for due windows.
@@ -127,10 +127,11 @@ impl WorkerThread {
         loop {
             ticks.tick().await;
             loop {
+                let slice = Slice::begin();
                 let result = self.context.shard.borrow_mut().tick();
                 self.publish_progress();
                 match result {
-                    Ok(true) => give_way().await,
+                    Ok(true) => slice.give_way().await,
                     Ok(false) | Err(Backpressure::Room(_) | Backpressure::Devices(_)) => break,
                     Err(Backpressure::Sync) => sleep(Duration::from_millis(1)).await,
                     // The watcher of the journal ends the gateway.

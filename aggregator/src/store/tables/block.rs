@@ -134,9 +134,20 @@ impl TableBlock {
 
     /// Rows of one series that start in `[from, to)`, in order of their names.
     pub(in crate::store) fn rows(&self, series: u32, from: Timestamp, to: Timestamp) -> Rows<'_> {
-        let found = self.sections.binary_search_by_key(&series, |section| section.series);
-        let sections = found.map_or(0..0, |index| index as u32..index as u32 + 1);
+        let sections = self.section_of(series).map_or(0..0, |index| index as u32..index as u32 + 1);
         Rows { block: self, cursor: BlockCursor::new(sections, from, to) }
+    }
+
+    /// Index of the section of a series.
+    fn section_of(&self, series: u32) -> Option<usize> {
+        // The series of a block mostly are consecutive: it is looked up at once, where a search among many blocks that
+        // no processor's cache holds waits for memory at each step.
+        let (first, _) = self.range.0;
+        let expected = series.checked_sub(first)? as usize;
+        if self.sections.get(expected).is_some_and(|section| section.series == series) {
+            return Some(expected);
+        }
+        self.sections.binary_search_by_key(&series, |section| section.series).ok()
     }
 
     /// All rows, by series and name.

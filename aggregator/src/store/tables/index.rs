@@ -111,6 +111,7 @@ pub(super) fn find(entries: &[IndexEntry], series: u32, from: Timestamp, to: Tim
         return 0..0;
     }
     let first = entries.partition_point(|entry| entry.range.last < (series, from));
-    let end = entries.partition_point(|entry| entry.range.first < (series, to));
-    first as u32..end.max(first) as u32
+    // They are few, or all of them are read.
+    let found = entries.iter().skip(first).take_while(|entry| entry.range.first < (series, to)).count();
+    first as u32..(first + found) as u32
 }

@@ -14,12 +14,13 @@ use super::{
     parameters::Parameters,
     text,
 };
-use crate::time::now_ms;
+use crate::{
+    expiry::{EXPIRING_S, is_expiring},
+    time::now_ms,
+};
 
 /// Seconds without a reading after which a device counts as silent, unless the page says otherwise.
 pub(super) const SILENT_SECONDS: u32 = 300;
-/// Days within which a certificate ends that is about to expire.
-const EXPIRING_DAYS: i64 = 30;
 
 /// How far the aggregator's clock and this one may differ.
 const CLOCKS_MS: i64 = 86_400_000;
@@ -89,16 +90,6 @@ pub(super) fn expires_ms(expires_s: i64) -> Option<i64> {
     (expires_s != 0).then(|| expires_s.saturating_mul(1_000))
 }
 
-/// Seconds within which a certificate ends that is about to expire.
-pub(super) fn expiring_s() -> i64 {
-    EXPIRING_DAYS * 86_400
-}
-
-/// Whether a certificate has ended or ends soon.
-pub(super) fn is_expiring(expires_s: i64, now_ms: i64) -> bool {
-    expires_s != 0 && expires_s < (now_ms / 1_000).saturating_add(expiring_s())
-}
-
 /// The page of the list that the parameters ask for, as JSON.
 ///
 /// # Errors
@@ -110,7 +101,7 @@ pub(super) async fn answer(
 ) -> Result<String, DataError> {
     let seconds = parameters.number("silent", SILENT_SECONDS)?;
     let request = parameters.rows()?.request(parameters.text("silent_only") == "1", seconds);
-    let expires_within_s = if only_expiring(&parameters) { expiring_s() } else { 0 };
+    let expires_within_s = if only_expiring(&parameters) { EXPIRING_S } else { 0 };
     let request = wire::PageRequest { expires_within_s, ..request };
     let asking = async { Ok(connection.client().await?.device_page(request).await?) };
     let page = connection.note(asking.await).await;
@@ -269,10 +260,6 @@ mod tests {
         assert_eq!(shown("silent_only=1&silent=1000"), (0, Vec::new()));
         assert_eq!(shown("sort=expires"), (3, names(&["b", "<img>", "a"])));
         assert_eq!(shown("expiring_only=1"), (1, names(&["b"])));
-        assert!(
-            !is_expiring(1_000 + expiring_s(), 1_000_999) && is_expiring(1_000 + expiring_s(), 1_001_000)
-        );
-        assert!(is_expiring(5, 1_001_000) && !is_expiring(0, 1_001_000));
     }
 
     #[test]
@@ -305,8 +292,8 @@ mod tests {
         // It ignores a filter that it does not know.
         assert!(!is_known(page(0), "expiring_only=1").unwrap() && is_known(page(0), "").unwrap());
         assert!(is_known(page(1_001), "expiring_only=1").unwrap());
-        assert!(is_known(page(1_000 + expiring_s() + 60), "expiring_only=1").unwrap(), "clocks differ");
-        assert!(!is_known(page(1_000 + 2 * expiring_s()), "expiring_only=1").unwrap());
+        assert!(is_known(page(1_000 + EXPIRING_S + 60), "expiring_only=1").unwrap(), "clocks differ");
+        assert!(!is_known(page(1_000 + 2 * EXPIRING_S), "expiring_only=1").unwrap());
         let refused = |words: &str| Err(DataError::from(ClientError::Request(words.to_owned())));
         let words = "sort: there is no such column: write device, site, gateway, last_seen or series";
         assert!(!is_known(refused(words), "sort=expires").unwrap());

@@ -8,14 +8,14 @@ use tokio::task::spawn_blocking;
 
 use super::{
     connection::Connection,
-    devices::{SILENT_SECONDS, expiring_s, is_expiring_device, is_silent, silent_before},
+    devices::{SILENT_SECONDS, is_expiring_device, is_silent, silent_before},
     error::DataError,
     gateways::{behind_ms, is_behind, problems},
     lists::{Listing, Lists},
     parameters::Parameters,
     text,
 };
-use crate::time::now_ms;
+use crate::{expiry::EXPIRING_S, time::now_ms};
 
 /// Most problems in an answer.
 const PROBLEMS_MAX: usize = 200;
@@ -76,7 +76,7 @@ pub(super) async fn answer(
 ) -> Result<String, DataError> {
     let behind_ms = behind_ms(&parameters)?;
     let silent_ms = i64::from(parameters.number("silent", SILENT_SECONDS)?).saturating_mul(1_000).max(1);
-    let expires_within_s = expiring_s();
+    let expires_within_s = EXPIRING_S;
     let request = wire::SummaryRequest { behind_ms: behind_ms.max(1), silent_ms, expires_within_s };
     match lists.summary(connection, request).await {
         Ok(summary) => text(&of_summary(&summary, now_ms(), behind_ms)),

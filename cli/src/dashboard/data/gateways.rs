@@ -8,13 +8,13 @@ use tokio::task::spawn_blocking;
 
 use super::{
     connection::Connection,
-    devices::{expires_ms, is_expiring, no_ends, order_of},
+    devices::{expires_ms, no_ends, order_of},
     error::DataError,
     lists::{Listing, Lists},
     parameters::Parameters,
     text,
 };
-use crate::time::now_ms;
+use crate::{expiry::is_expiring, time::now_ms};
 
 /// Seconds of lag from which on a gateway counts as behind, unless the page says otherwise.
 const BEHIND_SECONDS: u32 = 60;

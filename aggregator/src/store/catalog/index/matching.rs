@@ -99,10 +99,10 @@ impl Lookup<'_> {
     fn work(&self, postings: &Postings) -> usize {
         let Some(label) = postings.find_label(self.label) else { return 0 };
         match &self.values {
-            Values::All => postings.present_bytes(label),
+            Values::All => postings.present_runs_about(label),
             Values::One(text) => {
                 let value = postings.find_value(label, text);
-                value.map_or(0, |value| postings.list_bytes(value..value + 1))
+                value.map_or(0, |value| postings.runs_about(value))
             }
             Values::Matching { automaton, literals, .. } => {
                 let each = if automaton.is_some() { VALUE_WORK } else { CHECK_WORK };

@@ -159,9 +159,14 @@ impl Postings {
         self.lists.size(values)
     }
 
-    /// Bytes of the list of a label.
-    pub(super) fn present_bytes(&self, label: usize) -> usize {
-        self.present.size(label..label + 1)
+    /// About how many runs the series of a label make.
+    pub(super) fn present_runs_about(&self, label: usize) -> usize {
+        self.present.runs_about(label)
+    }
+
+    /// About how many runs the series of a value make.
+    pub(super) fn runs_about(&self, value: usize) -> usize {
+        self.lists.runs_about(value)
     }
 
     /// Bytes of the texts of its labels and values.
