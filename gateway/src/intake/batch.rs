@@ -15,10 +15,18 @@ use super::{
 
 /// Readings or messages of an intake beyond which it is handed on before more is decoded.
 const LARGE: usize = 16_384;
-/// What a window costs that is opened, in readings of one that is open.
-const WINDOW_COST: usize = 15;
+/// What a window costs that is opened, in readings of one that is open: 512 windows fill an intake.
+const WINDOW_COST: usize = 31;
+/// What a series costs that is new to its session, in readings: it is looked up, or introduced, by its name.
+const FRESH_COST: usize = 31;
 /// What a state costs, in readings.
 const STATE_COST: usize = 2;
+/// What a reading costs that is refused, in readings that are taken.
+const REFUSED_COST: usize = 2;
+/// Refusals beyond which an intake is handed on: each is a text of up to 300 bytes, which two bytes can cause.
+const REFUSALS_MAX: usize = 256;
+/// Replies beyond which an intake is handed on: they are queued in one piece, of up to some 60 bytes each.
+const REPLIES_MAX: usize = 512;
 /// Room that is kept for the next intake.
 const REUSED_MAX: usize = 2 * LARGE;
 
@@ -39,7 +47,7 @@ pub struct Intake {
     pub refusals: Vec<Refusal>,
     /// What is answered once all of it is durable (MQTT; the other protocols acknowledge by number).
     pub replies: Vec<Reply>,
-    /// How far its readings lie apart; boxed, because each session waits with an intake at times.
+    /// How much work it is; boxed, because each session waits with an intake at times.
     cost: Option<Box<IntakeCost>>,
 }
 
@@ -108,13 +116,54 @@ impl Intake {
     /// Whether it must be handed on before more is decoded, so that a worker's turn is bounded. Checked after each
     /// message.
     pub fn is_large(&mut self) -> bool {
-        let windows = self.cost.as_mut().map_or(0, |cost| cost.windows_opened(&self.readings));
-        let windows = windows.min(self.readings.len());
+        if self.refusals.len() >= REFUSALS_MAX || self.replies.len() >= REPLIES_MAX {
+            return true;
+        }
+        let measured = self.cost.get_or_insert_default();
+        let windows = measured.windows_opened(&self.readings).saturating_mul(WINDOW_COST);
+        let refused = measured.refused(&self.refusals).saturating_mul(REFUSED_COST);
+        let fresh = self.fresh.len().saturating_mul(FRESH_COST);
         let states = self.states.len().saturating_mul(STATE_COST);
         let cost =
-            self.readings.len().saturating_add(states).saturating_add(windows.saturating_mul(WINDOW_COST));
+            [windows, refused, fresh, states].into_iter().fold(self.readings.len(), usize::saturating_add);
         let is_full = cost >= LARGE || self.states.bytes() >= MESSAGE_STATE_BYTES_MAX;
-        is_full || self.messages.len() >= LARGE || self.replies.len() >= LARGE
+        is_full || self.messages.len() >= LARGE
+    }
+
+    /// Readings of messages that have no reply here: those that a protocol without acknowledgements by number does not
+    /// acknowledge at all.
+    pub fn unanswered_readings(&self) -> usize {
+        let (mut count, mut start) = (0, 0);
+        // Both are in the order of the messages.
+        let mut answered = self.replies.iter().filter_map(Reply::message).peekable();
+        for meta in &self.messages {
+            let readings = meta.readings_end - std::mem::replace(&mut start, meta.readings_end);
+            while answered.next_if(|message| message.ordinal < meta.ordinal).is_some() {}
+            if answered.peek().is_none_or(|message| message.ordinal != meta.ordinal) {
+                count += readings;
+            }
+        }
+        count
+    }
+
+    /// Gives back memory that is not in use, because the intake waits to be taken. Returns the bytes that are. Names and
+    /// labels belong to the session's table, so they do not count.
+    pub fn compact(&mut self) -> usize {
+        fn shrunk<T>(items: &mut Vec<T>) -> usize {
+            items.shrink_to_fit();
+            items.capacity() * size_of::<T>()
+        }
+        let texts: usize = self.refusals.iter().map(|refusal| refusal.message.capacity()).sum();
+        let replied: usize = self.replies.iter().map(Reply::text_bytes).sum();
+        let lists = [
+            shrunk(&mut self.fresh),
+            shrunk(&mut self.spellings),
+            shrunk(&mut self.messages),
+            shrunk(&mut self.readings),
+            shrunk(&mut self.refusals),
+            shrunk(&mut self.replies),
+        ];
+        texts + replied + self.states.compact() + lists.iter().sum::<usize>()
     }
 
     /// Whether there is nothing to hand on.
@@ -124,35 +173,4 @@ impl Intake {
 }
 
 #[cfg(test)]
-mod tests {
-    use catchment_partial::Timestamp;
-
-    use super::*;
-
-    #[test]
-    fn an_intake_of_many_windows_is_large_sooner_and_one_of_few_is_not() {
-        let messages = |step_ms: i64, width: Option<Width>| {
-            let mut intake = Intake::default();
-            intake.measure_by(width);
-            let mut count = 0;
-            while !intake.is_large() {
-                let times = (0..10).map(|n| Timestamp::from_millis((10 * count + n) * step_ms).unwrap());
-                intake.readings.extend(times.map(|time| Reading { series: 0, time, value: 1.0 }));
-                count += 1;
-            }
-            10 * count as usize
-        };
-        let width = Width::from_millis(1_000).ok();
-        assert_eq!(messages(-1_000, width), LARGE.div_ceil(1 + WINDOW_COST).next_multiple_of(10));
-        assert_eq!(messages(0, width), LARGE.next_multiple_of(10));
-        assert_eq!(messages(1_000, None), LARGE.next_multiple_of(10), "the width is not known");
-        assert!((LARGE / 3..LARGE / 2).contains(&messages(100, width)), "ten readings a window");
-        let mut emptied = Intake::default();
-        emptied.readings.push(Reading { series: 0, time: Timestamp::MIN, value: 0.0 });
-        emptied.readings.push(Reading { series: 0, time: Timestamp::MAX, value: 0.0 });
-        emptied.measure_by(width);
-        assert!(!emptied.is_large(), "no more windows than readings");
-        emptied.reuse();
-        assert!(!emptied.is_large());
-    }
-}
+mod tests;

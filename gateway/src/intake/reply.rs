@@ -36,6 +36,19 @@ pub enum Reply {
 
 impl Reply {
     /// The message that this answers, if it answers one.
+    pub const fn message(&self) -> Option<&Message> {
+        match self {
+            Self::Published(_, message) | Self::Received(_, message) => Some(message),
+            _ => None,
+        }
+    }
+
+    /// Bytes of the words about its message.
+    pub(super) fn text_bytes(&self) -> usize {
+        self.message().map_or(0, |message| message.outcome.text_bytes())
+    }
+
+    /// As [`Reply::message`], to change what became of it.
     pub const fn message_mut(&mut self) -> Option<&mut Message> {
         match self {
             Self::Published(_, message) | Self::Received(_, message) => Some(message),
@@ -73,6 +86,13 @@ impl Outcome {
         };
         let words = before.map_or_else(|| what.to_owned(), |before| format!("{before}; {what}"));
         *self = if whole { Self::BadPayload(words) } else { Self::Taken(Some(words)) };
+    }
+
+    fn text_bytes(&self) -> usize {
+        match self {
+            Self::Taken(reason_text) => reason_text.as_ref().map_or(0, String::capacity),
+            Self::BadTopic(reason_text) | Self::BadPayload(reason_text) => reason_text.capacity(),
+        }
     }
 
     /// Whether nothing of the message was taken.

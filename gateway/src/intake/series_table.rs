@@ -1,7 +1,12 @@
 //! A session's series by name.
 
 use catchment_proto::{Labels, MetricName};
-use hashbrown::HashMap;
+#[cfg(not(test))]
+use hashbrown::DefaultHashBuilder as Hashing;
+use hashbrown::{HashMap, HashSet};
+
+#[cfg(test)]
+use self::tests::CountedHashing as Hashing;
 
 use super::{metric_spellings::MetricSpellings, name_collisions::SeenSpellings, shapes::Shapes};
 
@@ -12,8 +17,9 @@ use super::{metric_spellings::MetricSpellings, name_collisions::SeenSpellings, s
 /// readings. A caller that keeps an index longer must compare [`SeriesTable::generation`].
 #[derive(Debug)]
 pub struct SeriesTable {
-    plain: HashMap<MetricName, u32>,
-    labelled: HashMap<Labels, HashMap<MetricName, u32>>,
+    plain: HashMap<MetricName, u32, Hashing>,
+    /// Boxed, because each session has a table, and most devices use no labels.
+    labelled: Option<Box<Labelled>>,
     /// How the names were written that are a metric's only as they are mapped: at most one a metric.
     spellings: MetricSpellings,
     known: usize,
@@ -26,12 +32,31 @@ pub struct SeriesTable {
     pub(crate) seen: SeenSpellings,
 }
 
+/// The series with labels.
+#[derive(Debug, Default)]
+struct Labelled {
+    series: HashMap<Labels, HashMap<MetricName, u32, Hashing>, Hashing>,
+    /// Their metrics, so that it takes one look to tell whether a metric has a series.
+    metrics: HashSet<MetricName, Hashing>,
+}
+
+impl Labelled {
+    fn get(&self, metric: &str, labels: &Labels) -> Option<&u32> {
+        self.series.get(labels).and_then(|metrics| metrics.get(metric))
+    }
+
+    fn insert(&mut self, metric: MetricName, labels: Labels, index: u32) {
+        self.metrics.insert(metric.clone());
+        self.series.entry(labels).or_default().insert(metric, index);
+    }
+}
+
 impl SeriesTable {
     /// A table of at most so many series.
     pub fn new(max: usize) -> Self {
         Self {
-            plain: HashMap::new(),
-            labelled: HashMap::new(),
+            plain: HashMap::default(),
+            labelled: None,
             spellings: MetricSpellings::default(),
             known: 0,
             next: 0,
@@ -55,7 +80,7 @@ impl SeriesTable {
         let known = if labels.is_empty() {
             self.plain.get(metric)
         } else {
-            self.labelled.get(labels).and_then(|metrics| metrics.get(metric))
+            self.labelled.as_ref().and_then(|labelled| labelled.get(metric, labels))
         };
         if let Some(index) = known {
             return Ok(*index);
@@ -63,7 +88,7 @@ impl SeriesTable {
         let metric = MetricName::new(metric).map_err(|e| e.to_string())?;
         if self.known >= self.max {
             self.plain.clear();
-            self.labelled.clear();
+            self.labelled = None;
             self.spellings = MetricSpellings::default();
             self.shapes.clear();
             self.known = 0;
@@ -75,7 +100,7 @@ impl SeriesTable {
         if labels.is_empty() {
             self.plain.insert(metric.clone(), index);
         } else {
-            self.labelled.entry(labels.clone()).or_default().insert(metric.clone(), index);
+            self.labelled.get_or_insert_default().insert(metric.clone(), labels.clone(), index);
         }
         fresh.push((index, metric, labels.clone()));
         Ok(index)
@@ -101,15 +126,37 @@ impl SeriesTable {
         self.spellings.note(written, metric);
     }
 
-    /// Whether a series of the metric is known.
+    /// Whether a series of the metric is known. Takes as long with many label sets as with few: a device may ask for each
+    /// of the names of a message, however many of them are refused.
     fn is_used(&self, metric: &str) -> bool {
-        self.plain.contains_key(metric) || self.labelled.values().any(|metrics| metrics.contains_key(metric))
+        let labelled = self.labelled.as_ref();
+        self.plain.contains_key(metric) || labelled.is_some_and(|labelled| labelled.metrics.contains(metric))
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{cell::Cell, hash::BuildHasher};
+
     use super::*;
+
+    thread_local! {
+        /// How often a key was hashed for a look into a table.
+        static LOOKS: Cell<usize> = const { Cell::new(0) };
+    }
+
+    /// Hashes as usual, and counts.
+    #[derive(Clone, Debug, Default)]
+    pub(super) struct CountedHashing(hashbrown::DefaultHashBuilder);
+
+    impl BuildHasher for CountedHashing {
+        type Hasher = <hashbrown::DefaultHashBuilder as BuildHasher>::Hasher;
+
+        fn build_hasher(&self) -> Self::Hasher {
+            LOOKS.set(LOOKS.get() + 1);
+            self.0.build_hasher()
+        }
+    }
 
     #[test]
     fn a_name_gets_its_index_once() {
@@ -148,5 +195,26 @@ mod tests {
         assert_eq!(take(&mut names, "e", "e"), Ok(()));
         assert_eq!(take(&mut names, "a_b", "a_b"), Ok(()));
         assert!(names.spellings.is_empty());
+    }
+
+    #[test]
+    fn whether_a_name_is_free_takes_few_looks_however_many_label_sets_there_are() {
+        let mut table = SeriesTable::new(1_000);
+        let mut fresh = Vec::new();
+        for n in 0..999 {
+            let labels = Labels::new([("n", n.to_string().as_str())]).unwrap();
+            table.index("x", &labels, &mut fresh).unwrap();
+        }
+        LOOKS.set(0);
+        for n in 0..1_000 {
+            assert_eq!(table.check_spelling(&format!("a.{n}"), &format!("a_{n}")), Ok(()));
+        }
+        assert!(LOOKS.get() <= 2_000, "{}", LOOKS.get());
+        assert!(table.check_spelling("x.", "x").is_err(), "its metric has series");
+        // The table starts anew: no metric is in use.
+        table.index("b", &Labels::none(), &mut fresh).unwrap();
+        table.index("b", &Labels::new([("n", "1")]).unwrap(), &mut fresh).unwrap();
+        assert_eq!(table.check_spelling("x.", "x"), Ok(()));
+        assert!(table.check_spelling("b.", "b").is_err());
     }
 }

@@ -97,6 +97,21 @@ impl States {
         }
     }
 
+    /// Gives back memory that is not in use; returns the bytes that are.
+    pub(super) fn compact(&mut self) -> usize {
+        let Some(column) = &mut self.column else { return 0 };
+        if column.items.is_empty() {
+            self.column = None;
+            return 0;
+        }
+        column.items.shrink_to_fit();
+        column.ends.shrink_to_fit();
+        column.texts.shrink_to_fit();
+        column.items.capacity() * size_of::<Item>()
+            + column.ends.capacity() * size_of::<usize>()
+            + column.texts.capacity()
+    }
+
     /// Number of states.
     pub fn len(&self) -> usize {
         self.column.as_ref().map_or(0, |column| column.items.len())

@@ -106,6 +106,12 @@ impl ResponseQueue {
         self.queue.borrow().iter().filter(is_refusal).count()
     }
 
+    /// Drops what waits: nobody will write it.
+    pub fn clear(&self) {
+        *self.queue.borrow_mut() = VecDeque::new();
+        self.bytes.set(0);
+    }
+
     /// No more responses will come.
     pub fn end(&self) {
         self.ended.set(true);

@@ -93,6 +93,14 @@ impl<D: Disk> Shard<D> {
         self.outbox.room()
     }
 
+    /// Whether the journal's buffer may have room for this many readings now: to ask before an entry is made of them.
+    ///
+    /// # Errors
+    /// [`Backpressure::Sync`] if it had no room for as few, and nothing has changed since.
+    pub fn room_for(&self, readings: usize) -> Result<(), Backpressure> {
+        self.journaled.room_for(readings as u64)
+    }
+
     /// Whether journal or outbox are near their bound: devices are slowed before they have to wait.
     pub fn is_near_full(&self) -> bool {
         // Delivered batches give way to new ones.

@@ -4,8 +4,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use catchment_journal::{Checkpoints, Disk, Position};
-use tokio::sync::Notify;
+use catchment_journal::{AppendError, Checkpoints, Commit, Disk, Position};
+use tokio::sync::{Notify, watch};
 
 use super::{
     Backpressure, Capture, ShardLog, checkpoint::Checkpointer, definitions::DefinitionsLog,
@@ -34,6 +34,10 @@ pub(super) struct JournaledState<D: Disk> {
     spare: IntakeEntry,
     /// Signals the task that commits intakes; without it each append begins a commit.
     commit_requests: Option<Arc<Notify>>,
+    /// Changes with each round of the journal's committer, which may make room in its buffer.
+    rounds: watch::Receiver<Commit>,
+    /// Readings of the smallest entry for which the buffer had no room in this round.
+    refused: Option<u64>,
 }
 
 impl<D: Disk> JournaledState<D> {
@@ -46,6 +50,7 @@ impl<D: Disk> JournaledState<D> {
         checkpointer: Checkpointer<D>,
         kept: KeptRecords,
     ) -> Self {
+        let rounds = journal.subscribe();
         Self {
             shard,
             journal,
@@ -56,6 +61,8 @@ impl<D: Disk> JournaledState<D> {
             buffer: Vec::new(),
             spare: IntakeEntry::default(),
             commit_requests: None,
+            rounds,
+            refused: None,
         }
     }
 
@@ -78,13 +85,14 @@ impl<D: Disk> JournaledState<D> {
         entry: Entry,
     ) -> Result<(Position, Option<Emission>, Entry), Backpressure> {
         let entry = entry.encode_into(&mut self.buffer);
-        let position = match (&entry, &self.commit_requests) {
-            (Entry::Intake(_), Some(commit_requested)) => {
-                let position = self.journal.append_deferred(&self.buffer)?;
-                commit_requested.notify_one();
-                position
+        let position = match self.append(&entry) {
+            Ok(position) => position,
+            Err(error) => {
+                if let Entry::Intake(intake) = entry {
+                    self.reuse(intake);
+                }
+                return Err(error.into());
             }
-            _ => self.journal.append(&self.buffer)?,
         };
         let _poison_guard = PoisonGuard::over(&self.journal);
         self.definitions_log.record(position, &entry, &self.buffer);
@@ -97,6 +105,50 @@ impl<D: Disk> JournaledState<D> {
                 tracing::error!(shard = self.shard, %position, %error, "an entry does not fit the state");
                 Ok((position, None, entry))
             }
+        }
+    }
+
+    /// Whether the journal's buffer may have room for this many readings. It has none until its committer's next round if
+    /// it had none for as few, so nothing is prepared for it; smaller entries may still find room.
+    ///
+    /// # Errors
+    /// [`Backpressure::Sync`].
+    pub(super) fn room_for(&self, readings: u64) -> Result<(), Backpressure> {
+        // A journal that has ended says so itself.
+        let same_round = || !self.rounds.has_changed().unwrap_or(true);
+        match self.refused {
+            Some(least) if readings >= least && same_round() => Err(Backpressure::Sync),
+            _ => Ok(()),
+        }
+    }
+
+    /// Appends the bytes of an entry.
+    fn append(&mut self, entry: &Entry) -> Result<Position, AppendError> {
+        let first = self.try_append(entry);
+        if !matches!(first, Err(AppendError::BufferFull)) {
+            return first;
+        }
+        // Tried again after the round is noted: a round that ends in between is not missed.
+        if self.rounds.has_changed().unwrap_or(true) {
+            self.refused = None;
+        }
+        self.rounds.mark_unchanged();
+        let second = self.try_append(entry);
+        if matches!(second, Err(AppendError::BufferFull)) {
+            let readings = if let Entry::Intake(intake) = entry { intake.readings() } else { 0 };
+            self.refused = Some(self.refused.map_or(readings, |least| least.min(readings)));
+        }
+        second
+    }
+
+    fn try_append(&self, entry: &Entry) -> Result<Position, AppendError> {
+        match (entry, &self.commit_requests) {
+            (Entry::Intake(_), Some(commit_requested)) => {
+                let position = self.journal.append_deferred(&self.buffer)?;
+                commit_requested.notify_one();
+                Ok(position)
+            }
+            _ => self.journal.append(&self.buffer),
         }
     }
 
@@ -167,6 +219,11 @@ impl<D: Disk> JournaledState<D> {
     /// Removes raw readings that have become too old.
     pub(super) fn expire_raw(&mut self, now: Duration) {
         self.kept.expire(&self.journal, now);
+    }
+
+    #[cfg(test)]
+    pub(super) fn encoded(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
     }
 
     #[cfg(test)]

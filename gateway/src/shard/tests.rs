@@ -10,6 +10,7 @@ use prost::Message;
 use super::*;
 
 mod bounds;
+mod buffer;
 mod clocks;
 mod damage;
 mod expire;

@@ -19,11 +19,15 @@ pub(super) struct MqttSession {
     open: BTreeSet<u16>,
 }
 
-/// Changes that some messages make to a client's identifiers, before the messages are taken.
+/// Of a client of which nothing is kept.
+static NO_IDS: BTreeSet<u16> = BTreeSet::new();
+
+/// Changes that some messages make to a client's identifiers, before the messages are taken. What they cost depends on
+/// the messages, not on the identifiers that wait to be released: a client of version 3.1.1 may have 65,535 of them.
 pub(super) struct PacketIds<'a> {
     id: &'a str,
     persistent: bool,
-    before: BTreeSet<u16>,
+    before: &'a BTreeSet<u16>,
     received: BTreeSet<u16>,
     released: BTreeSet<u16>,
     forget: bool,
@@ -50,18 +54,20 @@ impl MqttSession {
     /// The messages have been taken: applies their changes.
     pub(super) fn apply(&mut self, changed: PacketIdChanges) {
         self.open.extend(changed.received);
-        self.open.retain(|id| !changed.released.contains(id));
+        for id in &changed.released {
+            self.open.remove(id);
+        }
         self.persistent &= !changed.forget;
     }
 }
 
 impl<'a> PacketIds<'a> {
-    pub(super) fn new(client: &'a MqttSession, device: u32, state: &State) -> Self {
-        let kept = || state.client(device, &client.id).cloned().unwrap_or_default();
+    pub(super) fn new(client: &'a MqttSession, device: u32, state: &'a State) -> Self {
+        let kept = || state.client(device, &client.id).unwrap_or(&NO_IDS);
         Self {
             id: &client.id,
             persistent: client.persistent,
-            before: if client.persistent { kept() } else { client.open.clone() },
+            before: if client.persistent { kept() } else { &client.open },
             received: BTreeSet::new(),
             released: BTreeSet::new(),
             forget: false,
@@ -94,7 +100,7 @@ impl<'a> PacketIds<'a> {
 
     /// Puts what the journal must know into the entry of the readings; returns the rest.
     pub(super) fn end(self, entry: &mut IntakeEntry) -> PacketIdChanges {
-        let received: BTreeSet<u16> = self.received.difference(&self.before).copied().collect();
+        let received: BTreeSet<u16> = self.received.difference(self.before).copied().collect();
         if !self.persistent {
             return PacketIdChanges { received, released: self.released, forget: false };
         }
@@ -186,5 +192,15 @@ mod tests {
         let (_, entry) = run(&mut client, &state(&[1]), &[MqttEffect::Forget]);
         assert_eq!((entry.client.as_str(), entry.forget), ("c", true));
         assert!(!client.persistent, "nothing more is kept of it");
+    }
+
+    #[test]
+    fn identifiers_that_wait_are_looked_up_where_they_are() {
+        let ids: Vec<u32> = (1..=65_535).collect();
+        let (shard, all) = (state(&ids), ids.iter().map(|id| *id as u16).collect());
+        let kept = MqttSession::new("c".into(), true, BTreeSet::new());
+        let passing = MqttSession::new("c".into(), false, all);
+        assert!(std::ptr::eq(PacketIds::new(&kept, 0, &shard).before, shard.client(0, "c").unwrap()));
+        assert!(std::ptr::eq(PacketIds::new(&passing, 0, &shard).before, &passing.open));
     }
 }

@@ -46,13 +46,15 @@ impl DeviceSessions {
             return Ok(IntakeOutcome::Ended);
         };
         shard.check_device_windows(device)?;
+        shard.room_for(intake.readings.len())?;
         session.series.learn_all(device, intake, self.series_max, shard)?;
         let epoch = session.epoch.clone();
         let before = epoch.as_deref().map_or(0, |epoch| shard.state().highest(device, epoch));
+        let empty = shard.spare();
         let mut packet_ids =
             session.client.as_ref().map(|client| PacketIds::new(client, device, shard.state()));
         let Deduplicated { mut entry, highest, refusals, duplicates } =
-            deduplicate(session, intake, before, packet_ids.as_mut(), self.series_max, shard.spare());
+            deduplicate(session, intake, before, packet_ids.as_mut(), self.series_max, empty);
         entry.device = device;
         let ack =
             if epoch.is_some() { highest } else { intake.messages.last().map_or(0, |meta| meta.ordinal) };
