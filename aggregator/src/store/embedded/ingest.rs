@@ -57,6 +57,7 @@ impl<D: Disk> IngestStore for EmbeddedStore<D> {
             }
             let catalog = &mut write(&inner.state).catalog;
             catalog.begin(epoch);
+            catalog.report_usages(&mut lock(&inner.admission).quota);
             retire::take_back(inner, catalog, &epoch.gateway);
             let number = catalog.find_epoch(&epoch.gateway, epoch.id);
             let delivered =

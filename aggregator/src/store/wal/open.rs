@@ -28,7 +28,7 @@ use crate::store::{
     catalog::quota::Quota,
     embedded::{
         inner::{AdmissionState, FlushProgress, Inner},
-        locks::{read, write},
+        locks::{lock, read, write},
     },
     flush::{
         flusher::{self, FlushError},
@@ -230,6 +230,7 @@ pub(in crate::store) fn assemble<D: Disk>(
     let damaged = migrate(&inner).map_err(|error| tables::not_migrated(data, error))?;
     report.damage += damaged.len() as u64;
     replay(&inner, flushed_to, report)?;
+    read(&inner.state).catalog.report_usages(&mut lock(&inner.admission).quota);
     (inner.damage, inner.damaged_tables) = (report.damage, report.damaged_tables);
     report.series = read(&inner.state).catalog.series.len();
     Ok(inner)

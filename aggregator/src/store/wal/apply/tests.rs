@@ -122,8 +122,8 @@ fn live_states_of_series_without_room_are_counted_and_durable_batches_are_never_
     assert_eq!((state.catalog.series.len(), state.live.len(), state.counts.series_limit), (0, 0, 3));
     state.apply(&checked(&epoch, &batch(0, 1, all())));
     assert_eq!((state.catalog.series.len(), state.memtable.len(), state.counts.series_limit), (2, 3, 3));
-    let usages = state.catalog.usages();
-    assert_eq!((usages.len(), usages[0].series, usages[0].forgotten), (1, 2, 0));
+    let usage = state.catalog.usage(&epoch.gateway).unwrap();
+    assert_eq!((usage.series, usage.forgotten), (2, 0));
 }
 
 #[test]
@@ -134,7 +134,7 @@ fn names_that_a_data_folder_still_holds_are_counted_when_its_series_are_removed(
     // The folder is lost, and the new one has one of the names again.
     state.apply(&checked(&epoch("g", 2), &batch(0, 1, vec![entry(1, 2, 1, 1)])));
     let seen = |state: &StoreState| {
-        let usage = state.catalog.usages()[0];
+        let usage = state.catalog.usage(&epoch("g", 1).gateway).unwrap();
         (usage.series, usage.forgotten)
     };
     assert_eq!(seen(&state), (2, 0));
