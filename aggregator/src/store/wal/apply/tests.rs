@@ -2,6 +2,7 @@ use catchment_partial::Width;
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::catalog::hourly::tests::walked;
 use crate::store::memtable::row::resolve;
 use crate::store::testing::{Content, Model, batch, entries, entry, epoch, window};
 
@@ -182,6 +183,23 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     let known = state.catalog.series.get(0).unwrap();
     assert_eq!((known.first, known.last), (window(1).start(), window(1).start()));
     assert_eq!(window(1).width(), Width::from_millis(10_000).unwrap());
+}
+
+#[test]
+fn late_corrections_of_very_many_hours_are_counted_in_one_walk() {
+    let (mut state, epoch, hours) = (StoreState::default(), epoch("g", 1), 3_000);
+    let hour = 3_600_000 / i64::from(crate::store::testing::WIDTH_MS);
+    // Backwards: each of them would be inserted before all others.
+    let entries = (0..hours).rev().map(|number| entry(0, 2 * number * hour, 1, 1)).collect();
+    let late = CheckedBatch::new(JournalEntry {
+        delivered_to: Some(Timestamp::MAX),
+        ..JournalEntry::new(&epoch, batch(0, 1, entries))
+    });
+    walked();
+    state.apply(&late.unwrap());
+    assert!(walked() <= 3_000);
+    let counts = &state.catalog.gateways[0].hours;
+    assert_eq!((counts.within(i64::MIN, i64::MAX).late, counts.spans().len()), (3_000, 1_024));
 }
 
 thread_local! {
