@@ -35,9 +35,10 @@ use crate::store::{
         marker,
         signal::FlushSignal,
     },
+    memtable::live::LiveLimits,
     tree::{sled_tree::SledTree, tail},
     wal::{
-        apply::{CheckedBatch, LiveLimits, StoreState},
+        apply::{CheckedBatch, StoreState},
         entry,
     },
 };
@@ -198,7 +199,7 @@ pub(in crate::store) fn assemble<D: Disk>(
     }
     let tables = tables::open(&disk, data, &mut loaded, config.cache_bytes, report)?;
     let mut inner = Inner {
-        live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
+        live_limits: LiveLimits::of(config.live_bytes_max),
         state: RwLock::new(StoreState {
             catalog: loaded.catalog,
             applied_to: flushed_to,
