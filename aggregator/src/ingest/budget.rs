@@ -1,7 +1,7 @@
 //! The series budget that a stream sends to its gateway whenever it changes.
 //!
-//! Budgets depend on the deliveries of all gateways and are computed over all of them, so a stream limits how often
-//! it computes its own.
+//! Budgets depend on the deliveries of all gateways, so they change all the time. A stream limits how often it asks for
+//! its own, and so how often its gateway hears of small changes.
 
 use std::time::Duration;
 

@@ -14,6 +14,8 @@ use tokio::sync::mpsc;
 
 /// Bytes that a gateway may send ahead of the operator. One message, of at most 4 MiB, may go beyond.
 pub(crate) const CREDIT: u64 = 256 << 10;
+/// Most bytes of the message that ends a query and may go beyond the credit: it says how the query went.
+const END_BYTES_MAX: u64 = 16 << 10;
 /// Messages that wait for an operator.
 const MESSAGES_MAX: usize = 256;
 /// Questions that wait for a stream.
@@ -65,15 +67,15 @@ impl RawRoutes {
         RawRoute { id, routes: Arc::clone(self), asking, readings }
     }
 
-    /// Readings arrived from a gateway. What nobody asked for, or is more than was granted, ends its query.
+    /// Readings arrived from a gateway. What is more than was granted ends its query; nothing follows the end of one.
     pub(in crate::ingest) fn deliver(&self, gateway: &GatewayId, message: wire::RawReadings) {
         let mut routes = self.lock();
         let id = message.id;
         let Some(entry) = routes.open.get_mut(&id).filter(|entry| entry.gateway == *gateway) else { return };
         let (bytes, end) = (message.encoded_len() as u64, message.end);
-        let within = entry.credit > 0 || end;
+        let within = entry.credit > 0 || end && bytes <= END_BYTES_MAX;
         entry.credit = entry.credit.saturating_sub(bytes);
-        if !within || entry.readings.try_send(message).is_err() {
+        if !within || entry.readings.try_send(message).is_err() || end {
             routes.open.remove(&id);
         }
     }
@@ -144,6 +146,29 @@ mod tests {
         drop(route);
         assert!(asked.recv().await.unwrap().cancel);
         assert!(routes.lock().open.is_empty());
+    }
+
+    #[tokio::test]
+    async fn nothing_follows_the_end_of_a_query() {
+        let (routes, (asking, _asked)) = (Arc::new(RawRoutes::default()), mpsc::channel(ASKED_MAX));
+        let berlin = gateway("berlin", "g");
+        let ends = |id, bytes| wire::RawReadings { end: true, ..readings(id, bytes) };
+        let mut route = routes.open(&berlin, asking.clone());
+        routes.deliver(&berlin, readings(route.id, CREDIT as usize));
+        for _ in 0..MESSAGES_MAX {
+            routes.deliver(&berlin, ends(route.id, 1_000));
+        }
+        assert!(routes.lock().open.is_empty());
+        assert!(!route.next().await.unwrap().end, "it used the credit");
+        assert!(route.next().await.unwrap().end, "goes beyond the credit");
+        assert_eq!(route.next().await, None);
+
+        let mut route = routes.open(&berlin, asking);
+        routes.deliver(&berlin, readings(route.id, CREDIT as usize));
+        routes.deliver(&berlin, ends(route.id, END_BYTES_MAX as usize));
+        assert!(routes.lock().open.is_empty());
+        assert!(!route.next().await.unwrap().end);
+        assert_eq!(route.next().await, None, "too long to go beyond the credit");
     }
 
     #[tokio::test]

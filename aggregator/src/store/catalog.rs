@@ -22,7 +22,7 @@ use std::{
 };
 
 use catchment_partial::{Timestamp, Window};
-use catchment_proto::{GatewayId, History, SeriesKey, SharedSeries, batch::SHARDS_MAX};
+use catchment_proto::{GatewayId, History, Name, SeriesKey, SharedSeries, batch::SHARDS_MAX};
 
 use crate::store::{
     GatewayEpoch, ProgressReport,
@@ -39,9 +39,11 @@ mod forget;
 mod provisional;
 mod runs;
 mod series_index;
+mod usages;
 
 pub(in crate::store) use entries::{EpochState, Gateway, Series, Shard};
 use provisional::ProvisionalEpochs;
+use usages::ChangedUsages;
 
 /// Records that differ from those in sled.
 #[derive(Clone, Debug, Default)]
@@ -98,6 +100,10 @@ pub(in crate::store) struct Catalog {
     provisional: ProvisionalEpochs,
     /// Epochs of each gateway, by its number.
     epoch_counts: HashMap<u32, u64>,
+    /// Epochs of each site.
+    site_epochs: HashMap<Name, u64>,
+    /// Not told to the quota yet.
+    changed_usages: ChangedUsages,
     gateway_numbers: HashMap<GatewayId, u32>,
     epoch_numbers: HashMap<(u32, u64), u32>,
     series_numbers: HashMap<(u32, SeriesKey), u32>,
@@ -121,7 +127,13 @@ impl Catalog {
         catalog.series_numbers =
             series.iter().map(|(id, s)| ((s.gateway, s.key.key().clone()), id)).collect();
         series.iter().for_each(|(_, s)| catalog.adjust_series_count(s.gateway, 1));
-        epochs.iter().for_each(|epoch| *catalog.epoch_counts.entry(epoch.gateway).or_default() += 1);
+        for epoch in &epochs {
+            *catalog.epoch_counts.entry(epoch.gateway).or_default() += 1;
+            if let Some(gateway) = gateways.get(epoch.gateway as usize) {
+                *catalog.site_epochs.entry(gateway.id.site.clone()).or_default() += 1;
+            }
+        }
+        catalog.changed_usages.note_all(gateways.len());
         (catalog.gateways, catalog.epochs, catalog.series) = (gateways, epochs, series);
         for number in 0..catalog.epochs.len() as u32 {
             catalog.refresh_gateway(number);
@@ -157,6 +169,7 @@ impl Catalog {
                 self.gateways.push(Gateway::new(epoch.gateway.clone()));
                 self.gateway_numbers.insert(epoch.gateway.clone(), number);
                 self.dirty.gateways.insert(number);
+                self.changed_usages.note(number);
                 number
             }
         };
@@ -197,6 +210,7 @@ impl Catalog {
         });
         self.epoch_numbers.insert((gateway, epoch.id), number);
         *self.epoch_counts.entry(gateway).or_default() += 1;
+        *self.site_epochs.entry(epoch.gateway.site.clone()).or_default() += 1;
         self.dirty.epochs.insert(number);
         self.refresh_gateway(number);
         if let Some(before) = before.filter(|before| self.epoch(*before).is_some_and(|before| before.open)) {
@@ -208,10 +222,15 @@ impl Catalog {
         number
     }
 
-    /// Number of epochs of the wanted gateways.
-    pub(in crate::store) fn epochs_of(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
-        let gateways = self.gateways.iter().zip(0_u32..).filter(|(gateway, _)| wanted(&gateway.id));
-        gateways.filter_map(|(_, number)| self.epoch_counts.get(&number)).sum()
+    /// Number of epochs of a gateway.
+    pub(in crate::store) fn epochs_of(&self, gateway: &GatewayId) -> u64 {
+        let number = self.gateway_numbers.get(gateway);
+        number.and_then(|number| self.epoch_counts.get(number)).copied().unwrap_or(0)
+    }
+
+    /// Number of epochs of the gateways of a site.
+    pub(in crate::store) fn epochs_of_site(&self, site: &Name) -> u64 {
+        self.site_epochs.get(site).copied().unwrap_or(0)
     }
 
     /// Number of epochs of the gateway that has the most.
@@ -286,6 +305,7 @@ impl Catalog {
         if present.is_none_or(|present| creation_order(present) < creation_order(changed)) {
             gateway.present = Some(number);
             self.dirty.gateways.insert(changed.gateway);
+            self.changed_usages.note(changed.gateway);
         }
         if gateway.present == Some(number) {
             // An epoch begun because a folder went back may lag behind: what it has not closed is not complete.

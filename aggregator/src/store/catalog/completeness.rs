@@ -59,11 +59,8 @@ impl Catalog {
         let gateway = self.epoch(epoch).map(|known| known.gateway);
         let Some(number) = gateway.filter(|_| !hours.is_empty()) else { return sum };
         if let Some(known) = self.gateways.get_mut(number as usize) {
-            let counts = Arc::make_mut(&mut known.hours);
-            for (hour, of) in hours {
-                counts.add(hour, of, spans_max);
-                sum.add(of);
-            }
+            hours.iter().for_each(|(_, of)| sum.add(*of));
+            Arc::make_mut(&mut known.hours).add_all(hours, spans_max);
             self.dirty.hours.insert(number);
         }
         sum

@@ -3,9 +3,9 @@
 //! An epoch is permanent: partial names contain its number, so an epoch that was forgotten and came back would count
 //! twice. So each gateway has a limit of its own, which stops that gateway alone.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
-use catchment_proto::GatewayId;
+use catchment_proto::{GatewayId, Name};
 
 use crate::store::catalog::Catalog;
 
@@ -22,23 +22,48 @@ pub(in crate::store) struct EpochBounds {
 
 /// Epochs of batches in the journal that are not applied yet.
 #[derive(Debug, Default)]
-pub(in crate::store) struct PendingEpochs(BTreeSet<(GatewayId, u64)>);
+pub(in crate::store) struct PendingEpochs {
+    epochs: BTreeSet<(GatewayId, u64)>,
+    /// How many there are of each site.
+    sites: HashMap<Name, u64>,
+}
 
 impl PendingEpochs {
     /// Adds the epochs of a batch that went into the journal.
     pub(in crate::store) fn add(&mut self, gateway: &GatewayId, epochs: &[u64]) {
-        self.0.extend(epochs.iter().map(|epoch| (gateway.clone(), *epoch)));
+        for epoch in epochs {
+            if self.epochs.insert((gateway.clone(), *epoch)) {
+                *self.sites.entry(gateway.site.clone()).or_default() += 1;
+            }
+        }
     }
 
     /// Removes the epochs of a batch that was applied.
     pub(in crate::store) fn release(&mut self, gateway: &GatewayId, epochs: [u64; 2]) {
-        if !self.0.is_empty() {
-            epochs.into_iter().for_each(|epoch| _ = self.0.remove(&(gateway.clone(), epoch)));
+        if self.epochs.is_empty() {
+            return;
+        }
+        for epoch in epochs {
+            if self.epochs.remove(&(gateway.clone(), epoch)) {
+                let left = self.of_site(&gateway.site).saturating_sub(1);
+                match left {
+                    0 => _ = self.sites.remove(&gateway.site),
+                    left => _ = self.sites.insert(gateway.site.clone(), left),
+                }
+            }
         }
     }
 
-    fn count(&self, wanted: impl Fn(&GatewayId) -> bool) -> u64 {
-        self.0.iter().filter(|(gateway, _)| wanted(gateway)).count() as u64
+    fn contains(&self, gateway: &GatewayId, epoch: u64) -> bool {
+        self.epochs.contains(&(gateway.clone(), epoch))
+    }
+
+    fn of(&self, gateway: &GatewayId) -> u64 {
+        self.epochs.range((gateway.clone(), 0)..=(gateway.clone(), u64::MAX)).count() as u64
+    }
+
+    fn of_site(&self, site: &Name) -> u64 {
+        self.sites.get(site).copied().unwrap_or(0)
     }
 }
 
@@ -54,9 +79,7 @@ pub(in crate::store) fn new_epochs(
     if names != 0 && names != own {
         new.push(names);
     }
-    new.retain(|epoch| {
-        catalog.find_epoch(gateway, *epoch).is_none() && !pending.0.contains(&(gateway.clone(), *epoch))
-    });
+    new.retain(|epoch| catalog.find_epoch(gateway, *epoch).is_none() && !pending.contains(gateway, *epoch));
     new
 }
 
@@ -75,22 +98,21 @@ impl EpochBounds {
         if new == 0 {
             return Ok(());
         }
-        let of_site = |other: &GatewayId| other.site == gateway.site;
         let levels = [
             (
-                catalog.epochs_of(|other| other == gateway) + pending.count(|other| other == gateway),
+                catalog.epochs_of(gateway) + pending.of(gateway),
                 self.gateway,
                 format!("gateway {gateway}"),
                 "epochs_per_gateway_max",
             ),
             (
-                catalog.epochs_of(of_site) + pending.count(of_site),
+                catalog.epochs_of_site(&gateway.site) + pending.of_site(&gateway.site),
                 self.site,
                 format!("site {}", gateway.site),
                 "epochs_per_site_max",
             ),
             (
-                catalog.epochs.len() as u64 + pending.count(|_| true),
+                (catalog.epochs.len() + pending.epochs.len()) as u64,
                 self.total,
                 "this aggregator".to_owned(),
                 "epochs_max",

@@ -73,15 +73,29 @@ impl HourlyCounts {
 
     /// Adds counts of an hour; keeps at most `spans_max` spans.
     pub fn add(&mut self, hour: i64, counts: LateAndRefused, spans_max: usize) {
-        let hour = hour.clamp(-HOUR_MAX, HOUR_MAX);
-        let at = self.spans.partition_point(|span| span.to <= hour);
-        match self.spans.get_mut(at).filter(|span| span.from <= hour) {
-            Some(span) => span.counts.add(counts),
-            None => self.spans.insert(at, Span { from: hour, to: hour + 1, counts }),
+        self.add_all(vec![(hour, counts)], spans_max);
+    }
+
+    /// Adds counts of hours, in any order; keeps at most `spans_max` spans. A batch may correct windows of as many hours
+    /// as it has entries: they are sorted, and the spans are walked once for all of them.
+    pub(in crate::store) fn add_all(&mut self, mut hours: Vec<(i64, LateAndRefused)>, spans_max: usize) {
+        hours.iter_mut().for_each(|(hour, _)| *hour = (*hour).clamp(-HOUR_MAX, HOUR_MAX));
+        hours.sort_unstable_by_key(|(hour, _)| *hour);
+        let mut spans: Vec<Span> = Vec::with_capacity(self.spans.len());
+        let mut hours = hours.into_iter().peekable();
+        for mut span in std::mem::take(&mut self.spans) {
+            while let Some((hour, counts)) = hours.next_if(|(hour, _)| *hour < span.from) {
+                push_hour(&mut spans, hour, counts);
+            }
+            while let Some((_, counts)) = hours.next_if(|(hour, _)| *hour < span.to) {
+                span.counts.add(counts);
+            }
+            spans.push(span);
         }
-        while self.spans.len() > spans_max.max(1) {
-            self.merge_oldest();
-        }
+        hours.for_each(|(hour, counts)| push_hour(&mut spans, hour, counts));
+        #[cfg(test)]
+        tests::note_walk(spans.len());
+        self.spans = shortened(spans, spans_max.max(1));
     }
 
     /// The counts of the hours that a range, in Unix milliseconds, touches.
@@ -104,34 +118,79 @@ impl HourlyCounts {
     pub(in crate::store) fn forget_before(&mut self, time_ms: i64) {
         self.spans.retain(|span| span.to > hour_of(time_ms));
     }
+}
 
-    fn merge_oldest(&mut self) {
-        let of_one_day = |pair: &[Span]| match pair {
-            [a, b] => a.from.div_euclid(DAY_HOURS) == (b.to - 1).div_euclid(DAY_HOURS),
-            _ => false,
-        };
-        let first = self.spans.windows(2).position(of_one_day).unwrap_or(0);
-        if first + 1 >= self.spans.len() {
-            return;
-        }
-        let later = self.spans.remove(first + 1);
-        if let Some(span) = self.spans.get_mut(first) {
-            span.to = later.to;
-            span.counts.add(later.counts);
-        }
+/// Adds counts of an hour that is not before the last of these spans.
+fn push_hour(spans: &mut Vec<Span>, hour: i64, counts: LateAndRefused) {
+    match spans.last_mut().filter(|span| hour < span.to) {
+        Some(span) => span.counts.add(counts),
+        None => spans.push(Span { from: hour, to: hour + 1, counts }),
     }
 }
 
+/// At most `spans_max` spans: the oldest hours of one day become one, and then the oldest of all.
+fn shortened(spans: Vec<Span>, spans_max: usize) -> Vec<Span> {
+    let mut excess = spans.len().saturating_sub(spans_max);
+    if excess == 0 {
+        return spans;
+    }
+    let merge = |span: &mut Span, later: Span| {
+        span.to = later.to;
+        span.counts.add(later.counts);
+    };
+    let of_one_day = |a: &Span, b: &Span| a.from.div_euclid(DAY_HOURS) == (b.to - 1).div_euclid(DAY_HOURS);
+    let mut days: Vec<Span> = Vec::with_capacity(spans.len());
+    for later in spans {
+        match days.last_mut().filter(|span| excess > 0 && of_one_day(span, &later)) {
+            Some(span) => {
+                merge(span, later);
+                excess -= 1;
+            }
+            None => days.push(later),
+        }
+    }
+    let rest = days.split_off((excess + 1).min(days.len()));
+    let oldest = days.into_iter().reduce(|mut span, later| {
+        merge(&mut span, later);
+        span
+    });
+    oldest.into_iter().chain(rest).collect()
+}
+
 #[cfg(test)]
-mod tests {
+pub(in crate::store) mod tests {
     use std::collections::BTreeMap;
 
     use proptest::prelude::*;
 
     use super::*;
 
+    thread_local! {
+        static WALKED: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
+    }
+
+    /// Notes that this thread has walked so many spans.
+    pub(super) fn note_walk(spans: usize) {
+        WALKED.set(WALKED.get() + spans);
+    }
+
+    /// Spans that this thread has walked since the last call.
+    pub(in crate::store) fn walked() -> usize {
+        WALKED.take()
+    }
+
     fn late(late: u64) -> LateAndRefused {
         LateAndRefused { late, refused: 0 }
+    }
+
+    /// The two oldest spans of one day become one, else the two oldest.
+    fn merge_oldest(spans: &mut Vec<Span>) {
+        let of_one_day =
+            |pair: &[Span]| pair[0].from.div_euclid(DAY_HOURS) == (pair[1].to - 1).div_euclid(DAY_HOURS);
+        let first = spans.windows(2).position(of_one_day).unwrap_or(0);
+        let later = spans.remove(first + 1);
+        spans[first].to = later.to;
+        spans[first].counts.add(later.counts);
     }
 
     #[test]
@@ -167,6 +226,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn many_hours_at_once_become_what_merging_one_by_one_makes_of_them(
+            first in prop::collection::vec((-50..500_i64, 1..9_u64), 0..100),
+            then in prop::collection::vec((-50..500_i64, 1..9_u64), 0..100),
+            max in 1..60_usize,
+        ) {
+            let of = |hours: Vec<(i64, u64)>| hours.into_iter().map(|(hour, n)| (hour, late(n))).collect();
+            let mut counts = HourlyCounts::default();
+            counts.add_all(of(first), max);
+            let mut expected = counts.clone();
+            expected.add_all(of(then.clone()), usize::MAX);
+            while expected.spans.len() > max {
+                merge_oldest(&mut expected.spans);
+            }
+            counts.add_all(of(then), max);
+            prop_assert_eq!(counts, expected);
+        }
+
         #[test]
         fn nothing_is_lost_or_counted_in_the_wrong_place(
             added in prop::collection::vec((0..2_000_i64, 0..9_u64), 0..200), max in 1..100_usize,

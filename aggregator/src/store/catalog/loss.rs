@@ -127,6 +127,7 @@ impl Catalog {
     /// Finds the present epoch of each gateway again, after creation times have changed.
     pub(in crate::store) fn refresh_present(&mut self) {
         self.gateways.iter_mut().for_each(|gateway| gateway.present = None);
+        self.changed_usages.note_all(self.gateways.len());
         for (epoch, number) in self.epochs.iter().zip(0..) {
             let Some(gateway) = self.gateways.get_mut(epoch.gateway as usize) else { continue };
             let present = gateway.present.and_then(|present| self.epochs.get(present as usize));

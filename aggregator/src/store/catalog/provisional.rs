@@ -54,7 +54,8 @@ impl ProvisionalEpochs {
         found.map(|known| &mut known.state)
     }
 
-    fn add(&mut self, state: EpochState) {
+    /// Adds an epoch; returns the gateway that is forgotten because there are too many.
+    fn add(&mut self, state: EpochState) -> Option<GatewayId> {
         self.begun += 1;
         let all = self.gateways.entry(state.epoch.gateway.clone()).or_default();
         all.push(ProvisionalEpoch { number: self.begun, state });
@@ -62,12 +63,14 @@ impl ProvisionalEpochs {
             let without_stream = all.iter().position(|known| !known.state.open);
             all.remove(without_stream.unwrap_or(0));
         }
-        if self.gateways.len() > GATEWAYS_MAX {
-            let last = |all: &Vec<ProvisionalEpoch>| all.last().map(|known| known.number);
-            let oldest = self.gateways.iter().min_by_key(|(_, all)| last(all));
-            let oldest = oldest.map(|(gateway, _)| gateway.clone());
-            oldest.and_then(|gateway| self.gateways.remove(&gateway));
+        if self.gateways.len() <= GATEWAYS_MAX {
+            return None;
         }
+        let last = |all: &Vec<ProvisionalEpoch>| all.last().map(|known| known.number);
+        let oldest = self.gateways.iter().min_by_key(|(_, all)| last(all));
+        let oldest = oldest.map(|(gateway, _)| gateway.clone())?;
+        self.gateways.remove(&oldest);
+        Some(oldest)
     }
 
     /// Removes an epoch that is added to the catalog, and returns its state.
@@ -120,7 +123,7 @@ impl Catalog {
             if let Some(newest) = self.provisional.newest(&epoch.gateway).filter(|_| epoch.run != 0) {
                 created_ms = created_ms.max(newest.epoch.created_ms.saturating_add(1));
             }
-            self.provisional.add(EpochState {
+            let forgotten = self.provisional.add(EpochState {
                 gateway: number,
                 epoch: GatewayEpoch { created_ms, ..without_run(epoch) },
                 shards: Vec::new(),
@@ -129,6 +132,8 @@ impl Catalog {
                 forgotten: 0,
                 concurrent: false,
             });
+            self.changed_usages.note_unnumbered(epoch.gateway.clone());
+            forgotten.into_iter().for_each(|gateway| self.changed_usages.note_unnumbered(gateway));
         }
         let known = self.provisional.get_mut(epoch).expect("it was added");
         known.epoch.shards = epoch.shards;

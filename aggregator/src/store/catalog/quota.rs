@@ -24,6 +24,11 @@ use std::collections::{HashMap, HashSet};
 
 use catchment_proto::{GatewayId, SeriesKey};
 
+mod usage;
+
+pub(in crate::store) use usage::Usage;
+use usage::{GatewayUse, SentBudget, Sums, Usages};
+
 /// The three limits, each at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::store) struct Bounds {
@@ -33,16 +38,6 @@ pub(in crate::store) struct Bounds {
     pub(in crate::store) site: u64,
     /// Of one gateway.
     pub(in crate::store) gateway: u64,
-}
-
-/// Series of one gateway in the catalog.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct Usage<'a> {
-    pub(in crate::store) gateway: &'a GatewayId,
-    /// Series in the store.
-    pub(in crate::store) series: u64,
-    /// Series that its present data folder delivered and that were forgotten since.
-    pub(in crate::store) forgotten: u64,
 }
 
 /// One limit, as it applies to one gateway.
@@ -72,7 +67,7 @@ impl Level {
 }
 
 /// All limits, as they apply to one gateway.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Headroom {
     total: Level,
     site: Level,
@@ -87,25 +82,22 @@ impl Headroom {
     }
 }
 
-/// A budget that was sent to a gateway.
-#[derive(Clone, Copy, Debug)]
-struct SentBudget {
-    /// The epoch it was sent to.
-    epoch: u64,
-    series_max: u64,
-}
-
 /// Quotas, budgets, and new series that are not in the catalog yet.
 #[derive(Debug)]
 pub(in crate::store) struct Quota {
     bounds: Bounds,
-    /// Bounded by the gateways of the catalog and those that sent a Start lately.
-    sent: HashMap<GatewayId, SentBudget>,
+    /// Those of the gateways of the catalog, and of those that sent a Start lately.
+    usages: Usages,
+    /// Budgets of further gateways: they sent a Start that is forgotten. At most [`OTHERS_MAX`].
+    others: HashMap<GatewayId, SentBudget>,
     /// New series of batches in the journal that are not applied yet.
     pending: HashMap<GatewayId, HashSet<SeriesKey>>,
     /// Limits that were reported as nearly reached.
     warned: HashSet<String>,
 }
+
+/// Most budgets of gateways that are not known any more.
+const OTHERS_MAX: usize = 1_024;
 
 /// Percentages of a limit: reported as nearly reached from the first on, cleared below the second.
 const NEAR: (u64, u64) = (90, 85);
@@ -113,61 +105,73 @@ const NEAR: (u64, u64) = (90, 85);
 impl Quota {
     /// Nothing is granted yet.
     pub(in crate::store) fn new(bounds: Bounds) -> Self {
-        Self { bounds, sent: HashMap::new(), pending: HashMap::new(), warned: HashSet::new() }
+        Self {
+            bounds,
+            usages: Usages::default(),
+            others: HashMap::new(),
+            pending: HashMap::new(),
+            warned: HashSet::new(),
+        }
+    }
+
+    /// Notes how a gateway uses the limits now; `None`: it does not count, because it is not known any more.
+    pub(in crate::store) fn note(&mut self, gateway: &GatewayId, usage: Option<Usage>) {
+        let sent = self.sent(gateway);
+        let pending = self.pending(gateway);
+        self.usages.set(gateway, usage.map(|usage| GatewayUse { usage, pending, sent }));
+        match (usage, sent) {
+            (Some(_), _) => _ = self.others.remove(gateway),
+            (None, Some(sent)) => self.keep(gateway, sent),
+            (None, None) => {}
+        }
+    }
+
+    fn sent(&self, gateway: &GatewayId) -> Option<SentBudget> {
+        match self.usages.of(gateway) {
+            Some(of) => of.sent,
+            None => self.others.get(gateway).copied(),
+        }
+    }
+
+    /// Keeps the budget of a gateway that does not count: it may be connected still.
+    fn keep(&mut self, gateway: &GatewayId, sent: SentBudget) {
+        if self.others.len() >= OTHERS_MAX && !self.others.contains_key(gateway) {
+            self.others.clear();
+        }
+        self.others.insert(gateway.clone(), sent);
     }
 
     fn pending(&self, gateway: &GatewayId) -> u64 {
         self.pending.get(gateway).map_or(0, |keys| keys.len() as u64)
     }
 
-    /// The limits as they apply to a gateway; `usages` cover all gateways of the catalog.
-    fn headroom(&self, usages: &[Usage<'_>], of: &GatewayId) -> Headroom {
-        let level = |max| Level { max, ..Level::default() };
-        let Bounds { total, site, gateway } = self.bounds;
-        let mut headroom =
-            Headroom { total: level(total), site: level(site), gateway: level(gateway), known: 0 };
-        let mut note = |gateway: &GatewayId, series: u64, forgotten: u64| {
-            let series = series.saturating_add(self.pending(gateway));
-            let known = series.saturating_add(forgotten);
-            let own = gateway == of;
-            let granted = match self.sent.get(gateway) {
-                Some(sent) if !own => sent.series_max.saturating_sub(known),
-                _ => 0,
-            };
-            let add = |level: &mut Level| {
-                level.series = level.series.saturating_add(series);
-                level.granted = level.granted.saturating_add(granted);
-                level.gateways += 1;
-            };
-            add(&mut headroom.total);
-            if gateway.site == of.site {
-                add(&mut headroom.site);
-            }
-            if own {
-                add(&mut headroom.gateway);
-                headroom.known = known;
-            }
+    /// The limits as they apply to a gateway. One that does not count yet counts for itself.
+    fn headroom(&self, of: &GatewayId) -> Headroom {
+        let counted = self.usages.of(of);
+        let own =
+            counted.unwrap_or_else(|| GatewayUse { pending: self.pending(of), ..GatewayUse::default() });
+        let without_own = |sums: Sums| counted.map_or(sums, |own| sums.without(own.sums()));
+        // Its own grant is its own.
+        let level = |max, others: Sums| Level {
+            max,
+            series: others.series.saturating_add(own.series()),
+            granted: others.granted,
+            gateways: others.gateways + 1,
         };
-        for usage in usages {
-            note(usage.gateway, usage.series, usage.forgotten);
+        Headroom {
+            total: level(self.bounds.total, without_own(self.usages.total())),
+            site: level(self.bounds.site, without_own(self.usages.site(&of.site))),
+            gateway: level(self.bounds.gateway, Sums::default()),
+            known: own.known(),
         }
-        if !usages.iter().any(|usage| usage.gateway == of) {
-            note(of, 0, 0);
-        }
-        headroom
     }
 
     /// Whether `new` further series of a gateway fit.
     ///
     /// # Errors
     /// Which limit is reached, and what to do.
-    pub(in crate::store) fn fits(
-        &self,
-        usages: &[Usage<'_>],
-        gateway: &GatewayId,
-        new: u64,
-    ) -> Result<(), String> {
-        let headroom = self.headroom(usages, gateway);
+    pub(in crate::store) fn fits(&self, gateway: &GatewayId, new: u64) -> Result<(), String> {
+        let headroom = self.headroom(gateway);
         if new <= headroom.free() {
             return Ok(());
         }
@@ -196,6 +200,7 @@ impl Quota {
     pub(in crate::store) fn reserve(&mut self, gateway: &GatewayId, new: &[SeriesKey]) {
         if !new.is_empty() {
             self.pending.entry(gateway.clone()).or_default().extend(new.iter().cloned());
+            self.note_pending(gateway);
         }
     }
 
@@ -209,6 +214,14 @@ impl Quota {
             if pending.is_empty() {
                 self.pending.remove(gateway);
             }
+            self.note_pending(gateway);
+        }
+    }
+
+    fn note_pending(&mut self, gateway: &GatewayId) {
+        if let Some(of) = self.usages.of(gateway) {
+            let pending = self.pending(gateway);
+            self.usages.set(gateway, Some(GatewayUse { pending, ..of }));
         }
     }
 
@@ -219,29 +232,27 @@ impl Quota {
 
     /// Most series that a gateway's folder may hold. A budget that was sent is never lowered: the gateway may have
     /// used it.
-    pub(in crate::store) fn budget(&mut self, usages: &[Usage<'_>], gateway: &GatewayId, epoch: u64) -> u64 {
-        let headroom = self.headroom(usages, gateway);
+    pub(in crate::store) fn budget(&mut self, gateway: &GatewayId, epoch: u64) -> u64 {
+        let headroom = self.headroom(gateway);
         let grant = headroom.gateway.free().min(headroom.site.share()).min(headroom.total.share());
-        let before =
-            self.sent.get(gateway).filter(|sent| sent.epoch == epoch).map_or(0, |sent| sent.series_max);
+        let before = self.sent(gateway).filter(|sent| sent.epoch == epoch).map_or(0, |sent| sent.series_max);
         let series_max = headroom.known.saturating_add(grant).max(before);
-        if self.sent.len() > usages.len() {
-            // Drops gateways that only sent a Start, long ago.
-            let known: HashSet<&GatewayId> = usages.iter().map(|usage| usage.gateway).collect();
-            self.sent.retain(|gateway, _| known.contains(gateway));
+        let sent = SentBudget { epoch, series_max };
+        match self.usages.of(gateway) {
+            Some(of) => self.usages.set(gateway, Some(GatewayUse { sent: Some(sent), ..of })),
+            None => self.keep(gateway, sent),
         }
-        self.sent.insert(gateway.clone(), SentBudget { epoch, series_max });
         series_max
     }
 
     /// The budget last sent to a gateway.
     pub(in crate::store) fn last_sent(&self, gateway: &GatewayId) -> Option<u64> {
-        self.sent.get(gateway).map(|sent| sent.series_max)
+        self.sent(gateway).map(|sent| sent.series_max)
     }
 
     /// Limits of a gateway that have become nearly reached since the last call, one line each.
-    pub(in crate::store) fn warnings(&mut self, usages: &[Usage<'_>], gateway: &GatewayId) -> Vec<String> {
-        let headroom = self.headroom(usages, gateway);
+    pub(in crate::store) fn warnings(&mut self, gateway: &GatewayId) -> Vec<String> {
+        let headroom = self.headroom(gateway);
         let levels = [
             (headroom.gateway, format!("gateway {gateway}"), "series_per_gateway_max"),
             (headroom.site, format!("site {}", gateway.site), "series_per_site_max"),

@@ -1,10 +1,10 @@
-//! Use of the series limits: how many series each gateway has, and which series of a batch are new.
+//! How many series each gateway has, and which series of a batch are new.
 
 use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, SharedSeries};
 
 use super::{Catalog, Series};
-use crate::store::{blocks::groups::group_of, catalog::quota::Usage};
+use crate::store::blocks::groups::group_of;
 
 impl Catalog {
     /// Number of a series by its name; added if it is new and there is `room`.
@@ -58,6 +58,7 @@ impl Catalog {
     pub(super) fn adjust_series_count(&mut self, gateway: u32, change: i64) {
         let count = self.series_counts.entry(gateway).or_default();
         *count = count.saturating_add_signed(change);
+        self.changed_usages.note(gateway);
     }
 
     /// Number of a gateway's series that its present data folder delivered and that were forgotten since.
@@ -77,6 +78,7 @@ impl Catalog {
             && let Some(epoch) = self.epochs.get_mut(present as usize)
         {
             epoch.forgotten = epoch.forgotten.saturating_add(1);
+            self.changed_usages.note(series.gateway);
             self.dirty.epochs.insert(present);
         }
     }
@@ -118,19 +120,5 @@ impl Catalog {
     /// Numbers left for new series.
     pub(in crate::store) fn series_ids_left(&self) -> u64 {
         u64::from(u32::MAX - self.next_series)
-    }
-
-    /// Series of each gateway, as they count towards the limits.
-    pub(in crate::store) fn usages(&self) -> Vec<Usage<'_>> {
-        let mut usages = Vec::with_capacity(self.gateways.len());
-        for (number, gateway) in (0..).zip(&self.gateways) {
-            let present = gateway.present.and_then(|present| self.epoch(present));
-            let forgotten = present.map_or(0, |epoch| epoch.forgotten);
-            usages.push(Usage { gateway: &gateway.id, series: self.series_count(number), forgotten });
-        }
-        let provisional =
-            self.provisional.gateways().filter(|gateway| !self.gateway_numbers.contains_key(gateway));
-        usages.extend(provisional.map(|gateway| Usage { gateway, series: 0, forgotten: 0 }));
-        usages
     }
 }

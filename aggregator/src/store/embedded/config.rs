@@ -16,8 +16,8 @@ pub struct StoreConfig {
     /// Memory for windows that are not flushed yet, bytes. Flushing begins at half of it; at all of it batches wait.
     /// Default 256 MiB: a million windows of a few hundred bytes.
     pub memory_bytes_max: usize,
-    /// Memory for the live state of open windows, bytes; beyond it, further live rows are dropped and counted.
-    /// Default 64 MiB.
+    /// Memory for the live state of open windows, bytes, a quarter of it for one gateway; beyond that, further live rows
+    /// are dropped and counted. Default 64 MiB.
     pub live_bytes_max: usize,
     /// Growth of the journal after which a flush begins, bytes; a start replays about this much. Default 64 MiB, a
     /// second or two.
@@ -156,6 +156,12 @@ pub struct StoreStats {
     pub live_partials: usize,
     /// Their bytes.
     pub live_bytes: usize,
+    /// Most of their bytes.
+    pub live_bytes_max: usize,
+    /// Bytes of those of the gateway that has the most.
+    pub live_bytes_of_gateway_most: usize,
+    /// Most bytes of those of one gateway.
+    pub live_bytes_per_gateway_max: usize,
     /// Batches accepted.
     pub batches: u64,
     /// Batches that had been accepted before.

@@ -28,9 +28,10 @@ use crate::store::{
         locks::{lock, read, write},
     },
     flush::signal::FlushSignal,
+    memtable::live::LiveLimits,
     tables::current::Tables,
     tree::records::Meta,
-    wal::apply::{CheckedBatch, LiveLimits, StoreState},
+    wal::apply::{CheckedBatch, StoreState},
 };
 
 /// The last batch of a shard that was appended to the journal.
@@ -132,39 +133,55 @@ pub(in crate::store) struct Inner<D: Disk = RealDisk> {
 }
 
 impl<D: Disk> Inner<D> {
-    /// Applies the batches that have become durable.
+    /// Applies the batches that have become durable. Others get the state between pieces of this work.
     pub(in crate::store) fn apply_durable(&self) {
-        let durable = self.log.durable();
-        if lock(&self.admission).pending.front().is_none_or(|(position, _)| *position >= durable)
-            && read(&self.state).applied_to >= durable
-        {
-            return;
+        let (durable, mut again) = (self.log.durable(), false);
+        while !self.is_applied(durable) {
+            if std::mem::replace(&mut again, true) {
+                std::thread::yield_now();
+            }
+            if !self.apply_some(durable) {
+                return;
+            }
         }
+    }
+
+    /// Whether everything before a position is applied.
+    fn is_applied(&self, durable: Position) -> bool {
+        lock(&self.admission).pending.front().is_none_or(|(position, _)| *position >= durable)
+            && read(&self.state).applied_to >= durable
+    }
+
+    /// Applies the next batches before a durable position: as many as have [`ROWS_AT_ONCE`] rows, and one in any case.
+    /// False: none, because it is unknown what was applied, and the next start replays it from the journal.
+    pub(in crate::store) fn apply_some(&self, durable: Position) -> bool {
         let mut state = write(&self.state);
         if self.is_half_applied() {
-            // It is unknown what was applied: the next start replays it from the journal.
-            return;
+            return false;
         }
-        let (durable, ready) = {
-            let mut admission = lock(&self.admission);
-            let durable = self.log.durable();
-            let count = admission.pending.iter().take_while(|(position, _)| *position < durable).count();
-            let ready: Vec<CheckedBatch> =
-                admission.pending.drain(..count).map(|(_, checked)| checked).collect();
-            let bytes: usize = ready.iter().map(CheckedBatch::bytes).sum();
-            admission.pending_bytes = admission.pending_bytes.saturating_sub(bytes);
-            // They enter the catalog before anybody sees the state again.
-            for checked in &ready {
+        let (applied_to, ready) = {
+            let admission = &mut *lock(&self.admission);
+            let (mut ready, mut rows) = (Vec::new(), 0);
+            while rows < ROWS_AT_ONCE
+                && let Some((_, checked)) =
+                    admission.pending.pop_front_if(|(position, _)| *position < durable)
+            {
+                rows += checked.batch().entries.len();
+                admission.pending_bytes = admission.pending_bytes.saturating_sub(checked.bytes());
+                // It enters the catalog before anybody sees the state again.
                 let (epoch, names) = (checked.epoch(), checked.batch().names_epoch);
                 admission.quota.release(&epoch.gateway, &checked.new_series);
                 admission.pending_epochs.release(&epoch.gateway, [epoch.id, names]);
+                ready.push(checked);
             }
-            (durable, ready)
+            let next = admission.pending.front().map_or(durable, |(position, _)| *position);
+            (next.min(durable), ready)
         };
         for checked in &ready {
             state.apply(checked);
         }
-        state.applied_to = state.applied_to.max(durable);
+        state.applied_to = state.applied_to.max(applied_to);
+        true
     }
 
     /// Requests a flush round once memory or journal have grown enough.
@@ -219,6 +236,9 @@ impl<D: Disk> Inner<D> {
         self.failure()
     }
 }
+
+/// Rows that are applied while the state is locked, about: some milliseconds. A batch alone may have eight times as many.
+pub(in crate::store) const ROWS_AT_ONCE: usize = 8 << 10;
 
 /// Rows in memory at which a backlog of few series is flushed, and how many each group of series then has.
 const BACKLOG_ROWS: usize = 64 << 10;

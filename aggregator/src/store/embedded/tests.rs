@@ -1,6 +1,7 @@
 mod behind;
 mod completeness;
 mod panics;
+mod pieces;
 
 use std::{task::Poll, time::Duration};
 

@@ -168,9 +168,8 @@ impl<D: Disk> Inner<D> {
             let message = "this store has used all its series numbers".to_owned();
             return Err(StoreError::TooManySeries { message });
         }
-        quota
-            .fits(&state.catalog.usages(), gateway, count)
-            .map_err(|message| StoreError::TooManySeries { message })?;
+        state.catalog.report_usages(quota);
+        quota.fits(gateway, count).map_err(|message| StoreError::TooManySeries { message })?;
         quota.reserve(gateway, &new);
         checked.new_series.clone_from(&new);
         Ok(new)
@@ -183,21 +182,21 @@ impl<D: Disk> Inner<D> {
         if new.is_empty() {
             return true;
         }
-        let quota = &lock(&self.admission).quota;
+        let quota = &mut lock(&self.admission).quota;
+        state.catalog.report_usages(quota);
         let count = new.into_iter().filter(|key| !quota.is_pending(gateway, key)).count() as u64;
-        count <= state.catalog.series_ids_left()
-            && quota.fits(&state.catalog.usages(), gateway, count).is_ok()
+        count <= state.catalog.series_ids_left() && quota.fits(gateway, count).is_ok()
     }
 
     /// Most series that the data folder of an epoch may hold. Logs limits that are nearly reached.
     pub(in crate::store) fn series_budget(&self, epoch: &GatewayEpoch) -> u64 {
         let state = read(&self.state);
-        let usages = state.catalog.usages();
         let quota = &mut lock(&self.admission).quota;
-        for warning in quota.warnings(&usages, &epoch.gateway) {
+        state.catalog.report_usages(quota);
+        for warning in quota.warnings(&epoch.gateway) {
             tracing::warn!(gateway = %epoch.gateway, warning, "a limit of series is nearly reached");
         }
-        quota.budget(&usages, &epoch.gateway, epoch.id)
+        quota.budget(&epoch.gateway, epoch.id)
     }
 
     fn append(

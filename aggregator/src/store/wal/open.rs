@@ -28,16 +28,17 @@ use crate::store::{
     catalog::quota::Quota,
     embedded::{
         inner::{AdmissionState, FlushProgress, Inner},
-        locks::{read, write},
+        locks::{lock, read, write},
     },
     flush::{
         flusher::{self, FlushError},
         marker,
         signal::FlushSignal,
     },
+    memtable::live::LiveLimits,
     tree::{sled_tree::SledTree, tail},
     wal::{
-        apply::{CheckedBatch, LiveLimits, StoreState},
+        apply::{CheckedBatch, StoreState},
         entry,
     },
 };
@@ -198,7 +199,7 @@ pub(in crate::store) fn assemble<D: Disk>(
     }
     let tables = tables::open(&disk, data, &mut loaded, config.cache_bytes, report)?;
     let mut inner = Inner {
-        live_limits: LiveLimits { live_bytes_max: config.live_bytes_max },
+        live_limits: LiveLimits::of(config.live_bytes_max),
         state: RwLock::new(StoreState {
             catalog: loaded.catalog,
             applied_to: flushed_to,
@@ -230,6 +231,7 @@ pub(in crate::store) fn assemble<D: Disk>(
     let damaged = migrate(&inner).map_err(|error| tables::not_migrated(data, error))?;
     report.damage += damaged.len() as u64;
     replay(&inner, flushed_to, report)?;
+    read(&inner.state).catalog.report_usages(&mut lock(&inner.admission).quota);
     (inner.damage, inner.damaged_tables) = (report.damage, report.damaged_tables);
     report.series = read(&inner.state).catalog.series.len();
     Ok(inner)

@@ -54,6 +54,28 @@ async fn counts_are_as_durable_as_their_batches_and_counted_once() {
     }
 }
 
+/// Also where a batch corrects more hours than are kept.
+#[tokio::test]
+async fn hours_are_the_same_after_a_kill() {
+    let (data, copies) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (g, hour) = (epoch("g", 1), 360);
+    let (store, _) = open(data.path());
+    let first = Batch { watermark: Timestamp::from_millis(30_000_000_000), ..counted(1) };
+    store.put(&g, first, false).await.unwrap();
+    for number in 2..=4_u64 {
+        let late = (0..1_500).rev().map(|at| entry(0, (at * 4 + number as i64 % 3) * hour, number, number));
+        store.put(&g, batch(0, number, late.collect()), false).await.unwrap();
+        let hours = store.gateways().remove(0).hours;
+        assert_eq!(hours.within(i64::MIN, i64::MAX).late, (number - 1) * 1_500);
+        let copy = copies.path().join(number.to_string());
+        copy_of(&store, data.path(), &copy);
+        assert_eq!(open(&copy).0.gateways().remove(0).hours, hours, "after {number}");
+        if number == 3 {
+            store.flush().await.unwrap();
+        }
+    }
+}
+
 /// A report is not durable: what it made late is written down with the batch.
 #[tokio::test]
 async fn a_window_that_a_report_made_late_is_late_after_a_kill() {
