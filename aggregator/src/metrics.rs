@@ -4,6 +4,7 @@
 //! each scrape.
 
 mod backup;
+mod gateways;
 mod ingest;
 mod prometheus;
 mod queries;
@@ -23,31 +24,27 @@ use std::{
 use catchment_certs::{AcceptEvents, HandshakeFailure, SessionRegistry, TrustMetrics};
 use catchment_settings::{Conditions, logging::lines_suppressed, supervise::panics};
 use prometheus_client::{
-    collector::Collector,
-    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text},
+    encoding::{EncodeLabelSet, text},
     metrics::{
         counter::Counter,
         family::Family,
-        gauge::{ConstGauge, Gauge},
+        gauge::Gauge,
         histogram::{Histogram, exponential_buckets},
     },
     registry::Registry,
 };
 
 use self::{
-    backup::BackupMetrics, prometheus::PrometheusMetrics, reasons::Families, retention::RetentionMetrics,
-    revocations::RevocationMetrics, watch::WatchMetrics,
+    backup::BackupMetrics, gateways::Gateways, prometheus::PrometheusMetrics, reasons::Families,
+    retention::RetentionMetrics, revocations::RevocationMetrics, watch::WatchMetrics,
 };
 use crate::{
-    clock, conditions,
+    conditions,
     config::QueryLimits,
-    ingest::{IngestBytes, ListsState, StreamRegistry},
+    ingest::{IngestBytes, StreamRegistry},
     query::QueryCounts,
-    store::{Cursor, MaintenanceStore, QueryStore, Store, StoreStats},
+    store::{Store, StoreStats},
 };
-
-/// Most gateways that have a time series of their own at `/metrics`.
-const GATEWAYS_MAX: usize = 1_000;
 
 /// Reads the store's own counters.
 pub(crate) type StatsSource = Box<dyn Fn() -> StoreStats + Send + Sync>;
@@ -312,87 +309,5 @@ impl AcceptEvents for Metrics {
 
     fn handshakes_waiting(&self, count: usize) {
         self.handshakes_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
-    }
-}
-
-/// The state of each gateway, read at each scrape.
-struct Gateways {
-    gateways: Arc<dyn QueryStore>,
-    store: Arc<dyn MaintenanceStore>,
-    streams: Arc<StreamRegistry>,
-}
-
-impl fmt::Debug for Gateways {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Gateways").finish_non_exhaustive()
-    }
-}
-
-impl Collector for Gateways {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        // Keeps the first gateways by name, page by page: never holds more than these and one page.
-        let mut gateways = Vec::new();
-        let mut next = Some(Cursor::START);
-        while let Some(from) = next {
-            let page = self.gateways.gateways_page(from);
-            gateways.extend(page.entries);
-            gateways.sort_by(|a, b| a.epoch.gateway.cmp(&b.epoch.gateway));
-            gateways.truncate(GATEWAYS_MAX);
-            next = page.next;
-        }
-        let now = clock::now_ms();
-        let mut gauge = |name: &str, help: &str, values: Vec<([(&str, String); 2], f64)>| {
-            let kind = ConstGauge::new(0.0_f64).metric_type();
-            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
-            for (labels, value) in values {
-                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
-            }
-            fmt::Result::Ok(())
-        };
-        let labels = |gateway: &catchment_proto::GatewayId| {
-            [("site", gateway.site.to_string()), ("gateway", gateway.name.to_string())]
-        };
-        let lags = gateways.iter().filter_map(|entry| {
-            let lag = now.saturating_sub(entry.watermark?.as_millis()).max(0);
-            Some((labels(&entry.epoch.gateway), lag as f64 / 1_000.0))
-        });
-        gauge("gateway_lag_seconds", "How far a gateway's watermark is behind the clock", lags.collect())?;
-        let connected = gateways.iter().map(|entry| {
-            let connected = self.streams.version(&entry.epoch.gateway).is_some();
-            (labels(&entry.epoch.gateway), f64::from(u8::from(connected)))
-        });
-        gauge("gateway_connected", "Whether a gateway has a stream open", connected.collect())?;
-        let series = gateways.iter().map(|entry| (labels(&entry.epoch.gateway), entry.series as f64));
-        gauge("gateway_series", "Series of a gateway", series.collect())?;
-        let budgets = gateways
-            .iter()
-            .filter_map(|entry| Some((labels(&entry.epoch.gateway), entry.series_max? as f64)));
-        gauge("gateway_series_max", "Most series that a gateway may have here", budgets.collect())?;
-        let lists: Vec<_> = gateways
-            .iter()
-            .filter_map(|entry| {
-                Some((labels(&entry.epoch.gateway), self.streams.lists(&entry.epoch.gateway)?))
-            })
-            .collect();
-        let numbers = |of: fn(&ListsState) -> Option<u64>| {
-            lists.iter().filter_map(|(labels, state)| Some((labels.clone(), of(state)? as f64))).collect()
-        };
-        let held = "Number of the root's revocation list that a connected gateway holds";
-        gauge("gateway_revocation_list", held, numbers(|state| state.held))?;
-        let sent = "Number of the root's revocation list that a connected gateway was sent";
-        gauge("gateway_revocation_list_sent", sent, numbers(|state| state.sent))?;
-        let behind = ConstGauge::new(self.streams.behind_revocations() as f64);
-        let help = "Connected gateways that do not hold the newest revocation lists";
-        let name = "gateways_behind_revocations";
-        behind.encode(encoder.encode_descriptor(name, help, None, behind.metric_type())?)?;
-        let failed = f64::from(u8::from(self.store.failure().is_some()));
-        let kind = ConstGauge::new(0.0_f64).metric_type();
-        let family = encoder.encode_descriptor(
-            "store_failed",
-            "1 when the store has failed and accepts nothing more",
-            None,
-            kind,
-        )?;
-        ConstGauge::new(failed).encode(family)
     }
 }

@@ -29,6 +29,7 @@
 
 mod aggregate;
 mod completeness;
+mod compute;
 mod error;
 mod fill;
 mod follow;

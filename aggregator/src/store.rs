@@ -52,9 +52,9 @@ pub use self::{
     },
     boundary::{
         Change, ChangeListener, Cursor, Delivered, Gap, GatewayEntry, GatewayEpoch, IngestStore,
-        MaintenanceStore, Merged, Page, PreviousRuns, ProgressReport, QueryStore, Retained, RetentionRule,
-        RowReader, RowRequest, RunDelivered, Selection, SeriesEntry, SeriesId, Shortage, Steps, Store,
-        StoreError, StoreFailure, StoreHealth, previous_runs,
+        MaintenanceStore, Merged, Page, PreviousRuns, ProgressReport, QueryStore, ROWS_A_CALL, Retained,
+        RetentionRule, RowReader, RowRequest, RunDelivered, Selection, SeriesEntry, SeriesId, Shortage,
+        Steps, Store, StoreError, StoreFailure, StoreHealth, previous_runs,
     },
     catalog::hourly::{HourlyCounts, LateAndRefused, hour_of},
     embedded::{

@@ -5,14 +5,23 @@
 //! a probe out. Closures provide the responses, so this file depends on no metrics library.
 
 mod connection;
+mod scrape;
 
 use std::{fmt, future::Future, io, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::{Router, http::StatusCode, http::header, routing::get};
+use axum::{
+    Router,
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+    routing::get,
+};
 use tokio::net::TcpListener;
 
 pub use self::connection::CLOSED_REASONS;
-use self::connection::{Connection, CountClosed};
+use self::{
+    connection::{Connection, CountClosed},
+    scrape::Scrapes,
+};
 use crate::connection_slots::ConnectionSlots;
 
 /// Bounds of the endpoint.
@@ -31,12 +40,15 @@ impl Default for Bounds {
     }
 }
 
+/// Content type of `/metrics`.
+const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 type Handler<T> = Arc<dyn Fn() -> T + Send + Sync>;
 
-/// Responses of the endpoint. The closures run on the runtime's threads: they must not block.
+/// Responses of the endpoint. All closures but `metrics` run on the runtime's threads: they must not block.
 #[derive(Clone)]
 pub struct Endpoints {
-    /// Body of `/metrics`, in the OpenMetrics text format.
+    /// Body of `/metrics`, in the OpenMetrics text format. Runs on a thread that may block, one at a time.
     pub metrics: Handler<String>,
     /// `/healthz`: `Err` with the reason if this process should be restarted.
     pub healthy: Handler<Result<(), String>>,
@@ -86,9 +98,9 @@ impl HttpServer {
     /// Serves until `shutdown` completes; open connections end then.
     pub async fn run(self, endpoints: Endpoints, shutdown: impl Future<Output = ()>) {
         let Endpoints { metrics, healthy, ready, closed } = endpoints;
-        let text = [(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+        let scrapes = Arc::new(Scrapes::new(metrics));
         let router = Router::new()
-            .route("/metrics", get(move || async move { (text, metrics()) }))
+            .route("/metrics", get(move || scrape(Arc::clone(&scrapes))))
             .route("/healthz", get(move || async move { probe(healthy().map(|()| String::new())) }))
             .route("/readyz", get(move || async move { probe(ready()) }));
         let Self { listener, bounds } = self;
@@ -99,6 +111,13 @@ impl HttpServer {
             _ = axum::serve(listener, router).into_future() => {}
             () = shutdown => {}
         }
+    }
+}
+
+async fn scrape(scrapes: Arc<Scrapes>) -> Response {
+    match scrapes.take().await {
+        Some(body) => ([(header::CONTENT_TYPE, METRICS_TYPE)], body).into_response(),
+        None => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 

@@ -2,7 +2,6 @@
 
 use bytes::Bytes;
 use catchment_promql::{Expression, Grid, Kind, Plan, PromqlError, format, parse};
-use tokio::task::spawn_blocking;
 
 use super::{
     failure::ApiError,
@@ -15,8 +14,20 @@ use crate::{
     query::promql::{Chunks, Failure, FailureKind, Options},
 };
 
-/// Longer texts are parsed on a thread that may be busy for a while: the cost grows with the square of the length.
+/// Longer texts are parsed on a query thread: the cost grows with the square of the length.
 const SHORT_BYTES: usize = 1 << 10;
+
+/// Whether texts are parsed so quickly that it may be done at once: they are short, and have no regular expression.
+pub(super) fn are_quick<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut left = SHORT_BYTES;
+    for text in texts {
+        if text.len() > left || text.contains('~') {
+            return false;
+        }
+        left -= text.len();
+    }
+    true
+}
 
 /// Evaluates an expression at one time, by default now.
 ///
@@ -45,7 +56,7 @@ async fn evaluate(
     let options = Options { timeout: parameters.timeout()?, hide_incomplete: parameters.hides_incomplete()? };
     let limit = parameters.limit("limit")?;
     let text = parameters.expression();
-    let plan = parsed(text, move |expression| Plan::new(expression, grid)).await?;
+    let plan = parsed(asked, text, move |expression| Plan::new(expression, grid)).await?;
     if plan.root.kind == Kind::Text && shape == Shape::Range {
         let text = r#"invalid expression type "string" for range query, must be Scalar or instant Vector"#;
         return Err(ApiError::parameter("query", text));
@@ -58,25 +69,23 @@ async fn evaluate(
 ///
 /// # Errors
 /// It is none.
-pub(super) async fn formatted(parameters: &Parameters) -> Result<Bytes, ApiError> {
-    let text = parsed(parameters.expression(), |expression| Ok(format(expression))).await?;
+pub(super) async fn formatted(asked: &Asked<'_>, parameters: &Parameters) -> Result<Bytes, ApiError> {
+    let text = parsed(asked, parameters.expression(), |expression| Ok(format(expression))).await?;
     Ok(json::success(&json::text(&text)))
 }
 
 /// Parses an expression and does something with it that takes about as long.
 async fn parsed<T: Send + 'static>(
+    asked: &Asked<'_>,
     text: &str,
     then: impl FnOnce(&Expression) -> Result<T, PromqlError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let work = |text: &str| parse(text).and_then(|expression| then(&expression));
-    let result = if text.len() <= SHORT_BYTES {
+    let result = if are_quick([text].into_iter()) {
         work(text)
     } else {
         let text = text.to_owned();
-        spawn_blocking(move || work(&text)).await.map_err(|error| {
-            tracing::error!(%error, "an expression could not be parsed");
-            ApiError::internal()
-        })?
+        asked.api.promql.compute(&asked.caller, move || work(&text)).await?
     };
     result.map_err(refused)
 }

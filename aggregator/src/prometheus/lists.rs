@@ -4,19 +4,25 @@ use std::sync::Arc;
 
 use catchment_promql::METRIC_NAME;
 
-use super::{failure::ApiError, json, parameters::Parameters, service::Asked};
+use super::{
+    expressions::are_quick,
+    failure::ApiError,
+    json,
+    parameters::{self, Parameters},
+    service::Asked,
+};
 use crate::query::promql::{Chunks, ListRequest, Listing};
 
 /// What a list is of.
-fn request(parameters: &Parameters) -> Result<ListRequest, ApiError> {
+async fn request(asked: &Asked<'_>, parameters: &Parameters) -> Result<ListRequest, ApiError> {
     let (from_ms, to_ms) = parameters.range()?;
-    Ok(ListRequest {
-        matches: parameters.matches()?,
-        from_ms,
-        to_ms,
-        limit: parameters.limit("limit")?,
-        timeout: parameters.timeout()?,
-    })
+    let (limit, timeout) = (parameters.limit("limit")?, parameters.timeout()?);
+    let texts = parameters.matches()?;
+    let matches = match are_quick(texts.iter().map(String::as_str)) {
+        true => parameters::parsed(&texts)?,
+        false => asked.api.promql.compute(&asked.caller, move || parameters::parsed(&texts)).await??,
+    };
+    Ok(ListRequest { matches, from_ms, to_ms, limit, timeout })
 }
 
 /// Labels of series; there must be a `match[]`.
@@ -24,7 +30,7 @@ fn request(parameters: &Parameters) -> Result<ListRequest, ApiError> {
 /// # Errors
 /// There is no answer.
 pub(super) async fn series(asked: &Asked<'_>, parameters: &Parameters) -> Result<Chunks, ApiError> {
-    let request = request(parameters)?;
+    let request = request(asked, parameters).await?;
     if request.matches.is_empty() {
         return Err(ApiError::bad("no match[] parameter provided"));
     }
@@ -38,7 +44,8 @@ pub(super) async fn series(asked: &Asked<'_>, parameters: &Parameters) -> Result
 /// There is no answer.
 pub(super) async fn label_names(asked: &Asked<'_>, parameters: &Parameters) -> Result<Chunks, ApiError> {
     let write = |list: Listing<_>| json::texts(list.items, list.truncated);
-    Ok(asked.api.promql.label_names(&asked.caller, request(parameters)?, write).await?)
+    let request = request(asked, parameters).await?;
+    Ok(asked.api.promql.label_names(&asked.caller, request, write).await?)
 }
 
 /// Values of a label.
@@ -54,7 +61,8 @@ pub(super) async fn label_values(
         return Err(ApiError::bad(format!("invalid label name: {label:?}")));
     }
     let write = |list: Listing<_>| json::texts(list.items, list.truncated);
-    Ok(asked.api.promql.label_values(&asked.caller, label.into(), request(parameters)?, write).await?)
+    let request = request(asked, parameters).await?;
+    Ok(asked.api.promql.label_values(&asked.caller, label.into(), request, write).await?)
 }
 
 /// Types of metrics: devices declare none.
@@ -66,7 +74,7 @@ pub(super) async fn metadata(asked: &Asked<'_>, parameters: &Parameters) -> Resu
     let limit = parameters.limit("limit")?;
     let all = Parameters::default();
     // One metric alone is looked for among all.
-    let request = ListRequest { limit: limit.filter(|_| metric.is_none()), ..request(&all)? };
+    let request = ListRequest { limit: limit.filter(|_| metric.is_none()), ..request(asked, &all).await? };
     let write = move |list: Listing<Arc<str>>| {
         let mut names = list.items;
         names.retain(|name| metric.as_ref().is_none_or(|metric| **metric == **name));
@@ -79,4 +87,55 @@ fn is_label_name(text: &str) -> bool {
     let mut bytes = text.bytes();
     bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_')
         && bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::mpsc, time::Duration};
+
+    use catchment_proto::{Name, OperatorId};
+
+    use super::*;
+    use crate::{
+        access::{CallingOperator, Disconnect},
+        config::QueryLimits,
+        metrics::Metrics,
+        prometheus::service::Api,
+        query::{Runner, promql::Promql},
+        testing::MemoryStore,
+    };
+
+    #[tokio::test]
+    async fn long_selectors_are_parsed_in_a_slot_of_the_operator() {
+        let limits =
+            QueryLimits { per_operator_max: 1, waiting_per_operator_max: 0, ..QueryLimits::default() };
+        let metrics = Metrics::new();
+        let runner = Runner::new(limits, Arc::clone(&metrics), &Arc::default()).unwrap();
+        let (store, counts) = (Arc::new(MemoryStore::default()), runner.counts());
+        let (streams, clock_tolerance) = (Arc::default(), Duration::ZERO);
+        let promql = Promql { store, runner, streams, clock_tolerance, metrics: Arc::clone(&metrics) };
+        let api = Api { promql: promql.clone(), body_timeout: Duration::from_secs(1), metrics };
+        let operator = OperatorId { name: Name::new("ada").unwrap() };
+        let ada = CallingOperator { operator, disconnect: Disconnect::default() };
+        let asked = Asked { api: &api, caller: ada.clone() };
+        let of = |matches: usize| Parameters::decode(b"", Some(&"match[]=a_metric&".repeat(matches)));
+        assert_eq!(request(&asked, &of(64)).await.unwrap().matches.len(), 64);
+        let long = Parameters::decode(b"", Some(&format!("match[]={}", "a".repeat(2_000))));
+        let regex = Parameters::decode(b"", Some("match[]={a=~%22b.*%22}"));
+        for slow in [&long, &regex] {
+            assert_eq!(request(&asked, slow).await.unwrap().matches.len(), 1);
+        }
+        let (end, ended) = mpsc::channel::<()>();
+        let busy = tokio::spawn(async move { promql.compute(&ada, move || drop(ended.recv())).await });
+        while counts().running == 0 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(request(&asked, &of(2)).await.unwrap().matches.len(), 2, "short ones need none");
+        for slow in [&long, &regex] {
+            let refused = request(&asked, slow).await.unwrap_err();
+            assert_eq!(refused.status, http::StatusCode::UNPROCESSABLE_ENTITY);
+        }
+        drop(end);
+        busy.await.unwrap().unwrap();
+    }
 }

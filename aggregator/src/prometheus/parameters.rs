@@ -150,22 +150,30 @@ impl Parameters {
         Ok((start, end.saturating_add(1)))
     }
 
-    /// All `match[]`.
+    /// The texts of all `match[]`.
     ///
     /// # Errors
-    /// One of them is wrong, or there are too many.
-    pub(super) fn matches(&self) -> Result<Vec<Arc<[Matcher]>>, ApiError> {
-        let matches: Vec<&str> =
-            self.0.iter().filter(|(name, _)| name == "match[]").map(|(_, text)| text.as_str()).collect();
+    /// There are too many.
+    pub(super) fn matches(&self) -> Result<Vec<String>, ApiError> {
+        let matches = self.0.iter().filter(|(name, _)| name == "match[]");
+        let matches: Vec<String> = matches.map(|(_, text)| text.clone()).collect();
         if matches.len() > MATCHES_MAX {
             return Err(ApiError::parameter(
                 "match[]",
                 format_args!("{} selectors, at most {MATCHES_MAX} are allowed", matches.len()),
             ));
         }
-        let parse = |text| parse_matchers(text).map_err(|error| ApiError::parameter("match[]", error));
-        matches.into_iter().map(parse).collect()
+        Ok(matches)
     }
+}
+
+/// Parses the texts of `match[]`. The cost grows with the square of their lengths.
+///
+/// # Errors
+/// One of them is wrong.
+pub(super) fn parsed(matches: &[String]) -> Result<Vec<Arc<[Matcher]>>, ApiError> {
+    let parse = |text: &String| parse_matchers(text).map_err(|error| ApiError::parameter("match[]", error));
+    matches.iter().map(parse).collect()
 }
 
 #[cfg(test)]

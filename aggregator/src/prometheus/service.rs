@@ -99,7 +99,9 @@ async fn serve(api: &Api, endpoint: &Endpoint, request: Request<Body>) -> Result
         Endpoint::Labels => lists::label_names(&asked, &parameters).await?,
         Endpoint::LabelValues(label) => lists::label_values(&asked, label, &parameters).await?,
         Endpoint::Metadata => lists::metadata(&asked, &parameters).await?,
-        Endpoint::FormatQuery => return expressions::formatted(&parameters).await.map(Content::Whole),
+        Endpoint::FormatQuery => {
+            return expressions::formatted(&asked, &parameters).await.map(Content::Whole);
+        }
         Endpoint::BuildInfo => return Ok(Content::Whole(fixed::build_info())),
         Endpoint::QueryExemplars => return Ok(Content::Whole(fixed::exemplars())),
         Endpoint::Rules => return Ok(Content::Whole(fixed::rules())),

@@ -108,6 +108,18 @@ impl Promql {
         Ok(chunks(self.runner.run_within(caller, options.timeout, work).await?))
     }
 
+    /// Does work before a text is an expression or a list of matchers, on a query thread in a slot of the caller.
+    ///
+    /// # Errors
+    /// It was not done.
+    pub(crate) async fn compute<T: Send + 'static>(
+        &self,
+        caller: &CallingOperator,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        Ok(self.runner.compute(caller, work).await?)
+    }
+
     /// Lists series with their labels.
     ///
     /// # Errors

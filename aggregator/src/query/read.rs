@@ -212,7 +212,8 @@ impl Reading<'_> {
                 if let Some(mismatch) = failed {
                     return Err(mismatch.into());
                 }
-                self.memory.set(self.held + points.bytes() + damaged.len() * size_of::<Damaged>())?;
+                let found = points.bytes() + damaged.len() * size_of::<Damaged>();
+                self.memory.set(self.held + found + rows.memory())?;
                 if !more || last >= points.to() {
                     break;
                 }

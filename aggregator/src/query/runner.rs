@@ -20,6 +20,7 @@ use tokio_stream::Stream;
 use tonic::{Response, Status};
 
 use super::{
+    compute::compute,
     error::QueryError,
     ingest_watch::IngestWatch,
     result_queue::{Next, ResultQueue},
@@ -180,6 +181,19 @@ impl Runner {
             Err(_) if workers.has_started(id) => Err(QueryError::Deadline(longest).into()),
             Err(_) => Err(self.refuse(QueryError::Busy(longest))),
         }
+    }
+
+    /// Does work of a request before it is a query: see [`compute`].
+    ///
+    /// # Errors
+    /// There are too many queries, or the work panicked.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        caller: &CallingOperator,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Status> {
+        let done = compute(&self.threads.0, &caller.operator, self.limits.timeout, work).await;
+        done.map_err(|error| self.refuse(error))
     }
 
     /// Counts a query that is refused before it runs.

@@ -41,7 +41,7 @@ impl Query for QueryService {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Result<Response<Self::WatchStream>, Status> {
         let caller = access::operator(&request)?;
-        self.watches.watch(&caller, request.into_inner())
+        self.watches.watch(&caller, request.into_inner()).await
     }
 
     async fn raw(&self, request: Request<RawRequest>) -> Result<Response<Self::RawStream>, Status> {

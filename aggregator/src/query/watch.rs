@@ -9,6 +9,7 @@
 //! * `pump`: the subscriptions of an operator whose rounds are due, one after the other on a query thread.
 //! * `start`, `round`: a subscription's first piece of work, and each further one: the dirty points as messages.
 //! * `watermarks`: how far answers are complete, read once for many rounds.
+//! * `registration`: the many series of a query that comes or goes, some at a time.
 //! * `token`: where a subscription continues after a cut.
 //! * `shares`: memory, divided fairly between operators.
 //! * `request`, `service`, `reader`: from the request to the stream of messages.
@@ -26,6 +27,7 @@ mod gateways;
 mod hub;
 mod pump;
 mod reader;
+mod registration;
 mod request;
 mod round;
 mod service;

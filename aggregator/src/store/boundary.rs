@@ -36,7 +36,7 @@ pub use self::{
     maintenance::{MaintenanceStore, Retained, RetentionRule},
     page::{Cursor, Page},
     query::QueryStore,
-    rows::{Merged, RowReader, RowRequest},
+    rows::{Merged, ROWS_A_CALL, RowReader, RowRequest},
     selection::Selection,
     series::{SeriesEntry, SeriesId},
     steps::Steps,

@@ -104,6 +104,8 @@ pub(in crate::store) struct Catalog {
     site_epochs: HashMap<Name, u64>,
     /// Not told to the quota yet.
     changed_usages: ChangedUsages,
+    /// Epochs that have a stream, each after its gateway, both by number. Not stored.
+    open: BTreeSet<(u32, u32)>,
     gateway_numbers: HashMap<GatewayId, u32>,
     epoch_numbers: HashMap<(u32, u64), u32>,
     series_numbers: HashMap<(u32, SeriesKey), u32>,
@@ -209,6 +211,9 @@ impl Catalog {
             concurrent: false,
         });
         self.epoch_numbers.insert((gateway, epoch.id), number);
+        if known.as_ref().is_some_and(|known| known.open) {
+            self.open.insert((gateway, number));
+        }
         *self.epoch_counts.entry(gateway).or_default() += 1;
         *self.site_epochs.entry(epoch.gateway.site.clone()).or_default() += 1;
         self.dirty.epochs.insert(number);

@@ -22,7 +22,8 @@ use catchment_proto::Batch;
 use futures_util::future::BoxFuture;
 
 use super::{
-    EmbeddedStore, GatewayEpoch, Merged, QueryStore, ReadAll as _, RowRequest, SeriesId, Steps, Store,
+    EmbeddedStore, GatewayEpoch, Merged, QueryStore, ROWS_A_CALL, ReadAll as _, RowRequest, SeriesId, Steps,
+    Store,
     testing::{Content, Model, open},
 };
 use crate::testing::MemoryStore;
@@ -129,6 +130,7 @@ promises! {
     reading::a_range_holds_the_windows_that_start_in_it,
     reading::late_parts_are_read_in_the_place_of_their_window,
     reading::merged_rows_change_no_answer,
+    reading::a_call_visits_a_bounded_number_of_rows,
     reading::pages_hold_every_series_once_in_order,
     reading::a_reader_finds_nothing_where_nothing_is,
     reading::no_row_starts_before_the_listed_time,
@@ -162,11 +164,18 @@ fn request(series: SeriesId, from: Timestamp, to: Timestamp) -> RowRequest {
     RowRequest { series, from, to, steps: Steps::Whole, resolution: Merged::OnlyWithoutWindows }
 }
 
-/// The rows of a request.
+/// The rows of a request; checks the bound of each call.
 fn rows(store: &(impl QueryStore + ?Sized), request: &RowRequest) -> Vec<(Window, Vec<u8>)> {
     let mut rows = Vec::new();
     let mut reader = store.rows(request).unwrap();
-    while reader.advance(&mut |window, body| rows.push((window, body.to_vec()))).unwrap() {}
+    loop {
+        let before = rows.len();
+        let more = reader.advance(&mut |window, body| rows.push((window, body.to_vec()))).unwrap();
+        assert!(rows.len() - before <= ROWS_A_CALL, "{} rows in a call", rows.len() - before);
+        if !more {
+            break;
+        }
+    }
     assert_eq!(reader.damaged(), []);
     assert!(rows.is_sorted_by_key(|(window, _)| window.start()), "in order of time");
     assert!(rows.iter().all(|(window, _)| (request.from..request.to).contains(&window.start())));

@@ -9,6 +9,7 @@
 pub(in crate::store) mod live;
 pub(in crate::store) mod lookup;
 pub(in crate::store) mod row;
+pub(in crate::store) mod scan;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -177,6 +178,8 @@ pub(in crate::store) struct Memtable {
     rows: usize,
     /// Rows that are not being flushed, and groups that have any.
     unfrozen: (usize, usize),
+    /// How often rows were removed.
+    removals: u64,
 }
 
 impl Memtable {
@@ -217,6 +220,7 @@ impl Memtable {
             self.bytes = (self.bytes + kept.bytes()).saturating_sub(log.bytes());
             self.rows = (self.rows + kept.len()).saturating_sub(log.len());
             *log = kept;
+            self.removals += 1;
         }
         gone.len() as u64
     }
@@ -227,6 +231,7 @@ impl Memtable {
     }
 
     /// Rows of a series whose windows start in [from, to), not resolved.
+    #[cfg(test)]
     pub(in crate::store) fn rows(
         &self,
         series: u32,
@@ -258,6 +263,7 @@ impl Memtable {
     /// Drops the flushed immutable logs; returns them, so that they can be freed without a lock.
     pub(in crate::store) fn drop_immutable(&mut self) -> BTreeMap<u32, Vec<Arc<RowLog>>> {
         let logs = std::mem::take(&mut self.immutable);
+        self.removals += 1;
         for log in logs.values().flatten() {
             self.bytes = self.bytes.saturating_sub(log.bytes());
             self.rows = self.rows.saturating_sub(log.len());

@@ -180,7 +180,7 @@ impl AtHand<'_> {
                 if let Some(width) = across {
                     return Err(QueryError::WiderWindows(width.as_millis()));
                 }
-                self.memory.set(held + fold.bytes())?;
+                self.memory.set(held + fold.bytes() + rows.memory())?;
                 self.task.yield_point().await?;
                 if !more {
                     break;

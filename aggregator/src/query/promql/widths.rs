@@ -27,7 +27,7 @@ pub(super) async fn width_ms(
     range_ms: (i64, i64),
     known_ms: i64,
 ) -> Result<i64, QueryError> {
-    let mut widths = Vec::new();
+    let (mut widths, memory) = (Vec::new(), source.sink.task.memory());
     for sample in &selected.samples {
         for span in spans(sample, range_ms) {
             source.sink.yield_point().await?;
@@ -40,6 +40,7 @@ pub(super) async fn width_ms(
                 }
             };
             while rows.advance(&mut visit)? {
+                memory.set(rows.memory())?;
                 source.sink.yield_point().await?;
             }
         }

@@ -1,7 +1,7 @@
 //! Who watches what: the subscriptions, which queries they share, and which queries each series belongs to.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     hash::{BuildHasher as _, Hasher as _, RandomState},
     io,
     sync::{
@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use catchment_proto::OperatorId;
 use catchment_settings::supervise::Supervisor;
 use futures_util::FutureExt as _;
 
@@ -19,9 +20,9 @@ use super::{
     error::WatchError,
     request::Request,
     shares::Memory,
-    state::{Member, Operator, State},
+    state::{Operator, State},
     subscription::{Opener, Subscription},
-    watched::{Phase, Watched},
+    watched::Watched,
     watermarks::Watermarks,
 };
 use crate::{
@@ -29,13 +30,8 @@ use crate::{
     config::{QueryLimits, WatchLimits},
     ingest::StreamRegistry,
     metrics::Metrics,
-    query::{
-        error::QueryError,
-        groups::{Group, Groups},
-        runner::Runner,
-        workers::Workers,
-    },
-    store::{ChangeListener, QueryStore, SeriesId},
+    query::{error::QueryError, runner::Runner, workers::Workers},
+    store::{ChangeListener, QueryStore},
 };
 
 /// Changes within this time are sent together, and the rounds of subscriptions are spread over a part of it.
@@ -146,6 +142,20 @@ impl Hub {
         self.log.wake();
     }
 
+    /// Whether an operator may open another subscription.
+    ///
+    /// # Errors
+    /// There are too many.
+    pub(super) fn check_room(&self, state: &State, operator: &OperatorId) -> Result<(), WatchError> {
+        let watches = state.subscriptions.len();
+        let own = state.operators.get(operator).map_or(0, |operator| operator.subscriptions);
+        let free = self.limits.watches_max.saturating_sub(watches);
+        match own >= self.limits.per_operator_max || own >= free {
+            true => Err(WatchError::TooMany { watches, own }),
+            false => Ok(()),
+        }
+    }
+
     /// Opens a subscription; its first round begins at once.
     ///
     /// # Errors
@@ -162,12 +172,7 @@ impl Hub {
             return Err(WatchError::Stopping);
         }
         let state_ref = &mut *state;
-        let watches = state_ref.subscriptions.len();
-        let own = state_ref.operators.get(&caller.operator).map_or(0, |operator| operator.subscriptions);
-        let free = self.limits.watches_max.saturating_sub(watches);
-        if own >= self.limits.per_operator_max || own >= free {
-            return Err(WatchError::TooMany { watches, own });
-        }
+        self.check_room(state_ref, &caller.operator)?;
         let operator = state_ref.operators.entry(caller.operator.clone()).or_insert_with(|| Operator {
             subscriptions: 0,
             share: self.memory.share(),
@@ -245,48 +250,16 @@ impl Hub {
         watched.subscribers().retain(|other| other.id != subscription.id);
         let shared = state.subscriptions.values().any(|other| Arc::ptr_eq(&other.watched, watched));
         if !shared {
+            // From here on, nobody adds series to it.
             state.watched.remove(&watched.key);
-            state.forget(watched);
         }
         drop(guard);
+        if !shared {
+            self.forget(watched);
+        }
         let mut pending = subscription.pending();
         (pending.held, pending.round) = (None, None);
         drop(pending.dirty.take());
-    }
-
-    /// Adds the selected series of a query, each with the number of its gateway, to those that are passed on.
-    ///
-    /// # Errors
-    /// There are too many, or nobody watches the query any more.
-    pub(super) fn register(
-        &self,
-        watched: &Arc<Watched>,
-        groups: Groups,
-        gateways: &HashMap<SeriesId, u32>,
-    ) -> Result<(), WatchError> {
-        let mut state = self.lock();
-        if !state.watched.get(&watched.key).is_some_and(|known| Arc::ptr_eq(known, watched)) {
-            return Err(QueryError::Gone.into());
-        }
-        // Those that came meanwhile belong already, to all of their groups.
-        let new = |group: Arc<Group>| {
-            let mut group = Arc::unwrap_or_clone(group);
-            group.series.retain(|series| !state.belongs(*series, watched));
-            (!group.series.is_empty()).then_some(group)
-        };
-        let groups: Vec<Group> = groups.into_groups().filter_map(new).collect();
-        let mut selected = watched.selected();
-        for group in groups {
-            let series = group.series.clone();
-            let number = selected.add(group, self.limits.series_max)?;
-            for series in series {
-                let gateway = gateways.get(&series).copied().unwrap_or(u32::MAX);
-                let member = Member { watched: Arc::clone(watched), group: number, gateway };
-                state.by_series.entry(series).or_default().push(member);
-            }
-        }
-        selected.phase = Phase::Ready;
-        Ok(())
     }
 
     /// Tells a subscription of all further changes; returns the place in the log from which on they are.

@@ -12,7 +12,7 @@ use super::{
     request::{FROM_MS, TO_MS},
     subscription::{Span, Subscription},
     token::Token,
-    watched::{Phase, Watched},
+    watched::{self, Phase, Watched},
 };
 use crate::{
     clock,
@@ -155,10 +155,9 @@ async fn replay(
     task: &Task,
 ) -> Result<Result<(), Overrun>, QueryError> {
     let watched = &subscription.watched;
-    let (by_series, groups) = {
-        let selected = watched.selected();
-        (selected.by_series(), selected.groups.len())
-    };
+    // Sorted without the lock: who passes on changes needs it, and holds the hub's meanwhile.
+    let groups = watched.selected().groups.clone();
+    let (by_series, groups) = (watched::by_series(&groups), groups.len());
     if from > to {
         return Ok(Err(Overrun));
     }

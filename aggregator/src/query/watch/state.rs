@@ -60,9 +60,9 @@ impl State {
         queries.is_some_and(|queries| queries.iter().any(|known| Arc::ptr_eq(&known.watched, watched)))
     }
 
-    /// Forgets a query that nobody watches any more.
-    pub(super) fn forget(&mut self, watched: &Arc<Watched>) {
-        for series in watched.selected().groups.iter().flat_map(|group| &group.series) {
+    /// Forgets that series are among those of a query.
+    pub(super) fn forget<'a>(&mut self, watched: &Arc<Watched>, series: impl Iterator<Item = &'a SeriesId>) {
+        for series in series {
             if let Some(queries) = self.by_series.get_mut(series) {
                 queries.retain(|known| !Arc::ptr_eq(&known.watched, watched));
                 if queries.is_empty() {

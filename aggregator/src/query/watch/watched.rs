@@ -153,14 +153,14 @@ impl Selected {
         self.groups.push(Arc::new(group));
         Ok(number)
     }
+}
 
-    /// The series and their groups, sorted.
-    pub(super) fn by_series(&self) -> Vec<(SeriesId, u32)> {
-        let mut all = Vec::with_capacity(self.series);
-        for (number, group) in (0..).zip(&self.groups) {
-            all.extend(group.series.iter().map(|series| (*series, number)));
-        }
-        all.sort_unstable();
-        all
+/// The series of groups and the numbers of these, sorted.
+pub(super) fn by_series(groups: &[Arc<Group>]) -> Vec<(SeriesId, u32)> {
+    let mut all = Vec::with_capacity(groups.iter().map(|group| group.series.len()).sum());
+    for (number, group) in (0..).zip(groups) {
+        all.extend(group.series.iter().map(|series| (*series, number)));
     }
+    all.sort_unstable();
+    all
 }

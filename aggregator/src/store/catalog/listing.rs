@@ -1,7 +1,7 @@
 //! Lists of a catalog, in pages: a page is copied while the state is locked, so it is short, and no other work
 //! happens there.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use crate::store::{
     GatewayEntry, Page, SeriesEntry, SeriesId,
@@ -68,19 +68,16 @@ impl Catalog {
     pub(in crate::store) fn gateway_entries_from(&self, from: u32) -> Page<GatewayEntry, u32> {
         let from = from as usize;
         let end = from.saturating_add(GATEWAYS_A_PAGE).min(self.gateways.len());
-        // If epochs of a gateway deliver concurrently, all of them must be complete. Few do, so they are collected
-        // only here.
-        let mut others: HashMap<u32, Vec<&EpochState>> = HashMap::new();
-        for (number, other) in (0..).zip(&self.epochs).filter(|(_, other)| other.open) {
-            let gateway = self.gateways.get(other.gateway as usize);
-            if gateway.is_some_and(|gateway| gateway.present != Some(number)) {
-                others.entry(other.gateway).or_default().push(other);
-            }
-        }
+        // If epochs of a gateway deliver concurrently, all of them must be complete.
+        let others = |gateway: u32, present: Option<u32>| {
+            let open = self.open.range((gateway, 0)..=(gateway, u32::MAX));
+            let others = open.filter(move |(_, number)| present != Some(*number));
+            others.filter_map(|(_, number)| self.epochs.get(*number as usize))
+        };
         let entry = |gateway: &Gateway| {
             let present = self.epoch(gateway.present?)?;
             let (number, mut shown) = (present.gateway, present);
-            let mut also: Vec<&EpochState> = others.get(&number).cloned().unwrap_or_default();
+            let mut also: Vec<&EpochState> = others(number, gateway.present).collect();
             let mut watermark = gateway.watermark;
             for known in self.provisional_epochs(&gateway.id).filter(|known| known.open) {
                 let other = if creation_order(known) > creation_order(shown) {

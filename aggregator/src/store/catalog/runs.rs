@@ -33,9 +33,12 @@ impl Catalog {
 
     /// Records whether an epoch has a stream.
     pub(super) fn set_open(&mut self, number: u32, open: bool) {
-        if let Some(epoch) = self.epochs.get_mut(number as usize) {
-            epoch.open = open;
-        }
+        let Some(epoch) = self.epochs.get_mut(number as usize) else { return };
+        epoch.open = open;
+        match open {
+            true => self.open.insert((epoch.gateway, number)),
+            false => self.open.remove(&(epoch.gateway, number)),
+        };
     }
 
     /// What a shard has delivered, and by which runs.

@@ -1,6 +1,6 @@
 //! Rows, ranges, resolutions, lists.
 
-use catchment_partial::Timestamp;
+use catchment_partial::{Timestamp, Width, Window};
 
 use super::{Subject, content, model, points, put, request, rows};
 use crate::selector::Selector;
@@ -83,6 +83,33 @@ pub(super) async fn merged_rows_change_no_answer(subject: &dyn Subject) {
         }
     }
     assert!(compared > 1_000, "{compared}");
+}
+
+pub(super) async fn a_call_visits_a_bounded_number_of_rows(subject: &dyn Subject) {
+    let (store, g) = (subject.store(), epoch("g", 1));
+    // Windows in no order, many parts of one of them, and windows of seven seconds, which no minute, hour or day holds.
+    let windows = (0..10_000).map(|n| entry(0, n * 7_919 % 10_000, n as u64 + 1, n as u64 + 1));
+    put(subject, &g, batch(0, 1, windows.collect())).await;
+    let parts = (20_000..25_000).map(|part| entry(0, 500, part, part));
+    put(subject, &g, batch(0, 2, parts.collect())).await;
+    let width = Width::from_millis(7_000).unwrap();
+    let mut sevens = batch(0, 3, (0..10_000).map(|index| entry(1, index, 1, 1)).collect());
+    sevens.width = width;
+    for entry in &mut sevens.entries {
+        entry.window = Window::from_index(entry.window.index(), width).unwrap();
+    }
+    put(subject, &g, sevens).await;
+    let series = store.all_series();
+    let whole = |id| request(id, Timestamp::MIN, Timestamp::MAX);
+    assert_eq!(rows(store, &whole(series[0].id)).len(), 15_000);
+    assert_eq!(rows(store, &whole(series[1].id)).len(), 10_000);
+    for entry in &series {
+        for steps in [Steps::Whole, Steps::Every(60_000), Steps::Every(10_000)] {
+            let windows = RowRequest { steps, ..whole(entry.id) };
+            let merged = RowRequest { resolution: Merged::Allowed, ..windows.clone() };
+            assert_eq!(points(store, &merged), points(store, &windows));
+        }
+    }
 }
 
 pub(super) async fn pages_hold_every_series_once_in_order(subject: &dyn Subject) {

@@ -50,15 +50,20 @@ impl<D: Disk> QueryStore for EmbeddedStore<D> {
 
     fn gateways_page(&self, from: Cursor) -> Page<GatewayEntry> {
         self.inner.apply_durable();
-        let state = read(&self.inner.state);
         let Ok(from) = u32::try_from(from.position()) else {
             return Page { entries: Vec::new(), next: None };
         };
-        let Page { mut entries, next } = state.catalog.gateway_entries_from(from);
+        let (Page { mut entries, next }, forgotten) = {
+            let state = read(&self.inner.state);
+            let page = state.catalog.gateway_entries_from(from);
+            let of = |entry: &GatewayEntry| state.catalog.forgotten(&entry.epoch.gateway);
+            let forgotten: Vec<u64> = page.entries.iter().map(of).collect();
+            (page, forgotten)
+        };
+        // Not while the state is locked: whoever waits for this lock would hold up those who wait for that one.
         let quota = &lock(&self.inner.admission).quota;
-        for entry in &mut entries {
+        for (entry, forgotten) in entries.iter_mut().zip(forgotten) {
             // The folder still holds the names of forgotten series, so its own budget is larger by those.
-            let forgotten = state.catalog.forgotten(&entry.epoch.gateway);
             let sent = quota.last_sent(&entry.epoch.gateway);
             entry.series_max = sent.map(|sent| sent.saturating_sub(forgotten));
         }

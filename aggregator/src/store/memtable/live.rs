@@ -11,7 +11,13 @@ use std::{
 use bytes::Bytes;
 use catchment_partial::Timestamp;
 
-use crate::store::memtable::row::{PartialName, Row};
+use crate::store::{
+    memtable::{
+        row::{PartialName, Row},
+        scan::cost,
+    },
+    tables::fresh::FreshRows,
+};
 
 /// Memory of a row without its body, bytes: name, revision, handles, its share of tree and allocator.
 pub(in crate::store) const ROW_OVERHEAD: usize = 200;
@@ -83,28 +89,6 @@ impl Windows {
         gone.len() as u64
     }
 
-    /// Rows of a series whose windows start in [from, to), in order of their names.
-    pub(in crate::store) fn rows(
-        &self,
-        series: u32,
-        from: Timestamp,
-        to: Timestamp,
-    ) -> impl Iterator<Item = Row> {
-        let range = (from < to).then(|| {
-            let bounds = (
-                Bound::Included(PartialName::first_from(from)),
-                Bound::Excluded(PartialName::first_from(to)),
-            );
-            self.series.get(&series).map(|windows| windows.range(bounds))
-        });
-        range.flatten().into_iter().flatten().map(move |(name, value)| Row {
-            series,
-            name: *name,
-            revision: value.revision,
-            body: value.body.clone(),
-        })
-    }
-
     /// Whether a series has rows.
     pub(in crate::store) fn holds(&self, series: u32) -> bool {
         self.series.contains_key(&series)
@@ -152,6 +136,13 @@ pub(in crate::store) enum NoRoom {
 struct OfGateway {
     epochs: HashMap<u32, Windows>,
     bytes: usize,
+}
+
+/// How far a scan of the live windows of a series has come: the epoch that it reads, and the last name.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::store) struct LiveCursor {
+    epoch: u32,
+    after: Option<PartialName>,
 }
 
 /// State of open windows, by gateway and the epoch that delivered it, which may not be that of their names; dropped when
@@ -247,6 +238,45 @@ impl Live {
     /// Drops all windows of a series.
     pub(in crate::store) fn drop_series(&mut self, gateway: u32, series: u32) {
         self.drop_before(gateway, series, Timestamp::MAX);
+    }
+
+    /// Continues to copy the rows of a series that start from a time on, as long as the budget lasts; returns whether
+    /// all were copied. Rows that come or change meanwhile may be missed.
+    pub(in crate::store) fn scan(
+        &self,
+        (gateway, series): (u32, u32),
+        from: Timestamp,
+        cursor: &mut LiveCursor,
+        budget: &mut usize,
+        rows: &mut FreshRows,
+    ) -> bool {
+        let Some(OfGateway { epochs, .. }) = self.gateways.get(&gateway) else { return true };
+        let mut numbers: Vec<u32> = epochs.keys().copied().filter(|epoch| *epoch >= cursor.epoch).collect();
+        numbers.sort_unstable();
+        for epoch in numbers {
+            if epoch != cursor.epoch {
+                *cursor = LiveCursor { epoch, after: None };
+            }
+            let first = match cursor.after {
+                Some(name) => Bound::Excluded(name),
+                None => Bound::Included(PartialName::first_from(from)),
+            };
+            let windows = epochs.get(&epoch).and_then(|windows| windows.series.get(&series));
+            for (name, value) in windows.into_iter().flat_map(|names| names.range((first, Bound::Unbounded)))
+            {
+                if name.start >= rows.to() {
+                    break;
+                }
+                if *budget == 0 {
+                    return false;
+                }
+                *budget = budget.saturating_sub(cost(&value.body));
+                rows.push(*name, value.revision, &value.body);
+                cursor.after = Some(*name);
+            }
+            *cursor = LiveCursor { epoch: epoch.saturating_add(1), after: None };
+        }
+        true
     }
 
     /// The windows of a gateway's epochs.

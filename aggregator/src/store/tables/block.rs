@@ -134,8 +134,13 @@ impl TableBlock {
 
     /// Rows of one series that start in `[from, to)`, in order of their names.
     pub(in crate::store) fn rows(&self, series: u32, from: Timestamp, to: Timestamp) -> Rows<'_> {
+        Rows { block: self, cursor: self.cursor_of(series, from, to) }
+    }
+
+    /// As [`TableBlock::rows`], without the block.
+    pub(super) fn cursor_of(&self, series: u32, from: Timestamp, to: Timestamp) -> BlockCursor {
         let sections = self.section_of(series).map_or(0..0, |index| index as u32..index as u32 + 1);
-        Rows { block: self, cursor: BlockCursor::new(sections, from, to) }
+        BlockCursor::new(sections, from, to)
     }
 
     /// Index of the section of a series.

@@ -19,8 +19,8 @@ use crate::store::{
         Memtable,
         live::Live,
         row::{PartialName, RowRef},
+        scan::{MemoryScan, STEP_BUDGET},
     },
-    tables::fresh::FreshRows,
     wal::{changes::BatchChanges, entry::JournalEntry},
 };
 
@@ -226,19 +226,24 @@ impl StoreState {
         dropped
     }
 
-    /// Copies the windows in memory of a series that start in [from, to): final and live ones, not resolved.
-    pub(in crate::store) fn copy_rows(
+    /// Continues to copy the windows in memory of a series that start in [from, to), final and live ones, not resolved.
+    /// Returns whether the scan holds all that there are now; otherwise call it again, and meanwhile unlock the state.
+    pub(in crate::store) fn scan(
         &self,
         series: u32,
-        from: Timestamp,
-        to: Timestamp,
-        fresh: &mut FreshRows,
-    ) {
-        self.memtable.rows(series, from, to).for_each(|row| fresh.push(row.name, row.revision, row.body));
-        let Some(gateway) = self.catalog.series.get(series).map(|known| known.gateway) else { return };
-        for row in self.live.of(gateway).flat_map(|windows| windows.rows(series, from, to)) {
-            fresh.push(row.name, row.revision, &row.body);
+        (from, to): (Timestamp, Timestamp),
+        scan: &mut Option<MemoryScan>,
+    ) -> bool {
+        let Some(gateway) = self.catalog.series.get(series).map(|known| known.gateway) else { return true };
+        if scan.as_ref().is_some_and(|scan| scan.is_outdated(&self.memtable)) {
+            *scan = None;
         }
+        let MemoryScan { rows, live, final_ones, .. } =
+            scan.get_or_insert_with(|| MemoryScan::new(&self.memtable, to));
+        let mut budget = STEP_BUDGET;
+        // Live ones first: those that become final meanwhile are found among the final ones.
+        self.live.scan((gateway, series), from, live, &mut budget, rows)
+            && self.memtable.scan(series, from, final_ones, &mut budget, rows)
     }
 
     /// Whether memory holds a window of a series.

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     selector::Selector,
     store::{
-        Cursor, GatewayEntry, Page, QueryStore, RowReader, RowRequest, Selection, SeriesEntry, SeriesId,
-        StoreError, Walk,
+        Cursor, GatewayEntry, Page, QueryStore, ROWS_A_CALL, RowReader, RowRequest, Selection, SeriesEntry,
+        SeriesId, StoreError, Walk,
     },
 };
 
@@ -66,18 +66,29 @@ impl QueryStore for MemoryStore {
         let mut rows: Vec<_> =
             seen.map(stored).filter(|(window, _)| (from..to).contains(&window.start())).collect();
         rows.sort_by_key(|(window, _)| window.start());
-        Ok(Box::new(MemoryReader(Some(rows))))
+        let bytes = rows.iter().map(|(_, body)| size_of::<(Window, bytes::Bytes)>() + body.len()).sum();
+        Ok(Box::new(MemoryReader { rows: rows.into_iter(), bytes }))
     }
 }
 
-/// Gives all rows at once.
-struct MemoryReader(Option<Vec<(Window, bytes::Bytes)>>);
+/// Gives a copy of all rows, as many at once as a reader may.
+struct MemoryReader {
+    rows: std::vec::IntoIter<(Window, bytes::Bytes)>,
+    bytes: usize,
+}
 
 impl RowReader for MemoryReader {
     fn advance(&mut self, visit: &mut dyn FnMut(Window, &[u8])) -> Result<bool, StoreError> {
-        let Some(rows) = self.0.take() else { return Ok(false) };
-        rows.iter().for_each(|(window, body)| visit(*window, body));
+        if self.rows.as_slice().is_empty() {
+            self.bytes = 0;
+            return Ok(false);
+        }
+        self.rows.by_ref().take(ROWS_A_CALL).for_each(|(window, body)| visit(window, &body));
         Ok(true)
+    }
+
+    fn memory(&self) -> usize {
+        self.bytes
     }
 
     fn damaged(&self) -> &[(Timestamp, Timestamp)] {

@@ -25,6 +25,8 @@ pub(super) struct FlatStore {
     pub(super) rows: Vec<Vec<(Window, Vec<u8>)>>,
     /// Spans that each reader reports.
     pub(super) damaged: Vec<(Timestamp, Timestamp)>,
+    /// Bytes that each reader holds.
+    pub(super) held: usize,
     /// A page of series never ends, and nothing is in it.
     pub(super) endless: bool,
     /// Readers of series from this number on never end.
@@ -74,6 +76,7 @@ impl FlatStore {
 struct FlatReader<'a> {
     rows: &'a [(Window, Vec<u8>)],
     damaged: &'a [(Timestamp, Timestamp)],
+    held: usize,
     endless: bool,
     readers: &'a AtomicUsize,
 }
@@ -92,6 +95,10 @@ impl RowReader for FlatReader<'_> {
         Ok(self.endless || !rest.is_empty())
     }
 
+    fn memory(&self) -> usize {
+        self.held
+    }
+
     fn damaged(&self) -> &[(Timestamp, Timestamp)] {
         self.damaged
     }
@@ -104,7 +111,8 @@ impl QueryStore for FlatStore {
         let rows = &rows[place(request.from)..place(request.to)];
         let endless = self.endless_from.is_some_and(|from| request.series.number() >= from);
         self.readers.fetch_add(1, Ordering::SeqCst);
-        Ok(Box::new(FlatReader { rows, damaged: &self.damaged, endless, readers: &self.readers }))
+        let (damaged, readers) = (&self.damaged, &*self.readers);
+        Ok(Box::new(FlatReader { rows, damaged, held: self.held, endless, readers }))
     }
 
     fn select<'a>(&'a self, selector: &'a Selector) -> Box<dyn Selection + 'a> {

@@ -138,6 +138,17 @@ async fn a_query_that_needs_too_much_memory_ends_and_gives_all_of_it_back() {
 }
 
 #[tokio::test]
+async fn what_a_reader_holds_is_memory_of_its_query() {
+    let limits = QueryLimits { memory_max: 1 << 20, ..QueryLimits::default() };
+    for by in [&[][..], &["device"]] {
+        let of =
+            |held| run(FlatStore { held, ..FlatStore::new(3, 10, 1) }, over(200_000, 0, by, "count"), limits);
+        assert_eq!(of(2 << 20).await.unwrap_err().code(), tonic::Code::ResourceExhausted);
+        of(10 << 10).await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn columns_hold_what_points_hold() {
     let mut request = over(50_000_000, 20_000, &["device"], "mean");
     request.aggregates.extend(["last_state", "count", "sample_variance"].map(str::to_owned));

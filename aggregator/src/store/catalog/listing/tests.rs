@@ -60,3 +60,30 @@ fn series_and_gateways_are_listed_in_pages_each_once() {
     }
     assert_eq!(found, catalog.gateways.len());
 }
+
+#[test]
+fn the_open_epochs_of_a_gateway_are_those_that_have_a_stream() {
+    let mut catalog = Catalog::default();
+    let epochs: Vec<GatewayEpoch> = (0..60)
+        .map(|number| {
+            let mut epoch = epoch(number, number as i64 % 7, 1);
+            epoch.gateway.name = Name::new(&format!("g{}", number % 5)).unwrap();
+            epoch
+        })
+        .collect();
+    for step in 0..600_usize {
+        let epoch = &epochs[step * 37 % epochs.len()];
+        match step * 31 % 11 {
+            0..4 => catalog.begin(epoch),
+            4..7 => catalog.end(epoch),
+            // Also one that had a stream before it delivered.
+            _ => drop(catalog.intern_epoch(epoch)),
+        }
+        let known = catalog.epochs.iter().zip(0..).filter(|(state, _)| state.open);
+        let expected: Vec<(u32, u32)> = known.map(|(state, number)| (state.gateway, number)).collect();
+        let mut found: Vec<(u32, u32)> = catalog.open.iter().copied().collect();
+        found.sort_by_key(|(_, number)| *number);
+        assert_eq!(found, expected, "step {step}");
+    }
+    assert!(!catalog.open.is_empty() && catalog.epochs.len() > 40);
+}

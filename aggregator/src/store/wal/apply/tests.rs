@@ -168,10 +168,11 @@ fn live_rows_are_replaced_superseded_and_bounded() {
     let epoch = epoch("g", 1);
     let live = |revision| checked(&epoch, &batch(0, 0, vec![entry(0, 1, 1, revision)]));
     let seen = |state: &StoreState| {
-        let mut rows = FreshRows::default();
-        state.copy_rows(0, Timestamp::MIN, Timestamp::MAX, &mut rows);
+        let mut scan = None;
+        assert!(state.scan(0, (Timestamp::MIN, Timestamp::MAX), &mut scan));
+        let mut rows = scan.map(|scan| scan.rows).unwrap();
         rows.resolve();
-        rows.names().next().map(|(_, revision)| revision)
+        rows.name(0).map(|(_, revision)| revision)
     };
     apply_live(&mut state, &live(3), 1 << 20, true);
     apply_live(&mut state, &live(2), 1 << 20, true);
