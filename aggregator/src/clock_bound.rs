@@ -2,13 +2,19 @@
 //!
 //! Two claims carry the gateway's own clock: the time up to which its windows are closed, and the creation time of
 //! its data folder. A clock far ahead would claim completeness for years, and keep its folder the newest for as long.
-//! Claims beyond the tolerance are not believed; readings are accepted whatever time they carry.
+//! Claims beyond the tolerance are not believed.
+//!
+//! Windows are stored whatever time they carry, up to a year ahead: more than a gateway can be configured to accept from
+//! its devices (`future_max`). Each day of windows is a file of its own, so a peer that invents later days could have any
+//! number of files written.
 
 use std::time::Duration;
 
 use catchment_partial::Timestamp;
 
 const HOUR_MS: i64 = 3_600_000;
+/// The longest `future_max` of a gateway, and a day for clocks that differ.
+const STORED_AHEAD_MS: i64 = 366 * 24 * HOUR_MS;
 
 /// The aggregator's clock at one moment, and the tolerance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +42,12 @@ impl ClockBound {
     pub fn latest_window(&self) -> Option<Timestamp> {
         let tolerance_ms = self.tolerance_ms.saturating_add(HOUR_MS);
         Timestamp::from_millis(self.now_ms.saturating_add(tolerance_ms))
+    }
+
+    /// The latest start of a window that is stored; `None`: every time.
+    pub fn latest_stored(&self) -> Option<Timestamp> {
+        let ahead_ms = self.tolerance_ms.saturating_add(STORED_AHEAD_MS);
+        Timestamp::from_millis(self.now_ms.saturating_add(ahead_ms))
     }
 
     /// How many milliseconds a time (Unix milliseconds) is ahead of the clock, if that exceeds the tolerance.

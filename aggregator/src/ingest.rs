@@ -4,6 +4,7 @@
 //! * `shared`: what all streams share.
 //! * `stream`: that task: bounds batches in flight, acks in order, ends for one reason.
 //! * `admit`: the rules of a stream, pure.
+//! * `leave_out`: leaves windows out of a batch that are too far ahead of the clock.
 //! * `budget`: the series budget that a stream sends to its gateway.
 //! * `backlog`: whether a stream delivers the past, which waits for tables.
 //! * `bytes`: memory of everything that waits, with a share for each gateway.
@@ -16,6 +17,7 @@ pub mod admit;
 mod backlog;
 mod budget;
 mod bytes;
+mod leave_out;
 mod raw_routes;
 mod revocations;
 mod service;

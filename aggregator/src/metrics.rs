@@ -80,6 +80,7 @@ pub(crate) struct Metrics {
     pub(crate) contended: Counter,
     pub(crate) ingest_ended: Family<Reason, Counter>,
     pub(crate) ingest_refused: Family<Reason, Counter>,
+    ingest_dropped: Family<Reason, Counter>,
     pub(crate) live_dropped: Counter,
     pub(crate) queries: Counter,
     pub(crate) queries_refused: Family<Reason, Counter>,
@@ -110,6 +111,7 @@ impl Metrics {
             http_closed,
             ingest_ended,
             ingest_refused,
+            ingest_dropped,
             queries_refused,
         } = Families::new();
         let metrics = Self {
@@ -135,6 +137,7 @@ impl Metrics {
             contended: Counter::default(),
             ingest_ended,
             ingest_refused,
+            ingest_dropped,
             live_dropped: Counter::default(),
             queries: Counter::default(),
             queries_refused,
@@ -185,22 +188,18 @@ impl Metrics {
         r.register("ingest_partials", "Partials of durable batches", self.partials.clone());
         r.register("ingest_duplicates", "Batches that were durable already", self.duplicates.clone());
         r.register("ingest_gaps", "Batch numbers that this store never saw", self.gaps.clone());
-        r.register(
-            "ingest_watermarks_refused",
-            "Watermarks refused for being too far ahead of this clock",
-            self.watermarks_refused.clone(),
-        );
-        r.register(
-            "ingest_contended",
-            "Gateways found to deliver from two data folders",
-            self.contended.clone(),
-        );
+        let refused = "Watermarks refused for being too far ahead of this clock";
+        r.register("ingest_watermarks_refused", refused, self.watermarks_refused.clone());
+        let contended = "Gateways found to deliver from two data folders";
+        r.register("ingest_contended", contended, self.contended.clone());
         r.register("ingest_streams_ended", "Delivery streams ended, by reason", self.ingest_ended.clone());
         r.register(
             "ingest_refused_batches",
             "Batches refused before any part was stored, by reason; their gateways send them again",
             self.ingest_refused.clone(),
         );
+        let dropped = "Partials of batches that were taken without them, by reason";
+        r.register("ingest_dropped_partials", dropped, self.ingest_dropped.clone());
         r.register("ingest_live_dropped", "Live batches dropped for want of room", self.live_dropped.clone());
         r.register("queries", "Queries started", self.queries.clone());
         let refused = "Queries without a complete answer, by reason";

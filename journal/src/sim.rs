@@ -99,6 +99,11 @@ impl SimDisk {
         self.machine.state().refuse_opens = refuse;
     }
 
+    /// Refuses to create files after `successes` more, as a system without descriptors left, until it is set back (`None`).
+    pub fn refuse_creates_after(&self, successes: Option<u32>) {
+        self.machine.state().refuse_creates = successes;
+    }
+
     /// Makes syncs report success and do nothing: shows that a test would notice a forgotten sync.
     pub fn ignore_syncs(&self, ignore: bool) {
         self.machine.state().ignore_syncs = ignore;
@@ -164,6 +169,9 @@ impl Disk for SimDisk {
         let mut state = self.machine.running()?;
         if state.names.contains_key(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        if state.create_is_refused() {
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
         state.check_space(1)?;
         let inode = state.random();

@@ -59,7 +59,7 @@ pub(super) async fn backup(data: &Path, target: Target, bytes_per_second: u64) -
     // A folder that does not exist is not made.
     drop(lock_existing(data)?);
     let (store, _) = EmbeddedStore::open(data, StoreConfig::default())?;
-    let mut snapshot = store.snapshot(clock::now_ms())?;
+    let mut snapshot = store.snapshot(clock::now_ms(), &mut || {})?;
     let mut incoming = target.begin(snapshot.contents().clone())?;
     let missing: HashSet<_> =
         snapshot.contents().files.iter().filter(|file| incoming.wants(file)).cloned().collect();

@@ -1,4 +1,4 @@
-//! Reads a snapshot, file by file, and streams it. Runs on a thread of its own with the lowest priority.
+//! Reads a snapshot, file by file, and streams it. Runs on a thread of its own with a low priority.
 
 use std::{collections::HashSet, time::Instant};
 

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     access, clock,
     metrics::Metrics,
-    store::{BackupFile, BackupSource},
+    store::{BackupError, BackupFile, BackupSource, Snapshot},
 };
 
 /// Chunks that wait for the connection, 1 MiB.
@@ -92,10 +92,9 @@ impl Maintenance for MaintenanceService {
         let (metrics, runtime) = (Arc::clone(&self.metrics), Handle::current());
         let run = move || {
             let _alone = alone;
-            priority::lower();
             tracing::info!(who = %caller.operator, "backup started");
             let sent = catch_thread(|| {
-                let mut snapshot = source.snapshot(clock::now_ms()).map_err(End::from)?;
+                let mut snapshot = snapshot_of(&*source).map_err(End::from)?;
                 let bytes = sender.send(&mut *snapshot, &have)?;
                 Ok((bytes, snapshot.contents().taken_ms))
             });
@@ -107,6 +106,12 @@ impl Maintenance for MaintenanceService {
             .map_err(|error| Status::resource_exhausted(format!("no thread for a backup: {error}")))?;
         Ok(Response::new(ReceiverStream::new(receiver)))
     }
+}
+
+/// Takes a snapshot on this thread, which has a low priority from then on. Not before: flushes, and gateways that wait for
+/// them, wait for the first part, and every busy thread could hold them up.
+fn snapshot_of(source: &dyn BackupSource) -> Result<Box<dyn Snapshot>, BackupError> {
+    source.snapshot(clock::now_ms(), &mut priority::lower)
 }
 
 /// Counts and logs how a backup ended, and tells the caller.
@@ -134,5 +139,42 @@ fn report(
         // To a caller that takes nothing, the stream's end has to do.
         let told = async { tokio::time::timeout(TELL_TIMEOUT, responses.send(Err(status))).await };
         let _ = runtime.block_on(told);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    /// The nice value of this thread.
+    fn nice() -> i32 {
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap();
+        let (_, fields) = stat.rsplit_once(')').unwrap();
+        fields.split_whitespace().nth(16).unwrap().parse().unwrap()
+    }
+
+    /// Notes the priority while flushes wait, and after that.
+    struct Noting(Mutex<Vec<i32>>);
+
+    impl BackupSource for Noting {
+        fn snapshot(&self, _: i64, released: &mut dyn FnMut()) -> Result<Box<dyn Snapshot>, BackupError> {
+            self.0.lock().unwrap().push(nice());
+            released();
+            self.0.lock().unwrap().push(nice());
+            Err(BackupError::Damaged("it is noted".to_owned()))
+        }
+    }
+
+    #[test]
+    fn a_backup_has_a_low_priority_only_once_no_flush_waits_for_it() {
+        let (source, before) = (Noting(Mutex::default()), nice());
+        std::thread::scope(|threads| {
+            threads.spawn(|| assert!(snapshot_of(&source).is_err()));
+        });
+        let [waiting, after] = source.0.into_inner().unwrap()[..] else { panic!("two notes") };
+        assert_eq!(waiting, before);
+        assert!(after > waiting || waiting == 19, "{waiting} {after}");
     }
 }

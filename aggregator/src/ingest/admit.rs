@@ -12,6 +12,7 @@ use catchment_proto::{
     wire::{self, deliver_request::Kind},
 };
 
+use super::leave_out::leave_out_after;
 use crate::{
     clock_bound::ClockBound,
     store::{Delivered, GatewayEpoch, ProgressReport, RunDelivered, previous_runs},
@@ -83,6 +84,8 @@ pub enum Admitted {
         order: Order,
         /// For [`StreamAdmission::refuse`].
         attempt: u32,
+        /// Windows that were left out because they are too far ahead of the clock.
+        left_out: u64,
     },
     /// A message after a refused batch; the gateway resends it after that batch.
     Skipped,
@@ -344,12 +347,15 @@ impl StreamAdmission {
         self.dictionary_bytes =
             self.dictionary_bytes.saturating_sub(before).saturating_add(shard.dictionary.bytes());
         self.message_bytes = batch.memory().saturating_add(shard.dictionary.added_bytes());
+        let latest = clock_bound.latest_stored();
+        let left_out = latest.map_or(0, |latest| leave_out_after(&mut batch, latest) as u64);
         if batch.live {
             return Ok(Admitted::Batch {
                 batch,
                 stream_start: false,
                 order: Order::Next,
                 attempt: shard.attempt,
+                left_out,
             });
         }
         let got = batch.number;
@@ -383,7 +389,7 @@ impl StreamAdmission {
         batch.watermark = batch
             .watermark
             .and_then(|watermark| self.accepted_watermark(batch.shard, watermark, clock_bound));
-        Ok(Admitted::Batch { batch, stream_start, order, attempt })
+        Ok(Admitted::Batch { batch, stream_start, order, attempt, left_out })
     }
 }
 

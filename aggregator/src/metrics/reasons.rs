@@ -14,6 +14,8 @@ use crate::{
 
 /// A request that needs a certificate of another role.
 const WRONG_ROLE: &str = "wrong_role";
+/// Windows of a time that no gateway accepts from its devices.
+const TOO_FAR_AHEAD: &str = "too_far_ahead";
 
 /// A family with these reasons.
 pub(super) fn family(reasons: impl IntoIterator<Item = &'static str>) -> Family<Reason, Counter> {
@@ -33,6 +35,7 @@ pub(super) struct Families {
     pub(super) http_closed: Family<Reason, Counter>,
     pub(super) ingest_ended: Family<Reason, Counter>,
     pub(super) ingest_refused: Family<Reason, Counter>,
+    pub(super) ingest_dropped: Family<Reason, Counter>,
     pub(super) queries_refused: Family<Reason, Counter>,
 }
 
@@ -50,6 +53,7 @@ impl Families {
             http_closed: family(http::CLOSED_REASONS),
             ingest_ended: family(END_REASONS),
             ingest_refused: family(REFUSAL_REASONS),
+            ingest_dropped: family([TOO_FAR_AHEAD]),
             queries_refused: family(REFUSED_REASONS),
         }
     }
@@ -59,6 +63,11 @@ impl Metrics {
     /// The counter of requests of a role that may not send them.
     pub(crate) fn wrong_role(&self) -> Counter {
         self.requests_refused.get_or_create(&Reason { reason: WRONG_ROLE }).clone()
+    }
+
+    /// The counter of partials that were left out of batches, because they are too far ahead of the clock.
+    pub(crate) fn too_far_ahead(&self) -> Counter {
+        self.ingest_dropped.get_or_create(&Reason { reason: TOO_FAR_AHEAD }).clone()
     }
 }
 
@@ -72,6 +81,7 @@ mod tests {
         for line in [
             r#"ingest_refused_batches_total{reason="too_many_series"} 0"#,
             r#"ingest_refused_batches_total{reason="too_many_epochs"} 0"#,
+            r#"ingest_dropped_partials_total{reason="too_far_ahead"} 0"#,
             r#"ingest_streams_ended_total{reason="superseded"} 0"#,
             r#"connections_refused_total{reason="revoked"} 0"#,
             r#"connections_refused_total{reason="too_many_of_identity"} 0"#,

@@ -145,15 +145,14 @@ impl RowLog {
         self.rows.iter().map(|header| self.row(header))
     }
 
-    /// The rows of a series, if the log knows them without a walk.
-    pub(in crate::store) fn listed(&self, series: u32) -> Option<impl Iterator<Item = RowRef<'_>>> {
-        let rows = (!self.series.is_empty()).then(|| self.rows_of(series).map(|rows| rows.rows.iter()))?;
-        Some(
-            rows.into_iter()
-                .flatten()
-                .filter_map(|row| self.rows.get(*row as usize))
-                .map(|row| self.row(row)),
-        )
+    /// The rows of a series that start in [from, to), in order of arrival.
+    pub(in crate::store) fn rows_between(
+        &self,
+        series: u32,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Iterator<Item = RowRef<'_>> {
+        self.between(series, from, to).map(|header| self.row(header))
     }
 
     /// Starts of the windows of all rows.

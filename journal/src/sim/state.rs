@@ -57,6 +57,7 @@ pub(super) struct State {
     pub(super) fail_write: Option<u32>,
     pub(super) fail_sync: Option<u32>,
     pub(super) refuse_opens: bool,
+    pub(super) refuse_creates: Option<u32>,
     pub(super) ignore_syncs: bool,
     pub(super) copy_on_write: bool,
     pub(super) hold_removals: bool,
@@ -116,6 +117,7 @@ impl State {
             copy_on_write: false,
             hold_removals: false,
             refuse_opens: false,
+            refuse_creates: None,
             panic_at: None,
             syncs: 0,
             written: 0,
@@ -157,6 +159,17 @@ impl State {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a file may not be created now; stays so.
+    pub(super) fn create_is_refused(&mut self) -> bool {
+        self.refuse_creates.as_mut().is_some_and(|left| match left.checked_sub(1) {
+            Some(fewer) => {
+                *left = fewer;
+                false
+            }
+            None => true,
+        })
     }
 
     pub(super) fn panics_at(&mut self, call: &'static str) -> bool {

@@ -180,6 +180,28 @@ fn watermarks_far_ahead_of_the_clock_are_not_believed() {
 }
 
 #[test]
+fn windows_are_stored_up_to_a_year_ahead_of_the_clock() {
+    let now = 1_700_000_000_000;
+    let latest = now + 600_000 + 366 * 86_400_000;
+    let admit = |clock_bound| {
+        let times =
+            [0, now, now + 4_200_000, now + 365 * 86_400_000, latest, latest + 10_000, 8_000_000_000_000];
+        let readings = times.map(|time| (time, 1.0));
+        let sent = crate::testing::batch(1, crate::testing::key("d", "m", &[]), &readings, now);
+        let message = message(Kind::Batch(wire::Batch::from(&sent)));
+        match StreamAdmission::new(1, delivered(&[])).admit(message, clock_bound).unwrap() {
+            Admitted::Batch { batch, left_out, .. } => {
+                assert_eq!(batch.entries, sent.entries[..batch.entries.len()]);
+                (batch.entries.len(), left_out)
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(admit(ClockBound::new(now, std::time::Duration::from_secs(600))), (5, 2));
+    assert_eq!(admit(ClockBound::UNBOUNDED), (7, 0));
+}
+
+#[test]
 fn numbers_that_no_gateway_reaches_are_refused() {
     let mut admission = StreamAdmission::new(1, delivered(&[3]));
     for number in [NUMBER_MAX + 1, u64::MAX] {

@@ -29,8 +29,15 @@ impl StreamTask<'_> {
                 result: Err(error @ (StoreError::TooManySeries { .. } | StoreError::TooManyEpochs { .. })),
                 ..
             } => return self.refuse(batch_ref, error),
-            Completed::Batch { batch_ref: BatchRef { shard, number, .. }, partials, result, .. } => {
+            Completed::Batch {
+                batch_ref: BatchRef { shard, number, .. },
+                partials,
+                left_out,
+                result,
+                ..
+            } => {
                 result?;
+                self.note_left_out(left_out);
                 metrics.batches.inc();
                 metrics.partials.inc_by(partials);
                 self.acks.insert(shard, number);
@@ -41,8 +48,11 @@ impl StreamTask<'_> {
                     self.shared.publish_waiting();
                 }
             }
-            Completed::Live { result, .. } => match result {
-                Ok(()) => _ = metrics.live_batches.inc(),
+            Completed::Live { left_out, result, .. } => match result {
+                Ok(()) => {
+                    metrics.live_batches.inc();
+                    self.note_left_out(left_out);
+                }
                 // The next live batch supersedes it.
                 Err(
                     StoreError::Full(_) | StoreError::TooManySeries { .. } | StoreError::TooManyEpochs { .. },
@@ -51,6 +61,21 @@ impl StreamTask<'_> {
             },
         }
         Ok(())
+    }
+
+    /// Counts windows that were left out of a batch that is taken; the first of a stream are logged.
+    fn note_left_out(&mut self, windows: u64) {
+        if windows == 0 {
+            return;
+        }
+        self.shared.metrics.too_far_ahead().inc_by(windows);
+        if !std::mem::replace(&mut self.left_out_logged, true) {
+            let gateway = &self.epoch.gateway;
+            tracing::warn!(
+                %gateway, windows,
+                "windows of a gateway are more than a year ahead of this clock and are dropped: check both clocks"
+            );
+        }
     }
 
     /// There is no room for the batch's new series or epoch: it waits at its gateway.

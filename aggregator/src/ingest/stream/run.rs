@@ -113,6 +113,7 @@ pub(in crate::ingest) async fn run(
             registered: &registered,
             bytes,
             refused: 0,
+            left_out_logged: false,
             in_flight: FuturesOrdered::new(),
             acks: BTreeMap::new(),
             durable,

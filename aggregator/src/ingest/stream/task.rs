@@ -38,8 +38,8 @@ pub(super) const FULL_PAUSE: Duration = Duration::from_secs(2);
 
 /// Something in flight, completed in order of arrival.
 pub(super) enum Completed {
-    Batch { batch_ref: BatchRef, partials: u64, bytes: usize, result: Result<(), StoreError> },
-    Live { bytes: usize, result: Result<(), StoreError> },
+    Batch { batch_ref: BatchRef, partials: u64, left_out: u64, bytes: usize, result: Result<(), StoreError> },
+    Live { left_out: u64, bytes: usize, result: Result<(), StoreError> },
     Progress(ProgressReport),
 }
 
@@ -62,6 +62,8 @@ pub(super) struct StreamTask<'a> {
     pub(super) bytes: &'a StreamBytes,
     /// Watermarks that were not believed, as counted so far.
     pub(super) refused: u64,
+    /// Windows that were too far ahead of the clock have been logged.
+    pub(super) left_out_logged: bool,
     pub(super) in_flight: FuturesOrdered<BoxFuture<'static, Completed>>,
     /// Highest durable number of each shard that is not acknowledged yet; bounded by the shards.
     pub(super) acks: BTreeMap<u32, u64>,
@@ -218,10 +220,14 @@ impl StreamTask<'_> {
             }
             Admitted::Raw(readings) => self.shared.streams.raw_routes.deliver(&self.epoch.gateway, readings),
             Admitted::Skipped => {}
-            Admitted::Batch { batch, stream_start, order, attempt } => {
+            Admitted::Batch { batch, stream_start, order, attempt, mut left_out } => {
                 match order {
                     Order::Next => {}
-                    Order::Duplicate => _ = metrics.duplicates.inc(),
+                    Order::Duplicate => {
+                        metrics.duplicates.inc();
+                        // Counted when it was stored.
+                        left_out = 0;
+                    }
                     Order::Gap(skipped) => {
                         metrics.gaps.inc_by(skipped);
                         let gateway = &self.epoch.gateway;
@@ -236,7 +242,7 @@ impl StreamTask<'_> {
                     Arc::clone(&self.epoch),
                     batch,
                     batch_ref,
-                    bytes,
+                    (bytes, left_out),
                 )));
             }
         }
@@ -279,14 +285,14 @@ async fn put(
     epoch: Arc<GatewayEpoch>,
     batch: Batch,
     batch_ref: BatchRef,
-    bytes: usize,
+    (bytes, left_out): (usize, u64),
 ) -> Completed {
     let live = batch.live;
     let partials = batch.entries.len() as u64;
     let result = store.put(&epoch, batch, batch_ref.stream_start).await;
     if live {
-        Completed::Live { bytes, result }
+        Completed::Live { left_out, bytes, result }
     } else {
-        Completed::Batch { batch_ref, partials, bytes, result }
+        Completed::Batch { batch_ref, partials, left_out, bytes, result }
     }
 }

@@ -9,6 +9,7 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+mod ahead;
 mod revocations;
 mod room;
 mod session;

@@ -45,8 +45,13 @@ pub(super) struct TableSnapshot<D: Disk> {
     open: Option<(usize, D::File)>,
 }
 
-/// Flushes everything that was durable before the call, and takes that state.
-pub(super) fn take<D: Disk>(inner: &Inner<D>, now_ms: i64) -> Result<TableSnapshot<D>, BackupError> {
+/// Flushes everything that was durable before the call, and takes that state. Calls `released` once no flush waits for it
+/// any more; the indices of the tables are read after that.
+pub(super) fn take<D: Disk>(
+    inner: &Inner<D>,
+    now_ms: i64,
+    released: &mut dyn FnMut(),
+) -> Result<TableSnapshot<D>, BackupError> {
     inner.apply_durable();
     let (store, sequence, version, exported) = {
         let meta = &mut *lock(&inner.flush_lock);
@@ -58,6 +63,7 @@ pub(super) fn take<D: Disk>(inner: &Inner<D>, now_ms: i64) -> Result<TableSnapsh
         let exported = export(&inner.blocks, meta, &head, spool)?;
         (store, meta.sequence, inner.tables.version(), exported)
     };
+    released();
     let Exported { file: catalog, bytes, checksum } = exported;
     let mut files = vec![BackupFile { name: format!("{CATALOG}{sequence}"), bytes, checksum }];
     let tables = all(&version);

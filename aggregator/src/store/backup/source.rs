@@ -75,17 +75,17 @@ pub trait Snapshot: Send {
 /// A store that can be backed up while it is used.
 pub trait BackupSource: Send + Sync {
     /// Takes a snapshot: everything acknowledged before the call is in it. `now_ms`: the clock before the call, Unix
-    /// milliseconds. Flushes the memtable and copies the catalog; flushes wait meanwhile, ingest and queries do not. Waits
-    /// for the disk.
+    /// milliseconds. Flushes the memtable and copies the catalog; flushes wait meanwhile, ingest and queries do not: until
+    /// `released` is called, the thread should have the priority of what waits. Waits for the disk.
     ///
     /// # Errors
     /// [`BackupError`].
-    fn snapshot(&self, now_ms: i64) -> Result<Box<dyn Snapshot>, BackupError>;
+    fn snapshot(&self, now_ms: i64, released: &mut dyn FnMut()) -> Result<Box<dyn Snapshot>, BackupError>;
 }
 
 impl<D: Disk> BackupSource for EmbeddedStore<D> {
-    fn snapshot(&self, now_ms: i64) -> Result<Box<dyn Snapshot>, BackupError> {
+    fn snapshot(&self, now_ms: i64, released: &mut dyn FnMut()) -> Result<Box<dyn Snapshot>, BackupError> {
         self.inner.healthy()?;
-        Ok(Box::new(take(&self.inner, now_ms)?))
+        Ok(Box::new(take(&self.inner, now_ms, released)?))
     }
 }

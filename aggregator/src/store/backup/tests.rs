@@ -77,7 +77,7 @@ impl Rig {
     }
 
     fn snapshot(&self) -> Box<dyn Snapshot> {
-        self.store.snapshot(1_700_000_000_000).unwrap()
+        self.store.snapshot(1_700_000_000_000, &mut || {}).unwrap()
     }
 
     fn back_up(&self) -> Done {
@@ -185,11 +185,28 @@ async fn a_restored_store_goes_on_in_the_same_folder() {
     rig.back_up();
     let batch = batch(0, rig.number, vec![entry(1, 30_000, 900, 900)]);
     store.put(&rig.epoch, batch, true).await.unwrap();
-    let mut snapshot = store.snapshot(0).unwrap();
+    let mut snapshot = store.snapshot(0, &mut || {}).unwrap();
     let done = copy(&mut *snapshot, Target::open(&rig.dir()).unwrap(), &mut || true).unwrap();
     assert!(done.copied.0 > 1);
     let (_second, again) = restored(&rig);
     assert_eq!(content(&*again), content(&*store));
+}
+
+#[tokio::test]
+async fn flushes_wait_for_a_backup_until_it_says_so() {
+    let mut rig = Rig::new();
+    rig.fill().await;
+    let mut free = Vec::new();
+    // The compactor may hold it for a moment.
+    let is_free = || {
+        (0..1_000).any(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            rig.store.inner.flush_lock.try_lock().is_ok()
+        })
+    };
+    let snapshot = rig.store.snapshot(0, &mut || free.push(is_free())).unwrap();
+    assert!(snapshot.contents().files.len() > 1);
+    assert_eq!(free, [true]);
 }
 
 #[tokio::test]

@@ -2,7 +2,11 @@
 //!
 //! A commit names some tables and removes the blocks that they came from, so an interrupted start continues where it was.
 
-use std::{collections::BTreeMap, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::ControlFlow,
+    sync::{Arc, atomic::Ordering},
+};
 
 use catchment_journal::Disk;
 use catchment_partial::Timestamp;
@@ -130,10 +134,11 @@ fn write_step<D: Disk>(
         }
     }
     drop(rows);
-    let entries = write_tables(inner, &frozen).map_err(|error| build_failed(inner, error))?;
+    let written = write_tables(inner, &frozen).map_err(|error| build_failed(inner, error))?;
     let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     keys.into_iter().for_each(|key| writes.remove(key));
-    let version = commit_tables(inner, meta, writes, &[], entries)?;
+    let version = commit_tables(inner, meta, writes, &[], written.entries)?;
+    inner.expired.fetch_add(written.expired, Ordering::Relaxed);
     inner.tables.set_version(version);
     Ok(())
 }

@@ -28,6 +28,7 @@ use crate::store::{
     salvage::folder_watch,
     tables::{
         build::BuildError,
+        error::is_refusal,
         version::{StoredTable, TableEntry, Version},
     },
     tree::{
@@ -55,7 +56,7 @@ pub(in crate::store) enum FlushError {
         /// Bytes required.
         needed: u64,
     },
-    /// The system refuses to open a table; nothing is wrong, try again later.
+    /// The system refuses to open or create a table; nothing is wrong, try again later.
     #[error("{0}")]
     Refused(String),
     /// The store has failed.
@@ -152,7 +153,8 @@ pub(in crate::store) fn unfailed<D: Disk>(inner: &Inner<D>) -> Result<(), FlushE
     inner.failure().map_or(Ok(()), |why| Err(FlushError::Failed(why)))
 }
 
-/// Files that found no space change nothing: what was written before counts, and the journal keeps the rest.
+/// Files that found no space, or could not be created for want of descriptors, change nothing: what was written before
+/// counts, and the journal keeps the rest.
 pub(in crate::store) fn no_space_or_failed<D: Disk>(inner: &Inner<D>, error: &std::io::Error) -> FlushError {
     use std::io::ErrorKind::{QuotaExceeded, StorageFull};
     match error.kind() {
@@ -160,6 +162,7 @@ pub(in crate::store) fn no_space_or_failed<D: Disk>(inner: &Inner<D>, error: &st
             let free = inner.disk.free_bytes(&inner.folder).unwrap_or(0);
             FlushError::Space { free, needed: inner.config.flush_free_min }
         }
+        _ if is_refusal(error) => FlushError::Refused(format!("a file cannot be written: {error}")),
         _ => FlushError::Failed(error.to_string().into()),
     }
 }
@@ -191,11 +194,12 @@ fn write_round<D: Disk>(
     while write_catalog(inner, meta)? {
         space(inner)?;
     }
-    let entries = round::write_tables(inner, &frozen).map_err(|error| build_failed(inner, error))?;
+    let written = round::write_tables(inner, &frozen).map_err(|error| build_failed(inner, error))?;
     unfailed(inner)?;
     let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     finish(inner, position, counted, &mut writes, meta);
-    let version = commit_tables(inner, meta, writes, &[], entries)?;
+    let version = commit_tables(inner, meta, writes, &[], written.entries)?;
+    inner.expired.fetch_add(written.expired, Ordering::Relaxed);
     let flushed = {
         let mut state = write(&inner.state);
         inner.tables.set_version(version);

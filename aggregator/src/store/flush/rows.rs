@@ -30,7 +30,7 @@ pub(in crate::store) struct Flushed<'a, D: Disk> {
 }
 
 impl<D: Disk> Flushed<'_, D> {
-    /// Leaves out rows that the tables hold; returns the merged rows of the intervals in which one is replaced.
+    /// Leaves out rows that the tables hold. `rows` are of one series, sorted by name. Returns the merged rows of the intervals in which one is replaced.
     ///
     /// # Errors
     /// A partial in memory is malformed, or a table cannot be opened now.
@@ -72,7 +72,7 @@ impl<D: Disk> Flushed<'_, D> {
         Ok(replacing)
     }
 
-    /// The merged row of an interval, from the windows in the tables and these.
+    /// The merged row of an interval, from the windows in the tables and these, which are sorted by name.
     fn whole(
         &self,
         rows: &[RowRef<'_>],
@@ -80,8 +80,7 @@ impl<D: Disk> Flushed<'_, D> {
         parts: Parts,
     ) -> Result<Vec<u8>, BuildError> {
         let (from, to) = (interval.start(), interval.end());
-        let inside = |row: &&RowRef<'_>| from <= row.name.start && row.name.start < to;
-        let mut all: Vec<RowRef<'_>> = rows.iter().filter(inside).copied().collect();
+        let mut all = starting_in(rows, |row| row.name.start, from, to).to_vec();
         let Some(series) = all.first().map(|row| row.series) else { return Ok(Vec::new()) };
         let blocks = self.blocks(series, from, to)?;
         all.extend(blocks.iter().flat_map(|block| block.rows(series, from, to)));
@@ -136,5 +135,37 @@ impl<D: Disk> Flushed<'_, D> {
         }
         self.cache.damaged.report(&error, "a window that is delivered again may count twice there");
         Ok(())
+    }
+}
+
+/// Those of rows sorted by start that start in [from, to). Found by halves: a series may have very many replaced intervals.
+fn starting_in<T>(rows: &[T], start: impl Fn(&T) -> Timestamp, from: Timestamp, to: Timestamp) -> &[T] {
+    let first = rows.partition_point(|row| start(row) < from);
+    let rest = rows.get(first..).unwrap_or_default();
+    let count = rest.partition_point(|row| start(row) < to);
+    rest.get(..count).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn rows_of_an_interval_are_found_without_a_look_at_all_others() {
+        let rows: Vec<i64> = (0..65_536).map(|row| row / 2 * 10).collect();
+        let looks = Cell::new(0);
+        let start = |row: &i64| {
+            looks.set(looks.get() + 1);
+            Timestamp::from_nanos(*row)
+        };
+        for (from, to) in [(0, 60), (-5, 5), (1_001, 1_100), (327_670, 400_000), (500_000, 600_000), (70, 70)]
+        {
+            let wanted: Vec<i64> = rows.iter().filter(|row| (from..to).contains(*row)).copied().collect();
+            let found = starting_in(&rows, start, Timestamp::from_nanos(from), Timestamp::from_nanos(to));
+            assert_eq!(found, wanted);
+        }
+        assert!(looks.get() <= 6 * 2 * 18, "{} looks", looks.get());
     }
 }

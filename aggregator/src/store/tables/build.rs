@@ -43,11 +43,16 @@ pub(in crate::store) type Replacing = HashMap<(Resolution, Window), Vec<u8>>;
 /// The revision of a row that takes the place of those of older tables.
 pub(in crate::store) const REPLACES: u64 = 1;
 
+/// The file of a table: resolution, partition and id.
+pub(in crate::store) type TableFile = (Resolution, i32, u64);
+
 /// Tables that are being written: one for each resolution and partition that has rows.
 pub(in crate::store) struct TableBuilder<'a, D: Disk> {
     disk: &'a Arc<D>,
     data: &'a Path,
     next_id: &'a dyn Fn() -> u64,
+    /// Gets every file that is created, also of tables that are not finished then.
+    created: &'a mut Vec<TableFile>,
     writers: BTreeMap<(Resolution, i32), (u64, TableWriter<D>)>,
     /// Rows that are older than everything that is kept of their series.
     expired: u64,
@@ -56,9 +61,15 @@ pub(in crate::store) struct TableBuilder<'a, D: Disk> {
 }
 
 impl<'a, D: Disk> TableBuilder<'a, D> {
-    /// Of a data folder; `next_id` numbers the tables.
-    pub(in crate::store) fn new(disk: &'a Arc<D>, data: &'a Path, next_id: &'a dyn Fn() -> u64) -> Self {
-        Self { disk, data, next_id, writers: BTreeMap::new(), expired: 0, coarsener: Coarsener::default() }
+    /// Of a data folder; `next_id` numbers the tables, `created` gets their files.
+    pub(in crate::store) fn new(
+        disk: &'a Arc<D>,
+        data: &'a Path,
+        next_id: &'a dyn Fn() -> u64,
+        created: &'a mut Vec<TableFile>,
+    ) -> Self {
+        let (writers, coarsener) = (BTreeMap::new(), Coarsener::default());
+        Self { disk, data, next_id, created, writers, expired: 0, coarsener }
     }
 
     /// Adds windows of a series, sorted by name, each name once and none in other tables, except for those that are
@@ -124,7 +135,9 @@ impl<'a, D: Disk> TableBuilder<'a, D> {
             std::collections::btree_map::Entry::Vacant(place) => {
                 let id = (self.next_id)();
                 let path = version::path(self.data, resolution, partition, id);
-                place.insert((id, TableWriter::create(self.disk, &path, resolution, partition)?))
+                let writer = TableWriter::create(self.disk, &path, resolution, partition)?;
+                self.created.push((resolution, partition, id));
+                place.insert((id, writer))
             }
         };
         Ok(writer.1.push(row)?)

@@ -71,7 +71,7 @@ fn block_text(block: Option<u32>) -> String {
 }
 
 /// Whether an error is of the system's limits and rights, not of the file: ENFILE, EMFILE, and by kind.
-fn is_refusal(error: &io::Error) -> bool {
+pub(in crate::store) fn is_refusal(error: &io::Error) -> bool {
     const DESCRIPTORS: [i32; 2] = [23, 24];
     let kind = matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::OutOfMemory);
     kind || error.raw_os_error().is_some_and(|code| DESCRIPTORS.contains(&code))

@@ -58,7 +58,7 @@ async fn a_damaged_store_is_not_backed_up_and_the_backup_before_stays() {
         flip(&path, at);
         let other = tempfile::tempdir().unwrap();
         let copied =
-            rig.store.snapshot(0).map_err(CopyError::from).and_then(|mut snapshot| {
+            rig.store.snapshot(0, &mut || {}).map_err(CopyError::from).and_then(|mut snapshot| {
                 copy(&mut *snapshot, Target::open(other.path()).unwrap(), &mut || true)
             });
         let Err(CopyError::Backup(BackupError::Damaged(text))) = copied else { panic!("{copied:?}") };

@@ -46,7 +46,7 @@ async fn a_backup_under_load_holds_all_batches_up_to_its_numbers_and_no_other() 
         let before: Vec<u64> = acknowledged.iter().map(|n| n.load(Ordering::Relaxed)).collect();
         let (store, dir) = (Arc::clone(&rig.store), rig.dir());
         let copied = tokio::task::spawn_blocking(move || {
-            let mut snapshot = store.snapshot(0).unwrap();
+            let mut snapshot = store.snapshot(0, &mut || {}).unwrap();
             while compactor::compact_once(&store.inner, false, &|| false).unwrap() {}
             copy(&mut *snapshot, Target::open(&dir).unwrap(), &mut || true).map(drop)
         });
