@@ -131,7 +131,7 @@ pub struct Options {
     /// Maximum memory for windows not flushed yet; when full, gateways wait [default: 256MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_MEMORY")]
     pub store_memory: Option<ByteSize>,
-    /// Maximum memory for the state of open windows; beyond it, that state is dropped and counted [default: 64MiB]
+    /// Maximum memory for the state of open windows, a quarter for one gateway; beyond, it is dropped and counted [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_AGGREGATOR_STORE_LIVE_MEMORY")]
     pub store_live_memory: Option<ByteSize>,
     /// Maximum memory for the cache of flushed windows [default: 64MiB]

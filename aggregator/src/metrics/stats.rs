@@ -60,6 +60,17 @@ impl Collector for StoreCollector {
             ),
             ("store_live_partials", "Partials of open windows", stats.live_partials as u64),
             ("store_live_bytes", "Memory of partials of open windows", stats.live_bytes as u64),
+            ("store_live_bytes_max", "Bound of store_live_bytes", stats.live_bytes_max as u64),
+            (
+                "store_live_bytes_gateway_most",
+                "Memory of partials of open windows of the gateway that has the most",
+                stats.live_bytes_of_gateway_most as u64,
+            ),
+            (
+                "store_live_bytes_per_gateway_max",
+                "Most memory of partials of open windows of one gateway",
+                stats.live_bytes_per_gateway_max as u64,
+            ),
             ("store_journal_bytes", "Journal bytes that are not flushed yet", stats.journal_bytes),
             (
                 "store_journal_damage",

@@ -7,6 +7,7 @@
 //! a whole after the flush.
 
 pub(in crate::store) mod live;
+pub(in crate::store) mod lookup;
 pub(in crate::store) mod row;
 
 use std::{
@@ -59,10 +60,15 @@ impl SeriesRows {
         self.rows.push(row);
     }
 
+    /// Least and greatest start of each run, and its rows.
+    fn all_runs(&self) -> impl Iterator<Item = ((Timestamp, Timestamp), &[u32])> {
+        self.runs.iter().copied().zip(self.rows.chunks(RUN_ROWS))
+    }
+
     /// Runs that may hold rows which start in [from, to).
     fn runs(&self, from: Timestamp, to: Timestamp) -> impl Iterator<Item = &[u32]> {
-        let runs = self.runs.iter().zip(self.rows.chunks(RUN_ROWS));
-        runs.filter(move |((least, greatest), _)| *least < to && from <= *greatest).map(|(_, rows)| rows)
+        let runs = self.all_runs().filter(move |((least, greatest), _)| *least < to && from <= *greatest);
+        runs.map(|(_, rows)| rows)
     }
 }
 
@@ -194,13 +200,6 @@ impl Memtable {
         immutable.chain(self.groups.get(group as usize))
     }
 
-    /// Highest revision held under a name.
-    pub(in crate::store) fn revision(&self, series: u32, name: &PartialName) -> Option<u64> {
-        let (from, to) = (name.start, name.start.saturating_add_nanos(1));
-        let rows = self.logs(group_of(series)).flat_map(|log| log.between(series, from, to));
-        rows.filter(|header| header.name == *name).map(|header| header.revision).max()
-    }
-
     /// Drops the windows of a series that end at or before a time; returns the number of names. The immutable log
     /// stays unchanged.
     pub(in crate::store) fn drop_before(&mut self, series: u32, before: Timestamp) -> u64 {
@@ -328,9 +327,16 @@ mod tests {
                 let naive: Vec<i64> = rows.iter().filter(wanted).map(|row| row.1).collect();
                 prop_assert_eq!(&found, &naive);
             }
+            let names = |part: usize, second: i64| [name(second, part as u64), name(second, 1_000)];
+            let all = rows.iter().enumerate();
+            let wanted = all.flat_map(|(part, (series, second))| names(part, *second).map(|name| (*series, name)));
+            let found = memtable.look_up(wanted, usize::MAX);
+            prop_assert!(found.compared <= rows.len());
             for (part, (series, second)) in rows.iter().enumerate() {
-                prop_assert_eq!(memtable.revision(*series, &name(*second, part as u64)), Some(1));
-                prop_assert_eq!(memtable.revision(*series, &name(*second, 1_000)), None);
+                let [held, other] = names(part, *second);
+                let holds = |name, revision| found.holds(*series, name, revision);
+                prop_assert_eq!((holds(&held, 1), holds(&held, 2)), (Some(true), Some(false)));
+                prop_assert_eq!(holds(&other, 0), Some(false));
             }
         }
     }

@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use catchment_journal::LogConfig;
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
-use crate::store::catalog::{epochs::EpochBounds, hourly::LateAndRefused, quota::Bounds};
+use crate::store::{
+    catalog::{epochs::EpochBounds, hourly::LateAndRefused, quota::Bounds},
+    memtable::live::LiveLimits,
+};
 
 /// Limits of the embedded store.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,8 +19,8 @@ pub struct StoreConfig {
     /// Memory for windows that are not flushed yet, bytes. Flushing begins at half of it; at all of it batches wait.
     /// Default 256 MiB: a million windows of a few hundred bytes.
     pub memory_bytes_max: usize,
-    /// Memory for the live state of open windows, bytes; beyond it, further live rows are dropped and counted.
-    /// Default 64 MiB.
+    /// Memory for the live state of open windows, bytes, a quarter of it for one gateway; beyond that, further live rows
+    /// are dropped and counted. Default 64 MiB.
     pub live_bytes_max: usize,
     /// Growth of the journal after which a flush begins, bytes; a start replays about this much. Default 64 MiB, a
     /// second or two.
@@ -100,6 +103,11 @@ impl StoreConfig {
         }
     }
 
+    /// The limits of live windows.
+    pub(in crate::store) fn live_limits(&self) -> LiveLimits {
+        LiveLimits::of(self.live_bytes_max)
+    }
+
     /// The limits of series, each at least 1 and none above the total.
     pub(in crate::store) fn series_bounds(&self) -> Bounds {
         let total = self.series_max.max(1);
@@ -156,6 +164,12 @@ pub struct StoreStats {
     pub live_partials: usize,
     /// Their bytes.
     pub live_bytes: usize,
+    /// Most of their bytes.
+    pub live_bytes_max: usize,
+    /// Bytes of those of the gateway that has the most.
+    pub live_bytes_of_gateway_most: usize,
+    /// Most bytes of those of one gateway.
+    pub live_bytes_per_gateway_max: usize,
     /// Batches accepted.
     pub batches: u64,
     /// Batches that had been accepted before.

@@ -14,7 +14,7 @@ use crate::store::{
     },
     wal::{
         admission::{AdmitOutcome, stopping},
-        apply::CheckedBatch,
+        apply::{CheckedBatch, live::LIVE_ROWS_AT_ONCE},
         entry::JournalEntry,
     },
 };
@@ -27,7 +27,7 @@ impl<D: Disk> IngestStore for EmbeddedStore<D> {
         stream_start: bool,
     ) -> BoxFuture<'a, Result<(), StoreError>> {
         if batch.live {
-            return std::future::ready(self.put_live(epoch, batch)).boxed();
+            return self.put_live(epoch, batch).boxed();
         }
         self.put_final(epoch, batch, stream_start).boxed()
     }
@@ -205,7 +205,8 @@ impl<D: Disk> EmbeddedStore<D> {
         }
     }
 
-    fn put_live(&self, epoch: &GatewayEpoch, batch: Batch) -> Result<(), StoreError> {
+    /// Others get the state, and this thread, between pieces of a long batch.
+    async fn put_live(&self, epoch: &GatewayEpoch, batch: Batch) -> Result<(), StoreError> {
         let inner = &*self.inner;
         inner.healthy()?;
         inner.check_epochs(epoch, batch.names_epoch)?;
@@ -213,10 +214,25 @@ impl<D: Disk> EmbeddedStore<D> {
             return Err(StoreError::Superseded);
         }
         let checked = CheckedBatch::new(JournalEntry::new(epoch, batch))?;
-        inner.apply_durable();
-        let mut state = write(&inner.state);
-        let room = inner.has_room_for_series(&state, &checked);
-        state.apply_live(&checked, inner.live_limits, room);
-        Ok(())
+        let (mut from, rows) = (0, checked.batch().entries.len());
+        loop {
+            inner.apply_durable();
+            let to = rows.min(from + LIVE_ROWS_AT_ONCE);
+            {
+                let mut state = write(&inner.state);
+                // Nothing of an earlier run comes after the live state of that run was dropped.
+                if !inner.is_current_run(epoch) {
+                    return Err(StoreError::Superseded);
+                }
+                let room = inner.has_room_for_series(&state, &checked);
+                state.apply_live(&checked, from..to, inner.live_limits, room);
+            }
+            if to == rows {
+                return Ok(());
+            }
+            from = to;
+            tokio::task::yield_now().await;
+            inner.healthy()?;
+        }
     }
 }

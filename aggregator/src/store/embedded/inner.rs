@@ -28,9 +28,10 @@ use crate::store::{
         locks::{lock, read, write},
     },
     flush::signal::FlushSignal,
+    memtable::live::LiveLimits,
     tables::current::Tables,
     tree::records::Meta,
-    wal::apply::{CheckedBatch, LiveLimits, StoreState},
+    wal::apply::{CheckedBatch, StoreState},
 };
 
 /// The last batch of a shard that was appended to the journal.

@@ -29,6 +29,9 @@ impl<D: Disk> EmbeddedStore<D> {
             memtable_bytes: state.memtable.bytes(),
             live_partials: state.live.len(),
             live_bytes: state.live.bytes(),
+            live_bytes_max: inner.live_limits.total,
+            live_bytes_of_gateway_most: state.live.bytes_most(),
+            live_bytes_per_gateway_max: inner.live_limits.gateway,
             batches: state.counts.batches,
             duplicates,
             gaps: state.counts.gaps,
@@ -38,6 +41,8 @@ impl<D: Disk> EmbeddedStore<D> {
             dropped: vec![
                 ("series_limit", state.counts.series_limit),
                 ("live_limit", state.counts.live_limit),
+                ("live_gateway_limit", state.counts.live_gateway_limit),
+                ("live_lookup_limit", state.counts.live_lookup_limit),
                 ("expired", inner.expired.load(Ordering::Relaxed)),
             ],
             journal_bytes: state.applied_to.get().saturating_sub(flushed_to),

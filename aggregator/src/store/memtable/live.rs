@@ -1,6 +1,7 @@
 //! Live windows: the state so far of open windows, by name and revision, kept only here.
 //!
-//! The highest revision of each name is kept. Bytes are counted, so that the owner can limit them.
+//! The highest revision of each name is kept. Bytes are counted, in total and by gateway, and both are limited: what one
+//! gateway holds leaves room for the others.
 
 use std::{
     collections::{BTreeMap, HashMap, btree_map},
@@ -120,24 +121,79 @@ impl Windows {
     }
 }
 
-/// State of open windows, by gateway and epoch; dropped when the stream that delivered it ends.
+/// Part of the memory for live windows that one gateway may use.
+const GATEWAY_PART: usize = 4;
+
+/// Limits of live windows, bytes.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::store) struct LiveLimits {
+    /// Of one gateway.
+    pub(in crate::store) gateway: usize,
+    /// Of all together.
+    pub(in crate::store) total: usize,
+}
+
+impl LiveLimits {
+    /// The limits for this much memory.
+    pub(in crate::store) fn of(total: usize) -> Self {
+        Self { gateway: total / GATEWAY_PART, total }
+    }
+}
+
+/// Which limit leaves no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::store) enum NoRoom {
+    Gateway,
+    Total,
+}
+
+/// The windows of one gateway, by epoch.
+#[derive(Debug, Default)]
+struct OfGateway {
+    epochs: HashMap<u32, Windows>,
+    bytes: usize,
+}
+
+/// State of open windows, by gateway and the epoch that delivered it, which may not be that of their names; dropped when
+/// the last stream of that epoch ends.
 #[derive(Debug, Default)]
 pub(in crate::store) struct Live {
-    epochs: HashMap<u32, HashMap<u32, Windows>>,
+    gateways: HashMap<u32, OfGateway>,
     bytes: usize,
 }
 
 impl Live {
-    /// Puts a row unless that would exceed the limit; `None`: no room.
-    pub(in crate::store) fn put(&mut self, gateway: u32, row: Row, bytes_max: usize) -> Option<bool> {
-        if self.bytes.saturating_add(row.body.len() + ROW_OVERHEAD) > bytes_max {
-            return None;
+    /// Puts a row that an epoch has delivered; see [`Windows::put`].
+    ///
+    /// # Errors
+    /// It would exceed a limit.
+    pub(in crate::store) fn put(
+        &mut self,
+        gateway: u32,
+        epoch: u32,
+        row: Row,
+        limits: LiveLimits,
+    ) -> Result<bool, NoRoom> {
+        let bytes = row.body.len() + ROW_OVERHEAD;
+        if self.bytes_of(gateway).saturating_add(bytes) > limits.gateway {
+            return Err(NoRoom::Gateway);
         }
-        let epoch = row.name.epoch;
-        Some(self.change(gateway, epoch, |w| w.put(row.series, row.name, row.revision, row.body)))
+        if self.bytes.saturating_add(bytes) > limits.total {
+            return Err(NoRoom::Total);
+        }
+        Ok(self.change(gateway, epoch, |w| w.put(row.series, row.name, row.revision, row.body)))
     }
 
-    /// A final row of this name has arrived: drops the live one unless it is newer.
+    fn bytes_of(&self, gateway: u32) -> usize {
+        self.gateways.get(&gateway).map_or(0, |known| known.bytes)
+    }
+
+    fn windows_of(&self, gateway: u32) -> impl Iterator<Item = (u32, &Windows)> {
+        let epochs = self.gateways.get(&gateway).into_iter().flat_map(|known| &known.epochs);
+        epochs.map(|(epoch, windows)| (*epoch, windows))
+    }
+
+    /// A final row of this name has arrived: drops live ones that are not newer.
     pub(in crate::store) fn supersede(
         &mut self,
         gateway: u32,
@@ -145,8 +201,13 @@ impl Live {
         name: &PartialName,
         revision: u64,
     ) {
-        if self.epochs.get(&gateway).is_some_and(|epochs| epochs.contains_key(&name.epoch)) {
-            self.change(gateway, name.epoch, |windows| windows.drop_up_to(series, name, revision));
+        let Some(known) = self.gateways.get_mut(&gateway) else { return };
+        for windows in known.epochs.values_mut() {
+            let before = windows.bytes();
+            windows.drop_up_to(series, name, revision);
+            let dropped = before.saturating_sub(windows.bytes());
+            known.bytes = known.bytes.saturating_sub(dropped);
+            self.bytes = self.bytes.saturating_sub(dropped);
         }
     }
 
@@ -157,7 +218,7 @@ impl Live {
         epoch: u32,
         mut visit: impl FnMut(u32, &PartialName),
     ) {
-        let windows = self.epochs.get(&gateway).and_then(|epochs| epochs.get(&epoch));
+        let windows = self.gateways.get(&gateway).and_then(|known| known.epochs.get(&epoch));
         for (series, names) in windows.into_iter().flat_map(|windows| &windows.series) {
             names.keys().for_each(|name| visit(*series, name));
         }
@@ -165,19 +226,19 @@ impl Live {
 
     /// Drops everything of an epoch.
     pub(in crate::store) fn drop_epoch(&mut self, gateway: u32, epoch: u32) {
-        let Some(epochs) = self.epochs.get_mut(&gateway) else { return };
-        if let Some(windows) = epochs.remove(&epoch) {
+        let Some(known) = self.gateways.get_mut(&gateway) else { return };
+        if let Some(windows) = known.epochs.remove(&epoch) {
+            known.bytes = known.bytes.saturating_sub(windows.bytes());
             self.bytes = self.bytes.saturating_sub(windows.bytes());
         }
-        if epochs.is_empty() {
-            self.epochs.remove(&gateway);
+        if known.epochs.is_empty() {
+            self.gateways.remove(&gateway);
         }
     }
 
     /// Drops the windows of a series that end at or before a time.
     pub(in crate::store) fn drop_before(&mut self, gateway: u32, series: u32, before: Timestamp) {
-        let epochs: Vec<u32> =
-            self.epochs.get(&gateway).into_iter().flatten().map(|(epoch, _)| *epoch).collect();
+        let epochs: Vec<u32> = self.windows_of(gateway).map(|(epoch, _)| epoch).collect();
         for epoch in epochs {
             self.change(gateway, epoch, |windows| windows.drop_before(series, before));
         }
@@ -190,7 +251,7 @@ impl Live {
 
     /// The windows of a gateway's epochs.
     pub(in crate::store) fn of(&self, gateway: u32) -> impl Iterator<Item = &Windows> {
-        self.epochs.get(&gateway).into_iter().flatten().map(|(_, windows)| windows)
+        self.windows_of(gateway).map(|(_, windows)| windows)
     }
 
     /// Bytes of the rows, including overhead.
@@ -198,16 +259,23 @@ impl Live {
         self.bytes
     }
 
-    /// Number of rows.
-    pub(in crate::store) fn len(&self) -> usize {
-        self.epochs.values().flat_map(HashMap::values).map(Windows::len).sum()
+    /// Bytes of the rows of the gateway that has the most.
+    pub(in crate::store) fn bytes_most(&self) -> usize {
+        self.gateways.values().map(|known| known.bytes).max().unwrap_or(0)
     }
 
-    /// Changes the windows of an epoch and keeps the sum of bytes correct.
+    /// Number of rows.
+    pub(in crate::store) fn len(&self) -> usize {
+        self.gateways.values().flat_map(|known| known.epochs.values()).map(Windows::len).sum()
+    }
+
+    /// Changes the windows of an epoch and keeps the sums of bytes correct.
     fn change<T>(&mut self, gateway: u32, epoch: u32, change: impl FnOnce(&mut Windows) -> T) -> T {
-        let windows = self.epochs.entry(gateway).or_default().entry(epoch).or_default();
+        let known = self.gateways.entry(gateway).or_default();
+        let windows = known.epochs.entry(epoch).or_default();
         let before = windows.bytes();
         let result = change(windows);
+        known.bytes = (known.bytes + windows.bytes()).saturating_sub(before);
         self.bytes = (self.bytes + windows.bytes()).saturating_sub(before);
         result
     }

@@ -5,9 +5,8 @@
 //! batches of different shards in another order, ends in the same state. A batch is therefore never skipped because
 //! of its number: the number may be known while its partials are still to be replayed.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
-use bytes::Bytes;
 use catchment_journal::Position;
 use catchment_partial::{Partial, Timestamp};
 use catchment_proto::{Batch, SeriesKey, batch::SHARDS_MAX};
@@ -19,17 +18,13 @@ use crate::store::{
     memtable::{
         Memtable,
         live::Live,
-        row::{PartialName, Row, RowRef},
+        row::{PartialName, RowRef},
     },
     tables::fresh::FreshRows,
     wal::{changes::BatchChanges, entry::JournalEntry},
 };
 
-/// Limits that the fold enforces.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::store) struct LiveLimits {
-    pub(in crate::store) live_bytes_max: usize,
-}
+pub(in crate::store) mod live;
 
 /// Counters of the fold.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,8 +34,12 @@ pub(in crate::store) struct Counts {
     pub(in crate::store) gaps: u64,
     /// Live partials dropped because their new series had no room.
     pub(in crate::store) series_limit: u64,
-    /// Live partials dropped because of the memory limit.
+    /// Live partials dropped because of the memory limit of all together.
     pub(in crate::store) live_limit: u64,
+    /// Live partials dropped because of the memory limit of their gateway.
+    pub(in crate::store) live_gateway_limit: u64,
+    /// Live partials dropped because too many final rows had to be compared with them.
+    pub(in crate::store) live_lookup_limit: u64,
     /// Late corrections and refused readings.
     pub(in crate::store) late_and_refused: LateAndRefused,
 }
@@ -164,7 +163,8 @@ impl StoreState {
         self.counts.batches += 1;
         self.counts.gaps += batch.number.saturating_sub(checked.follows().saturating_add(1));
         let mut changes = BatchChanges::new(self.listener.as_ref(), false);
-        self.each_row(epoch, checked, true, |state, gateway, row| {
+        let all = 0..batch.entries.len();
+        self.each_row(epoch, checked, all, true, |state, gateway, row| {
             changes.add(row.series, &row.name);
             state.live.supersede(gateway, row.series, &row.name, row.revision);
             state.memtable.put(row.series, row.name, row.revision, row.body);
@@ -182,28 +182,6 @@ impl StoreState {
         lost
     }
 
-    /// Applies a live batch, which changes neither numbers nor watermarks. Without `room`, partials of its new series
-    /// are dropped and counted.
-    pub(in crate::store) fn apply_live(&mut self, checked: &CheckedBatch, limits: LiveLimits, room: bool) {
-        let epoch = self.catalog.intern_epoch(checked.epoch());
-        let mut changes = BatchChanges::new(self.listener.as_ref(), true);
-        let dropped = self.each_row(epoch, checked, room, |state, gateway, row| {
-            let RowRef { series, name, revision, body } = row;
-            if state.memtable.revision(series, &name).is_some_and(|held| held >= revision) {
-                return;
-            }
-            // Copied, so that a few small partials do not keep a whole batch in memory.
-            let row = Row { series, name, revision, body: Bytes::copy_from_slice(body) };
-            match state.live.put(gateway, row, limits.live_bytes_max) {
-                Some(true) => changes.add(series, &name),
-                Some(false) => {}
-                None => state.counts.live_limit += 1,
-            }
-        });
-        self.counts.series_limit += dropped;
-        changes.report(self.catalog.next_series);
-    }
-
     /// Reports changes of rows to a listener from now on.
     pub(in crate::store) fn listen(&mut self, listener: Arc<dyn ChangeListener>) {
         // It learns how far the ids of series go.
@@ -211,22 +189,15 @@ impl StoreState {
         self.listener = Some(listener);
     }
 
-    /// Drops the live state of an epoch of a gateway, both by number.
-    pub(in crate::store) fn drop_live(&mut self, gateway: u32, epoch: u32) {
-        let mut changes = BatchChanges::new(self.listener.as_ref(), true);
-        self.live.each_name(gateway, epoch, |series, name| changes.add(series, name));
-        self.live.drop_epoch(gateway, epoch);
-        changes.report(self.catalog.next_series);
-    }
-
-    /// Passes on each partial of a batch with its series; returns how many were skipped: without `room`, those of new
+    /// Passes on partials of a batch with their series; returns how many were skipped: without `room`, those of new
     /// series.
-    fn each_row(
+    fn each_row<'a>(
         &mut self,
         epoch: u32,
-        checked: &CheckedBatch,
+        checked: &'a CheckedBatch,
+        rows: Range<usize>,
         room: bool,
-        mut take: impl FnMut(&mut Self, u32, RowRef<'_>),
+        mut take: impl FnMut(&mut Self, u32, RowRef<'a>),
     ) -> u64 {
         let Some(gateway) = self.catalog.epoch(epoch).map(|known| known.gateway) else { return 0 };
         let batch = checked.batch();
@@ -234,7 +205,8 @@ impl StoreState {
         let named = self.catalog.intern_names_epoch(epoch, batch.names_epoch);
         let mut numbers: Vec<Option<u32>> = vec![None; batch.series.len()];
         let mut dropped = 0;
-        for (entry, newest) in batch.entries.iter().zip(&checked.newest) {
+        let entries = batch.entries.get(rows.clone()).unwrap_or_default();
+        for (entry, newest) in entries.iter().zip(checked.newest.get(rows).unwrap_or_default()) {
             let index = entry.series as usize;
             let (Some(key), Some(number)) = (batch.series.get(index), numbers.get_mut(index)) else {
                 continue;

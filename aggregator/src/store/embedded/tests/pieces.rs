@@ -8,7 +8,37 @@ use super::*;
 use crate::store::{
     MemoryTree,
     embedded::{inner::ROWS_AT_ONCE, locks::read},
+    wal::apply::live::LIVE_ROWS_AT_ONCE,
 };
+
+/// One piece of a live batch, and some rows more.
+fn long_live() -> Batch {
+    batch(0, 0, (0..LIVE_ROWS_AT_ONCE as i64 + 10).map(|index| entry(0, index, 1, 1)).collect())
+}
+
+#[tokio::test]
+async fn a_long_live_batch_is_applied_in_pieces() {
+    let data = tempfile::tempdir().unwrap();
+    let ((store, _), g) = (open(data.path()), epoch("g", 1));
+    let mut put = store.put(&g, long_live(), false);
+    assert!(once(&mut put).await.is_pending());
+    assert_eq!(store.stats().live_partials, LIVE_ROWS_AT_ONCE);
+    put.await.unwrap();
+    assert_eq!(store.stats().live_partials, LIVE_ROWS_AT_ONCE + 10);
+}
+
+#[tokio::test]
+async fn nothing_of_a_live_batch_comes_after_the_next_run_has_begun() {
+    let data = tempfile::tempdir().unwrap();
+    let (store, _) = open(data.path());
+    let [old, new] = [1, 2].map(|run| GatewayEpoch { run, ..epoch("g", 1) });
+    store.begin(&old).await.unwrap();
+    let mut put = store.put(&old, long_live(), false);
+    assert!(once(&mut put).await.is_pending());
+    store.begin(&new).await.unwrap();
+    assert!(matches!(put.await, Err(StoreError::Superseded)));
+    assert_eq!(store.stats().live_partials, 0);
+}
 
 #[test]
 fn durable_batches_are_applied_in_pieces() {

@@ -1,12 +1,16 @@
+use bytes::Bytes;
 use catchment_partial::Width;
 use proptest::prelude::*;
 
 use super::*;
 use crate::store::catalog::hourly::tests::walked;
-use crate::store::memtable::row::resolve;
+use crate::store::memtable::{live::LiveLimits, row::resolve};
 use crate::store::testing::{Content, Model, batch, entries, entry, epoch, window};
 
-const LIMITS: LiveLimits = LiveLimits { live_bytes_max: 1 << 20 };
+/// Applies a live batch as a whole.
+fn apply_live(state: &mut StoreState, checked: &CheckedBatch, total: usize, room: bool) {
+    state.apply_live(checked, 0..checked.batch().entries.len(), LiveLimits::of(total), room);
+}
 
 fn checked(epoch: &GatewayEpoch, batch: &Batch) -> CheckedBatch {
     CheckedBatch::new(JournalEntry::new(epoch, batch.clone())).unwrap()
@@ -119,7 +123,7 @@ fn live_states_of_series_without_room_are_counted_and_durable_batches_are_never_
     let mut state = StoreState::default();
     let epoch = epoch("g", 1);
     let all = || vec![entry(0, 1, 1, 1), entry(1, 1, 2, 2), entry(0, 2, 4, 4)];
-    state.apply_live(&checked(&epoch, &batch(0, 0, all())), LIMITS, false);
+    apply_live(&mut state, &checked(&epoch, &batch(0, 0, all())), 1 << 20, false);
     assert_eq!((state.catalog.series.len(), state.live.len(), state.counts.series_limit), (0, 0, 3));
     state.apply(&checked(&epoch, &batch(0, 1, all())));
     assert_eq!((state.catalog.series.len(), state.memtable.len(), state.counts.series_limit), (2, 3, 3));
@@ -169,20 +173,66 @@ fn live_rows_are_replaced_superseded_and_bounded() {
         rows.resolve();
         rows.names().next().map(|(_, revision)| revision)
     };
-    state.apply_live(&live(3), LIMITS, true);
-    state.apply_live(&live(2), LIMITS, true);
+    apply_live(&mut state, &live(3), 1 << 20, true);
+    apply_live(&mut state, &live(2), 1 << 20, true);
     assert_eq!(seen(&state), Some(3), "an older state does not replace a newer one");
     state.apply(&checked(&epoch, &batch(0, 1, vec![entry(0, 1, 1, 5)])));
     assert_eq!((seen(&state), state.live.len(), state.live.bytes()), (Some(5), 0, 0));
-    state.apply_live(&live(4), LIMITS, true);
+    apply_live(&mut state, &live(4), 1 << 20, true);
     assert_eq!(state.live.len(), 0, "a live state after the final one is late");
-    state.apply_live(&live(9), LiveLimits { live_bytes_max: 10 }, true);
-    assert_eq!((state.live.len(), state.counts.live_limit), (0, 1));
+    apply_live(&mut state, &live(9), 10, true);
+    assert_eq!((state.live.len(), state.counts.live_gateway_limit), (0, 1));
     let number = state.catalog.find_epoch(&epoch.gateway, epoch.id).unwrap();
     assert_eq!(state.catalog.delivered(number, 0), 1, "live batches have no number");
     let known = state.catalog.series.get(0).unwrap();
     assert_eq!((known.first, known.last), (window(1).start(), window(1).start()));
     assert_eq!(window(1).width(), Width::from_millis(10_000).unwrap());
+}
+
+/// Four gateways fill all of it only together.
+#[test]
+fn a_gateway_fills_its_part_of_the_memory_of_live_windows() {
+    let (mut state, total) = (StoreState::default(), 40_000);
+    let many = || live_windows(100);
+    for (filled, gateway) in ["a", "b", "c", "d", "e"].into_iter().enumerate() {
+        apply_live(&mut state, &checked(&epoch(gateway, 1), &many()), total, true);
+        let held = state.live.bytes();
+        match filled {
+            0..4 => assert!(held > (filled + 1) * 9_000 && held <= (filled + 1) * 10_000, "{held}"),
+            _ => assert!(state.counts.live_limit > 0 && held <= total, "{held}"),
+        }
+        assert!(state.live.bytes_most() <= total / 4);
+    }
+    assert!(state.counts.live_gateway_limit > 4 * 40);
+    // Its room is free again once its windows are final, or its stream has ended.
+    let final_of_a = Batch { live: false, number: 1, ..many() };
+    state.apply(&checked(&epoch("a", 1), &final_of_a));
+    let b = state.catalog.find_epoch(&epoch("b", 1).gateway, 1).unwrap();
+    state.drop_live(state.catalog.epoch(b).unwrap().gateway, b);
+    let dropped = state.counts.live_limit;
+    apply_live(&mut state, &checked(&epoch("b", 1), &many()), total, true);
+    assert_eq!(state.counts.live_limit, dropped);
+    assert!(state.live.bytes_most() > 9_000);
+}
+
+/// Names of an earlier epoch do not keep it.
+#[test]
+fn live_state_ends_with_the_epoch_that_delivered_it() {
+    let (mut state, of_earlier) = (StoreState::default(), Batch { names_epoch: 1, ..live_windows(3) });
+    let (earlier, later) = (epoch("g", 1), epoch("g", 2));
+    state.apply(&checked(&earlier, &batch(0, 1, vec![entry(0, 900, 1, 1)])));
+    apply_live(&mut state, &checked(&later, &of_earlier), 1 << 20, true);
+    assert_eq!(state.live.len(), 3);
+    state.apply(&checked(&earlier, &batch(0, 2, vec![entry(0, 0, 1, 1)])));
+    assert_eq!(state.live.len(), 2, "final, by the epoch of its name");
+    let number = state.catalog.find_epoch(&later.gateway, 2).unwrap();
+    state.drop_live(0, number);
+    assert_eq!((state.live.len(), state.live.bytes(), state.live.bytes_most()), (0, 0, 0));
+}
+
+/// A live batch of so many windows.
+fn live_windows(windows: i64) -> Batch {
+    batch(0, 0, (0..windows).map(|index| entry(0, index, 1, 1)).collect())
 }
 
 #[test]
