@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use catchment_journal::LogConfig;
 use catchment_proto::batch::BATCH_BYTES_MAX;
 
-use crate::store::catalog::{epochs::EpochBounds, hourly::LateAndRefused, quota::Bounds};
+use crate::store::{
+    catalog::{epochs::EpochBounds, hourly::LateAndRefused, quota::Bounds},
+    memtable::live::LiveLimits,
+};
 
 /// Limits of the embedded store.
 #[derive(Clone, Debug, PartialEq)]
@@ -98,6 +101,11 @@ impl StoreConfig {
             site: part(self.epochs_per_site_max, total / 2),
             gateway: part(self.epochs_per_gateway_max, EPOCHS_PER_GATEWAY),
         }
+    }
+
+    /// The limits of live windows.
+    pub(in crate::store) fn live_limits(&self) -> LiveLimits {
+        LiveLimits::of(self.live_bytes_max)
     }
 
     /// The limits of series, each at least 1 and none above the total.

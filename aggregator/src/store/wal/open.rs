@@ -199,7 +199,7 @@ pub(in crate::store) fn assemble<D: Disk>(
     }
     let tables = tables::open(&disk, data, &mut loaded, config.cache_bytes, report)?;
     let mut inner = Inner {
-        live_limits: LiveLimits::of(config.live_bytes_max),
+        live_limits: config.live_limits(),
         state: RwLock::new(StoreState {
             catalog: loaded.catalog,
             applied_to: flushed_to,
@@ -228,8 +228,7 @@ pub(in crate::store) fn assemble<D: Disk>(
         folder_check_failed: AtomicBool::new(false),
         data_dir,
     };
-    let damaged = migrate(&inner).map_err(|error| tables::not_migrated(data, error))?;
-    report.damage += damaged.len() as u64;
+    report.damage += migrate(&inner).map_err(|error| tables::not_migrated(data, error))?.len() as u64;
     replay(&inner, flushed_to, report)?;
     read(&inner.state).catalog.report_usages(&mut lock(&inner.admission).quota);
     (inner.damage, inner.damaged_tables) = (report.damage, report.damaged_tables);
