@@ -77,6 +77,9 @@ impl<D: Disk> JournaledState<D> {
         &mut self,
         entry: Entry,
     ) -> Result<(Position, Option<Emission>, Entry), Backpressure> {
+        if self.state.holds_back(&entry) {
+            return Err(self.held_back());
+        }
         let entry = entry.encode_into(&mut self.buffer);
         let position = match (&entry, &self.commit_requests) {
             (Entry::Intake(_), Some(commit_requested)) => {
@@ -98,6 +101,20 @@ impl<D: Disk> JournaledState<D> {
                 Ok((position, None, entry))
             }
         }
+    }
+
+    /// Whether entries that change a device can be recorded now: not while the capture under way has to encode very much
+    /// of it first, which it does next.
+    pub(super) fn check_capture(&mut self, device: u32) -> Result<(), Backpressure> {
+        if self.state.holds_back_device(device) {
+            return Err(self.held_back());
+        }
+        Ok(())
+    }
+
+    /// An entry waits for the capture under way. That is continued unless the journal has failed.
+    fn held_back(&self) -> Backpressure {
+        self.journal.poisoned().map_or(Backpressure::Sync, Backpressure::Failed)
     }
 
     /// From now on an intake only signals that a commit is wanted; see [`super::Shard::defer_commits`].
@@ -147,7 +164,7 @@ impl<D: Disk> JournaledState<D> {
             return None;
         }
         let state = self.state.step_snapshot(CAPTURE_SLICE)?;
-        self.checkpointer.complete(&state)
+        self.checkpointer.complete(state)
     }
 
     /// Where checkpoints are written.
