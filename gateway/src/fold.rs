@@ -11,11 +11,13 @@
 //! - `due`: the order in which open windows fall due;
 //! - `numbers`: batch numbers, and the times that batches cover;
 //! - `forget`, `forgotten_series`: what is forgotten, and the places that this keeps at the aggregator;
-//! - `checkpoint`, `snapshot`: the state as bytes, in one go or in steps;
+//! - `checkpoint`, `snapshot`, `chunks`: the state as bytes, in one go or in steps; `changes`: entries that wait for them;
 //! - `lookup`: queries on the state;
 //! - `loss`: replay of a damaged journal.
 
+mod changes;
 mod checkpoint;
+mod chunks;
 mod client;
 mod device;
 mod due;

@@ -22,7 +22,7 @@ use prometheus_client::{
 pub use self::register::{ProtocolLabel, ReasonLabel};
 use self::{
     connections::ConnectionMetrics, forgotten::ForgottenMetrics, kept::KeptMetrics, pace::PaceMetrics,
-    register::add, revocations::RevocationMetrics, sessions::SessionsCollector,
+    register::add, revocations::RevocationMetrics, sessions::SessionsCollector, windows::WindowMetrics,
 };
 use crate::{budget::Budget, conditions, config::Config, intake::Reason, lineage::Cause};
 
@@ -33,6 +33,7 @@ mod pace;
 mod register;
 mod revocations;
 mod sessions;
+mod windows;
 
 /// The gateway's counters and gauges. Cheap to share.
 #[derive(Debug)]
@@ -55,6 +56,7 @@ pub struct Metrics {
     pub series: Gauge,
     pub series_max: Gauge,
     pub open_windows: Gauge,
+    pub windows: WindowMetrics,
     pub partials: Counter,
     pub batches: Counter,
     pub batches_acknowledged: Counter,
@@ -175,6 +177,7 @@ impl Metrics {
             series: add(r, "series", "Known series"),
             series_max: add(r, "series_max", "Maximum series, as reported by the aggregator; 0: not yet"),
             open_windows: add(r, "open_windows", "Open windows"),
+            windows: WindowMetrics::new(r),
             partials: add(r, "partials", "Partials of closed windows"),
             batches: add(r, "batches", "Batches appended to the outbox"),
             batches_acknowledged: add(r, "batches_acknowledged", "Batches acknowledged by the aggregator"),
@@ -233,6 +236,7 @@ impl Metrics {
         self.connection_metrics.unfinished_bytes_max.set(bounded(config.unfinished_bytes_max));
         self.connection_metrics.connections_max.set(bounded(config.accept.connections_max));
         self.connection_metrics.handshakes_max.set(bounded(config.accept.handshakes_max));
+        self.windows.open_max.set(bounded(config.open_windows_max));
         self.forgotten.show_bound(config.devices_max);
     }
 

@@ -34,8 +34,8 @@ pub enum AtomicFileError {
     },
 }
 
-fn checksum(length: &[u8], bytes: &[u8]) -> u32 {
-    crc32c::crc32c_append(crc32c::crc32c(length), bytes)
+fn checksum<'a>(length: &[u8], parts: impl IntoIterator<Item = &'a [u8]>) -> u32 {
+    parts.into_iter().fold(crc32c::crc32c(length), crc32c::crc32c_append)
 }
 
 fn temporary(path: &Path) -> io::Result<(PathBuf, &Path)> {
@@ -51,19 +51,32 @@ fn temporary(path: &Path) -> io::Result<(PathBuf, &Path)> {
 /// # Errors
 /// Writing failed. The old file is still there, or, only if the last sync failed, the new one.
 pub fn write_atomic<D: Disk>(disk: &D, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    write_atomic_parts(disk, path, &[bytes])
+}
+
+/// As [`write_atomic`], with contents that are in several places.
+///
+/// # Errors
+/// As [`write_atomic`].
+fn write_atomic_parts<D: Disk>(disk: &D, path: &Path, parts: &[impl AsRef<[u8]>]) -> io::Result<()> {
     let (temporary, dir) = temporary(path)?;
     if disk.len(&temporary)?.is_some() {
         disk.remove(&temporary)?;
     }
     let write = || -> io::Result<()> {
         let file = disk.create_new(&temporary)?;
-        let length = (bytes.len() as u64).to_le_bytes();
+        let parts = || parts.iter().map(AsRef::as_ref);
+        let length = (parts().map(<[u8]>::len).sum::<usize>() as u64).to_le_bytes();
         let mut header = Vec::with_capacity(HEADER);
         header.extend_from_slice(MAGIC);
         header.extend_from_slice(&length);
-        header.extend_from_slice(&checksum(&length, bytes).to_le_bytes());
+        header.extend_from_slice(&checksum(&length, parts()).to_le_bytes());
         file.write_all_at(&header, 0)?;
-        file.write_all_at(bytes, HEADER as u64)?;
+        let mut at = HEADER as u64;
+        for part in parts() {
+            file.write_all_at(part, at)?;
+            at += part.len() as u64;
+        }
         file.sync_all()?;
         disk.rename(&temporary, path)
     };
@@ -100,7 +113,7 @@ pub fn read_atomic<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, At
     }
     let mut bytes = vec![0; usize::try_from(content).map_err(|_| damaged())?];
     let filled = fill(&file, &mut bytes, HEADER as u64).map_err(io_error)?;
-    if !filled || crc != checksum(length, &bytes).to_le_bytes() {
+    if !filled || crc != checksum(length, [&bytes]).to_le_bytes() {
         return Err(damaged());
     }
     Ok(Some(bytes))
@@ -168,10 +181,18 @@ impl<D: Disk> Checkpoints<D> {
     /// # Errors
     /// Writing failed; the newest generation is then the previous or the new one.
     pub fn write(&self, bytes: &[u8]) -> io::Result<u64> {
+        self.write_parts(&[bytes])
+    }
+
+    /// As [`Self::write`], with contents that are in several places.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub fn write_parts(&self, parts: &[impl AsRef<[u8]>]) -> io::Result<u64> {
         let older = self.numbers()?;
         let newest = older.first().copied().unwrap_or(0).max(self.known.load(Ordering::Acquire));
         let number = newest.saturating_add(1);
-        write_atomic(&*self.disk, &self.path(number), bytes)?;
+        write_atomic_parts(&*self.disk, &self.path(number), parts)?;
         self.known.store(number, Ordering::Release);
         self.missing.store(false, Ordering::Release);
         for number in older.into_iter().skip(1) {

@@ -226,7 +226,7 @@ impl Gateway {
         };
         if !self.shard.may_write(&capture) {
             self.checkpoint = Some(capture);
-        } else if self.shard.checkpoints().write(&capture.bytes).is_ok() {
+        } else if self.shard.checkpoints().write_parts(&capture.parts).is_ok() {
             self.shard.checkpointed(capture.position);
             return true;
         }

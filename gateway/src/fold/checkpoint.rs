@@ -5,8 +5,10 @@
 //! late. Earlier versions wrote the whole order.
 
 mod device;
+mod device_encoder;
 mod error;
 mod state;
 
-pub(super) use self::device::{DEVICES_TAG, DeviceMessage, device_message};
+pub(super) use self::device::{DEVICES_TAG, DeviceMessage};
+pub(super) use self::device_encoder::{DeviceEncoder, work};
 pub use self::error::CheckpointError;

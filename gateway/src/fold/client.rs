@@ -1,7 +1,7 @@
 //! MQTT clients whose sessions outlive their connections: that they exist, and the packet identifiers of their QoS 2
 //! messages that are not released.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, ops::Bound};
 
 use super::entry::{ClientEntry, IntakeEntry};
 
@@ -16,6 +16,14 @@ pub(super) struct Client {
     pub(super) used: u32,
     /// Received and not released.
     pub(super) open: BTreeSet<u16>,
+}
+
+impl Client {
+    /// The identifiers after one, or all of them, in order.
+    pub(super) fn open_after(&self, id: Option<u16>) -> impl Iterator<Item = u16> {
+        let first = id.map_or(Bound::Unbounded, Bound::Excluded);
+        self.open.range((first, Bound::Unbounded)).copied()
+    }
 }
 
 /// The clients of a device, the most recently used last.

@@ -92,6 +92,12 @@ impl SeriesList {
         self.list.iter()
     }
 
+    /// Series from a number on, in order.
+    pub(super) fn from(&self, number: u32) -> impl Iterator<Item = &Series> {
+        let (Ok(at) | Err(at)) = self.place(number);
+        self.list.get(at..).unwrap_or_default().iter()
+    }
+
     fn iter_mut(&mut self) -> impl Iterator<Item = &mut Series> {
         self.list.iter_mut()
     }
@@ -178,6 +184,19 @@ impl Device {
             }
         }
         gone
+    }
+
+    /// Whether to advance these epochs to these numbers, in this order, changes nothing: they are the most recently
+    /// used ones, in this order, and have got so far already. The empty epoch stands for readings without number.
+    pub(super) fn has_reached(&self, epochs: &[String], highest: &[u64]) -> bool {
+        let listed = || epochs.iter().zip(highest).filter(|(epoch, _)| !epoch.is_empty());
+        let from = self.epochs.len().checked_sub(listed().count());
+        let Some(known) = from.and_then(|from| self.epochs.get(from..)) else { return false };
+        let mut unnumbered = epochs.iter().zip(highest).filter(|(epoch, _)| epoch.is_empty());
+        let same = |(known, (epoch, highest)): (&DeviceEpoch, (&String, &u64))| {
+            *known.text == **epoch && known.highest >= *highest
+        };
+        known.iter().zip(listed()).all(same) && unnumbered.all(|(_, n)| self.unnumbered >= *n)
     }
 
     /// Advances an epoch, or the number of readings without number.

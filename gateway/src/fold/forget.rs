@@ -21,6 +21,9 @@ use super::{entry::ForgetEntry, state::State};
 
 /// In the bound of an entry a client counts as this many devices or series.
 const CLIENT_WEIGHT: usize = 16;
+/// So many series of a device that is forgotten count as one that is listed: the entry does not name them, but each of
+/// them is taken apart.
+const SERIES_OF_DEVICE: usize = 16;
 
 /// What to look for, and how much at once.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +36,7 @@ pub struct Search {
     pub touch: u32,
     /// Most devices and series to look at.
     pub scan_max: usize,
-    /// Most devices and series to list.
+    /// Most devices and series to list, as far as their work goes: a device is listed with all of its series.
     pub list_max: usize,
 }
 
@@ -80,7 +83,8 @@ impl State {
             let is_old = |used: u32| used < search.before;
             if is_old(device.used) && device.open_windows == 0 {
                 entry.devices.push(number);
-                listed += 1;
+                let series = device.series.len() / SERIES_OF_DEVICE;
+                (scanned, listed) = (scanned + series, listed + 1 + series);
                 continue;
             }
             scanned += device.series.len();

@@ -8,6 +8,7 @@ use catchment_proto::{Labels, MetricName, Name};
 use super::{
     due::Rank,
     entry::{CloseEntry, ConfigureEntry, LastClosed},
+    snapshot::EarlyWork,
     state::{Emitted, State},
 };
 
@@ -152,15 +153,19 @@ impl State {
     }
 
     /// Limits a close to what fits a batch: at most `most` windows of one width. From the second window on, partials
-    /// and names of series take at most `memory_max`.
+    /// and names of series take at most `memory_max`, and the snapshot under way does not have to encode too much before
+    /// the close: rather several closes than one that waits.
     pub fn limit(&self, entry: &mut CloseEntry, memory_max: usize, most: u32) {
         let most = most.min(entry.take).max(1);
         let (mut count, mut memory, mut last) = (0_u32, 0_usize, None);
         let taken = self.due.taken_by(entry);
-        let mut width = None;
+        let (mut width, mut early) = (None, EarlyWork::default());
         for (rank, (device, series, window)) in taken {
             memory = memory.saturating_add(self.memory(device, series, window));
-            let full = count >= most || (count > 0 && memory > memory_max);
+            if let Some(snapshot) = self.snapshot.as_deref() {
+                early.add(device, snapshot, &self.devices);
+            }
+            let full = count >= most || (count > 0 && (memory > memory_max || early.is_too_much()));
             if full || *width.get_or_insert(window.width()) != window.width() {
                 break;
             }

@@ -50,6 +50,18 @@ impl IntakeEntry {
     }
 }
 
+impl ProgressSnapshotEntry {
+    /// The devices, each with its epochs and how far it has got in each of them.
+    fn devices(&self) -> impl Iterator<Item = (u32, &[String], &[u64])> {
+        let mut start = 0;
+        self.device.chunk_by(|a, b| a == b).filter_map(move |of_one| {
+            let range = start..start + of_one.len();
+            start = range.end;
+            Some((*of_one.first()?, self.epoch.get(range.clone())?, self.highest.get(range)?))
+        })
+    }
+}
+
 impl State {
     /// How far a device has got in an epoch; for the empty epoch, the number of readings without number.
     pub fn reached(&self, device: u32, epoch: &str) -> u64 {
@@ -133,11 +145,26 @@ impl State {
         loss
     }
 
+    /// Whether a progress snapshot tells more of a device than the state knows. It does not where the entry is made: so
+    /// it changes nothing there, not even which epochs were used last.
+    fn is_behind(&self, (device, epochs, highest): &(u32, &[String], &[u64])) -> bool {
+        self.devices.get(*device).is_some_and(|device| !device.has_reached(epochs, highest))
+    }
+
+    /// The devices that a progress snapshot changes.
+    pub(super) fn advanced_by(&self, snapshot: &ProgressSnapshotEntry) -> impl Iterator<Item = u32> {
+        snapshot.devices().filter(|of_one| self.is_behind(of_one)).map(|(device, _, _)| device)
+    }
+
     pub(super) fn advance_all(&mut self, snapshot: &ProgressSnapshotEntry) {
-        for ((device, epoch), highest) in snapshot.device.iter().zip(&snapshot.epoch).zip(&snapshot.highest) {
-            self.before_change(*device);
-            if let Some(device) = self.devices.get_mut(*device) {
-                device.advance(epoch, *highest);
+        for of_one in snapshot.devices() {
+            if !self.is_behind(&of_one) {
+                continue;
+            }
+            let (number, epochs, highest) = of_one;
+            self.before_change(number);
+            if let Some(device) = self.devices.get_mut(number) {
+                epochs.iter().zip(highest).for_each(|(epoch, highest)| device.advance(epoch, *highest));
             }
         }
     }

@@ -234,16 +234,21 @@ impl State {
         }
     }
 
-    fn close(&mut self, entry: &CloseEntry) -> Option<Emission> {
-        let target = Timestamp::from_nanos(entry.watermark_ns);
+    /// The windows that a close takes.
+    pub(super) fn closed_by(&self, entry: &CloseEntry) -> impl Iterator<Item = (Rank, WindowKey)> {
         let last = entry.last.and_then(|last| last.rank());
         let most = if last.is_some() { usize::MAX } else { entry.take as usize };
         let mut width = None;
-        let within = |(rank, place): &(Rank, WindowKey)| {
+        let within = move |(rank, place): &(Rank, WindowKey)| {
             // One batch has one width.
             last.is_none_or(|last| *rank <= last) && *width.get_or_insert(place.2.width()) == place.2.width()
         };
-        let ranks: Vec<_> = self.due.taken_by(entry).take(most).take_while(within).collect();
+        self.due.taken_by(entry).take(most).take_while(within)
+    }
+
+    fn close(&mut self, entry: &CloseEntry) -> Option<Emission> {
+        let target = Timestamp::from_nanos(entry.watermark_ns);
+        let ranks: Vec<_> = self.closed_by(entry).collect();
         let mut closed: Vec<Emitted> = Vec::with_capacity(ranks.len());
         for (rank, place) in ranks {
             self.due.remove(rank);

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 mod client;
 mod forget;
+mod snapshot;
 mod states;
 
 use super::*;
@@ -282,11 +283,11 @@ fn run(steps: &[Step], checkpoints: bool) -> Run {
             }
         }
         entries.push((position, entry));
-        // A device a step, while the others move on.
+        // A part of a device a step, while the others move on, and sometimes this one.
         if position % 2 == 0
-            && let Some(bytes) = state.step_snapshot(1)
+            && let Some(parts) = state.step_snapshot((position % 10) as usize)
         {
-            assert_eq!(Some(bytes), snapshot.take(), "a snapshot is of when it began");
+            assert_eq!(Some(parts.concat()), snapshot.take(), "a snapshot is of when it began");
         }
     }
     assert_eq!((snapshot, state.has_snapshot()), (None, false));

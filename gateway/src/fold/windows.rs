@@ -4,7 +4,7 @@
 //! thousands: more than [`FEW`] move into a tree, so that the cost to find, open and close one depends little on
 //! their number and order.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ops::Bound};
 
 use catchment_partial::{Partial, Window};
 
@@ -110,11 +110,20 @@ impl Windows {
 
     /// All of them, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Open> {
+        self.after(None)
+    }
+
+    /// Those after a window, or all of them, in order.
+    pub(super) fn after(&self, window: Option<Window>) -> impl Iterator<Item = &Open> {
         let (few, many) = match self {
             Self::Few(few) => (Some(few.iter()), None),
-            Self::Many(many) => (None, Some(many.values())),
+            Self::Many(many) => {
+                let first = window.map_or(Bound::Unbounded, Bound::Excluded);
+                (None, Some(many.range((first, Bound::Unbounded)).map(|(_, open)| open)))
+            }
         };
-        few.into_iter().flatten().chain(many.into_iter().flatten())
+        let few = few.into_iter().flatten().filter(move |open| Some(open.window) > window);
+        few.chain(many.into_iter().flatten())
     }
 }
 

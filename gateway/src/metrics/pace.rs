@@ -21,8 +21,9 @@ impl PaceMetrics {
     pub(super) fn new(r: &mut Registry) -> Self {
         let slowed = "Times that a device was slowed because journal or outbox came near its bound";
         let delayed = "Devices that wait because of readings_per_second_max";
+        let waits = "Times that a device waited: no room in journal or outbox, too many open windows, or a checkpoint";
         Self {
-            waits: add(r, "waits", "Times that a device waited because journal or outbox had no room"),
+            waits: add(r, "waits", waits),
             slowed: add(r, "slowed", slowed),
             rate_waits: add(r, "rate_waits", "Times that a device waited because of readings_per_second_max"),
             devices_delayed: add(r, "devices_delayed", delayed),

@@ -13,8 +13,8 @@ pub enum Backpressure {
     /// The device is new, and the gateway knows as many devices as it may: this number.
     #[error("the gateway knows {0} devices, the bound devices_max")]
     Devices(u64),
-    /// Too much waits for the next sync.
-    #[error("waiting for the journal's sync")]
+    /// Too much waits for the next sync, or a checkpoint under way has to encode a device first, step by step.
+    #[error("waiting for the journal's sync or a checkpoint's next steps")]
     Sync,
     /// The journal has failed; this gateway takes nothing more.
     #[error("the journal has failed: {0}")]

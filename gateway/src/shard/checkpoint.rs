@@ -16,8 +16,8 @@ pub struct Capture {
     pub position: Position,
     /// The outbox's end at the capture: batches numbered `next_batch` and beyond stand after it.
     pub outbox_end: Position,
-    /// The checkpoint's content.
-    pub bytes: Vec<u8>,
+    /// The checkpoint's content, in pieces: a worker's thread puts them together nowhere.
+    pub parts: Vec<Vec<u8>>,
 }
 
 /// A small state is checkpointed after this many bytes of the journal, so that little is replayed: a dense journal
@@ -26,10 +26,7 @@ const CHECKPOINT_BYTES_MIN: u64 = 8 << 20;
 /// A larger state after this many times its own size, so that checkpoints stay a small part of what is written.
 const STATE_SHARE: u64 = 4;
 
-/// Bytes before the state: journal position and outbox position, both little-endian.
-const HEADER: usize = 16;
-
-/// The parts of a checkpoint.
+/// The parts of a checkpoint: before the state come journal position and outbox position, both little-endian.
 #[derive(Debug)]
 pub(super) struct Stored<'a> {
     pub(super) position: Position,
@@ -127,17 +124,22 @@ impl<D: Disk> Checkpointer<D> {
         self.capturing.is_some()
     }
 
-    /// The encoded state completes the capture under way.
-    pub(super) fn complete(&mut self, state: &[u8]) -> Option<Capture> {
+    /// The encoded state completes the capture under way. Copies at most its first piece.
+    pub(super) fn complete(&mut self, mut parts: Vec<Vec<u8>>) -> Option<Capture> {
         let (position, outbox_end, delivered) = self.capturing.take()?;
-        let mut bytes = Vec::with_capacity(HEADER + state.len());
-        bytes.extend_from_slice(&position.get().to_le_bytes());
-        bytes.extend_from_slice(&outbox_end.get().to_le_bytes());
-        bytes.extend_from_slice(state);
-        self.owner.encode_raw(&mut bytes);
-        DeliveredTo { position: delivered.get() }.encode_raw(&mut bytes);
-        self.state_bytes = bytes.len() as u64;
-        Some(Capture { position, outbox_end, bytes })
+        let header = [position.get().to_le_bytes(), outbox_end.get().to_le_bytes()].concat();
+        match parts.first_mut() {
+            Some(first) => drop(first.splice(..0, header)),
+            None => parts.push(header),
+        }
+        let mut end = Vec::new();
+        self.owner.encode_raw(&mut end);
+        DeliveredTo { position: delivered.get() }.encode_raw(&mut end);
+        if let Some(last) = parts.last_mut() {
+            last.append(&mut end);
+        }
+        self.state_bytes = parts.iter().map(Vec::len).sum::<usize>() as u64;
+        Some(Capture { position, outbox_end, parts })
     }
 
     /// A checkpoint at a position was written. Returns the position of the one before.
@@ -155,5 +157,36 @@ impl<D: Disk> Checkpointer<D> {
 
     pub(super) fn clear_soon(&mut self) {
         self.soon = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use catchment_journal::sim::SimDisk;
+
+    use super::*;
+
+    #[test]
+    fn a_capture_is_completed_without_a_copy_of_the_state() {
+        let checkpoints = Checkpoints::open(Arc::new(SimDisk::new(1)), Path::new("/data"), "state").unwrap();
+        let owner = Owner { epoch: 7, shard: 1 };
+        let mut checkpointer = Checkpointer::new(owner, checkpoints, (Position::ZERO, 0), false);
+        assert!(checkpointer.complete(Vec::new()).is_none(), "none is under way");
+        checkpointer.begin_capture(Position::new(64), Position::new(128), Position::new(96));
+        let state = vec![vec![1; 10], vec![2; 1_000], Vec::with_capacity(100)];
+        let before = state[1].as_ptr();
+        let Capture { parts, .. } = checkpointer.complete(state).unwrap();
+        assert_eq!((parts.len(), parts[1].as_ptr()), (3, before));
+        let whole = parts.concat();
+        let found = parse(&whole).unwrap();
+        assert_eq!((found.position.get(), found.outbox.get()), (64, 128));
+        assert_eq!(found.state[..1_010], [vec![1; 10], vec![2; 1_000]].concat());
+        assert_eq!(found.state[1_010..], [owner.encode_to_vec(), vec![0x80, 0x01, 96]].concat());
+        assert_eq!(checkpointer.state_bytes, whole.len() as u64);
+        let checkpoints = checkpointer.checkpoints();
+        checkpoints.write_parts(&parts).unwrap();
+        assert_eq!(checkpoints.newest().unwrap().unwrap().1, whole);
     }
 }

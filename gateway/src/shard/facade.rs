@@ -110,19 +110,29 @@ impl<D: Disk> Shard<D> {
             || near(self.outbox(), self.limits.outbox_bytes_max)
     }
 
-    /// Whether a device may open further windows now. One that sends its history faster than windows close waits: the
-    /// oldest of its late windows will soon have gathered long enough.
+    /// Whether a device's windows may change now. A device that sends its history faster than windows close waits:
+    /// the oldest of its late windows will soon have gathered long enough. So does one with more windows than it needs on
+    /// time while the shard has too many: those close early. One with very many windows also waits for the capture under
+    /// way, for some milliseconds.
     ///
     /// # Errors
-    /// [`Backpressure::Room`] for a device that has as many open windows as allowed.
-    pub fn check_device_windows(&self, device: u32) -> Result<(), Backpressure> {
-        let max = self.limits.device_open_windows_max;
-        if self.state().open_of(device) < max {
-            return Ok(());
+    /// [`Backpressure::Room`] for a device that has as many open windows as allowed; [`Backpressure::Sync`] for one that
+    /// has to be captured first.
+    pub fn check_device_windows(&mut self, device: u32) -> Result<(), Backpressure> {
+        let (open, max) = (self.state().open_of(device), self.limits.device_open_windows_max);
+        if open >= max {
+            let why = format!("the device has {max} open windows, the bound device_open_windows_max");
+            return Err(Backpressure::Room(why));
         }
-        Err(Backpressure::Room(format!(
-            "the device has {max} open windows, the bound device_open_windows_max"
-        )))
+        let all_max = self.limits.open_windows_max;
+        if self.state().open_count().0 > all_max
+            && open > self.limits.windows_on_time(self.state().series_of(device), self.state().width())
+        {
+            let why =
+                format!("this shard has more than {all_max} open windows, its share of open_windows_max");
+            return Err(Backpressure::Room(why));
+        }
+        self.journaled.check_capture(device)
     }
 }
 

@@ -84,6 +84,9 @@ impl<D: Disk> JournaledState<D> {
         &mut self,
         entry: Entry,
     ) -> Result<(Position, Option<Emission>, Entry), Backpressure> {
+        if self.state.holds_back(&entry) {
+            return Err(self.held_back());
+        }
         let entry = entry.encode_into(&mut self.buffer);
         let position = match self.append(&entry) {
             Ok(position) => position,
@@ -152,6 +155,20 @@ impl<D: Disk> JournaledState<D> {
         }
     }
 
+    /// Whether entries that change a device can be recorded now: not while the capture under way has to encode very much
+    /// of it first, which it does next.
+    pub(super) fn check_capture(&mut self, device: u32) -> Result<(), Backpressure> {
+        if self.state.holds_back_device(device) {
+            return Err(self.held_back());
+        }
+        Ok(())
+    }
+
+    /// An entry waits for the capture under way. That is continued unless the journal has failed.
+    fn held_back(&self) -> Backpressure {
+        self.journal.poisoned().map_or(Backpressure::Sync, Backpressure::Failed)
+    }
+
     /// From now on an intake only signals that a commit is wanted; see [`super::Shard::defer_commits`].
     pub(super) fn defer_commits(&mut self, commit_requested: Arc<Notify>) {
         self.commit_requests = Some(commit_requested);
@@ -199,7 +216,7 @@ impl<D: Disk> JournaledState<D> {
             return None;
         }
         let state = self.state.step_snapshot(CAPTURE_SLICE)?;
-        self.checkpointer.complete(&state)
+        self.checkpointer.complete(state)
     }
 
     /// Where checkpoints are written.

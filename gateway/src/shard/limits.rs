@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use catchment_partial::Width;
+
 use crate::{batch_encoder, config::Config, kept::KeepLimits};
 
 /// Most bytes of an entry. An intake holds at most 16,384 readings and those of one more message, which has at most
@@ -25,7 +27,8 @@ pub struct ShardLimits {
     pub grace: Duration,
     /// How long a window is open at most by a correct clock: from its first reading to the end of its grace.
     pub open_max: Duration,
-    /// Most open windows of this shard.
+    /// Open windows of this shard from which on the oldest late ones are closed early, and devices wait that have more
+    /// than they need on time.
     pub open_windows_max: usize,
     /// A device waits once it has this many open windows.
     pub device_open_windows_max: usize,
@@ -57,6 +60,14 @@ impl ShardLimits {
     /// Bytes that kept raw readings may take.
     pub(super) fn raw_bytes(&self) -> u64 {
         if self.raw_keep.time.is_zero() { 0 } else { self.raw_keep.bytes }
+    }
+
+    /// Open windows that a device with so many series may have while the shard has too many: those of readings that
+    /// come on time. Windows much shorter than the grace are open side by side until it is over.
+    pub(super) fn windows_on_time(&self, series: usize, width: Option<Width>) -> usize {
+        let grace = width.map_or(0, |width| self.grace.as_millis() / u128::from(width.as_millis().max(1)));
+        let in_grace = usize::try_from(grace).unwrap_or(usize::MAX);
+        series.saturating_mul(WINDOWS_PER_SERIES.saturating_add(in_grace))
     }
 
     /// The bounds of one of so many shards.

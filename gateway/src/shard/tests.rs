@@ -183,7 +183,7 @@ fn a_checkpoint_stands_for_the_journal_before_it() {
     world.take(&mut shard, "a", 3, 150, 8.0);
     sync(&shard);
     let capture = shard.capture().unwrap();
-    shard.checkpoints().write(&capture.bytes).unwrap();
+    shard.checkpoints().write_parts(&capture.parts).unwrap();
     shard.checkpointed(capture.position);
     world.take(&mut shard, "a", 4, 10_200, 4.0);
     sync(&shard);
@@ -350,7 +350,7 @@ fn a_journal_that_lost_its_files_goes_on_behind_them() {
     world.take(&mut shard, "a", 1, 100, 1.0);
     sync(&shard);
     let capture = shard.capture().unwrap();
-    shard.checkpoints().write(&capture.bytes).unwrap();
+    shard.checkpoints().write_parts(&capture.parts).unwrap();
     world.take(&mut shard, "a", 2, 100, 2.0);
     let end = shard.end();
     shard.journal().close().unwrap();

@@ -30,7 +30,10 @@ impl<D: Disk> Shard<D> {
                 self.expire()?;
                 return Ok(false);
             };
+            // Whatever is due closes: there are too many open windows.
+            let early = if entry.all { entry.take } else { 0 };
             self.close(entry)?;
+            self.metrics.windows.closed_early.inc_by(early.into());
         }
         Ok(true)
     }

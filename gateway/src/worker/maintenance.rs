@@ -77,8 +77,8 @@ impl WorkerThread {
             return Err(std::io::Error::other("the log has failed"));
         }
         let checkpoints = self.context.shard.borrow().checkpoints();
-        let bytes = capture.bytes;
-        let writing = tokio::task::spawn_blocking(move || checkpoints.write(&bytes));
+        let parts = capture.parts;
+        let writing = tokio::task::spawn_blocking(move || checkpoints.write_parts(&parts));
         resume_panic(writing.await)??;
         self.context.shard.borrow_mut().checkpointed(capture.position);
         Ok(())

@@ -77,6 +77,19 @@ fn the_newest_intact_checkpoint_wins() {
 }
 
 #[test]
+fn a_checkpoint_in_parts_is_the_same_file() {
+    let disk = SimDisk::new(7);
+    let checkpoints = Checkpoints::open(Arc::new(disk.clone()), Path::new("/data"), "state").unwrap();
+    let parts = [vec![1u8; 700], Vec::new(), vec![2; 5000], vec![3]];
+    let numbers = [checkpoints.write(&parts.concat()), checkpoints.write_parts(&parts)];
+    let [whole, in_parts] = numbers.map(|number| {
+        let path = Path::new("/data").join(format!("state-{:020}", number.unwrap()));
+        read_atomic(&disk, &path).unwrap()
+    });
+    assert_eq!((whole, in_parts), (Some(parts.concat()), Some(parts.concat())));
+}
+
+#[test]
 fn a_damaged_checkpoint_falls_back_to_the_previous_one() {
     let disk = SimDisk::new(3);
     let checkpoints = Checkpoints::open(Arc::new(disk.clone()), Path::new("/data"), "state").unwrap();

@@ -35,7 +35,6 @@ use crate::store::{
         marker,
         signal::FlushSignal,
     },
-    memtable::live::LiveLimits,
     tree::{sled_tree::SledTree, tail},
     wal::{
         apply::{CheckedBatch, StoreState},

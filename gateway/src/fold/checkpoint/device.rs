@@ -13,26 +13,32 @@ use crate::fold::{
 
 /// Tag of a device in the checkpoint.
 pub(in crate::fold) const DEVICES_TAG: u32 = 4;
+/// Tags of a series and a client in their device.
+pub(super) const SERIES_TAG: u32 = 3;
+pub(super) const CLIENTS_TAG: u32 = 5;
+/// Tag of an open window in its series.
+pub(super) const OPEN_TAG: u32 = 3;
 
+/// A device. Its fields are encoded one after the other (`device_encoder`).
 #[derive(Clone, PartialEq, prost::Message)]
 pub(in crate::fold) struct DeviceMessage {
     #[prost(string, tag = "1")]
-    name: String,
+    pub(super) name: String,
     #[prost(message, repeated, tag = "2")]
-    epochs: Vec<EpochMessage>,
+    pub(super) epochs: Vec<EpochMessage>,
     #[prost(message, repeated, tag = "3")]
-    series: Vec<SeriesMessage>,
+    pub(super) series: Vec<SeriesMessage>,
     #[prost(uint64, tag = "4")]
-    unnumbered: u64,
+    pub(super) unnumbered: u64,
     #[prost(message, repeated, tag = "5")]
-    clients: Vec<ClientMessage>,
+    pub(super) clients: Vec<ClientMessage>,
     /// When it was last used.
     #[prost(uint32, tag = "6")]
-    used_s: u32,
+    pub(super) used_s: u32,
     /// Instead of a device: how many numbers are not in use. A name is never empty, so an earlier version refuses the
     /// checkpoint instead of giving devices the wrong numbers.
     #[prost(uint32, tag = "7")]
-    skipped: u32,
+    pub(super) skipped: u32,
 }
 
 impl DeviceMessage {
@@ -42,40 +48,40 @@ impl DeviceMessage {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct ClientMessage {
+pub(super) struct ClientMessage {
     #[prost(string, tag = "1")]
-    id: String,
+    pub(super) id: String,
     #[prost(uint32, repeated, tag = "2")]
-    open: Vec<u32>,
+    pub(super) open: Vec<u32>,
     #[prost(uint32, tag = "3")]
-    used_s: u32,
+    pub(super) used_s: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct EpochMessage {
+pub(super) struct EpochMessage {
     #[prost(string, tag = "1")]
-    text: String,
+    pub(super) text: String,
     #[prost(uint64, tag = "2")]
-    highest: u64,
+    pub(super) highest: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct SeriesMessage {
+pub(super) struct SeriesMessage {
     #[prost(string, tag = "1")]
-    metric: String,
+    pub(super) metric: String,
     #[prost(message, repeated, tag = "2")]
-    labels: Vec<Label>,
+    pub(super) labels: Vec<Label>,
     #[prost(message, repeated, tag = "3")]
-    open: Vec<OpenMessage>,
+    pub(super) open: Vec<OpenMessage>,
     #[prost(uint32, tag = "4")]
-    used_s: u32,
+    pub(super) used_s: u32,
     /// Instead of a series: how many numbers are not in use. As with devices.
     #[prost(uint32, tag = "5")]
-    skipped: u32,
+    pub(super) skipped: u32,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
-struct OpenMessage {
+pub(super) struct OpenMessage {
     #[prost(sint64, tag = "1")]
     window: i64,
     #[prost(uint32, tag = "2")]
@@ -99,7 +105,7 @@ pub(super) fn window(index: i64, width_ms: u32) -> Result<Window, CheckpointErro
     Window::from_index(index, width).ok_or_else(|| CheckpointError::new("a window out of range"))
 }
 
-fn open_message(open: &Open) -> OpenMessage {
+pub(super) fn open_message(open: &Open) -> OpenMessage {
     let mut partial = Vec::new();
     open.partial.encode(open.window.start(), &mut partial);
     OpenMessage {
@@ -110,53 +116,6 @@ fn open_message(open: &Open) -> OpenMessage {
         partial,
         due_position_before: open.part.saturating_sub(open.due_position),
         parts: open.partial.parts().bits().into(),
-    }
-}
-
-/// The series of a device, with the skipped numbers.
-fn series_messages(device: &Device) -> Vec<SeriesMessage> {
-    let label = |(name, value): (&str, &str)| Label { name: name.to_owned(), value: value.to_owned() };
-    let (mut messages, mut next) = (Vec::with_capacity(device.series.len()), 0);
-    let skip = |next: u32, number: u32| {
-        let skipped = number.checked_sub(next).filter(|skipped| *skipped > 0);
-        skipped.map(|skipped| SeriesMessage { skipped, ..SeriesMessage::default() })
-    };
-    for series in device.series.iter() {
-        messages.extend(skip(next, series.number));
-        next = series.number.saturating_add(1);
-        messages.push(SeriesMessage {
-            metric: series.metric.as_str().to_owned(),
-            labels: series.labels.iter().map(label).collect(),
-            open: series.open.iter().map(open_message).collect(),
-            used_s: series.used,
-            skipped: 0,
-        });
-    }
-    messages.extend(skip(next, device.series.next()));
-    messages
-}
-
-pub(in crate::fold) fn device_message(device: &Device) -> DeviceMessage {
-    DeviceMessage {
-        name: device.name.as_str().to_owned(),
-        unnumbered: device.unnumbered,
-        clients: device
-            .clients
-            .iter()
-            .map(|client| ClientMessage {
-                id: client.id.to_string(),
-                open: client.open.iter().copied().map(u32::from).collect(),
-                used_s: client.used,
-            })
-            .collect(),
-        epochs: device
-            .epochs
-            .iter()
-            .map(|e| EpochMessage { text: e.text.to_string(), highest: e.highest })
-            .collect(),
-        series: series_messages(device),
-        used_s: device.used,
-        skipped: 0,
     }
 }
 

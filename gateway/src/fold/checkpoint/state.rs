@@ -17,7 +17,7 @@ use crate::fold::{
     entry::MetricEntry,
     forgotten_series::ForgottenSeries,
     metric_parts::MetricParts,
-    snapshot::{self, Snapshot},
+    snapshot::Snapshot,
     state::State,
 };
 
@@ -118,16 +118,18 @@ impl State {
         self.snapshot = None;
     }
 
-    /// Encodes devices with about `most` open windows and series, at least one device. Returns the bytes once all
-    /// devices are encoded.
-    pub fn step_snapshot(&mut self, most: usize) -> Option<Vec<u8>> {
+    /// Encodes about `most` open windows and series, at least one. Returns the bytes, in pieces, once all devices are
+    /// encoded.
+    pub fn step_snapshot(&mut self, most: usize) -> Option<Vec<Vec<u8>>> {
         let complete = self.snapshot.as_deref_mut()?.step(&self.devices, most);
-        self.snapshot.take_if(|_| complete).map(|snapshot| snapshot.into_bytes())
+        self.snapshot.take_if(|_| complete).map(|snapshot| snapshot.into_parts())
     }
 
     /// The state as bytes, in one go.
     pub fn encode(&self) -> Vec<u8> {
-        snapshot::encode_all(self.encode_head(), &self.devices)
+        let mut snapshot = Snapshot::begin(self.encode_head(), &self.devices);
+        while !snapshot.step(&self.devices, usize::MAX) {}
+        snapshot.into_parts().concat()
     }
 
     /// Everything before the devices.
@@ -192,7 +194,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fold::{ConfigureEntry, DeviceEntry, Entry, IntakeEntry, SeriesEntry};
+    use crate::fold::{ConfigureEntry, DeviceEntry, Entry, ForgetEntry, IntakeEntry, SeriesEntry};
 
     fn lists(state: &State) -> (Vec<WindowKeyMessage>, Vec<WindowKeyMessage>) {
         let message = |(part, (device, series, window)): (u64, WindowKey)| WindowKeyMessage {
@@ -231,5 +233,48 @@ mod tests {
         assert_eq!(old.due, state.due);
         assert_eq!(State::decode(&new).unwrap().due, state.due);
         assert_eq!(old.encode(), new);
+    }
+
+    #[test]
+    fn what_is_encoded_in_pieces_is_the_message() {
+        let mut state = State::default();
+        let label = |name: &str, value: &str| wire::Label { name: name.to_owned(), value: value.to_owned() };
+        let series = |index: u32| {
+            let labels = vec![label("l", "v"), label("n", &index.to_string())];
+            Entry::Series(SeriesEntry { device: 1, index, metric: "m".to_owned(), labels })
+        };
+        let intake = |epoch: &str, index: u32| IntakeEntry {
+            device: 1,
+            epoch: epoch.to_owned(),
+            seq: u64::from(index),
+            series: vec![index; 3],
+            time: vec![1_000_000_000, 5_000_000_000, 1],
+            value: vec![0.5, -3.0, 4.0],
+            client: format!("c{index}"),
+            received: (0..40 * index).collect(),
+            ..IntakeEntry::default()
+        };
+        let mut entries =
+            vec![Entry::Configure(ConfigureEntry { width_ms: 10, ..ConfigureEntry::default() })];
+        let device = |index| Entry::Device(DeviceEntry { index, name: format!("d{index}") });
+        entries.extend((0..3).map(device).chain((0..6).map(series)));
+        entries.push(Entry::Forget(ForgetEntry { running_s: 70, ..ForgetEntry::default() }));
+        entries
+            .extend([("", 1), ("e", 2), ("f", 4)].map(|(epoch, index)| Entry::Intake(intake(epoch, index))));
+        let (series_device, series) = (vec![1, 1, 1], vec![0, 3, 5]);
+        let gone =
+            ForgetEntry { running_s: 80, devices: vec![0], series_device, series, ..ForgetEntry::default() };
+        entries.push(Entry::Forget(gone));
+        for (entry, position) in entries.iter().zip(1..) {
+            state.apply(position, entry).unwrap();
+        }
+        let bytes = state.encode();
+        let devices = Checkpoint::decode(&*bytes).unwrap().devices;
+        assert_eq!(devices.len(), 3, "one is skipped");
+        let message = Checkpoint { devices, ..Checkpoint::default() }.encode_to_vec();
+        assert_eq!(bytes, [state.encode_head(), message].concat());
+        let decoded = State::decode(&bytes).unwrap();
+        assert_eq!(decoded.due, state.due);
+        assert_eq!(decoded.client(1, "c4"), state.client(1, "c4"));
     }
 }

@@ -95,6 +95,24 @@ fn a_search_goes_on_where_it_was() {
 }
 
 #[test]
+fn devices_with_many_series_are_forgotten_a_few_at_a_time() {
+    let (mut state, at) = introduced(20, 160);
+    state.apply(at, &at_time(100)).unwrap();
+    let (mut from, mut searches) = (Some(0), 0);
+    while let Some(first) = from {
+        let (mut entry, search) = (
+            ForgetEntry::default(),
+            Search { from: first, before: 50, touch: 0, scan_max: 512, list_max: 32 },
+        );
+        from = state.search(&search, |_| false, &mut entry);
+        assert!(entry.devices.len() <= 3 && !entry.devices.is_empty(), "{entry:?}");
+        state.apply(at + 1 + searches, &Entry::Forget(entry)).unwrap();
+        searches += 1;
+    }
+    assert_eq!((state.device_count(), state.series_slots(), searches), (0, 20 * 160, 7));
+}
+
+#[test]
 fn a_number_is_used_once() {
     let (mut state, at) = introduced(3, 2);
     state.apply(at, &forget(&[0, 2], &[(1, 1)])).unwrap();
@@ -182,7 +200,7 @@ fn a_snapshot_holds_what_is_forgotten_while_it_is_taken() {
     let (mut state, at) = introduced(6, 3);
     state.apply(at, &forget(&[1], &[(2, 1)])).unwrap();
     let whole = state.encode();
-    for first in 0..4 {
+    for first in 0..20 {
         let mut state = state.clone();
         state.begin_snapshot();
         for _ in 0..first {
@@ -190,8 +208,8 @@ fn a_snapshot_holds_what_is_forgotten_while_it_is_taken() {
         }
         state.apply(at + 1, &forget(&[0, 5], &[(3, 2), (4, 0)])).unwrap();
         state.apply(at + 2, &device(6, "d5")).unwrap();
-        let bytes = std::iter::from_fn(|| Some(state.step_snapshot(1))).take(20).flatten().next();
-        assert_eq!(bytes.as_ref(), Some(&whole), "after {first} steps");
+        let parts = std::iter::from_fn(|| Some(state.step_snapshot(1))).take(60).flatten().next();
+        assert_eq!(parts.map(|parts| parts.concat()).as_ref(), Some(&whole), "after {first} steps");
     }
 }
 

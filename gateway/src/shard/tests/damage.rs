@@ -193,7 +193,7 @@ impl Site {
         self.commit();
         if let Some(capture) = self.shard.capture() {
             self.commit();
-            self.shard.checkpoints().write(&capture.bytes).unwrap();
+            self.shard.checkpoints().write_parts(&capture.parts).unwrap();
             self.shard.checkpointed(capture.position);
             self.commit();
         }

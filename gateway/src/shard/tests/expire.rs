@@ -76,7 +76,7 @@ fn a_device_that_was_away_for_long_is_forgotten_and_begins_anew() {
     assert!(recovered.is_clean() && shard.state().encode() == state);
     let capture = shard.capture().unwrap();
     sync(&shard);
-    shard.checkpoints().write(&capture.bytes).unwrap();
+    shard.checkpoints().write_parts(&capture.parts).unwrap();
     let state = shard.state().encode();
     drop(shard);
     let (shard, recovered) = world.open(folder.path());

@@ -68,7 +68,7 @@ fn a_change_is_written_once_and_a_replay_decides_the_same() {
         let capture = shard.capture().unwrap();
         sync(&shard);
         assert!(shard.may_write(&capture));
-        shard.checkpoints().write(&capture.bytes).unwrap();
+        shard.checkpoints().write_parts(&capture.parts).unwrap();
     }
     let (mut shard, _) = other.open(folder.path());
     take_many(&other, &mut shard, 41, i64::from(width));

@@ -193,7 +193,7 @@ fn a_checkpoint_that_vanished_is_due_again() {
     sync(&shard);
     let write = |shard: &mut Shard| {
         let capture = shard.capture().unwrap();
-        shard.checkpoints().write(&capture.bytes).unwrap();
+        shard.checkpoints().write_parts(&capture.parts).unwrap();
         shard.checkpointed(capture.position);
     };
     write(&mut shard);
@@ -258,7 +258,7 @@ fn checkpoints_of_another_shard_are_refused() {
         world.take(&mut shard, "a", 1, 100, 1.0);
         sync(&shard);
         let capture = shard.capture().unwrap();
-        shard.checkpoints().write(&capture.bytes).unwrap();
+        shard.checkpoints().write_parts(&capture.parts).unwrap();
         shard.checkpointed(capture.position);
         shard.journal().close().unwrap();
         shard.outbox().close().unwrap();

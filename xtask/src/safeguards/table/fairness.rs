@@ -372,4 +372,22 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         check: unit("catchment-gateway", "shard::tests::expire::a_forgotten_series"),
         quick: false,
     },
+    Safeguard {
+        name: "a heavy device is captured in steps",
+        without: "a change of a device with very many windows makes a checkpoint encode them all at once",
+        file: "gateway/src/fold/snapshot.rs",
+        find: "        let waits = early.is_too_much();",
+        replace: "        let waits = early.is_too_much() && self.end == 0;",
+        check: unit("catchment-gateway", "fold::tests::snapshot"),
+        quick: false,
+    },
+    Safeguard {
+        name: "open windows of all",
+        without: "many devices that send their history open windows without a bound",
+        file: "gateway/src/shard/facade.rs",
+        find: "        if self.state().open_count().0 > all_max\n",
+        replace: "        if self.state().open_count().0 == usize::MAX\n",
+        check: unit("catchment-gateway", "shard::tests::bounds"),
+        quick: false,
+    },
 ];
