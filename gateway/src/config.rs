@@ -105,7 +105,7 @@ pub struct Settings {
     /// Time after which a connection ends, give or take a tenth, so that its device is checked anew; off unless given
     #[arg(long, value_name = "DURATION", env = "CATCHMENT_GATEWAY_CONNECTION_AGE_MAX")]
     pub connection_age_max: Option<HumanDuration>,
-    /// Maximum bytes of unfinished messages in total; beyond it, connections with the oldest end [default: 64MiB]
+    /// Maximum bytes of unfinished messages in total (beyond it, the oldest end), and of sessions that wait [default: 64MiB]
     #[arg(long, value_name = "SIZE", env = "CATCHMENT_GATEWAY_UNFINISHED_BYTES_MAX")]
     pub unfinished_bytes_max: Option<ByteSize>,
     /// Maximum connections of the plain HTTP endpoint; beyond it, the one idle longest ends [default: 64]

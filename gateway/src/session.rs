@@ -18,8 +18,8 @@
 //!   `alpn_mismatch`: devices that negotiated one protocol by ALPN and speak another;
 //! - `deadlines`: first byte, message and keep-alive deadlines; `table`: the worker's sessions, and `idle`, which ends
 //!   those that are silent for too long; `handle`: a session seen from outside; `end_signal`: how it is ended, from any
-//!   thread; `unfinished`: the bound over all unfinished messages; `close_reason`: why a session ended, and what its
-//!   device hears of it;
+//!   thread; `unfinished`: the bound over all unfinished messages, `waiting` over what sessions hold that wait;
+//!   `close_reason`: why a session ended, and what its device hears of it;
 //! - `stream`: the socket and the buffers; `drain`: how a connection is closed so that the device reads the last words.
 
 mod alpn_mismatch;
@@ -46,6 +46,7 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod unfinished;
+pub mod waiting;
 mod worker_environment;
 mod write;
 

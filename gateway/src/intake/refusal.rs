@@ -29,11 +29,14 @@ pub enum Reason {
     BadSequence,
     /// A topic that the gateway does not know.
     BadTopic,
+    /// Readings that nobody acknowledges and that were not taken yet when their session ended. No device is told: the
+    /// session is over.
+    Ended,
 }
 
 impl Reason {
     /// All reasons, for the metrics.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Malformed,
         Self::TooLong,
         Self::NotANumber,
@@ -47,6 +50,7 @@ impl Reason {
         Self::TooManyReadings,
         Self::BadSequence,
         Self::BadTopic,
+        Self::Ended,
     ];
 
     /// The code that devices and metrics see.
@@ -65,6 +69,7 @@ impl Reason {
             Self::TooManyReadings => "too_many_readings",
             Self::BadSequence => "bad_sequence",
             Self::BadTopic => "bad_topic",
+            Self::Ended => "ended",
         }
     }
 }

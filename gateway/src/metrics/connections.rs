@@ -46,7 +46,11 @@ impl ConnectionMetrics {
             let _ = http_closed.get_or_create(&ReasonLabel { reason });
         }
         Self {
-            unfinished_bytes_max: add(r, "unfinished_bytes_max", "Maximum of unfinished_bytes"),
+            unfinished_bytes_max: add(
+                r,
+                "unfinished_bytes_max",
+                "Maximum of unfinished_bytes and of waiting_bytes",
+            ),
             connections_max: add(r, "connections_max", "Maximum of connections"),
             handshakes: add(r, "handshakes", "TLS handshakes in progress"),
             handshakes_max: add(r, "handshakes_max", "Maximum of handshakes"),

@@ -115,11 +115,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // The reading half first: the writing half looks for its responses in the same turn.
             biased;
             why = self.read(inbox) => why,
-            why = &mut writing => return why,
+            why = &mut writing => {
+                self.core.borrow_mut().abandon(&mut self.environment());
+                return why;
+            }
         };
         // The device's sessions do not say whether it was taken over or displaced.
         let why = if why == CloseReason::Replaced { self.handle.why().unwrap_or(why) } else { why };
-        self.core.borrow_mut().end(why);
+        self.core.borrow_mut().end(why, &mut self.environment());
         self.responses.end();
         // The last acknowledgement is waited for; a device that does not read is not.
         let (last_words, drain) = match why.distrusts() {
@@ -129,6 +132,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         if Box::pin(timeout(last_words, writing)).await.is_err() {
             self.context.metrics.answers_dropped.inc_by(self.responses.unsent_refusals() as u64);
         }
+        // Its connection may stay for some seconds.
+        self.responses.clear();
         let lives = match why {
             // An evicted connection has sent nothing, so no response can be lost.
             CloseReason::Peer | CloseReason::GaveWay => false,

@@ -40,7 +40,7 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
                 send_close_reason(stream, why).await;
                 return Err(why);
             }
-            read = stream.fill(inbox) => read,
+            read = stream.fill(inbox, &context.session_table.waiting) => read,
             () = sleep_until(due) => {
                 let why = if begun { CloseReason::Unfinished } else { CloseReason::NoFirst };
                 send_close_reason(stream, why).await;

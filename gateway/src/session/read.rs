@@ -29,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         let mut closing = None;
         loop {
             let before = self.core.borrow().decoder().progress();
-            let decoded = match self.decode(&mut inbox, closing).await {
+            let decoded = match self.decode(&mut inbox, closing, &mut held).await {
                 Ok(decoded) => decoded,
                 Err(why) => return why,
             };
@@ -50,7 +50,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                 biased;
                 why = &mut ended => return why,
                 // Before the deadline: bytes that came while this session waited were in time.
-                read = self.stream.fill(&mut inbox) => closing = match read {
+                read = self.stream.fill(&mut inbox, &self.context.session_table.waiting) => closing = match read {
                     Ok(1..) => None,
                     Ok(0) => Some(Closing::Orderly),
                     Err(_) => Some(Closing::Abrupt),
@@ -96,8 +96,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
         times.due(self.handle.last_message_at(), &self.context.session_table.deadlines, opening, keep_alive)
     }
 
-    /// Decodes and hands on all that is whole in the inbox. Returns whether anything was.
-    async fn decode(&self, inbox: &mut Inbox, closing: Option<Closing>) -> Result<bool, CloseReason> {
+    /// Decodes and hands on all that is whole in the inbox. Returns whether anything was. While the session waits, what it
+    /// holds counts among what waits; `held` is what else it holds.
+    async fn decode(
+        &self,
+        inbox: &mut Inbox,
+        closing: Option<Closing>,
+        held: &mut UnfinishedGuard<'_>,
+    ) -> Result<bool, CloseReason> {
         loop {
             // Of what was read before the end, nothing is taken after it.
             if let Some(why) = self.handle.why() {
@@ -110,20 +116,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
                     return Ok(consumed > 0);
                 }
                 // A slice has ended: the rest of what was read waits until the other sessions had a turn.
-                Step::Yield => give_way().await,
+                Step::Yield => {
+                    let _waits = self.context.session_table.waiting.hold(inbox.held());
+                    give_way().await;
+                }
                 Step::AwaitRoom => {
-                    if !self.room().await? {
+                    if !Box::pin(self.waiting(inbox, held, self.room())).await? {
                         self.core.borrow_mut().give_up_room();
                     }
                 }
-                Step::Pause(pause) => Box::pin(self.pause(pause)).await?,
+                Step::Pause(pause) => Box::pin(self.waiting(inbox, held, self.pause(pause))).await?,
                 Step::Close(why) => return Err(why),
             }
         }
     }
 
+    /// Waits. Meanwhile the session holds exactly what it has read and decoded, and not the buffer that it shares with the
+    /// other sessions of its thread.
+    async fn waiting<T>(
+        &self,
+        inbox: &mut Inbox,
+        held: &mut UnfinishedGuard<'_>,
+        wait: impl Future<Output = T>,
+    ) -> T {
+        inbox.consume(0);
+        // What is unfinished of it waits with the rest, and is counted once.
+        held.set(0, false, &self.handle);
+        let bytes = inbox.held() + self.core.borrow_mut().compact();
+        let _waits = self.context.session_table.waiting.hold(bytes);
+        wait.await
+    }
+
     /// The session, as its reading half needs it.
-    fn environment(&self) -> WorkerEnvironment<'_> {
+    pub(super) fn environment(&self) -> WorkerEnvironment<'_> {
         let Self { id, handle, device_sessions, context, .. } = self;
         WorkerEnvironment { id: *id, handle, device_sessions, context }
     }

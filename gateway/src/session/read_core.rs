@@ -8,6 +8,7 @@
 //! queued only for what the device's sessions have taken; a response is queued only when the queue has room, except for
 //! acknowledgements by number, which the queue merges, and replies, after which the session waits for room.
 
+mod end;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -140,21 +141,6 @@ impl ReadCore {
     /// The device does not read its responses: the next step after [`Step::AwaitRoom`] does without room.
     pub const fn give_up_room(&mut self) {
         self.unread = true;
-    }
-
-    /// The session ends: what is in hand is dropped, and the reason queued where the protocol has words for it.
-    pub fn end(&mut self, why: CloseReason) {
-        (self.intake, self.refused) = (Intake::default(), Vec::new());
-        let mut bytes = Vec::new();
-        if let Some((reason, what)) = why.to_client() {
-            bytes = self.decoder.close_packet(reason, what);
-        }
-        if let Some(what) = why.to_device() {
-            self.encoder.close_reason(why.reason(), what, &mut bytes);
-        }
-        if !bytes.is_empty() {
-            self.responses.push(Position::ZERO, bytes);
-        }
     }
 
     /// The decoder, for what its deadlines depend on.

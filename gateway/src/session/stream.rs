@@ -1,6 +1,7 @@
 //! The two directions of a session's stream, in one task; and the buffer that all sessions of a thread read into.
 //!
-//! An idle session holds no buffer; one that waits for the rest of a message holds exactly the bytes received so far.
+//! An idle session holds no buffer; one that waits, for the rest of a message or for anything else, holds exactly the
+//! bytes received so far.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,8 +13,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// Bytes read at once.
-const READ_BYTES: usize = 64 << 10;
+use super::waiting::{READ_BYTES, WaitingBytes};
+
 /// Bytes written at once; the peer has taken them before more are written.
 const PIECE_BYTES: usize = 16 << 10;
 
@@ -36,7 +37,7 @@ impl Inbox {
         self.bytes.get(..self.end).unwrap_or_default()
     }
 
-    /// The first bytes are decoded. The rest is held in a buffer of exactly its length.
+    /// The first bytes are decoded, or none while the session waits. The rest is held in a buffer of exactly its length.
     pub(super) fn consume(&mut self, count: usize) {
         let shared = self.bytes.len() == READ_BYTES;
         if count == 0 && !shared {
@@ -84,14 +85,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
         (self.written.get(), self.writing.get())
     }
 
-    /// Reads once, after the bytes that are there; `Ok(0)` at the end of the stream.
-    pub(super) async fn fill(&self, inbox: &mut Inbox) -> io::Result<usize> {
+    /// Reads once, after the bytes that are there; `Ok(0)` at the end of the stream. Reads little while the sessions
+    /// that wait hold too much.
+    pub(super) async fn fill(&self, inbox: &mut Inbox, waiting: &WaitingBytes) -> io::Result<usize> {
         poll_fn(|task| {
             let mut buffer = SPARE.take();
             buffer.resize(READ_BYTES, 0);
             // A long message is gathered in a buffer of its own.
             let kept = Some(inbox.end).filter(|end| *end <= READ_BYTES / 2 && inbox.bytes.len() < READ_BYTES);
-            let mut target = ReadBuf::new(buffer.get_mut(kept.unwrap_or(0)..).unwrap_or_default());
+            let start = kept.unwrap_or(0);
+            let end = READ_BYTES.min(start + waiting.read_max());
+            let mut target = ReadBuf::new(buffer.get_mut(start..end).unwrap_or_default());
             let polled = Pin::new(&mut *self.stream.borrow_mut()).poll_read(task, &mut target);
             let read = target.filled().len();
             match (&polled, kept) {
@@ -159,7 +163,7 @@ mod tests {
             };
             let reading = async {
                 let mut step = 0_usize;
-                while stream.fill(&mut inbox).await.unwrap() > 0 {
+                while stream.fill(&mut inbox, &WaitingBytes::new(1)).await.unwrap() > 0 {
                     // Sometimes all, sometimes nothing, sometimes a part is a whole message.
                     step += 1;
                     let count = [inbox.unread().len(), 0, 0, 0, inbox.unread().len() / 3][step % 5];
@@ -181,7 +185,7 @@ mod tests {
             let (stream, mut inbox) = (Duplex::new(near), Inbox::default());
             far.write_all(&vec![7; 300_000]).await.unwrap();
             while inbox.unread().len() < 300_000 {
-                stream.fill(&mut inbox).await.unwrap();
+                stream.fill(&mut inbox, &WaitingBytes::new(1)).await.unwrap();
                 inbox.consume(0);
                 assert!(inbox.held() >= inbox.unread().len());
             }
@@ -199,15 +203,33 @@ mod tests {
             let (near, mut far) = tokio::io::duplex(1 << 20);
             let (stream, mut inbox) = (Duplex::new(near), Inbox::default());
             far.write_all(&[7; 1000]).await.unwrap();
-            stream.fill(&mut inbox).await.unwrap();
+            stream.fill(&mut inbox, &WaitingBytes::new(1)).await.unwrap();
             inbox.consume(990);
             assert_eq!((inbox.unread(), inbox.bytes.capacity()), (&[7; 10][..], 10));
             inbox.consume(10);
             assert!(inbox.unread().is_empty());
             far.write_all(&[8; 3]).await.unwrap();
-            stream.fill(&mut inbox).await.unwrap();
+            stream.fill(&mut inbox, &WaitingBytes::new(1)).await.unwrap();
             inbox.consume(3);
             assert_eq!(inbox.bytes.capacity(), 0);
+        });
+    }
+
+    #[test]
+    fn little_is_read_at_once_while_the_waiting_sessions_hold_too_much() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let (near, mut far) = tokio::io::duplex(1 << 20);
+            let (stream, mut inbox, waiting) = (Duplex::new(near), Inbox::default(), WaitingBytes::new(1));
+            far.write_all(&vec![7; 200_000]).await.unwrap();
+            let waits = waiting.hold(1);
+            for count in 1..=3 {
+                assert_eq!(stream.fill(&mut inbox, &waiting).await.unwrap(), 4 << 10);
+                inbox.consume(0);
+                assert_eq!((inbox.unread().len(), inbox.held()), (count << 12, count << 12));
+            }
+            drop(waits);
+            assert_eq!(stream.fill(&mut inbox, &waiting).await.unwrap(), READ_BYTES - (3 << 12));
         });
     }
 }

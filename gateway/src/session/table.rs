@@ -14,7 +14,9 @@ use std::{
 use catchment_settings::token_bucket::Rate;
 use tokio::time::Instant;
 
-use super::{close_reason::CloseReason, handle::SessionHandle, unfinished::UnfinishedMessages};
+use super::{
+    close_reason::CloseReason, handle::SessionHandle, unfinished::UnfinishedMessages, waiting::WaitingBytes,
+};
 use crate::{
     config::{Config, Deadlines},
     device::SessionId,
@@ -55,6 +57,8 @@ pub struct SessionTable {
     silent_after: Duration,
     /// What they hold of messages that are not whole.
     pub(super) unfinished: UnfinishedMessages,
+    /// What they hold while they wait. It has the same bound.
+    pub(super) waiting: WaitingBytes,
     /// How many readings each of their devices may send.
     pub readings_rate: Option<Rate>,
     sessions: RefCell<BTreeMap<SessionId, Weak<SessionHandle>>>,
@@ -71,6 +75,7 @@ impl SessionTable {
             deadlines,
             silent_after,
             unfinished: UnfinishedMessages::new(unfinished_bytes),
+            waiting: WaitingBytes::new(unfinished_bytes),
             readings_rate,
             sessions,
             last,

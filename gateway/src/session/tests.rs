@@ -1,6 +1,7 @@
 //! Protocols without sockets: which one, sequence numbers, responses word by word.
 
 mod ends;
+mod waits;
 
 use std::{num::NonZeroU16, sync::Arc};
 

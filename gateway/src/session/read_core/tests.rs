@@ -200,7 +200,7 @@ fn a_session_closes_when_nothing_more_can_be_taken_of_it() {
         process.outcomes = [outcome].into();
         assert_eq!(core.step(b"{\"a\":1}\n", None, &mut process), Step::Close(why));
         assert_eq!(drained(&responses), (0, 0));
-        core.end(why);
+        core.end(why, &mut process);
         assert_eq!(drained(&responses).1, usize::from(why.to_device().is_some()));
     }
     let (mut core, responses, mut process) = core(Protocol::Json);
@@ -235,4 +235,48 @@ fn a_client_beyond_its_rate_may_still_open_its_session() {
     let bytes = [connect(5, 0, "c"), publish(5, 0, 1, "telemetry", br#"{"a":1}"#)].concat();
     assert!(matches!(core.step(&bytes, None, &mut process), Step::Pause(Pause::Rate(_))));
     assert!(!core.decoder().is_opening() && process.taken.is_empty());
+}
+
+#[test]
+fn readings_that_nobody_acknowledges_are_counted_when_their_session_ends() {
+    let refused = |process: &Scripted, count: u64| {
+        let line = format!("catchment_gateway_readings_refused_total{{reason=\"ended\"}} {count}\n");
+        assert_eq!(process.refused, count);
+        assert!(process.metrics.text().contains(&line), "{line}");
+    };
+    let published = [
+        publish(5, 0, 0, "telemetry", br#"{"a":1,"b":2}"#),
+        publish(5, 1, 1, "telemetry", br#"{"a":1}"#),
+        publish(5, 2, 2, "telemetry", br#"{"a":1}"#),
+        publish(5, 0, 0, "telemetry", br#"{"a":1}"#),
+    ]
+    .concat();
+    for (kind, bytes, lost) in [
+        (Protocol::LineProtocol, b"m a=1,b=2\nm a=3\n".to_vec(), 3),
+        // What is acknowledged by number or by reply is sent again.
+        (Protocol::Json, b"{\"a\":1}\n".to_vec(), 0),
+        (Protocol::Mqtt, published, 3),
+    ] {
+        let (mut core, _, mut process) = core(kind);
+        if kind == Protocol::Mqtt {
+            let opening = connect(5, 2, "c");
+            assert_eq!(core.step(&opening, None, &mut process), Step::ReadMore { consumed: opening.len() });
+        }
+        process.outcomes = [Err(Backpressure::Room("journal".into()))].into();
+        assert_eq!(core.step(&bytes, None, &mut process), Step::Pause(Pause::Room), "{kind:?}");
+        assert!(core.compact() > 0);
+        core.end(CloseReason::Stopping, &mut process);
+        refused(&process, lost);
+        assert_eq!(core.compact(), 0);
+        core.end(CloseReason::Stopping, &mut process);
+        refused(&process, lost);
+    }
+    // One session too many: nothing of it was taken. And what was taken is not lost.
+    for (admission, lost) in [(Admission::Full, 1), (Admission::Admitted, 0)] {
+        let (mut core, _, mut process) = core(Protocol::LineProtocol);
+        process.admission = admission;
+        core.step(b"m a=1\n", None, &mut process);
+        core.end(CloseReason::TooMany, &mut process);
+        refused(&process, lost);
+    }
 }

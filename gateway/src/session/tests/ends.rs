@@ -15,15 +15,16 @@ use super::super::{CloseReason, Context, EndSignal, SessionHandle, protocol::Pro
 use crate::device::DeviceSessions;
 
 /// A session that runs, and the device's end of its connection.
-struct Running {
-    device: DuplexStream,
-    signal: EndSignal,
-    context: Rc<Context>,
+pub(super) struct Running {
+    pub(super) device: DuplexStream,
+    pub(super) signal: EndSignal,
+    pub(super) context: Rc<Context>,
+    pub(super) device_sessions: Rc<RefCell<DeviceSessions>>,
     _folder: tempfile::TempDir,
 }
 
 /// Starts a session of a protocol; the result is that of the session, as its device sees it.
-fn start(protocol: Option<Protocol>) -> (Running, impl Future<Output = CloseReason>) {
+pub(super) fn start(protocol: Option<Protocol>) -> (Running, impl Future<Output = CloseReason>) {
     let folder = tempfile::tempdir().unwrap();
     let context = Context::testing(folder.path());
     let (device, stream) = duplex(256 << 10);
@@ -34,8 +35,8 @@ fn start(protocol: Option<Protocol>) -> (Running, impl Future<Output = CloseReas
     let handle = SessionHandle::new(signal.clone(), None);
     context.session_table.insert(1, &handle);
     let device_sessions = Rc::new(RefCell::new(device_sessions));
-    let session = run(stream, Ok(protocol), 1, handle, device_sessions, Rc::clone(&context));
-    (Running { device, signal, context, _folder: folder }, session)
+    let session = run(stream, Ok(protocol), 1, handle, Rc::clone(&device_sessions), Rc::clone(&context));
+    (Running { device, signal, context, device_sessions, _folder: folder }, session)
 }
 
 /// A CONNECT of MQTT 5 or 3.1.1.
