@@ -8,7 +8,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::stream::{Duplex, Inbox};
+use super::{
+    stream::{Duplex, Inbox},
+    waiting::WaitingBytes,
+};
 
 /// How long an ending session waits for its last acknowledgement to be durable and written.
 pub(super) const DISCONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -36,10 +39,11 @@ pub(super) async fn drain_until_closed<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &Duplex<S>,
     longest: Duration,
 ) -> DrainOutcome {
-    let (mut discarded, sent) = (Inbox::default(), Cell::new(false));
+    // Nothing of it is held.
+    let (mut discarded, sent, waiting) = (Inbox::default(), Cell::new(false), WaitingBytes::new(usize::MAX));
     let until_closed = async {
         loop {
-            match stream.fill(&mut discarded).await {
+            match stream.fill(&mut discarded, &waiting).await {
                 Ok(0) => return DrainOutcome::Lives,
                 Ok(_) => {
                     sent.set(true);
