@@ -9,7 +9,7 @@ mod data;
 mod files;
 mod service;
 
-use std::{fmt, net::SocketAddr, path::Path, sync::Arc};
+use std::{fmt, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use catchment_settings::shutdown_signal;
 use tokio::net::TcpListener;
@@ -21,6 +21,9 @@ use crate::{
     print::print,
     proxy::{Forward, Server},
 };
+
+/// How long an answer may wait for its reader: as long as a request may wait for its answer.
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Serves until a signal stops it.
 ///
@@ -67,7 +70,8 @@ impl Dashboard {
         let access = Access::random(bound.port());
         let url = format!("http://{bound}/?token={}", access.token());
         let service = Service::new(access, Data::new(aggregator, identity), forward);
-        Ok(Self { server: Server::new(listener), service: Arc::new(service), url })
+        let server = Server::new(listener).with_stall_timeout(STALL_TIMEOUT);
+        Ok(Self { server, service: Arc::new(service), url })
     }
 
     /// The link to open, with the token.

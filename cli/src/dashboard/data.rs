@@ -2,7 +2,8 @@
 //!
 //! `parameters` (of the URL) → `connection` (one gRPC client, made again after a failure) → `lists` (the state of the fleet,
 //! asked for once for all pages) or `explore` (a query, whose `step` fits the panel) → `fleet`, `gateways`, `devices` (what is shown of
-//! the lists). `live`: a chart, and then each `round` of its changes as the aggregator pushes them.
+//! the lists). `live`: a chart, and then each `round` of its changes as the aggregator pushes them. `unread`: the room of answers
+//! until they are sent.
 
 mod connection;
 mod devices;
@@ -15,15 +16,20 @@ mod live;
 mod parameters;
 mod round;
 mod step;
+mod unread;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use catchment_settings::text::one_line;
 use hyper::{Response, StatusCode, header};
 use serde::Serialize;
 use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
-use self::{connection::Connection, error::DataError, lists::Lists, live::Live, parameters::Parameters};
+use self::{
+    connection::Connection, error::DataError, lists::Lists, live::Live, parameters::Parameters,
+    unread::Unread,
+};
 use crate::proxy::{Body, whole};
 
 /// Requests that are answered at once; further ones wait, as many as there are connections.
@@ -37,6 +43,7 @@ pub(super) struct Data {
     lists: Lists,
     live: Live,
     slots: Semaphore,
+    unread: Arc<Unread>,
 }
 
 impl Data {
@@ -44,7 +51,8 @@ impl Data {
     pub(super) fn new(aggregator: &str, identity: &Path) -> Self {
         let connection = Arc::new(Connection::new(aggregator, identity));
         let slots = Semaphore::new(AT_ONCE);
-        Self { connection, lists: Lists::default(), live: Live::default(), slots }
+        let unread = Arc::new(Unread::default());
+        Self { connection, lists: Lists::default(), live: Live::default(), slots, unread }
     }
 
     /// Connects, and asks for the first view, which is kept for a moment.
@@ -75,10 +83,11 @@ impl Data {
         // It is never closed. A live chart leaves it when it has begun.
         let _slot = self.slots.acquire().await;
         if name == "live" {
-            return self.live.answer(&self.connection, parameters).await.map(Some);
+            return self.live.answer(&self.connection, &self.unread, parameters).await.map(Some);
         }
-        let json = self.json(name, parameters).await?;
-        Ok(json.map(|json| response(StatusCode::OK, json)))
+        let Some(json) = self.json(name, parameters).await? else { return Ok(None) };
+        // It keeps its slot meanwhile: as many answers at most wait for room.
+        Ok(Some(response(StatusCode::OK, self.unread.hold(json.into_bytes()).await)))
     }
 
     async fn json(&self, name: &str, parameters: Parameters) -> Result<Option<String>, DataError> {
@@ -107,10 +116,43 @@ fn text(answer: &impl Serialize) -> Result<String, DataError> {
     serde_json::to_string(answer).map_err(|error| DataError::Parameter(error.to_string()))
 }
 
-fn response(status: StatusCode, json: String) -> Response<Body> {
+fn response(status: StatusCode, json: impl Into<Bytes>) -> Response<Body> {
     let mut answer = Response::new(whole(json));
     *answer.status_mut() = status;
     let kind = header::HeaderValue::from_static("application/json");
     answer.headers_mut().insert(header::CONTENT_TYPE, kind);
     answer
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn answers_wait_until_others_are_read() {
+        let mut data = Data::new("https://localhost:1", Path::new("identity"));
+        let length = text(&data.connection.about()).unwrap().capacity() as u32;
+        data.unread = Arc::new(Unread::of(2 * length));
+        let data = Arc::new(data);
+        let ask = || {
+            let data = Arc::clone(&data);
+            tokio::spawn(async move { data.answer("about", "").await.unwrap() })
+        };
+        let (first, second) = (ask().await.unwrap(), ask().await.unwrap());
+        let third = ask();
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert!(!third.is_finished(), "there is room for two");
+        let read = first.into_body().collect().await.unwrap().to_bytes();
+        assert!(!third.is_finished(), "what was taken is not yet sent");
+        drop(read);
+        let third = third.await.unwrap();
+        // One that is given up makes room as well.
+        drop(second);
+        drop(third);
+        assert_eq!(ask().await.unwrap().status(), StatusCode::OK);
+    }
 }

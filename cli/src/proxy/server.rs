@@ -4,6 +4,7 @@
 //! when all are taken, the one that has been silent longest is closed (`silent`), and a refused peer is not kept.
 
 mod silent;
+mod stall;
 
 use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
@@ -22,7 +23,10 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use self::silent::{Silence, Silent};
+use self::{
+    silent::{Silence, Silent},
+    stall::Stalling,
+};
 use super::{answer::Body, report};
 
 /// Connections at once. A further one takes the place of the one that has been silent longest; if none is, it waits.
@@ -47,12 +51,19 @@ pub trait Handler: Send + Sync + 'static {
 pub struct Server {
     listener: TcpListener,
     head_timeout: Duration,
+    stall_timeout: Option<Duration>,
 }
 
 impl Server {
     /// A server on this listener.
     pub fn new(listener: TcpListener) -> Self {
-        Self { listener, head_timeout: HEAD_TIMEOUT }
+        Self { listener, head_timeout: HEAD_TIMEOUT, stall_timeout: None }
+    }
+
+    /// Ends connections that take nothing of an answer for so long.
+    #[must_use]
+    pub fn with_stall_timeout(self, limit: Duration) -> Self {
+        Self { stall_timeout: Some(limit), ..self }
     }
 
     /// Serves until `shutdown` completes. Requests in progress then have a few seconds.
@@ -77,7 +88,8 @@ impl Server {
                 // The semaphore is never closed.
                 slot = Arc::clone(&slots).acquire_owned() => slot.ok(),
             };
-            let connection = Connection { stream, head_timeout: self.head_timeout, _slot: slot };
+            let (head_timeout, stall_timeout) = (self.head_timeout, self.stall_timeout);
+            let connection = Connection { stream, head_timeout, stall_timeout, _slot: slot };
             let silence = Silent::enter(&silent);
             connections.spawn(connection.serve(silence, Arc::clone(&handler), stopping.clone()));
         }
@@ -105,6 +117,7 @@ impl Server {
 struct Connection {
     stream: TcpStream,
     head_timeout: Duration,
+    stall_timeout: Option<Duration>,
     _slot: Option<OwnedSemaphorePermit>,
 }
 
@@ -130,7 +143,8 @@ impl Connection {
         });
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(self.head_timeout).max_buf_size(HEAD_BYTES_MAX);
-        let mut connection = pin!(http.serve_connection(TokioIo::new(self.stream), answer));
+        let stream = TokioIo::new(Stalling::new(self.stream, self.stall_timeout));
+        let mut connection = pin!(http.serve_connection(stream, answer));
         // Errors are those of the peer: it sent no HTTP, was too slow, or is gone.
         tokio::select! {
             _ = connection.as_mut() => return,
@@ -166,7 +180,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         // No timeout frees a place here.
-        let server = Server { listener, head_timeout: Duration::from_secs(86_400) };
+        let server = Server { head_timeout: Duration::from_secs(86_400), ..Server::new(listener) };
         let serving = tokio::spawn(server.run(Arc::new(Echo), std::future::pending()));
         let mut kept = TcpStream::connect(address).await.unwrap();
         let request = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";

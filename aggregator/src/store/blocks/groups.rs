@@ -151,10 +151,61 @@ impl AllSeries {
         (0..).zip(&self.groups).filter_map(|(number, group)| Some((number, group.as_deref()?)))
     }
 
+    /// Counts the series of a range, looking only at its first `groups_max` groups. Returns also where to continue.
+    pub(in crate::store) fn count_in(&self, first: u32, last: u32, groups_max: u32) -> (u64, Option<u32>) {
+        let end = group_of(first).saturating_add(groups_max);
+        let groups = self.groups_from(group_of(first)).take_while(|(n, _)| *n < end && *n <= group_of(last));
+        let series = groups.filter_map(|(number, group)| Some((first_of(number), group?)));
+        let series = series.flat_map(|(base, group)| group.series().map(move |(place, _)| base + place));
+        let count = series.filter(|id| (first..=last).contains(id)).count() as u64;
+        let ended = end > group_of(last) || end as usize >= self.groups.len();
+        (count, (!ended).then(|| first_of(end)))
+    }
+
     /// Series with their numbers, in order.
     pub(in crate::store) fn iter(&self) -> impl Iterator<Item = (u32, &Series)> {
         self.groups().flat_map(|(number, group)| {
             group.series().map(move |(place, series)| (first_of(number) + place, series))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use catchment_partial::Timestamp;
+
+    use super::*;
+    use crate::store::testing::key;
+
+    #[test]
+    fn series_of_a_range_are_counted_a_few_groups_at_a_time() {
+        let mut all = AllSeries::default();
+        let time = Timestamp::from_nanos(0);
+        let series = Series {
+            gateway: 0,
+            key: key("metric").into(),
+            first: time,
+            last: time,
+            end: time,
+            newest: time,
+            epoch: None,
+            flushed: time,
+        };
+        let ids: Vec<u32> =
+            (0..10 * GROUP_SERIES).filter(|id| id % 3 != 0 && id / GROUP_SERIES != 4).collect();
+        ids.iter().for_each(|id| all.insert(*id, series.clone()));
+        for (first, last) in [(0, u32::MAX), (40, 41), (70, 70), (33, 200), (200, 100), (9_999, u32::MAX)] {
+            let (mut counted, mut next, mut calls) = (0, Some(first), 0);
+            while let Some(from) = next {
+                let (series, rest) = all.count_in(from, last, 2);
+                assert!(series <= u64::from(2 * GROUP_SERIES), "only two groups are looked at");
+                (counted, next, calls) = (counted + series, rest, calls + 1);
+            }
+            let inside = |id: &&u32| (first..=last).contains(*id);
+            assert_eq!(counted, ids.iter().filter(inside).count() as u64, "{first} to {last}");
+            // Only those of the range, and none after the last group.
+            let groups = group_of(last.min(10 * GROUP_SERIES - 1)).saturating_sub(group_of(first)) + 1;
+            assert_eq!(calls, groups.div_ceil(2), "{first} to {last}");
+        }
     }
 }

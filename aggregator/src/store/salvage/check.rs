@@ -16,6 +16,8 @@ use crate::store::{
 
 /// Length of work between two pauses.
 const WORK_SLICE: Duration = Duration::from_millis(5);
+/// Groups of series that are counted while the state is locked.
+const GROUPS_AT_ONCE: u32 = 256;
 
 /// The check's thread; runs until everything is read or it must stop (and is unparked).
 pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
@@ -67,8 +69,7 @@ fn report<D: Disk>(inner: &Inner<D>, (first, last): (u32, u32), error: &TableErr
         }
         return;
     }
-    let known = |id: &u32| (first..=last).contains(id);
-    let series = read(&inner.state).catalog.series.iter().map(|(id, _)| id).filter(known).count() as u64;
+    let series = count_series(inner, first, last);
     inner.damaged_series.fetch_add(series, Ordering::Relaxed);
     if inner.tables.cache.damaged.first(error, "checked").is_some() {
         tracing::error!(
@@ -77,4 +78,14 @@ fn report<D: Disk>(inner: &Inner<D>, (first, last): (u32, u32), error: &TableErr
             "stored rows are damaged; `catchment-aggregator store repair` keeps what can be read"
         );
     }
+}
+
+/// Number of the series of a range that are known. The state is released now and then: a range may be all of them.
+fn count_series<D: Disk>(inner: &Inner<D>, first: u32, last: u32) -> u64 {
+    let (mut series, mut next) = (0, Some(first));
+    while let Some(from) = next {
+        let (counted, rest) = read(&inner.state).catalog.series.count_in(from, last, GROUPS_AT_ONCE);
+        (series, next) = (series + counted, rest);
+    }
+    series
 }

@@ -2,8 +2,9 @@
 //! losses.
 //!
 //! Order: identity, journal, catalog and tables, then the marker of how far these reach. After each step a further repair
-//! can continue. A catalog that sled cannot read is built anew from its values; damaged files of catalog and tables are
-//! renamed, never written to.
+//! can continue: `switch` puts a catalog that was built anew from the values of the damaged one in its place, and
+//! `attempt` notes that tables are mended. Damaged files of catalog and tables are renamed, never written to. One commit
+//! leaves out rows that cannot be read and records that they are lost, so no answer is ever complete without them.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,7 +23,7 @@ use crate::store::{
     memtable::row::bucket_of,
     salvage::{
         self, ValueLocation, salvage,
-        tables::{aside::Aside, mend::mend},
+        tables::mend::mend,
         verify::{check_blocks, lock_existing, verify_catalog, verify_journal, verify_tables},
     },
     tables::{resolution::Resolution, version::TableEntry},
@@ -36,6 +37,7 @@ use crate::store::{
 };
 
 use after::{from_journal, record_losses};
+use attempt::Attempt;
 
 const IDENTITY: &str = "identity";
 /// Size of a write batch while a tree is rebuilt, bytes.
@@ -52,13 +54,21 @@ pub struct RepairReport {
     pub(in crate::store) names_lost: bool,
 }
 
+/// Called after each durable step of a repair; an error ends it there. Tests so end one after each of its steps.
+pub(in crate::store) type Step<'a> = &'a dyn Fn() -> io::Result<()>;
+
 /// Repairs the store in a data folder that no aggregator is using.
 ///
 /// # Errors
 /// There is no store, it is in use or of a newer version, or an I/O error; the steps done until then remain and do no
-/// harm.
+/// harm: a further repair continues.
 pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
+    repair_in_steps(data, &|| Ok(()))
+}
+
+fn repair_in_steps(data: &Path, step: Step<'_>) -> Result<RepairReport, OpenError> {
     let mut report = RepairReport::default();
+    let failed = io("cannot repair the store");
     let _lock = match lock_existing(data) {
         Err(OpenError::Folder(_)) if repair_identity(data)? => {
             report.done.push(format!("{IDENTITY}: was damaged and has been rewritten"));
@@ -70,27 +80,34 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
     RealDisk.create_dir_all(&journal).map_err(io("cannot create the journal's folder"))?;
     let damaged = catchment_journal::verify(&RealDisk, &journal).unwrap_or_default();
     let mended = quarantine(&RealDisk, &journal)?;
+    step().map_err(&failed)?;
     let files = mended.files.iter().map(|file| file.display().to_string());
     report.done.extend(files.map(|file| format!("journal: damaged bytes were copied to {file}")));
     if mended.headers > 0 {
         report.done.push(format!("journal: {} segment headers were rewritten", mended.headers));
     }
+    if Attempt::read(&RealDisk, data).map_err(&failed)?.is_some() {
+        let told = "an earlier repair had not ended: the gaps of gateways tell what it lost";
+        report.done.push(told.to_owned());
+    }
+    switch::finish(data, &mut report, step)?;
     let mut found = VerifyReport::default();
     let loaded = verify_catalog(data, &mut found)?;
     let loaded = match loaded {
         Some(loaded) if found.is_clean() || only_marker_damaged(data, &found) => {
             let mut tables = VerifyReport::default();
             verify_tables(data, &loaded, &mut tables)?;
-            if tables.is_clean() && tables.is_complete() { loaded } else { mend_tables(data, &mut report)? }
+            if tables.is_clean() && tables.is_complete() {
+                loaded
+            } else {
+                mend_tables(data, &mut report, step)?
+            }
         }
-        _ => rebuild(data, &mut report)?,
+        _ => rebuild(data, &mut report, step)?,
     };
     let known = loaded.meta.flushed_to;
-    let noted = marker::read(&RealDisk, data);
-    if !matches!(noted, Ok(None)) && !matches!(noted, Ok(Some(released)) if released <= known) {
-        marker::write(&RealDisk, data, known).map_err(io("cannot write the blocks' position"))?;
-        report.done.push(format!("packed: now records that the blocks reach journal position {known}"));
-    }
+    switch::lower_marker(data, known, &mut report)?;
+    attempt::end(data, &loaded, &mut report, step)?;
     // Everything below that position is flushed.
     let damaged =
         damaged.segments.iter().flat_map(|segment| &segment.damage).filter(|damage| damage.to > known);
@@ -144,60 +161,42 @@ pub(in crate::store) fn free_name(data: &Path, name: &str) -> Result<PathBuf, Op
 }
 
 /// Mends tables that an undamaged catalog names.
-fn mend_tables(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
+fn mend_tables(data: &Path, report: &mut RepairReport, step: Step<'_>) -> Result<Loaded, OpenError> {
     let folder = data.join(SLED);
     let tree = SledTree::open(&folder, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
     let blocks = BlockStore::new(tree);
     let mut loaded = blocks.load().map_err(blocks_error(data))?;
-    let mut aside = Aside::new(data);
-    let replaced = mend(data, &blocks, &mut loaded, report, None, &mut aside)?;
-    let loaded = record_losses(&blocks, loaded, report, true).map_err(blocks_error(data))?;
-    set_aside(&replaced, aside, report)?;
+    let mut writes = mend(data, &mut loaded, report, None, step)?;
+    record_losses(&mut writes, &mut loaded, report, true);
+    blocks.commit(writes, &mut loaded.meta).map_err(blocks_error(data))?;
+    step().map_err(io("cannot repair the tables"))?;
     Ok(loaded)
 }
 
-/// Sets the files of tables aside that count no more.
-fn set_aside(files: &[PathBuf], mut aside: Aside<'_>, report: &mut RepairReport) -> Result<(), OpenError> {
-    files.iter().try_for_each(|file| aside.put(file)).map_err(io("cannot set a table aside"))?;
-    if let Some(folder) = aside.folder() {
-        report.done.push(format!("tables: replaced files were set aside in {}", folder.display()));
-    }
-    Ok(())
-}
-
 /// Rebuilds the tree from all whole values in the file of the old one.
-fn rebuild(data: &Path, report: &mut RepairReport) -> Result<Loaded, OpenError> {
-    let (folder, new) = (data.join(SLED), data.join(format!("{SLED}.new")));
+fn rebuild(data: &Path, report: &mut RepairReport, step: Step<'_>) -> Result<Loaded, OpenError> {
+    let (folder, new) = (data.join(SLED), data.join(switch::NEW));
     let failed = io("cannot rebuild the blocks");
-    if new.exists() {
-        fs::remove_dir_all(&new).map_err(&failed)?;
-    }
-    let mut aside = Aside::new(data);
-    let (loaded, replaced) = {
+    switch::discard(data).map_err(&failed)?;
+    let loaded = {
         let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
         let fresh = BlockStore::new(tree);
         let files: Vec<File> =
             [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
         let (mut loaded, must) = fill_tree(data, &fresh, &files, report).map_err(blocks_error(data))?;
-        let replaced = mend(data, &fresh, &mut loaded, report, Some(must), &mut aside)?;
-        let loaded = from_journal(data, &fresh, loaded, report)
-            .and_then(|loaded| record_losses(&fresh, loaded, report, false))
-            .map_err(blocks_error(data))?;
-        (loaded, replaced)
+        step().map_err(&failed)?;
+        let mut writes = mend(data, &mut loaded, report, Some(must), step)?;
+        from_journal(data, &mut loaded, report).map_err(blocks_error(data))?;
+        record_losses(&mut writes, &mut loaded, report, false);
+        fresh.commit(writes, &mut loaded.meta).map_err(blocks_error(data))?;
+        loaded
     };
-    if folder.exists() {
-        let old = free_name(data, SLED)?;
-        fs::rename(&folder, &old).map_err(&failed)?;
-        report.done.push(format!("catalog: the damaged folder was set aside as {}", old.display()));
-    }
-    fs::rename(&new, &folder).map_err(&failed)?;
-    RealDisk.sync_dir(data).map_err(&failed)?;
-    tail::remove(data);
+    step().map_err(&failed)?;
+    switch::switch(data, loaded.meta.flushed_to, report, step)?;
     let (series, tables) = (loaded.catalog.series.len(), loaded.tables.len());
     report
         .done
         .push(format!("catalog: rebuilt from whole values; it knows {series} series and {tables} tables"));
-    set_aside(&replaced, aside, report)?;
     Ok(loaded)
 }
 
@@ -350,5 +349,7 @@ fn verify_rebuilt(
 }
 
 mod after;
+pub(in crate::store) mod attempt;
+pub(in crate::store) mod switch;
 #[cfg(test)]
 mod tests;

@@ -24,6 +24,7 @@ use crate::store::{
     flush::marker,
     salvage::{
         copy::TempCopy,
+        repair::attempt,
         tables::{
             compare::{Differences, compare_all, part_name},
             loss::{LostWindows, Span},
@@ -117,6 +118,9 @@ impl VerifyReport {
 pub fn verify(data: &Path) -> Result<VerifyReport, OpenError> {
     let lock = lock_existing(data)?;
     let mut report = VerifyReport { owner: lock.owner().map(str::to_owned), ..VerifyReport::default() };
+    if data.join(attempt::FILE).exists() {
+        report.note("a repair of this store was cut off: run `store repair` again".to_owned());
+    }
     let loaded = verify_catalog(data, &mut report)?;
     if let Some(loaded) = &loaded {
         verify_tables(data, loaded, &mut report)?;

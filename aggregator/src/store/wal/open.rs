@@ -16,7 +16,6 @@ use std::{
 use catchment_journal::{
     AtomicFileError, DataDir, Disk, GroupLog, Log, Position, ReadEvent, ReadOnlyLog, RealDisk,
 };
-use catchment_partial::Timestamp;
 use tokio::sync::watch;
 
 use crate::store::{
@@ -35,6 +34,7 @@ use crate::store::{
         marker,
         signal::FlushSignal,
     },
+    salvage::repair::switch,
     tree::{sled_tree::SledTree, tail},
     wal::{
         apply::{CheckedBatch, StoreState},
@@ -129,35 +129,12 @@ impl EmbeddedStore {
         if let Some(data_dir) = &mut inner.data_dir {
             data_dir.confirm_logs(&[JOURNAL.to_owned()], &[])?;
         }
-        cap_times(&inner, now, created_ms);
+        times::cap_times(&inner, now, created_ms);
         let store = Self::start(Arc::new(inner)).map_err(|source| OpenError::Io {
             what: "cannot start the flusher's thread".to_owned(),
             source,
         })?;
         Ok((Arc::new(store), report))
-    }
-}
-
-/// Resets stored times that are ahead of the clock: an earlier version, or this clock when it was wrong, believed them. A clock that shows a time
-/// before the folder was created is wrong itself, and changes nothing.
-fn cap_times<D: Disk>(inner: &Inner<D>, now_ms: u64, created_ms: u64) {
-    let tolerance = i64::try_from(inner.config.clock_tolerance.as_nanos()).unwrap_or(i64::MAX);
-    let now = i64::try_from(now_ms).ok().and_then(Timestamp::from_millis);
-    let Some(now) = now.filter(|_| now_ms >= created_ms) else {
-        tracing::warn!(
-            now_ms,
-            created_ms,
-            "the clock shows a time before this data folder was created: set the clock"
-        );
-        return;
-    };
-    let changed = write(&inner.state).catalog.cap_future_times(now.saturating_add_nanos(tolerance), now);
-    if changed > 0 {
-        tracing::warn!(
-            changed,
-            "stored watermarks or creation times of gateway folders were ahead of the clock and are not believed: these gateways count \
-             as behind until they report again"
-        );
     }
 }
 
@@ -243,6 +220,10 @@ fn open_blocks(
 ) -> Result<(BlockStore, Loaded), OpenError> {
     let folder = data.join(SLED);
     let refused = |reason| OpenError::Blocks { folder: folder.clone(), journal: data.join(JOURNAL), reason };
+    // Opening sled would put an empty catalog in the place of the rebuilt one.
+    if switch::is_unfinished(data) {
+        return Err(refused("a repair was cut off before it had put them in their place".to_owned()));
+    }
     let start = journal_start(&Arc::new(RealDisk), data)?;
     let free = RealDisk.free_bytes(data).map_err(|source| OpenError::Io {
         what: format!("cannot read the free space of {}", data.display()),
@@ -280,6 +261,8 @@ fn load_blocks(
     let blocks = BlockStore::new(SledTree::open(&folder, cache_bytes)?);
     let loaded = load(&RealDisk, data, &blocks, journal, report)?;
     tail::remove(data);
+    // From now on the rebuilt catalog of a repair that was cut off lacks what comes.
+    switch::discard(data).map_err(|error| format!("cannot remove an unused catalog: {error}"))?;
     Ok((blocks, loaded))
 }
 
@@ -398,3 +381,4 @@ pub(in crate::store) fn lost_batches(epoch: &GatewayEpoch, shard: u32, to: u64, 
 mod tables;
 #[cfg(test)]
 mod tests;
+mod times;

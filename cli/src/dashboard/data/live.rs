@@ -2,7 +2,7 @@
 //!
 //! The first line is the chart. Then the aggregator pushes (`Query.Watch`), and each round of changes is a line. While the
 //! aggregator is away, a line says so, and the watch continues from its token later. A page that reads slowly makes the watch
-//! wait, and the aggregator merges what changes meanwhile.
+//! wait, and the aggregator merges what changes meanwhile. Lines count among the answers that are not sent.
 
 use std::{
     error::Error,
@@ -31,6 +31,8 @@ use super::{
     explore::{self, Chart},
     parameters::Parameters,
     round::{Round, Rounds},
+    text,
+    unread::Unread,
 };
 use crate::{aggregator_client::ClientError, length::Length, proxy::Body};
 
@@ -84,18 +86,23 @@ impl Live {
     pub(super) async fn answer(
         &self,
         connection: &Arc<Connection>,
+        unread: &Arc<Unread>,
         parameters: Parameters,
     ) -> Result<Response<Body>, DataError> {
         let (chart, step) = explore::answer_with_step(connection, &parameters).await?;
         let (lines, body) = mpsc::channel(LINES_MAX);
-        let page = Page { connection: Arc::clone(connection), parameters, step, lines };
+        let unpushed = unpushed(&parameters, &chart);
+        let (connection, unread) = (Arc::clone(connection), Arc::clone(unread));
+        let page = Page { connection, unread, parameters, step, lines };
+        // While the request still has its slot: charts wait for room there.
+        let first = page.line(Line::Chart(Box::new(chart))).await?;
         let slot = Arc::clone(&self.slots).try_acquire_owned().ok();
         let mut stopped = self.stop.subscribe();
         let closed = page.lines.clone();
         tokio::spawn(async move {
             tokio::select! {
                 // Whatever it ends with, the page sees the end of the body.
-                _ = page.serve(chart, slot) => {}
+                _ = page.serve(first, unpushed, slot) => {}
                 () = closed.closed() => {}
                 _ = stopped.wait_for(|stop| *stop) => {}
             }
@@ -119,15 +126,20 @@ fn unpushed(parameters: &Parameters, chart: &Chart) -> Option<&'static str> {
 /// A page that is served.
 struct Page {
     connection: Arc<Connection>,
+    unread: Arc<Unread>,
     parameters: Parameters,
     step: Length,
     lines: mpsc::Sender<Bytes>,
 }
 
 impl Page {
-    async fn serve(self, chart: Chart, slot: Option<OwnedSemaphorePermit>) -> Result<(), Gone> {
-        let unpushed = unpushed(&self.parameters, &chart);
-        self.send(Line::Chart(Box::new(chart))).await?;
+    async fn serve(
+        self,
+        first: Bytes,
+        unpushed: Option<&'static str>,
+        slot: Option<OwnedSemaphorePermit>,
+    ) -> Result<(), Gone> {
+        self.lines.send(first).await.map_err(|_| Gone)?;
         let why = match (unpushed, slot) {
             (Some(why), _) => why.to_owned(),
             (None, None) => format!("{PAGES_MAX} pages are live"),
@@ -193,11 +205,16 @@ impl Page {
     }
 
     async fn send(&self, line: Line) -> Result<(), Gone> {
+        let line = self.line(line).await.map_err(|_| Gone)?;
+        self.lines.send(line).await.map_err(|_| Gone)
+    }
+
+    /// The text of a line, once there is room for it.
+    async fn line(&self, line: Line) -> Result<Bytes, DataError> {
         // A whole chart takes a while.
-        let text = spawn_blocking(move || serde_json::to_vec(&line)).await;
-        let Ok(Ok(mut text)) = text else { return Err(Gone) };
-        text.push(b'\n');
-        self.lines.send(text.into()).await.map_err(|_| Gone)
+        let mut text = spawn_blocking(move || text(&line)).await??;
+        text.push('\n');
+        Ok(self.unread.hold(text.into_bytes()).await)
     }
 }
 

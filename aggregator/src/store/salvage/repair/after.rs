@@ -11,7 +11,7 @@ use catchment_partial::Timestamp;
 
 use super::RepairReport;
 use crate::store::{
-    blocks::block_store::{BlockStore, Loaded},
+    blocks::block_store::Loaded,
     catalog::gaps::ShardGap,
     tree::{
         WriteBatch,
@@ -29,21 +29,19 @@ use crate::store::{
 /// replayed up to the last of them.
 pub(super) fn from_journal(
     data: &Path,
-    fresh: &BlockStore,
-    mut loaded: Loaded,
+    loaded: &mut Loaded,
     report: &mut RepairReport,
-) -> Result<Loaded, String> {
+) -> Result<(), String> {
     let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
-    let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(loaded) };
+    let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(()) };
     if !loaded.lost_windows.is_empty() {
-        return Ok(loaded);
+        return Ok(());
     }
-    let start = behind_nameless(data, &loaded)?.unwrap_or(start).max(start);
+    let start = behind_nameless(data, loaded)?.unwrap_or(start).max(start);
     loaded.meta.flushed_to = start;
-    fresh.commit(WriteBatch::new(loaded.meta.sequence.saturating_add(1)), &mut loaded.meta)?;
     let again = format!("journal: the next start replays it from position {start} and restores its windows");
     report.done.push(again);
-    Ok(loaded)
+    Ok(())
 }
 
 /// Position behind the last flushed entry of the journal with a window that is older than the windows of any series.
@@ -75,17 +73,17 @@ fn behind_nameless(data: &Path, loaded: &Loaded) -> Result<Option<Position>, Str
 
 /// Records losses of flushed windows with each affected gateway, so that no answer over them claims to be complete: the
 /// times of the lost windows, or everything up to now where these are not known. `ends_known`: the records of series
-/// are not older than their rows.
+/// are not older than their rows. Must be in the same commit as the tables that lack the windows.
 pub(super) fn record_losses(
-    fresh: &BlockStore,
-    mut loaded: Loaded,
+    writes: &mut WriteBatch,
+    loaded: &mut Loaded,
     report: &RepairReport,
     ends_known: bool,
-) -> Result<Loaded, String> {
+) {
     let catalog = &mut loaded.catalog;
     // A journal from its very beginning holds everything.
     if loaded.meta.flushed_to == Position::ZERO {
-        return Ok(loaded);
+        return;
     }
     let lossy = report.lost.lossy_groups.iter().filter_map(|group| catalog.series.group(*group));
     let unknown: BTreeSet<u32> = match report.names_lost {
@@ -102,7 +100,6 @@ pub(super) fn record_losses(
             lost.entry(gateway).or_default().push(gap);
         }
     }
-    let mut writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
     for (gateway, gaps) in lost {
         if let Some(number) = catalog.note_lost_windows(gateway, &gaps)
             && let Some(epoch) = catalog.epoch(number)
@@ -110,8 +107,4 @@ pub(super) fn record_losses(
             writes.record(records::numbered(records::SHARDS, number), &epoch.shards.record());
         }
     }
-    if writes.bytes() > 0 {
-        fresh.commit(writes, &mut loaded.meta)?;
-    }
-    Ok(loaded)
 }

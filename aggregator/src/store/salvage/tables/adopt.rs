@@ -36,7 +36,6 @@ impl Mender<'_> {
             if let Some(entry) = entry.filter(|entry| entry.path(self.data) == stray.path) {
                 extra.entry(part).or_default().push(entry);
                 self.adopted += 1;
-                self.replaced.push(stray.path.clone());
             }
         }
         extra
@@ -67,7 +66,6 @@ impl Mender<'_> {
                 Some(entry) => {
                     self.note_newer(stray, "its rows are taken");
                     extra.entry(part).or_default().push(entry);
-                    self.replaced.push(stray.path.clone());
                 }
                 None => {
                     self.note_newer(stray, "it is set aside, and its rows are made again from windows");

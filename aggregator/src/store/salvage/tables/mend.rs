@@ -1,24 +1,23 @@
 //! Repairs tables: puts exchanged files in their places, leaves out what cannot be read, adopts files whose records are
 //! lost, and writes minutes, hours and days again where the windows are stored.
 //!
-//! Files are only added until everything is committed; those that count no more are set aside afterwards.
+//! Files are only added. What counts changes with the one write batch that results, and holds also what is lost: a repair
+//! that is cut off before has changed nothing, and none leaves rows out without a record of that. Files that count no
+//! more are set aside afterwards.
 
-use std::{
-    collections::HashMap,
-    io,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{collections::HashMap, io, path::Path, sync::Arc};
 
 use catchment_journal::{Disk, RealDisk};
 
 use crate::store::{
     OpenError, VerifyReport,
-    blocks::block_store::{BlockStore, Loaded},
+    blocks::block_store::Loaded,
     salvage::{
-        repair::RepairReport,
+        repair::{
+            RepairReport, Step,
+            attempt::{Attempt, remove_leftovers},
+        },
         tables::{
-            aside::Aside,
             compare::{Part, compare, merged_parts, part_name},
             known::Known,
             loss::Span,
@@ -45,7 +44,6 @@ use crate::store::{
 pub(super) struct Mender<'a> {
     disk: Arc<RealDisk>,
     pub(super) data: &'a Path,
-    blocks: &'a BlockStore,
     pub(super) loaded: &'a mut Loaded,
     pub(super) report: &'a mut RepairReport,
     /// Number of tables that must exist, if records may be lost or may have come back.
@@ -53,30 +51,30 @@ pub(super) struct Mender<'a> {
     next_id: u64,
     /// What cannot be read of the tables that still count, by number.
     bad: HashMap<u64, Vec<Span>>,
-    /// Files that count no more.
-    pub(super) replaced: Vec<PathBuf>,
     /// Files whose rows were adopted.
     pub(super) adopted: u64,
     /// The catalog is older than the tables from this number on: it cannot name them.
     pub(super) newer_from: Option<u64>,
+    writes: WriteBatch,
+    step: Step<'a>,
 }
 
-/// Mends the tables of a catalog; returns files to set aside once the catalog counts. `must`: the number of tables that
-/// must exist, if the catalog was rebuilt; `aside` takes files in whose place others are put.
+/// Mends the tables of a catalog; returns the write batch from which on that counts. `must`: the number of tables that
+/// must exist, if the catalog was rebuilt.
 ///
 /// # Errors
-/// Of the file system or the tree. What was committed until then counts.
+/// Of the file system: the catalog is as it was.
 pub(in crate::store) fn mend(
     data: &Path,
-    blocks: &BlockStore,
     loaded: &mut Loaded,
     report: &mut RepairReport,
     must: Option<u64>,
-    aside: &mut Aside<'_>,
-) -> Result<Vec<PathBuf>, OpenError> {
+    step: Step<'_>,
+) -> Result<WriteBatch, OpenError> {
     let disk = Arc::new(RealDisk);
     let failed = |source| OpenError::Io { what: "cannot repair the tables".to_owned(), source };
     disk.create_dir_all(&data.join(version::FOLDER)).map_err(failed)?;
+    remove_leftovers(&*disk, data, loaded).map_err(failed)?;
     let mut survey = Survey::of(&disk, data, loaded, &mut VerifyReport::default())?;
     if let Some(error) = survey.refusal() {
         let what = "a table cannot be opened: nothing was changed".to_owned();
@@ -84,34 +82,32 @@ pub(in crate::store) fn mend(
     }
     let newer_from = newer_from(data, loaded, &survey);
     let mut strays = places::strays(&disk, data, &survey).map_err(failed)?;
-    let restored = {
-        let known = Known::of(loaded);
-        let mut set_aside = |path: &Path| aside.put(path);
-        places::restore(&disk, data, &known, &mut survey, &mut strays, &mut set_aside).map_err(failed)?
-    };
-    if restored > 0 {
-        report.done.push(format!("tables: {restored} files that had other names are in their places again"));
-    }
     let ids = loaded.tables.iter().map(|entry| entry.id.max(entry.age));
     let files = survey.unnamed.iter().filter_map(|name| version::id_of(name));
     let next_id = ids.chain(files).max().map_or(0, |id| id.saturating_add(1)).max(loaded.meta.next_table);
+    Attempt::begin(&*disk, data, next_id).and_then(|()| step()).map_err(failed)?;
+    let restored = places::restore(&disk, data, &Known::of(loaded), &mut survey, &mut strays, step);
+    let restored = restored.map_err(failed)?;
+    if restored > 0 {
+        report.done.push(format!("tables: {restored} files that had other names are in their places again"));
+    }
+    let writes = WriteBatch::new(loaded.meta.sequence.saturating_add(1));
     let mut mender = Mender {
         disk,
         data,
-        blocks,
         loaded,
         report,
         must,
         next_id,
         bad: HashMap::new(),
-        replaced: Vec::new(),
         adopted: 0,
         newer_from,
+        writes,
+        step,
     };
     mender.windows(&survey, &strays)?;
     mender.merged(&survey, &strays)?;
-    mender.finish(&survey)?;
-    Ok(mender.replaced)
+    mender.finish(&survey)
 }
 
 impl Mender<'_> {
@@ -142,7 +138,7 @@ impl Mender<'_> {
                 Condition::Whole | Condition::Refused(_) => continue,
                 Condition::Partly(spans) => spans.clone(),
                 Condition::Unusable(error) if self.is_gone(entry, error, survey) => {
-                    self.replace(&[*entry], None)?;
+                    self.replace(&[*entry], None);
                     continue;
                 }
                 Condition::Unusable(_) => vec![Span::of_table(&entry.summary)],
@@ -163,9 +159,9 @@ impl Mender<'_> {
             let path = version::path(self.data, entry.resolution, entry.partition, id);
             let table = Arc::clone(&entry.open(&self.disk, self.data).table);
             let copied = windows::copy(&self.disk, &table, &path, Known::of(self.loaded), &mut extents);
-            let copied = copied.map_err(self.failed())?;
+            let copied = self.written(copied)?;
             let added = copied.map(|summary| TableEntry { id, summary, without: 0, ..*entry });
-            self.replace(&[*entry], added)?;
+            self.replace(&[*entry], added);
         }
         for stray in strays.iter().filter(|stray| lost_any && stray.table.resolution() == Resolution::Windows)
         {
@@ -174,13 +170,12 @@ impl Mender<'_> {
             let partition = stray.table.partition();
             let path = version::path(self.data, Resolution::Windows, partition, id);
             let copied = windows::copy(&self.disk, &stray.table, &path, Known::of(self.loaded), &mut extents);
-            let copied = copied.map_err(self.failed())?;
+            let copied = self.written(copied)?;
             self.adopted += 1;
             if let Some(summary) = copied {
                 let age = self.take_id();
-                self.replace(&[], Some(entry_of((Resolution::Windows, partition), id, age, summary)))?;
+                self.replace(&[], Some(entry_of((Resolution::Windows, partition), id, age, summary)));
             }
-            self.replaced.push(stray.path.clone());
         }
         extents.extend(&mut self.loaded.catalog);
         Ok(())
@@ -238,9 +233,8 @@ impl Mender<'_> {
         let mut tables = self.loaded.tables.clone();
         tables.extend(extra);
         let known = Known::of(self.loaded);
-        let written =
-            recompute(&self.disk, self.data, &tables, (part, &path), known).map_err(self.failed())?;
-        let Recomputed { summary, without_windows } = written;
+        let written = recompute(&self.disk, self.data, &tables, (part, &path), known);
+        let Recomputed { summary, without_windows } = self.written(written)?;
         for entry in own {
             for span in self.bad.remove(&entry.id).unwrap_or_default() {
                 if !self.is_computed(part, &span) {
@@ -256,7 +250,7 @@ impl Mender<'_> {
         let age = own.iter().map(|entry| entry.age).max().unwrap_or(fresh);
         let oldest = own.iter().map(|entry| entry.oldest).min().unwrap_or(age);
         let added = summary.map(|summary| TableEntry { oldest, ..entry_of(part, id, age, summary) });
-        self.replace(own, added)?;
+        self.replace(own, added);
         self.report.done.push(format!("tables: {} were written again", part_name(part)));
         Ok(())
     }
@@ -273,31 +267,25 @@ impl Mender<'_> {
             && !lost.iter().any(|lost| lost.is_near(span))
     }
 
-    /// Commits that a table counts in the place of others.
-    fn replace(&mut self, removed: &[TableEntry], added: Option<TableEntry>) -> Result<(), OpenError> {
-        self.disk.sync_dir(&self.data.join(version::FOLDER)).map_err(self.failed())?;
-        let mut writes = WriteBatch::new(self.loaded.meta.sequence.saturating_add(1));
-        for entry in removed {
-            writes.remove(entry.key());
-            self.loaded.tables.retain(|known| known.id != entry.id);
-            self.replaced.push(entry.path(self.data));
-        }
-        if let Some(entry) = added {
-            writes.record(entry.key(), &entry.record());
-            self.loaded.tables.push(entry);
-        }
-        self.commit(writes)
+    /// A file was written, which counts for nothing yet.
+    fn written<T>(&self, result: io::Result<T>) -> Result<T, OpenError> {
+        result.and_then(|written| (self.step)().map(|()| written)).map_err(self.failed())
     }
 
-    fn commit(&mut self, writes: WriteBatch) -> Result<(), OpenError> {
-        let meta = &mut self.loaded.meta;
-        (meta.tables, meta.next_table) = (self.loaded.tables.len() as u64, self.next_id);
-        let committed = self.blocks.commit(writes, meta);
-        committed.map_err(|reason| self.failed()(io::Error::other(reason)))
+    /// A table will count in the place of others.
+    fn replace(&mut self, removed: &[TableEntry], added: Option<TableEntry>) {
+        for entry in removed {
+            self.writes.remove(entry.key());
+            self.loaded.tables.retain(|known| known.id != entry.id);
+        }
+        if let Some(entry) = added {
+            self.writes.record(entry.key(), &entry.record());
+            self.loaded.tables.push(entry);
+        }
     }
 
     /// Records what was found out, and reports records that stay lost.
-    fn finish(&mut self, survey: &Survey) -> Result<(), OpenError> {
+    fn finish(mut self, survey: &Survey) -> Result<WriteBatch, OpenError> {
         let named = survey.tables.len() as u64;
         let missing = self.must.map_or(0, |must| must.saturating_sub(named + self.adopted));
         if missing > 0 {
@@ -308,20 +296,18 @@ impl Mender<'_> {
         }
         let [windows, ..] = self.loaded.applied.least();
         self.loaded.lost_windows.drop_before(windows);
-        let mut writes = WriteBatch::new(self.loaded.meta.sequence.saturating_add(1));
-        writes.record(records::LOST.to_vec(), &self.loaded.lost_windows.record());
+        self.writes.record(records::LOST.to_vec(), &self.loaded.lost_windows.record());
         for number in std::mem::take(&mut self.loaded.catalog.dirty.groups) {
             if let Some(group) = self.loaded.catalog.series.group_mut(number) {
                 group.dirty = false;
-                writes.record(records::numbered(records::GROUP, number), &group.record());
+                self.writes.record(records::numbered(records::GROUP, number), &group.record());
             }
         }
-        if self.must.is_some() || self.newer_from.is_some() {
-            // The next start would remove them.
-            let folder = self.data.join(version::FOLDER);
-            self.replaced.extend(survey.unnamed.iter().map(|name| folder.join(name)));
-        }
-        self.commit(writes)
+        let meta = &mut self.loaded.meta;
+        (meta.tables, meta.next_table) = (self.loaded.tables.len() as u64, self.next_id);
+        // Before the commit, the names of the files are durable.
+        self.disk.sync_dir(&self.data.join(version::FOLDER)).map_err(self.failed())?;
+        Ok(self.writes)
     }
 }
 

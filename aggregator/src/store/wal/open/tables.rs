@@ -14,7 +14,10 @@ use crate::store::{
     OpenReport,
     blocks::block_store::Loaded,
     flush::flusher::FlushError,
-    salvage::tables::loss::Span,
+    salvage::{
+        repair::attempt::{Attempt, remove_leftovers},
+        tables::loss::Span,
+    },
     tables::{
         current::Tables,
         version::{self, Version},
@@ -34,6 +37,7 @@ pub(super) fn open<D: Disk>(
     let io =
         |what: &str, source| OpenError::Io { what: format!("cannot {what} {}", folder.display()), source };
     disk.create_dir_all(&folder).map_err(|source| io("create", source))?;
+    note_repair(disk, data, loaded, report).map_err(|source| io("clean", source))?;
     let names = disk.list(&folder).map_err(|source| io("read", source))?;
     let files: Vec<(u64, String)> =
         names.into_iter().filter_map(|name| Some((version::id_of(&name)?, name))).collect();
@@ -49,6 +53,23 @@ pub(super) fn open<D: Disk>(
         loaded.tables.iter().map(|entry| entry.id.max(entry.age)).chain(files.iter().map(|(id, _)| *id));
     let next_id = loaded.meta.next_table.max(used.max().map_or(0, |id| id.saturating_add(1)));
     Ok(Tables::new(Version::default().changed(&[], tables), loaded.applied.clone(), next_id, cache_bytes))
+}
+
+/// Reports a repair that was cut off, and removes its tables, which never counted: their numbers are given again.
+fn note_repair<D: Disk>(
+    disk: &Arc<D>,
+    data: &Path,
+    loaded: &Loaded,
+    report: &mut OpenReport,
+) -> io::Result<()> {
+    let Some(attempt) = Attempt::read(&**disk, data)? else { return Ok(()) };
+    report.damage += 1;
+    tracing::error!(
+        data = %data.display(),
+        "a repair of this store was cut off: stop the aggregator and run `store repair` again"
+    );
+    remove_leftovers(&**disk, data, loaded)?;
+    attempt.forget_files(&**disk, data)
 }
 
 /// Why the windows of an earlier version are not in tables: there may be space later.

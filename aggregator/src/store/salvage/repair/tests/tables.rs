@@ -19,11 +19,11 @@ async fn stored(data: &Path) -> (Content, Counts) {
     (truth, counts)
 }
 
-fn loaded(data: &Path) -> Loaded {
+pub(super) fn loaded(data: &Path) -> Loaded {
     BlockStore::new(SledTree::open(&data.join(SLED), 1 << 20).unwrap()).load().unwrap()
 }
 
-fn tables(data: &Path, resolution: Resolution) -> Vec<TableEntry> {
+pub(super) fn tables(data: &Path, resolution: Resolution) -> Vec<TableEntry> {
     let mut tables = loaded(data).tables;
     tables.retain(|entry| entry.resolution == resolution);
     tables.sort_by_key(|entry| entry.summary.bytes);
@@ -31,7 +31,7 @@ fn tables(data: &Path, resolution: Resolution) -> Vec<TableEntry> {
 }
 
 /// Flips a bit in the middle of the blocks of a table.
-fn flip(data: &Path, entry: &TableEntry, place: u64) {
+pub(super) fn flip(data: &Path, entry: &TableEntry, place: u64) {
     let path = entry.path(data);
     let mut bytes = fs::read(&path).unwrap();
     bytes[place as usize] ^= 1;
@@ -52,7 +52,7 @@ fn repaired(data: &Path) -> (Content, Counts, bool, RepairReport) {
 }
 
 /// Changes the value of a key in sled.
-fn change(data: &Path, key: &[u8], change: impl FnOnce(&sled::Db, &[u8])) {
+pub(super) fn change(data: &Path, key: &[u8], change: impl FnOnce(&sled::Db, &[u8])) {
     let db = sled::Config::new().path(data.join(SLED)).segment_size(8 << 20).open().unwrap();
     change(&db, key);
     db.flush().unwrap();
