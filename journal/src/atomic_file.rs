@@ -113,7 +113,7 @@ pub fn read_atomic<D: Disk>(disk: &D, path: &Path) -> Result<Option<Vec<u8>>, At
     }
     let mut bytes = vec![0; usize::try_from(content).map_err(|_| damaged())?];
     let filled = fill(&file, &mut bytes, HEADER as u64).map_err(io_error)?;
-    if !filled || crc != checksum(length, [&bytes]).to_le_bytes() {
+    if !filled || crc != checksum(length, [bytes.as_slice()]).to_le_bytes() {
         return Err(damaged());
     }
     Ok(Some(bytes))
