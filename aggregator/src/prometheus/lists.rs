@@ -126,7 +126,7 @@ mod tests {
             assert_eq!(request(&asked, slow).await.unwrap().matches.len(), 1);
         }
         let (end, ended) = mpsc::channel::<()>();
-        let busy = tokio::spawn(async move { promql.compute(&ada, move || drop(ended.recv())).await });
+        let busy = tokio::spawn(async move { promql.compute(&ada, move || _ = ended.recv()).await });
         while counts().running == 0 {
             tokio::task::yield_now().await;
         }

@@ -88,7 +88,7 @@ mod tests {
         let request = WatchRequest { query: Some(query), ..WatchRequest::default() };
         let (end, ended) = std::sync::mpsc::channel::<()>();
         let (counts, caller) = (runner.counts(), ada.clone());
-        let busy = tokio::spawn(async move { runner.compute(&caller, move || drop(ended.recv())).await });
+        let busy = tokio::spawn(async move { runner.compute(&caller, move || _ = ended.recv()).await });
         while counts().running == 0 {
             tokio::task::yield_now().await;
         }

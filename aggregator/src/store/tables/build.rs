@@ -8,7 +8,7 @@ use std::{
 };
 
 use catchment_journal::Disk;
-use catchment_partial::{DecodeError, Width, Window};
+use catchment_partial::{DecodeError, Window};
 
 use crate::store::{
     memtable::row::{PartialName, RowRef},
@@ -175,9 +175,4 @@ impl<'a, D: Disk> TableBuilder<'a, D> {
 /// The name of a merged row.
 pub(in crate::store) fn merged_name(window: Window) -> PartialName {
     PartialName { start: window.start(), width: window.width(), epoch: 0, shard: 0, part: 0 }
-}
-
-/// The interval of a merged row, and its width.
-pub(in crate::store) fn place(row: &RowRef<'_>) -> (u32, catchment_partial::Timestamp, Width) {
-    (row.series, row.name.start, row.name.width)
 }
