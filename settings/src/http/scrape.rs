@@ -76,7 +76,7 @@ mod tests {
         // The thread of this runtime stays free meanwhile.
         let later: Vec<_> = (0..50).map(|_| ask()).collect();
         tokio::time::sleep(Duration::from_millis(2)).await;
-        tokio::task::spawn_blocking(move || gate.wait()).await.unwrap();
+        spawn_blocking(move || gate.wait()).await.unwrap();
         assert_eq!(first.await.unwrap(), "0");
         for scrape in later {
             assert_eq!(scrape.await.unwrap(), "1", "it began after they had asked");

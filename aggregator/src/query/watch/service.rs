@@ -87,8 +87,8 @@ mod tests {
         let query = AggregateRequest { selector: "m".to_owned(), step_ms: 1_000, ..Default::default() };
         let request = WatchRequest { query: Some(query), ..WatchRequest::default() };
         let (end, ended) = std::sync::mpsc::channel::<()>();
-        let (counts, caller) = (runner.counts(), ada.clone());
-        let busy = tokio::spawn(async move { runner.compute(&caller, move || _ = ended.recv()).await });
+        let (counts, caller, busy) = (runner.counts(), ada.clone(), runner.clone());
+        let busy = tokio::spawn(async move { busy.compute(&caller, move || _ = ended.recv()).await });
         while counts().running == 0 {
             tokio::task::yield_now().await;
         }

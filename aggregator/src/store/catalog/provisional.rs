@@ -60,7 +60,8 @@ impl ProvisionalEpochs {
         let all = self.gateways.entry(state.epoch.gateway.clone()).or_default();
         all.push(ProvisionalEpoch { number: self.begun, state });
         if all.len() > EPOCHS_MAX {
-            let without_stream = all.iter().position(|known| !known.state.open);
+            // Never the new one, the last.
+            let without_stream = all.iter().take(EPOCHS_MAX).position(|known| !known.state.open);
             all.remove(without_stream.unwrap_or(0));
         }
         if self.gateways.len() <= GATEWAYS_MAX {

@@ -292,6 +292,18 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     let (data, crashed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
+    // Holds the flusher back from the beginning: a slow machine is none that has nothing to do.
+    let ((held, is_held), (go, went)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    let inner = Arc::clone(&store.inner);
+    let round = std::thread::spawn(move || {
+        let meta = &mut *lock(&inner.flush_lock);
+        held.send(()).unwrap();
+        went.recv().unwrap();
+        flusher::write_catalog(&inner, meta).unwrap();
+        let frozen = write(&inner.state).memtable.freeze();
+        round::write_tables(&inner, &frozen).unwrap();
+    });
+    is_held.recv().unwrap();
     for number in 1..=40_u64 {
         let mut entries = Vec::new();
         for index in 0..1000 {
@@ -302,12 +314,8 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
         put(&store, &mut model, &epoch, batch(0, number, entries)).await;
     }
     until("applied", || store.stats().memtable_partials == 40_000).await;
-    {
-        let meta = &mut *lock(&store.inner.flush_lock);
-        flusher::write_catalog(&store.inner, meta).unwrap();
-        let frozen = write(&store.inner.state).memtable.freeze();
-        round::write_tables(&store.inner, &frozen).unwrap();
-    }
+    go.send(()).unwrap();
+    round.join().unwrap();
     assert_eq!(content(&*store), model.content());
     copy_of(&store, data.path(), crashed.path());
     assert!(files(&crashed.path().join("tables")) > 0);

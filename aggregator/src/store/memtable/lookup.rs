@@ -35,6 +35,7 @@ pub(in crate::store) struct Found {
     /// The lookup ended before the names from here on.
     complete: usize,
     /// Rows that were compared.
+    #[cfg(test)]
     pub(in crate::store) compared: usize,
 }
 
@@ -69,7 +70,12 @@ impl Memtable {
             }
             complete += of_group.len();
         }
-        Found { wanted, complete, compared: compared_max - left }
+        Found {
+            wanted,
+            complete,
+            #[cfg(test)]
+            compared: compared_max - left,
+        }
     }
 }
 

@@ -87,18 +87,25 @@ impl Device {
     }
 
     fn decode(&mut self, bytes: &[u8]) -> (Intake, DecodeStop) {
+        let (intake, _, stop) = self.decode_slice(bytes);
+        (intake, stop)
+    }
+
+    /// A slice of the bytes, and how many those are.
+    fn decode_slice(&mut self, bytes: &[u8]) -> (Intake, usize, DecodeStop) {
         let at = |ms| Timestamp::from_millis(ms).unwrap();
         let rules = TimeRules { now: at(NOW_MS), oldest: at(0), newest: at(NOW_MS + 60_000) };
         let mut intake = Intake::default();
-        let (_, stop) = self.decoder.decode(bytes, None, &rules, &mut intake);
-        (intake, stop)
+        let (consumed, stop) = self.decoder.decode(bytes, None, &rules, &mut intake);
+        (intake, consumed, stop)
     }
 
     /// Decodes all of the bytes and hands each intake on, as a session does: how many readings were refused.
     fn feed(&mut self, bytes: &[u8]) -> (u32, Vec<Reply>) {
-        let (mut refused, mut replies) = (0, Vec::new());
+        let (mut refused, mut replies, mut rest) = (0, Vec::new(), bytes);
         loop {
-            let (mut intake, stop) = self.decode(bytes);
+            let (mut intake, consumed, stop) = self.decode_slice(rest);
+            rest = &rest[consumed..];
             let (redelivered, more) = self.hand_on(&mut intake);
             (refused, replies) = (refused + redelivered, [replies, more].concat());
             if stop == DecodeStop::More {

@@ -12,6 +12,7 @@ use super::{
 use crate::store::{
     salvage::tables::loss::LostWindows,
     tables::{resolution::Resolution, version::FOLDER},
+    tree::records::META,
     wal::open::SLED,
 };
 
@@ -180,7 +181,7 @@ async fn a_killed_repair_of_a_catalog_that_cannot_be_opened_loses_nothing() {
     let data = tempfile::tempdir().unwrap();
     let truth = small_store(data.path()).await;
     // Without the number of gateways a start is refused.
-    change(data.path(), crate::store::tree::records::META, |db, key| {
+    change(data.path(), META, |db, key| {
         let mut value = db.get(key).unwrap().unwrap();
         value[5] ^= 1;
         db.insert(key, value).unwrap();
