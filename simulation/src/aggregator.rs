@@ -35,7 +35,7 @@ fn config(series_max: usize) -> StoreConfig {
     StoreConfig {
         series_max,
         memory_bytes_max: 64 << 10,
-        live_bytes_max: 32 << 10,
+        live_bytes_max: 128 << 10,
         flush_journal_bytes: 24 << 10,
         flush_free_min: 64 << 10,
         journal: LogConfig {

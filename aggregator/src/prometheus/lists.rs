@@ -125,7 +125,7 @@ mod tests {
         for slow in [&long, &regex] {
             assert_eq!(request(&asked, slow).await.unwrap().matches.len(), 1);
         }
-        let (end, ended) = mpsc::channel::<()>();
+        let (end, ended) = mpsc::sync_channel::<()>(1);
         let busy = tokio::spawn(async move { promql.compute(&ada, move || _ = ended.recv()).await });
         while counts().running == 0 {
             tokio::task::yield_now().await;

@@ -112,7 +112,7 @@ mod tests {
         let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
         let operator = OperatorId { name: Name::new("ada").unwrap() };
         let ada = CallingOperator { operator, disconnect: Disconnect::default() };
-        let (end, ended) = mpsc::channel::<()>();
+        let (end, ended) = mpsc::sync_channel::<()>(1);
         let (busy, counts, caller) = (runner.clone(), runner.counts(), ada.clone());
         let thread = tokio::spawn(async move {
             let work = move || {

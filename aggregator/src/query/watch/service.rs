@@ -86,7 +86,7 @@ mod tests {
         let ada = CallingOperator { operator, disconnect: Disconnect::default() };
         let query = AggregateRequest { selector: "m".to_owned(), step_ms: 1_000, ..Default::default() };
         let request = WatchRequest { query: Some(query), ..WatchRequest::default() };
-        let (end, ended) = std::sync::mpsc::channel::<()>();
+        let (end, ended) = std::sync::mpsc::sync_channel::<()>(1);
         let (counts, caller, busy) = (runner.counts(), ada.clone(), runner.clone());
         let busy = tokio::spawn(async move { busy.compute(&caller, move || _ = ended.recv()).await });
         while counts().running == 0 {

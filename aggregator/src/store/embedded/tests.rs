@@ -293,7 +293,8 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     let (epoch, mut model) = (epoch("g", 1), Model::default());
     let (store, _) = open(data.path());
     // Holds the flusher back from the beginning: a slow machine is none that has nothing to do.
-    let ((held, is_held), (go, went)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel::<()>());
+    let ((held, is_held), (go, went)) =
+        (std::sync::mpsc::sync_channel(1), std::sync::mpsc::sync_channel::<()>(1));
     let inner = Arc::clone(&store.inner);
     let round = std::thread::spawn(move || {
         let meta = &mut *lock(&inner.flush_lock);
@@ -302,6 +303,8 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
         flusher::write_catalog(&inner, meta).unwrap();
         let frozen = write(&inner.state).memtable.freeze();
         round::write_tables(&inner, &frozen).unwrap();
+        held.send(()).unwrap();
+        went.recv().unwrap();
     });
     is_held.recv().unwrap();
     for number in 1..=40_u64 {
@@ -315,9 +318,11 @@ async fn a_crash_between_two_steps_of_a_round_loses_nothing() {
     }
     until("applied", || store.stats().memtable_partials == 40_000).await;
     go.send(()).unwrap();
-    round.join().unwrap();
+    is_held.recv().unwrap();
     assert_eq!(content(&*store), model.content());
     copy_of(&store, data.path(), crashed.path());
+    go.send(()).unwrap();
+    round.join().unwrap();
     assert!(files(&crashed.path().join("tables")) > 0);
     let (after, report) = open(crashed.path());
     assert_eq!(report.replayed, 40);

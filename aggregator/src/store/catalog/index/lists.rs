@@ -254,7 +254,7 @@ mod tests {
         all().for_each(|run| writer.push(run));
         writer.push(1_000_001..1_000_002);
         assert!(writer.finish());
-        assert!(lists.runs(0).eq(all().chain([1_000_001..1_000_002])));
+        assert!(lists.runs(0).eq(all().chain(std::iter::once(1_000_001..1_000_002))));
         assert!(lists.bytes.len() < 12, "{}", lists.bytes.len());
         assert_eq!((lists.runs_about(0), lists.runs_about(1)), (99_998, 0));
     }

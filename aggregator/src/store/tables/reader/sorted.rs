@@ -47,7 +47,7 @@ struct Key {
 }
 
 enum Source {
-    Table(TableRows),
+    Table(Box<TableRows>),
     /// Places of rows in memory.
     Fresh(Range<usize>),
 }
@@ -78,7 +78,9 @@ impl SortedRows {
         fresh: &FreshRows,
     ) -> Self {
         let rows = Rows { series, from, to, is_windows: resolution == Resolution::Windows };
-        let tables = tables.filter_map(|blocks| TableRows::new(&rows, blocks)).map(Source::Table);
+        let tables = tables
+            .filter_map(|blocks| TableRows::new(&rows, blocks))
+            .map(|table| Source::Table(Box::new(table)));
         let in_memory = fresh.range(from, to);
         let in_memory = (!in_memory.is_empty()).then_some(Source::Fresh(in_memory));
         let mut sources: Vec<Source> = tables.chain(in_memory).collect();

@@ -66,7 +66,7 @@ impl<D: Disk> Step<D> {
     pub(super) fn load(&mut self, cache: &BlockCache) -> bool {
         let mut left = BYTES_A_CALL;
         for TableInput { stored, numbers, blocks } in &mut self.tables {
-            while let Some(number) = numbers.next() {
+            for number in numbers.by_ref() {
                 match stored.table.block(number, Some(cache)) {
                     Ok(block) => {
                         left = left.saturating_sub(block.weight());

@@ -32,12 +32,15 @@ fn killed_after(data: &Path, steps: u32) -> bool {
     }
 }
 
+/// Spans of time that are missing.
+type Gaps = Vec<(Option<Timestamp>, Option<Timestamp>)>;
+
 /// What a store answers, and what it says is missing.
 #[derive(PartialEq)]
 struct Answers {
     content: Content,
     counts: Counts,
-    gaps: Vec<(GatewayId, Vec<(Option<Timestamp>, Option<Timestamp>)>)>,
+    gaps: Vec<(GatewayId, Gaps)>,
 }
 
 impl Answers {
