@@ -28,7 +28,7 @@ pub(crate) struct Segments {
     durable: AtomicU64,
     /// Segments that lie entirely below may be removed when space is short.
     spare: AtomicU64,
-    /// The totals of the list, so that whoever asks for each message neither sums nor waits.
+    /// The totals of the list, so that a caller that asks for each message neither sums nor waits.
     bytes: AtomicU64,
     spare_bytes: AtomicU64,
     /// Held while a segment is removed, so that each removal is durable before the next.

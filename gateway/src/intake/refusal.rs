@@ -29,7 +29,7 @@ pub enum Reason {
     BadSequence,
     /// A topic that the gateway does not know.
     BadTopic,
-    /// Readings that nobody acknowledges and that were not taken yet when their session ended. No device is told: the
+    /// Readings without an acknowledgement that were not taken yet when their session ended. No device is told: the
     /// session is over.
     Ended,
 }

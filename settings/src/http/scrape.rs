@@ -31,7 +31,7 @@ impl Scrapes {
             return Some(body.clone());
         }
         let metrics = Arc::clone(&self.metrics);
-        // Even if whoever asked is gone, the next scrape waits for the end of this one.
+        // Even if the client that asked is gone, the next scrape waits for the end of this one.
         let scraping = spawn_blocking(move || {
             let begun = Instant::now();
             let body = Bytes::from(metrics());

@@ -60,7 +60,7 @@ impl<D: Disk> QueryStore for EmbeddedStore<D> {
             let forgotten: Vec<u64> = page.entries.iter().map(of).collect();
             (page, forgotten)
         };
-        // Not while the state is locked: whoever waits for this lock would hold up those who wait for that one.
+        // Not while the state is locked: a thread that waits for this lock would hold up all that wait for that one.
         let quota = &lock(&self.inner.admission).quota;
         for (entry, forgotten) in entries.iter_mut().zip(forgotten) {
             // The folder still holds the names of forgotten series, so its own budget is larger by those.

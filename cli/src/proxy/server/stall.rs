@@ -95,7 +95,7 @@ mod tests {
     async fn a_peer_that_takes_nothing_is_given_up_and_a_slow_one_is_not() {
         let (near, mut far) = duplex(8);
         let mut near = Stalling::new(near, Some(LIMIT));
-        // The clock stands still, and goes on when nothing else can.
+        // The clock is paused: it advances when every task waits.
         let slow = tokio::spawn(async move {
             for _ in 0..10 {
                 sleep(LIMIT * 2 / 3).await;
