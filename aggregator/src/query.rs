@@ -61,6 +61,7 @@ pub use aggregate::{
     Aggregate, AggregateError, AggregateValue, ArgumentError, Arithmetic, Figures, OrderAggregate,
     StateAggregate, ValueAggregate, characters,
 };
+pub(crate) use compute::are_quick;
 pub(crate) use error::{QueryError, REFUSED_REASONS};
 pub(crate) use plan::layout;
 pub(crate) use runner::{ResponseStream, Runner};

@@ -1,13 +1,17 @@
 //! For tests: a store in memory, and helpers that build partials, batches and identities.
 
 mod memory_store;
+mod one_slot;
 
 use std::collections::BTreeMap;
 
 use catchment_partial::{Partial, Timestamp, Window};
 use catchment_proto::{Batch, Entry, GatewayId, History, Labels, MetricName, Name, SeriesKey};
 
-pub(crate) use self::memory_store::{Fault, MemoryStore};
+pub(crate) use self::{
+    memory_store::{Fault, MemoryStore},
+    one_slot::{TakenSlot, caller, one_slot_runner},
+};
 
 /// The identity of a gateway.
 pub(crate) fn gateway(site: &str, name: &str) -> GatewayId {

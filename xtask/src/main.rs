@@ -20,6 +20,7 @@ mod python;
 mod readme;
 mod safeguards;
 mod screenshots;
+mod silence;
 mod simulate;
 mod temporary;
 mod test;

@@ -5,18 +5,22 @@
 //! clients/, the README's commands and the checks of deploy/ start the programs from there.
 
 use std::{
-    io::{BufRead as _, BufReader, Write as _, stdout},
+    io::{Write as _, stdout},
     path::Path,
     process::Stdio,
+    time::Duration,
 };
 
 use anyhow::Context as _;
 
 use crate::{
     command::{cargo, heading, programs, run as run_command, shown},
-    deploy, packages, python, readme,
+    deploy, packages, python, readme, silence,
     test_counts::TestCounts,
 };
+
+/// A test program that prints nothing for this long hangs: the slowest single test takes some minutes.
+const SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Announces that the first build takes long.
 pub(crate) fn announce_first_build(programs: &Path) {
@@ -39,13 +43,20 @@ fn crates() -> anyhow::Result<TestCounts> {
     heading(&shown);
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("cannot start {shown}"))?;
-    let mut output = BufReader::new(child.stdout.take().context("no standard output")?);
-    let (mut counts, mut line) = (TestCounts::default(), Vec::new());
-    while output.read_until(b'\n', &mut line).with_context(|| format!("cannot read from {shown}"))? > 0 {
-        stdout().write_all(&line)?;
-        counts += TestCounts::of_line(&String::from_utf8_lossy(&line)).unwrap_or_default();
-        line.clear();
-    }
+    let output = child.stdout.take().context("no standard output")?;
+    let mut counts = TestCounts::default();
+    let count = |line: &[u8]| {
+        stdout().write_all(line)?;
+        counts += TestCounts::of_line(&String::from_utf8_lossy(line)).unwrap_or_default();
+        Ok(())
+    };
+    let silent = || {
+        println!(
+            "nothing printed for {} minutes: killed. Tests above that run \"for over 60 seconds\" without a result hang.",
+            SILENCE_MAX.as_secs() / 60
+        );
+    };
+    silence::watch(output, child.id(), SILENCE_MAX, count, silent)?;
     let status = child.wait().with_context(|| format!("cannot wait for {shown}"))?;
     if !status.success() && counts.failed == 0 {
         // It did not compile, or a test program ended without a result.

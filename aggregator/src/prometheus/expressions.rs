@@ -11,23 +11,11 @@ use super::{
 };
 use crate::{
     clock,
-    query::promql::{Chunks, Failure, FailureKind, Options},
+    query::{
+        are_quick,
+        promql::{Chunks, Failure, FailureKind, Options},
+    },
 };
-
-/// Longer texts are parsed on a query thread: the cost grows with the square of the length.
-const SHORT_BYTES: usize = 1 << 10;
-
-/// Whether texts are parsed so quickly that it may be done at once: they are short, and have no regular expression.
-pub(super) fn are_quick<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
-    let mut left = SHORT_BYTES;
-    for text in texts {
-        if text.len() > left || text.contains('~') {
-            return false;
-        }
-        left -= text.len();
-    }
-    true
-}
 
 /// Evaluates an expression at one time, by default now.
 ///

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use catchment_promql::METRIC_NAME;
 
 use super::{
-    expressions::are_quick,
     failure::ApiError,
     json,
     parameters::{self, Parameters},
     service::Asked,
 };
-use crate::query::promql::{Chunks, ListRequest, Listing};
+use crate::query::{
+    are_quick,
+    promql::{Chunks, ListRequest, Listing},
+};
 
 /// What a list is of.
 async fn request(asked: &Asked<'_>, parameters: &Parameters) -> Result<ListRequest, ApiError> {
@@ -91,32 +93,25 @@ fn is_label_name(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{sync::mpsc, time::Duration};
-
-    use catchment_proto::{Name, OperatorId};
+    use std::time::Duration;
 
     use super::*;
     use crate::{
-        access::{CallingOperator, Disconnect},
-        config::QueryLimits,
         metrics::Metrics,
         prometheus::service::Api,
-        query::{Runner, promql::Promql},
-        testing::MemoryStore,
+        query::promql::Promql,
+        testing::{MemoryStore, TakenSlot, caller, one_slot_runner},
     };
 
     #[tokio::test]
     async fn long_selectors_are_parsed_in_a_slot_of_the_operator() {
-        let limits =
-            QueryLimits { per_operator_max: 1, waiting_per_operator_max: 0, ..QueryLimits::default() };
-        let metrics = Metrics::new();
-        let runner = Runner::new(limits, Arc::clone(&metrics), &Arc::default()).unwrap();
-        let (store, counts) = (Arc::new(MemoryStore::default()), runner.counts());
+        let (metrics, ada) = (Metrics::new(), caller("ada"));
+        let runner = one_slot_runner(&metrics);
+        let store = Arc::new(MemoryStore::default());
         let (streams, clock_tolerance) = (Arc::default(), Duration::ZERO);
-        let promql = Promql { store, runner, streams, clock_tolerance, metrics: Arc::clone(&metrics) };
-        let api = Api { promql: promql.clone(), body_timeout: Duration::from_secs(1), metrics };
-        let operator = OperatorId { name: Name::new("ada").unwrap() };
-        let ada = CallingOperator { operator, disconnect: Disconnect::default() };
+        let promql =
+            Promql { store, runner: runner.clone(), streams, clock_tolerance, metrics: Arc::clone(&metrics) };
+        let api = Api { promql, body_timeout: Duration::from_secs(1), metrics };
         let asked = Asked { api: &api, caller: ada.clone() };
         let of = |matches: usize| Parameters::decode(b"", Some(&"match[]=a_metric&".repeat(matches)));
         assert_eq!(request(&asked, &of(64)).await.unwrap().matches.len(), 64);
@@ -125,17 +120,12 @@ mod tests {
         for slow in [&long, &regex] {
             assert_eq!(request(&asked, slow).await.unwrap().matches.len(), 1);
         }
-        let (end, ended) = mpsc::sync_channel::<()>(1);
-        let busy = tokio::spawn(async move { promql.compute(&ada, move || _ = ended.recv()).await });
-        while counts().running == 0 {
-            tokio::task::yield_now().await;
-        }
+        let taken = TakenSlot::take(&runner, &ada).await;
         assert_eq!(request(&asked, &of(2)).await.unwrap().matches.len(), 2, "short ones need none");
         for slow in [&long, &regex] {
             let refused = request(&asked, slow).await.unwrap_err();
             assert_eq!(refused.status, http::StatusCode::UNPROCESSABLE_ENTITY);
         }
-        drop(end);
-        busy.await.unwrap().unwrap();
+        taken.free().await;
     }
 }

@@ -15,6 +15,22 @@ use super::{
     workers::{OnComplete, Workers},
 };
 
+/// Longer texts are parsed on a query thread: the cost grows with the square of the length.
+const SHORT_BYTES: usize = 1 << 10;
+
+/// Whether texts are parsed so quickly that it may be done at once: they are short together, and have no regular
+/// expression.
+pub(crate) fn are_quick<'a>(texts: impl Iterator<Item = &'a str>) -> bool {
+    let mut left = SHORT_BYTES;
+    for text in texts {
+        if text.len() > left || text.contains('~') {
+            return false;
+        }
+        left -= text.len();
+    }
+    true
+}
+
 /// Passes on what was computed. The slot is free before: the query that follows may need it.
 struct Computation<T> {
     workers: Arc<Workers>,
@@ -93,45 +109,23 @@ pub(super) async fn compute<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
-
-    use catchment_proto::Name;
-
-    use super::*;
     use crate::{
-        access::{CallingOperator, Disconnect},
-        config::QueryLimits,
         metrics::Metrics,
-        query::{QueryCounts, Runner},
+        query::QueryCounts,
+        testing::{TakenSlot, caller, one_slot_runner},
     };
 
     #[tokio::test]
     async fn work_takes_a_slot_of_its_operator_and_a_query_thread() {
-        let limits =
-            QueryLimits { per_operator_max: 1, waiting_per_operator_max: 0, ..QueryLimits::default() };
-        let runner = Runner::new(limits, Metrics::new(), &Arc::default()).unwrap();
-        let operator = OperatorId { name: Name::new("ada").unwrap() };
-        let ada = CallingOperator { operator, disconnect: Disconnect::default() };
-        let (end, ended) = mpsc::sync_channel::<()>(1);
-        let (busy, counts, caller) = (runner.clone(), runner.counts(), ada.clone());
-        let thread = tokio::spawn(async move {
-            let work = move || {
-                let _ = ended.recv();
-                std::thread::current().name().unwrap_or_default().to_owned()
-            };
-            busy.compute(&caller, work).await.unwrap()
-        });
-        while counts().running == 0 {
-            tokio::task::yield_now().await;
-        }
+        let (runner, ada) = (one_slot_runner(&Metrics::new()), caller("ada"));
+        let taken = TakenSlot::take(&runner, &ada).await;
         let refused = runner.compute(&ada, || ()).await.unwrap_err();
         assert_eq!(refused.code(), tonic::Code::ResourceExhausted);
-        drop(end);
-        assert!(thread.await.unwrap().starts_with("query-"));
+        assert!(taken.free().await.starts_with("query-"));
         // The slot is free when the result is there.
         let panicked = runner.compute(&ada, || panic!("on request")).await.unwrap_err();
         assert_eq!(panicked.code(), tonic::Code::Internal);
         assert_eq!(runner.compute(&ada, || 7).await.unwrap(), 7);
-        assert_eq!(counts(), QueryCounts::default());
+        assert_eq!(runner.counts()(), QueryCounts::default());
     }
 }

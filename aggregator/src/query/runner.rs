@@ -187,7 +187,7 @@ impl Runner {
     ///
     /// # Errors
     /// There are too many queries, or the work panicked.
-    pub(super) async fn compute<T: Send + 'static>(
+    pub(crate) async fn compute<T: Send + 'static>(
         &self,
         caller: &CallingOperator,
         work: impl FnOnce() -> T + Send + 'static,
