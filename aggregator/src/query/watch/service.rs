@@ -96,7 +96,7 @@ mod tests {
         let (metrics, ada) = (Metrics::new(), caller("ada"));
         let runner = one_slot_runner(&metrics);
         let (streams, watches) =
-            (Arc::default(), WatchLimits { per_operator_max: 1, ..WatchLimits::default() });
+            (Arc::default(), WatchLimits { per_operator_max: 2, ..WatchLimits::default() });
         let store = Arc::new(MemoryStore::default());
         let streams = (&streams, Duration::ZERO);
         let hub = WatchHub::start(store, &runner, streams, &metrics, watches, &Arc::default()).unwrap();
@@ -118,13 +118,11 @@ mod tests {
             let refused = hub.watch(&ada, of(query)).await.map(|_| ()).unwrap_err();
             assert!(refused.message().contains("waiting"), "{refused}");
         }
-        let open = hub.watch(&ada, of(short.clone())).await.unwrap();
-        drop(open);
+        let quick = hub.watch(&ada, of(short.clone())).await.unwrap();
         taken.free().await;
-        let request = of(calendar);
-        let open = hub.watch(&ada, request.clone()).await.unwrap();
-        let refused = hub.watch(&ada, request).await.map(|_| ()).unwrap_err();
+        let slow = hub.watch(&ada, of(calendar)).await.unwrap();
+        let refused = hub.watch(&ada, of(short)).await.map(|_| ()).unwrap_err();
         assert!(refused.message().contains("watches_per_operator_max"), "{refused}");
-        drop(open);
+        drop((quick, slow));
     }
 }
