@@ -67,4 +67,7 @@ pub use self::{
     },
     wal::open::OpenError,
 };
-pub(crate) use self::{salvage::verify::lock_existing, wal::open::KIND};
+pub(crate) use self::{
+    salvage::verify::lock_existing,
+    wal::open::{KIND, OPEN_FREE_MIN},
+};

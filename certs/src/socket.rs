@@ -13,7 +13,10 @@ use std::{
     time::Duration,
 };
 
-use rustix::net::sockopt;
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    net::sockopt,
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -73,9 +76,23 @@ impl Socket {
         self.stream.as_ref().ok_or(io::ErrorKind::NotConnected)?.peer_addr()
     }
 
+    /// Whether the peer has reset the connection, or vanished; see [`is_broken`]. Also after a failed [`Self::rebind`].
+    pub fn is_broken(&self) -> bool {
+        self.stream.as_ref().is_none_or(is_broken)
+    }
+
     fn pinned(&mut self) -> io::Result<Pin<&mut TcpStream>> {
         Ok(Pin::new(self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?))
     }
+}
+
+/// Whether a connection is reset or timed out, without reading from it: the bytes that were received before, and the error,
+/// are there for the next read. `false` for a peer that has only ended its own direction.
+pub fn is_broken(socket: impl AsFd) -> bool {
+    let mut asked = [PollFd::new(&socket, PollFlags::empty())];
+    let answered = poll(&mut asked, Some(&Default::default()));
+    let [asked] = asked;
+    answered.is_ok() && asked.revents().intersects(PollFlags::ERR | PollFlags::HUP)
 }
 
 /// Sets a listener's options: on Linux, later connections inherit them.
@@ -137,7 +154,36 @@ impl AsyncWrite for Socket {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
+
+    #[tokio::test]
+    async fn a_reset_is_seen_without_reading_and_an_ended_direction_is_none() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut device = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::accepted(listener.accept().await.unwrap().0).unwrap();
+        device.write_all(b"line").await.unwrap();
+        device.shutdown().await.unwrap();
+        let mut read = [0; 4];
+        socket.read_exact(&mut read).await.unwrap();
+        assert!(!socket.is_broken(), "the device still reads");
+
+        let mut device = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let mut socket = Socket::accepted(listener.accept().await.unwrap().0).unwrap();
+        socket.write_all(b"unread").await.unwrap();
+        device.readable().await.unwrap();
+        assert!(!socket.is_broken());
+        device.write_all(b"line").await.unwrap();
+        // It closes with unread bytes.
+        drop(device);
+        while !socket.is_broken() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert!(socket.is_broken(), "asking changes nothing");
+        let error = socket.read_to_end(&mut Vec::new()).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
 
     fn has_options(socket: &TcpStream) -> bool {
         sockopt::tcp_nodelay(socket).unwrap()

@@ -70,7 +70,7 @@ impl Shortages {
         let disk =
             all.filter(|why| !is_bound(why)).min_by_key(|why| !matches!(why, FullReason::DiskFree { .. }));
         let text = disk.map(|why| {
-            format!("{why}: free space on the data folder's file system; devices wait until then")
+            format!("{why}: free space on the data folder's file system; devices wait as soon as the space that the journal has reserved is used up")
         });
         conditions.report(DISK_FULL, text);
         let bound = |logs: &[Option<FullReason>], what, key, advice| {

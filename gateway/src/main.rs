@@ -106,7 +106,13 @@ fn start(arguments: Arguments, sources: &Sources) -> anyhow::Result<()> {
     descriptors::raise_limit();
     system().block_on(async {
         let shutdown = shutdown_signal().context("cannot watch for signals")?;
-        let gateway = bind(config).await.map_err(cannot_start)?;
+        let mut shutdown = Box::pin(shutdown);
+        let bound = tokio::select! {
+            bound = bind(config) => bound,
+            // The start may wait for disk space.
+            _ = &mut shutdown => return Ok(()),
+        };
+        let gateway = bound.map_err(cannot_start)?;
         output::print(format_args!("ready {}\n", gateway.local_addr()?))?;
         let stop = async {
             let signal = shutdown.await;

@@ -56,4 +56,5 @@ pub use self::{
     context::Context,
     end_signal::EndSignal,
     handle::SessionHandle,
+    stream::SessionStream,
 };

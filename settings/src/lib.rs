@@ -1,5 +1,6 @@
 //! Infrastructure shared by both servers: layered settings, environment variables, conditions, logging and its limits,
-//! output, signals, exit status, completions and man pages, priority of threads, supervision of tasks, connection slots, token buckets, descriptors, and the plain HTTP endpoint for probes and
+//! output, signals, exit status, completions and man pages, priority of threads, supervision of tasks, connection
+//! slots, token buckets, descriptors, the wait for disk space at the start, and the plain HTTP endpoint for probes and
 //! metrics.
 //!
 //! Nothing here depends on what a gateway or an aggregator does.
@@ -7,6 +8,7 @@
 mod conditions;
 pub mod connection_slots;
 pub mod descriptors;
+mod disk_space;
 pub mod exit;
 mod flag;
 pub mod generated;
@@ -26,6 +28,7 @@ mod units;
 mod variables;
 
 pub use conditions::{Conditions, KnownCondition, Severity};
+pub use disk_space::wait_for_space;
 pub use flag::when_set;
 pub use layer::{SettingsError, check_names, layered};
 pub use outage_log::{OutageLog, OutageSummary};

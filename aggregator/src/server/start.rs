@@ -7,8 +7,8 @@ use catchment_certs::{
     channel::{ALPN_GRPC, ALPN_HTTP1},
     kept_revocations::KeptRevocations,
 };
-use catchment_journal::check_folder;
-use catchment_settings::{OutageLog, http::HttpServer};
+use catchment_journal::{Disk as _, RealDisk, check_folder};
+use catchment_settings::{OutageLog, http::HttpServer, wait_for_space};
 use tokio::{net::TcpListener, time::Instant};
 
 use super::{failure::StartError, run::Aggregator};
@@ -16,7 +16,7 @@ use crate::{
     certificates::KeptCertificates,
     config::Config,
     metrics::Metrics,
-    store::{BackupSource, EmbeddedStore, KIND, OpenError, OpenReport, Store},
+    store::{BackupSource, EmbeddedStore, KIND, OPEN_FREE_MIN, OpenError, OpenReport, Store},
 };
 
 /// Pause before a start that found no disk space tries again.
@@ -79,6 +79,7 @@ async fn revocations(
 
 /// Opens the store as soon as there is space, and logs the outcome.
 async fn open(config: &Config) -> Result<Arc<EmbeddedStore>, StartError> {
+    wait_for_space(&config.data, OPEN_FREE_MIN, |folder| RealDisk.free_bytes(folder)).await;
     let mut full_disk = OutageLog::default();
     let (store, report) = loop {
         let (dir, bounds) = (config.data.clone(), config.store.clone());

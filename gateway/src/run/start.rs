@@ -6,9 +6,9 @@ use actix_rt::{System, SystemRunner};
 use catchment_certs::{
     ClientTls, Identity, ServerTls, SessionRegistry, Trust, kept_revocations::KeptRevocations,
 };
-use catchment_journal::{DataDir, RealDisk, check_folder};
+use catchment_journal::{DataDir, Disk as _, RealDisk, check_folder};
 use catchment_proto::GatewayId;
-use catchment_settings::http::HttpServer;
+use catchment_settings::{http::HttpServer, wait_for_space};
 use tokio::net::TcpListener;
 
 use super::{failure::StartError, gateway::Gateway};
@@ -28,6 +28,10 @@ use crate::{
 pub(crate) const KIND: &str = "gateway";
 /// Most shards of a new data folder, unless `shards` asks for more: each costs threads and files.
 const SHARDS_DEFAULT_MAX: usize = 8;
+
+/// A start needs so many free bytes for the small files that it writes. Far less than what the journal keeps free
+/// (`LogConfig::disk_free_min`): a gateway that filled its disk starts, delivers, and so makes room.
+const START_FREE_MIN: u64 = 64 << 10;
 
 /// An actix system over a multi-thread runtime: accepting and the uplink share it, workers have their own.
 ///
@@ -76,7 +80,8 @@ fn identity(config: &Config) -> Result<Opened, StartError> {
     Ok(Opened { id, trust, tls, client })
 }
 
-/// Opens the identity and the data folder, recovers the shards, binds the addresses.
+/// Opens the identity and the data folder, recovers the shards, binds the addresses. On a full file system it first
+/// waits for space until the future is dropped.
 ///
 /// # Errors
 /// See [`StartError`].
@@ -95,6 +100,7 @@ pub async fn bind_with(config: Config, clock: Arc<dyn Clock>) -> Result<Gateway,
     metrics.trust.show(&trust);
     config.warn_of_expiry();
     let wanted = config.shards.unwrap_or_else(default_shards);
+    wait_for_space(&config.data, START_FREE_MIN, |folder| RealDisk.free_bytes(folder)).await;
     let now_ms = u64::try_from(clock.wall().as_millis()).unwrap_or(0);
     let owner = tls.peer().uri();
     let mut data = DataDir::open_owned(&config.data, KIND, now_ms, &owner, &[(SHARDS, &wanted.to_string())])?;

@@ -7,10 +7,7 @@ use std::{
 
 use catchment_certs::Accepted;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{
     close_reason::CloseReason,
@@ -22,7 +19,7 @@ use super::{
     protocol::{Decoder, Protocol},
     read_core::ReadCore,
     responses::ResponseQueue,
-    stream::{Duplex, Inbox},
+    stream::{Duplex, Inbox, SessionStream},
 };
 use crate::device::{DeviceSessions, SessionId};
 
@@ -42,7 +39,7 @@ pub async fn run<S>(
     context: Rc<Context>,
 ) -> CloseReason
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: SessionStream,
 {
     let (stream, mut inbox) = (Duplex::new(stream), Inbox::default());
     let kind = match negotiated {
@@ -107,7 +104,7 @@ pub(super) struct Session<S> {
     pub(super) context: Rc<Context>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: SessionStream> Session<S> {
     /// Both halves, until the connection ends.
     async fn serve(&self, inbox: Inbox) -> CloseReason {
         let mut writing = std::pin::pin!(self.write());

@@ -2,10 +2,7 @@
 
 use std::rc::Rc;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until, timeout},
-};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{
     close_reason::CloseReason,
@@ -15,14 +12,14 @@ use super::{
     handle::SessionHandle,
     protocol::Protocol,
     protocol_detection::{Detection, Foreign, ProtocolDetector},
-    stream::{Duplex, Inbox},
+    stream::{Duplex, Inbox, SessionStream},
     unfinished::UnfinishedGuard,
 };
 use crate::intake::Reason;
 
 /// Detects the protocol by the first bytes when the handshake did not decide it. The bytes stay in the inbox, without
 /// the padding in front.
-pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn detect_protocol<S: SessionStream>(
     stream: &Duplex<S>,
     inbox: &mut Inbox,
     handle: &Rc<SessionHandle>,
@@ -77,7 +74,7 @@ pub(super) async fn detect_protocol<S: AsyncRead + AsyncWrite + Unpin>(
 
 /// Ends the connection in order. Which protocol the device speaks is not known: the reason is sent as a line of JSON,
 /// which people can read too.
-async fn send_close_reason<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, why: CloseReason) {
+async fn send_close_reason<S: SessionStream>(stream: &Duplex<S>, why: CloseReason) {
     let mut bytes = Vec::new();
     if let Some(what) = why.to_device() {
         Encoder::new(Protocol::Json).close_reason(why.reason(), what, &mut bytes);
@@ -90,7 +87,7 @@ async fn send_close_reason<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>
 }
 
 /// Answers in words, and waits for the peer to read them.
-async fn reject_foreign<S: AsyncRead + AsyncWrite + Unpin>(stream: &Duplex<S>, foreign: Foreign) {
+async fn reject_foreign<S: SessionStream>(stream: &Duplex<S>, foreign: Foreign) {
     let answer = foreign.answer();
     let written = async {
         let _ = stream.write(&answer).await;

@@ -3,13 +3,10 @@
 
 use std::{cell::Cell, io, time::Duration};
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::timeout,
-};
+use tokio::time::timeout;
 
 use super::{
-    stream::{Duplex, Inbox},
+    stream::{Duplex, Inbox, SessionStream},
     waiting::WaitingBytes,
 };
 
@@ -35,7 +32,7 @@ pub(super) enum DrainOutcome {
 
 /// Reads and discards until the device has closed too: closing a socket with unread bytes resets the connection, and
 /// the device could lose what was last said to it.
-pub(super) async fn drain_until_closed<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn drain_until_closed<S: SessionStream>(
     stream: &Duplex<S>,
     longest: Duration,
 ) -> DrainOutcome {

@@ -17,6 +17,8 @@ pub struct SessionHandle {
     delivered: Cell<bool>,
     /// The device closed its side after the error that ends the session: its program lives.
     alive_after_close: Cell<bool>,
+    /// The connection was found broken while the session waited.
+    broken: Cell<bool>,
     /// The device has said that it will be heard within this.
     silence_max: Cell<Option<Duration>>,
     slot: Option<ConnectionSlot>,
@@ -31,8 +33,8 @@ impl SessionHandle {
         }
         let last_message = Cell::new(Instant::now());
         let (silence_max, held_back) = (Cell::default(), Cell::default());
-        let (delivered, alive_after_close) = (Cell::default(), Cell::default());
-        Rc::new(Self { end, last_message, held_back, delivered, alive_after_close, silence_max, slot })
+        let (delivered, alive_after_close, broken) = (Cell::default(), Cell::default(), Cell::default());
+        Rc::new(Self { end, last_message, held_back, delivered, alive_after_close, broken, silence_max, slot })
     }
 
     /// The session must end, for this reason unless there was one before.
@@ -70,6 +72,16 @@ impl SessionHandle {
     /// When the device's last message ended, or the session began.
     pub(super) fn last_message_at(&self) -> Instant {
         self.last_message.get()
+    }
+
+    /// The connection is broken. The session may wait on with what it has read, but its place is free for another one.
+    pub(super) fn record_broken(&self) {
+        self.broken.set(true);
+    }
+
+    /// The connection was found broken.
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
     }
 
     /// The device has closed its side in order, or sent something, after its last answer.

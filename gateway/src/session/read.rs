@@ -2,10 +2,7 @@
 
 use std::pin::pin;
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{
     close_reason::CloseReason,
@@ -13,13 +10,13 @@ use super::{
     deadlines::{DeadlineTimer, DecodedSlice, ReadDeadlines},
     protocol::Closing,
     read_core::{Pause, Step},
-    stream::Inbox,
+    stream::{Inbox, SessionStream},
     unfinished::UnfinishedGuard,
     worker_environment::WorkerEnvironment,
 };
 use crate::{device::DelayGuard, turns::Slice};
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: SessionStream> Session<S> {
     /// The reading half.
     pub(super) async fn read(&self, mut inbox: Inbox) -> CloseReason {
         let mut ended = pin!(self.handle.ended());
@@ -155,6 +152,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     }
 
     async fn pause(&self, pause: Pause) -> Result<(), CloseReason> {
+        // A session that waits for room or for its rate is not read, for as long as that takes. What it has read stays,
+        // but if its device is gone, it keeps no other connection of the device out.
+        if pause != Pause::Sync && self.stream.is_broken() {
+            self.handle.record_broken();
+        }
         let paused = sleep(pause.duration());
         let _delayed = matches!(pause, Pause::Rate(_)).then(|| {
             self.handle.hold_back(pause.duration());

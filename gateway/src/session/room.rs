@@ -6,14 +6,11 @@
 //! something: refusals are dropped and counted, acknowledgements are merged, and reading continues. Where nothing may
 //! be dropped (replies of MQTT, the answer to a hello), the session ends.
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 
-use super::{close_reason::CloseReason, connection::Session};
+use super::{close_reason::CloseReason, connection::Session, stream::SessionStream};
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: SessionStream> Session<S> {
     /// Waits until the queue has room for one more response; `false`: the device does not read.
     pub(super) async fn room(&self) -> Result<bool, CloseReason> {
         if self.responses.has_room() {

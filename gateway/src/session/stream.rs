@@ -11,7 +11,9 @@ use std::{
     task::{Poll, ready},
 };
 
+use catchment_certs::Socket;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_rustls::server::TlsStream;
 
 use super::waiting::{READ_BYTES, WaitingBytes};
 
@@ -21,6 +23,39 @@ const PIECE_BYTES: usize = 16 << 10;
 thread_local! {
     /// Lent to a session while it decodes what it just read.
     static SPARE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// A stream that can tell that it is broken without being read: a session that waits does not read.
+pub trait SessionStream: AsyncRead + AsyncWrite + Unpin {
+    /// Whether the peer has reset the connection, or vanished. A peer that has only ended its own direction may still
+    /// read.
+    fn is_broken(&self) -> bool;
+}
+
+impl<S: SessionStream> SessionStream for Box<S> {
+    fn is_broken(&self) -> bool {
+        (**self).is_broken()
+    }
+}
+
+impl SessionStream for TlsStream<Socket> {
+    fn is_broken(&self) -> bool {
+        self.get_ref().0.is_broken()
+    }
+}
+
+#[cfg(test)]
+impl SessionStream for tokio::io::DuplexStream {
+    fn is_broken(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+impl SessionStream for tokio::net::TcpStream {
+    fn is_broken(&self) -> bool {
+        catchment_certs::socket::is_broken(self)
+    }
 }
 
 /// Bytes that were read and not decoded yet.
@@ -75,9 +110,14 @@ pub(super) struct Duplex<S> {
     writing: Cell<bool>,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Duplex<S> {
+impl<S: SessionStream> Duplex<S> {
     pub(super) const fn new(stream: S) -> Self {
         Self { stream: RefCell::new(stream), written: Cell::new(0), writing: Cell::new(false) }
+    }
+
+    /// See [`SessionStream::is_broken`].
+    pub(super) fn is_broken(&self) -> bool {
+        self.stream.borrow().is_broken()
     }
 
     /// How many writes the peer has taken so far, and whether one is pending: a peer that reads nothing takes nothing.

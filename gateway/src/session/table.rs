@@ -87,12 +87,16 @@ impl SessionTable {
         self.sessions.borrow_mut().insert(id, Rc::downgrade(handle));
     }
 
-    /// How long a session has been silent, unless it counts as alive: its device was heard within `silent_after`, or
-    /// keeps the promise that it made (the keep-alive of MQTT, which ends a session that does not).
+    /// How long a session has been silent, unless it counts as alive: its connection was not found broken, and its device
+    /// was heard within `silent_after`, or keeps the promise that it made (the keep-alive of MQTT, which ends a session
+    /// that does not).
     pub fn silence(&self, id: SessionId, now: Instant) -> Option<Duration> {
         let Some(handle) = self.sessions.borrow().get(&id).and_then(Weak::upgrade) else {
             return Some(Duration::MAX);
         };
+        if handle.is_broken() {
+            return Some(Duration::MAX);
+        }
         let silent = now.saturating_duration_since(handle.last_message_at());
         (silent >= handle.silence_max().unwrap_or(self.silent_after)).then_some(silent)
     }

@@ -2,11 +2,9 @@
 
 use std::{future::poll_fn, rc::Rc, task::Poll};
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use super::{close_reason::CloseReason, connection::Session, responses::Response, stream::SessionStream};
 
-use super::{close_reason::CloseReason, connection::Session, responses::Response};
-
-impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
+impl<S: SessionStream> Session<S> {
     /// The writing half.
     pub(super) async fn write(&self) -> CloseReason {
         loop {

@@ -49,7 +49,7 @@ pub(in crate::store) const JOURNAL: &str = "journal";
 /// Folder of sled within it.
 pub(in crate::store) const SLED: &str = "sled";
 /// sled needs room for a segment and a snapshot of all pages; else an opening stops half done.
-const OPEN_FREE_MIN: u64 = 10 << 20;
+pub(crate) const OPEN_FREE_MIN: u64 = 10 << 20;
 /// Most lost batches listed individually.
 const LOST_MAX: usize = 1000;
 

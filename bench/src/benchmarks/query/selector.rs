@@ -31,7 +31,8 @@ fn expression(digits: &str, ending: &str) -> String {
 
 /// Milliseconds to list and to count the temperatures of a share of the devices, with some endings of their numbers.
 fn measure(bench: &Bench, population: Population, digits: usize) -> anyhow::Result<[f64; 2]> {
-    let dir = bench.folder("query").join(format!("selector-{}", population.series));
+    let Population { series, windows, .. } = population;
+    let dir = bench.folder("query").join(format!("selector-{series}-{windows}"));
     fs::create_dir_all(&dir)?;
     let server = world::aggregator_with(&bench.pki, &dir, &ROOM)?;
     for (gateway, identity) in (0..).zip(bench.pki.sites(GATEWAYS)?) {
@@ -40,7 +41,7 @@ fn measure(bench: &Bench, population: Population, digits: usize) -> anyhow::Resu
     drop(server);
     let server = world::aggregator_with(&bench.pki, &dir, &ROOM)?;
     let operator = Operator::connect(server.addr, &bench.pki.operator("reader")?)?;
-    let hits = population.series as u64 / 10 / 10_u64.pow(digits as u32);
+    let hits = series as u64 / 10 / 10_u64.pow(digits as u32);
     let (mut lists, mut counts) = (Vec::new(), Vec::new());
     for ending in 0..EXPRESSIONS {
         let selector = |all| {
@@ -53,11 +54,12 @@ fn measure(bench: &Bench, population: Population, digits: usize) -> anyhow::Resu
         let counted = operator.query(AggregateRequest {
             selector: selector("[0-9]+"),
             from_ms: population.start_ms,
-            to_ms: population.start_ms + 10_000,
+            to_ms: population.end_ms(),
             aggregates: vec!["count".to_owned()],
             ..AggregateRequest::default()
         })?;
-        ensure!(counted.sum as u64 == hits, "{} readings counted, not {hits}", counted.sum);
+        let readings = hits * windows as u64;
+        ensure!(counted.sum as u64 == readings, "{} readings counted, not {readings}", counted.sum);
         counts.push(counted.seconds * 1e3);
     }
     Ok([quantile(&lists, 0.5), quantile(&counts, 0.5)])
@@ -74,31 +76,43 @@ fn of_duckdb(bench: &Bench, population: Population) -> anyhow::Result<f64> {
     Ok(answer.seconds * 1e3)
 }
 
-/// With a tenth of the series and equally many hits, and with all.
+/// Windows of a series where they are to make no difference.
+const MORE_WINDOWS: usize = 10;
+
+/// With a tenth of the series and equally many hits, with ten times the windows of these, and with all series.
 pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
-    let of = |series: usize| Population { series: series as i64, start_ms: days_ago(1) };
-    let sizes = [bench.sized(100_000, 2_000), bench.sized(1_000_000, 20_000)];
-    let [few, many] = sizes.map(of);
-    let (few, ours) = (measure(bench, few, 1)?, measure(bench, many, 2)?);
-    let theirs = of_duckdb(bench, many).map_err(|error| format!("{error:#}"));
-    let [_, series] = sizes;
-    let hits = series / 1_000;
-    for ((how, ours), few) in [LIST, COUNT].into_iter().zip(ours).zip(few) {
-        let what = format!("{hits} of {} series, by a regular expression, {how}", number(series as f64));
+    let start_ms = days_ago(1);
+    let of = |series: usize, windows: usize| Population {
+        series: series as i64,
+        windows: windows as i64,
+        start_ms,
+    };
+    let [tenth, all] = [bench.sized(100_000, 2_000), bench.sized(1_000_000, 20_000)];
+    let (few, longer) = (measure(bench, of(tenth, 1), 1)?, measure(bench, of(tenth, MORE_WINDOWS), 1)?);
+    let ours = measure(bench, of(all, 1), 2)?;
+    let theirs = of_duckdb(bench, of(all, 1)).map_err(|error| format!("{error:#}"));
+    let hits = all / 1_000;
+    for (at, how) in [LIST, COUNT].into_iter().enumerate() {
+        let [few, longer, ours] = [few, longer, ours].map(|values| values.get(at).copied().unwrap_or(f64::NAN));
         report.measurements.push(Measurement {
-            what,
+            what: format!("{hits} of {} series, by a regular expression, {how}", number(all as f64)),
             unit: "ms",
             ours,
             reference: Reference { name: "DuckDB, a table of the names".to_owned(), value: theirs.clone() },
             goal: at_most(50.0, 10.0),
         });
-        report.growth.push(Growth {
-            what: format!("{hits} series by a regular expression, {how}, by all series"),
-            unit: "ms",
-            better: Better::Lower,
-            sizes: sizes.into(),
-            values: vec![few, ours],
-        });
+        for (by, sizes, values) in [
+            ("all series", [tenth, all], [few, ours]),
+            ("stored windows", [tenth, tenth * MORE_WINDOWS], [few, longer]),
+        ] {
+            report.growth.push(Growth {
+                what: format!("{hits} series by a regular expression, {how}, by {by}"),
+                unit: "ms",
+                better: Better::Lower,
+                sizes: sizes.into(),
+                values: values.into(),
+            });
+        }
     }
     Ok(())
 }

@@ -11,12 +11,14 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::super::{CloseReason, Context, EndSignal, SessionHandle, protocol::Protocol, run};
+use super::super::{
+    CloseReason, Context, EndSignal, SessionHandle, protocol::Protocol, run, stream::SessionStream,
+};
 use crate::device::DeviceSessions;
 
 /// A session that runs, and the device's end of its connection.
-pub(super) struct Running {
-    pub(super) device: DuplexStream,
+pub(super) struct Running<S = DuplexStream> {
+    pub(super) device: S,
     pub(super) signal: EndSignal,
     pub(super) context: Rc<Context>,
     pub(super) device_sessions: Rc<RefCell<DeviceSessions>>,
@@ -25,9 +27,16 @@ pub(super) struct Running {
 
 /// Starts a session of a protocol; the result is that of the session, as its device sees it.
 pub(super) fn start(protocol: Option<Protocol>) -> (Running, impl Future<Output = CloseReason>) {
+    start_over(duplex(256 << 10), protocol)
+}
+
+/// Like [`start`], over a stream of which these are the device's end and the session's.
+pub(super) fn start_over<S: SessionStream>(
+    (device, stream): (S, S),
+    protocol: Option<Protocol>,
+) -> (Running<S>, impl Future<Output = CloseReason>) {
     let folder = tempfile::tempdir().unwrap();
     let context = Context::testing(folder.path());
-    let (device, stream) = duplex(256 << 10);
     let signal = EndSignal::new(context.ending.child_token());
     let metrics = std::sync::Arc::clone(&context.metrics);
     let mut device_sessions = DeviceSessions::new(Name::new("press").unwrap(), 4, 10, metrics);

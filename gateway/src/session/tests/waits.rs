@@ -3,9 +3,16 @@
 use std::{num::NonZeroU32, time::Duration};
 
 use catchment_settings::token_bucket::Rate;
-use tokio::{io::AsyncWriteExt as _, time::sleep};
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{TcpListener, TcpStream},
+    time::{Instant, sleep, timeout},
+};
 
-use super::{super::CloseReason, ends::start};
+use super::{
+    super::CloseReason,
+    ends::{start, start_over},
+};
 use crate::session::protocol::Protocol;
 
 #[tokio::test(start_paused = true)]
@@ -32,4 +39,41 @@ async fn a_session_that_waits_holds_what_it_has_read_and_no_buffer() {
     };
     let (why, ()) = tokio::join!(session, device);
     assert_eq!(why, CloseReason::Revoked);
+}
+
+#[tokio::test]
+async fn a_session_that_waits_notices_that_its_connection_is_broken_and_gives_its_place() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let device = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    let (mut running, session) = start_over((device, stream), Some(Protocol::Json));
+    let rate = Rate::new(NonZeroU32::MIN, Duration::from_secs(1));
+    running.device_sessions.borrow_mut().limit_readings(Some(rate));
+    let metrics = std::sync::Arc::clone(&running.context.metrics);
+    let device = async {
+        let line = b"{\"a\":1,\"b\":2,\"c\":3}\n";
+        running.device.write_all(&line.repeat(100)).await.unwrap();
+        while metrics.readings.get() < 300 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        // It waits for five minutes, and looks again each second.
+        running.device.write_all(line).await.unwrap();
+        while metrics.pace.rate_waits.get() == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+        let silence = || running.context.session_table.silence(1, Instant::now());
+        assert_eq!(silence(), None);
+        rustix::net::sockopt::set_socket_linger(&running.device, Some(Duration::ZERO)).unwrap();
+        drop(running.device);
+        let noticed = async {
+            while silence().is_none() {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), noticed).await.expect("the reset is noticed");
+        assert_eq!(silence(), Some(Duration::MAX));
+        running.signal.end(CloseReason::Displaced);
+    };
+    let (why, ()) = tokio::join!(session, device);
+    assert_eq!(why, CloseReason::Displaced);
 }
