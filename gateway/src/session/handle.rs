@@ -34,7 +34,16 @@ impl SessionHandle {
         let last_message = Cell::new(Instant::now());
         let (silence_max, held_back) = (Cell::default(), Cell::default());
         let (delivered, alive_after_close, broken) = (Cell::default(), Cell::default(), Cell::default());
-        Rc::new(Self { end, last_message, held_back, delivered, alive_after_close, broken, silence_max, slot })
+        Rc::new(Self {
+            end,
+            last_message,
+            held_back,
+            delivered,
+            alive_after_close,
+            broken,
+            silence_max,
+            slot,
+        })
     }
 
     /// The session must end, for this reason unless there was one before.

@@ -93,7 +93,8 @@ pub(super) fn run(bench: &Bench, report: &mut Report) -> anyhow::Result<()> {
     let theirs = of_duckdb(bench, of(all, 1)).map_err(|error| format!("{error:#}"));
     let hits = all / 1_000;
     for (at, how) in [LIST, COUNT].into_iter().enumerate() {
-        let [few, longer, ours] = [few, longer, ours].map(|values| values.get(at).copied().unwrap_or(f64::NAN));
+        let [few, longer, ours] =
+            [few, longer, ours].map(|values| values.get(at).copied().unwrap_or(f64::NAN));
         report.measurements.push(Measurement {
             what: format!("{hits} of {} series, by a regular expression, {how}", number(all as f64)),
             unit: "ms",
