@@ -191,7 +191,8 @@ pub fn repair_text(data: &Path) -> Result<String, InspectError> {
     }
     let logs = folders.iter().flat_map(|(_, folder)| LOGS.map(|log| folder.join(log)));
     for log in logs.filter(|log| log.is_dir()) {
-        let done = quarantine(&RealDisk, &log)?;
+        let name = log.strip_prefix(data).unwrap_or(&log).to_string_lossy().into_owned();
+        let done = quarantine(&RealDisk, &log, lock.facts().salt(&name))?;
         for file in &done.files {
             let _ = writeln!(text, "copied aside: {}", file.display());
         }

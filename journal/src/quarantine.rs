@@ -33,16 +33,18 @@ pub struct Quarantined {
     pub headers: u64,
 }
 
-/// Repairs the log in `dir`, which must not be open. Leaves a torn tail to the next opening.
+/// Repairs the log in `dir`, which must not be open. Leaves a torn tail to the next opening. `known`: the salt by which the data
+/// folder knows the log ([`FolderFacts::salt`](crate::FolderFacts::salt)), if it does; a log of which nothing can be read
+/// continues under it, since the folder refuses another's.
 ///
 /// # Errors
 /// As opening a log; a partial repair is harmless.
-pub fn quarantine<D: Disk>(disk: &D, dir: &Path) -> Result<Quarantined, OpenError> {
+pub fn quarantine<D: Disk>(disk: &D, dir: &Path, known: Option<u64>) -> Result<Quarantined, OpenError> {
     let list = list_segments(disk, dir)?;
     let mut done = Quarantined::default();
     let Some(last) = list.last().copied() else { return Ok(done) };
     let Some(salt) = find_salt(disk, dir, &list)? else {
-        unreadable(disk, dir, &list, last, &mut done).map_err(OpenError::io(dir))?;
+        unreadable(disk, dir, (&list, last), known, &mut done).map_err(OpenError::io(dir))?;
         return Ok(done);
     };
     let segments = Segments::new(dir, salt, list.clone(), last.start);
@@ -231,12 +233,12 @@ fn copy<D: Disk>(disk: &D, source: &D::File, from: u64, to: u64, path: &Path) ->
 fn unreadable<D: Disk>(
     disk: &D,
     dir: &Path,
-    list: &[Segment],
-    last: Segment,
+    (list, last): (&[Segment], Segment),
+    known: Option<u64>,
     done: &mut Quarantined,
 ) -> io::Result<()> {
     let at = Position::new(align_up(last.start.get().saturating_add(last.file_bytes)));
-    let segments = Segments::new(dir, disk.random_u64(), Vec::new(), at);
+    let segments = Segments::new(dir, known.unwrap_or_else(|| disk.random_u64()), Vec::new(), at);
     crate::writer::create_segment(disk, &segments, at)?;
     for segment in list {
         let name = segment_name(segment.start);

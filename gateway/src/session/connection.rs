@@ -137,7 +137,8 @@ impl<S: SessionStream> Session<S> {
             CloseReason::Displaced => Box::pin(self.drain_displaced()).await,
             _ => Box::pin(drain_until_closed(&self.stream, drain)).await == DrainOutcome::Lives,
         };
-        if lives {
+        // What arrived before a reset says nothing of the program.
+        if lives && !self.handle.is_broken() {
             self.handle.record_alive();
         }
         why

@@ -165,8 +165,9 @@ impl ReadCore {
         let (consumed, stop) = self.decoder.decode(rest, closing, &environment.rules(), &mut self.intake);
         self.consumed += consumed;
         self.stop = stop;
-        self.admit_first(environment)?;
+        // Also those of a session that is not admitted.
         count(&self.intake.refusals, environment);
+        self.admit_first(environment)?;
         self.stage = Stage::RefuseDecoded(0);
         Ok(None)
     }

@@ -67,6 +67,12 @@ impl FolderFacts {
         self.values.keys().any(|key| key.starts_with(KEY))
     }
 
+    /// The salt under which a log at this path within the folder begins if it must be created anew; `None` if the
+    /// identity does not name the log.
+    pub fn salt(&self, log: &str) -> Option<u64> {
+        self.salts(log).ok()?.last().copied()
+    }
+
     /// The salts allowed for a log.
     fn salts(&self, log: &str) -> Result<Vec<u64>, DataDirError> {
         let value = self.values.get(&key(log)).map_or("", String::as_str);

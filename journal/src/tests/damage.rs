@@ -95,7 +95,7 @@ fn a_flipped_byte_costs_at_most_its_record_and_repair_leaves_a_clean_log() {
 
 fn check_repair(disk: &SimDisk, found: &Records, damaged: bool, context: &str) {
     let dir = Path::new(DIR);
-    let done = quarantine(disk, dir).unwrap();
+    let done = quarantine(disk, dir, None).unwrap();
     assert!(damaged || done.files.is_empty(), "{context}");
     let report = verify(disk, dir).unwrap();
     assert!(report.is_clean(), "{report:?}: {context}");
@@ -228,10 +228,13 @@ fn a_single_segment_without_header_is_not_opened_as_empty() {
     disk.flip(&path, 64 + 20);
     let opened = crate::Log::open(std::sync::Arc::new(disk.clone()), Path::new(DIR), super::small());
     assert!(matches!(opened, Err(crate::OpenError::Unreadable { .. })));
-    let done = quarantine(&disk, Path::new(DIR)).unwrap();
+    let done = quarantine(&disk, Path::new(DIR), Some(77)).unwrap();
     assert_eq!(done.files.len(), 1);
     let (log, _) = open(&disk);
     assert!(log.end() >= end, "positions are not used again");
+    let list = crate::open::list_segments(&disk, Path::new(DIR)).unwrap();
+    let salt = crate::open::find_salt(&disk, Path::new(DIR), &list).unwrap();
+    assert_eq!(salt, Some(77), "the folder knows it by that");
 }
 
 #[test]

@@ -36,7 +36,7 @@ use crate::store::{
     wal::open::{JOURNAL, KIND, SLED},
 };
 
-use after::{from_journal, record_losses};
+use after::{begin_after_journal, from_journal, record_losses};
 use attempt::Attempt;
 
 const IDENTITY: &str = "identity";
@@ -69,7 +69,7 @@ pub fn repair(data: &Path) -> Result<RepairReport, OpenError> {
 fn repair_in_steps(data: &Path, step: Step<'_>) -> Result<RepairReport, OpenError> {
     let mut report = RepairReport::default();
     let failed = io("cannot repair the store");
-    let _lock = match lock_existing(data) {
+    let lock = match lock_existing(data) {
         Err(OpenError::Folder(_)) if repair_identity(data)? => {
             report.done.push(format!("{IDENTITY}: was damaged and has been rewritten"));
             lock_existing(data)?
@@ -79,7 +79,7 @@ fn repair_in_steps(data: &Path, step: Step<'_>) -> Result<RepairReport, OpenErro
     let journal = data.join(JOURNAL);
     RealDisk.create_dir_all(&journal).map_err(io("cannot create the journal's folder"))?;
     let damaged = catchment_journal::verify(&RealDisk, &journal).unwrap_or_default();
-    let mended = quarantine(&RealDisk, &journal)?;
+    let mended = quarantine(&RealDisk, &journal, lock.facts().salt(JOURNAL))?;
     step().map_err(&failed)?;
     let files = mended.files.iter().map(|file| file.display().to_string());
     report.done.extend(files.map(|file| format!("journal: damaged bytes were copied to {file}")));
@@ -187,6 +187,9 @@ fn rebuild(data: &Path, report: &mut RepairReport, step: Step<'_>) -> Result<Loa
         step().map_err(&failed)?;
         let mut writes = mend(data, &mut loaded, report, Some(must), step)?;
         from_journal(data, &mut loaded, report).map_err(blocks_error(data))?;
+        if loaded.catalog.gateways.is_empty() {
+            begin_after_journal(data, &mut loaded).map_err(blocks_error(data))?;
+        }
         record_losses(&mut writes, &mut loaded, report, false);
         fresh.commit(writes, &mut loaded.meta).map_err(blocks_error(data))?;
         loaded

@@ -104,14 +104,18 @@ impl FreshRows {
     }
 
     /// Ends sorted rows where an interval begins, the longest one that leaves half of them: what starts before it and
-    /// after it can be read as merged rows then.
-    pub(in crate::store) fn align(&mut self) {
+    /// after it can be read as merged rows then. `finest`: what is kept where they end. Within an interval of that they do
+    /// not end if any interval before it has rows, since a flush puts all of its rows into one.
+    pub(in crate::store) fn align(&mut self, finest: Resolution) {
         let Some(first) = self.rows.first().map(|row| row.name.start) else { return };
         for resolution in [Resolution::Day, Resolution::Hour, Resolution::Minute] {
             let start = resolution.start_of(self.to);
             let before = self.rows.partition_point(|row| row.name.start < start);
-            if start > first && 2 * before >= self.rows.len() {
+            if start > first && (2 * before >= self.rows.len() || resolution == finest) {
                 return self.cut(start);
+            }
+            if resolution == finest {
+                return;
             }
         }
     }
@@ -163,6 +167,31 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn rows_end_within_no_interval_of_what_is_kept_there_if_another_one_is_before() {
+        let at = |second: i64| Timestamp::from_millis(second * 1_000).unwrap();
+        let aligned = |from: i64, finest| {
+            let mut rows = FreshRows::new(at(from + 4_080));
+            for second in (from..from + 4_080).step_by(20) {
+                let width = Width::from_millis(1_000).unwrap();
+                rows.push(PartialName { start: at(second), width, epoch: 0, shard: 0, part: 1 }, 1, &[]);
+            }
+            rows.resolve();
+            rows.align(finest);
+            rows.to()
+        };
+        // From 10:40 to 11:48.
+        let from = 10 * 3_600 + 2_400;
+        assert_eq!(
+            aligned(from, Resolution::Windows),
+            at(11 * 3_600 + 2_880),
+            "the minute leaves half of them"
+        );
+        assert_eq!(aligned(from, Resolution::Hour), at(11 * 3_600));
+        assert_eq!(aligned(from, Resolution::Day), at(from + 4_080), "one day holds them all");
+        assert_eq!(aligned(86_400 - 60, Resolution::Day), at(86_400));
+    }
+
     proptest! {
         #[test]
         fn the_first_of_many_rows_are_kept_and_rows_of_one_time_together(
@@ -179,7 +208,7 @@ mod tests {
             }
             rows.resolve();
             if rows.to() < end {
-                rows.align();
+                rows.align(Resolution::Windows);
             }
             let mut expected: Vec<i64> = starts.iter().copied().filter(|second| at(*second) < rows.to()).collect();
             expected.sort_unstable();

@@ -9,22 +9,28 @@
 //!
 //! Each call does bounded work: it copies, looks up or visits some rows, or reads some blocks.
 
+mod damage;
 mod section;
 mod sorted;
 mod step;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use catchment_journal::Disk;
 use catchment_partial::{Timestamp, Window};
 
-use self::section::{Section, Snapshot};
+use self::{
+    damage::DamagedSpans,
+    section::{Section, Snapshot},
+};
 use crate::store::{
     RowReader, RowRequest, StoreError,
     catalog::listing::number_of,
     embedded::{inner::Inner, locks::read},
     memtable::scan::MemoryScan,
-    tables::{pieces::Floors, resolution::Resolution},
+    tables::{pieces::Floors, resolution::Resolution, version::Version},
 };
 
 /// Rows of one series, in order of the start of their windows.
@@ -38,8 +44,8 @@ pub(in crate::store) struct TableReader<'a, D: Disk> {
     scan: Option<MemoryScan>,
     section: Option<Section<D>>,
     /// Of the last section.
-    floors: Option<Floors>,
-    damaged: Vec<(Timestamp, Timestamp)>,
+    last: Option<(Floors, Arc<Version<D>>)>,
+    damaged: DamagedSpans,
 }
 
 impl<'a, D: Disk> TableReader<'a, D> {
@@ -56,8 +62,8 @@ impl<'a, D: Disk> TableReader<'a, D> {
             next: Some(request.from),
             scan: None,
             section: None,
-            floors: None,
-            damaged: Vec::new(),
+            last: None,
+            damaged: DamagedSpans::default(),
         };
         reader.copy()?;
         Ok(reader)
@@ -82,6 +88,7 @@ impl<'a, D: Disk> TableReader<'a, D> {
         let tables = &self.inner.tables;
         let (version, floors, flushed) =
             (tables.version(), tables.floors_of(&state.catalog, known), known.flushed);
+        let ends = if state.catalog.incomplete { Timestamp::MAX } else { known.end };
         drop(state);
         let Some(MemoryScan { rows: mut fresh, end, .. }) = self.scan.take() else {
             self.next = None;
@@ -89,37 +96,42 @@ impl<'a, D: Disk> TableReader<'a, D> {
         };
         fresh.resolve();
         if fresh.to() < end {
-            fresh.align();
+            fresh.align(finest_at(&floors, fresh.to()).unwrap_or(Resolution::Windows));
         }
         let to = fresh.to();
         // A merged row starts with its interval, perhaps before the first window.
         let from = next.max(Resolution::Day.start_of(from));
-        self.note_removal(next, &floors);
-        (self.next, self.floors) = ((to < end).then_some(to), Some(floors));
-        let snapshot = Snapshot { version, floors, flushed, fresh };
+        self.note_change(next, &floors, &version);
+        self.next = (to < end).then_some(to);
+        self.last = Some((floors, Arc::clone(&version)));
+        let snapshot = Snapshot { version, floors, flushed, ends, fresh };
         self.section = Some(Section::new(self.series, (from, to), &self.request, snapshot));
         Ok(())
     }
 
-    /// Reports the rest of an interval of which the last section read the beginning, if retention has removed its finer
-    /// rows since: the row that stands for them starts before this section.
-    fn note_removal(&mut self, from: Timestamp, floors: &Floors) {
-        let Some(before) = self.floors.filter(|before| before != floors) else { return };
-        let finest = |floors: &Floors| {
-            let complete = |resolution: &Resolution| {
-                floors.get(usize::from(resolution.number())).is_some_and(|floor| *floor <= from)
-            };
-            Resolution::ALL.into_iter().find(complete)
-        };
-        let (Some(left), Some(known)) = (finest(floors), finest(&before)) else { return };
+    /// Reports the rest of an interval within which this section begins, if the row that stands for it, which starts
+    /// before, may now hold more than the last section has read: retention has removed its finer rows since, or they were
+    /// removed before and a flush has put rows from memory into it.
+    fn note_change(&mut self, from: Timestamp, floors: &Floors, version: &Arc<Version<D>>) {
+        let Some((floors_before, version_before)) = &self.last else { return };
+        let Some((left, known)) = finest_at(floors, from).zip(finest_at(floors_before, from)) else { return };
         let start = left.start_of(from);
         if let Some(interval) = left.interval()
-            && left > known
+            && (left > known || !Arc::ptr_eq(version, version_before))
             && start < from
         {
-            self.damaged.push((from, start.saturating_add_nanos(interval.as_nanos()).min(self.request.to)));
+            let end = start.saturating_add_nanos(interval.as_nanos());
+            self.damaged.add((from, end.min(self.request.to)));
         }
     }
+}
+
+/// The finest resolution that is complete at a time.
+fn finest_at(floors: &Floors, time: Timestamp) -> Option<Resolution> {
+    let is_complete = |resolution: &Resolution| {
+        floors.get(usize::from(resolution.number())).is_some_and(|floor| *floor <= time)
+    };
+    Resolution::ALL.into_iter().find(is_complete)
 }
 
 impl<D: Disk> RowReader for TableReader<'_, D> {
@@ -141,6 +153,6 @@ impl<D: Disk> RowReader for TableReader<'_, D> {
     }
 
     fn damaged(&self) -> &[(Timestamp, Timestamp)] {
-        &self.damaged
+        self.damaged.all()
     }
 }

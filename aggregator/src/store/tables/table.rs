@@ -12,6 +12,7 @@ use std::{
 
 use catchment_journal::{Disk, DiskFile};
 use catchment_partial::Timestamp;
+use rustix::process::{Resource, getrlimit};
 
 use super::{
     block::TableBlock,
@@ -28,7 +29,7 @@ use super::{
 static NEXT: AtomicU64 = AtomicU64::new(0);
 
 /// An immutable file of rows of one resolution and one partition. At first use its file is opened and its index read;
-/// the index is kept, some 60 bytes a block, and the open file while fewer than [`KEPT_OPEN`] are.
+/// the index is kept, some 60 bytes a block, and the open file while fewer than [`kept_open`] are.
 pub(in crate::store) struct Table<D: Disk> {
     disk: Arc<D>,
     path: PathBuf,
@@ -46,18 +47,32 @@ struct Opened<D: Disk> {
     index: Vec<IndexEntry>,
 }
 
-/// A file that stays open, one of at most [`KEPT_OPEN`] of the process.
+/// A file that stays open, one of at most [`kept_open`] of the process.
 struct KeptOpen<D: Disk>(D::File);
 
 /// Most files of tables that stay open: descriptors are needed for connections too.
 const KEPT_OPEN: usize = 256;
+/// The part of all descriptors of the process that they may take.
+const KEPT_OPEN_PART: u64 = 8;
 static OPEN: AtomicUsize = AtomicUsize::new(0);
 
 impl<D: Disk> KeptOpen<D> {
     fn new(file: D::File) -> Option<Self> {
-        let room = |open: usize| (open < KEPT_OPEN).then_some(open + 1);
+        let most = kept_open();
+        let room = |open: usize| (open < most).then_some(open + 1);
         OPEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).ok().map(|_| Self(file))
     }
+}
+
+/// Most files of tables that stay open under the process's limit of descriptors.
+fn kept_open() -> usize {
+    static MOST: OnceLock<usize> = OnceLock::new();
+    *MOST.get_or_init(|| {
+        let limit = getrlimit(Resource::Nofile).current;
+        limit.map_or(KEPT_OPEN, |limit| {
+            KEPT_OPEN.min(usize::try_from(limit / KEPT_OPEN_PART).unwrap_or(KEPT_OPEN))
+        })
+    })
 }
 
 impl<D: Disk> Drop for KeptOpen<D> {

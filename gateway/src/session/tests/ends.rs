@@ -20,6 +20,7 @@ use crate::device::DeviceSessions;
 pub(super) struct Running<S = DuplexStream> {
     pub(super) device: S,
     pub(super) signal: EndSignal,
+    pub(super) handle: Rc<SessionHandle>,
     pub(super) context: Rc<Context>,
     pub(super) device_sessions: Rc<RefCell<DeviceSessions>>,
     _folder: tempfile::TempDir,
@@ -44,8 +45,9 @@ pub(super) fn start_over<S: SessionStream>(
     let handle = SessionHandle::new(signal.clone(), None);
     context.session_table.insert(1, &handle);
     let device_sessions = Rc::new(RefCell::new(device_sessions));
-    let session = run(stream, Ok(protocol), 1, handle, Rc::clone(&device_sessions), Rc::clone(&context));
-    (Running { device, signal, context, device_sessions, _folder: folder }, session)
+    let held = Rc::clone(&handle);
+    let session = run(stream, Ok(protocol), 1, held, Rc::clone(&device_sessions), Rc::clone(&context));
+    (Running { device, signal, handle, context, device_sessions, _folder: folder }, session)
 }
 
 /// A CONNECT of MQTT 5 or 3.1.1.

@@ -1,6 +1,6 @@
 //! Sessions that wait: what they hold meanwhile.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{num::NonZeroU32, rc::Rc, time::Duration};
 
 use catchment_settings::token_bucket::Rate;
 use tokio::{
@@ -74,6 +74,7 @@ async fn a_session_that_waits_notices_that_its_connection_is_broken_and_gives_it
         assert_eq!(silence(), Some(Duration::MAX));
         running.signal.end(CloseReason::Displaced);
     };
+    let handle = Rc::clone(&running.handle);
     let (why, ()) = tokio::join!(session, device);
-    assert_eq!(why, CloseReason::Displaced);
+    assert_eq!((why, handle.silence_if_alive()), (CloseReason::Displaced, None), "its program is gone");
 }

@@ -69,7 +69,7 @@ impl<D: Disk> DefinitionsLog<D> {
             // The log is redundant: if it is destroyed, it is written again.
             Err(OpenError::Unreadable { .. }) => {
                 destroyed = 1;
-                catchment_journal::quarantine(&**disk, folder)?;
+                catchment_journal::quarantine(&**disk, folder, config.salt)?;
                 Log::open(Arc::clone(disk), folder, config.clone())?.0
             }
             other => other?.0,

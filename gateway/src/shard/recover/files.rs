@@ -33,7 +33,7 @@ fn open_log<D: Disk>(
 ) -> Result<(Log<D>, Recovery), OpenError> {
     match Log::open(Arc::clone(disk), folder, config.clone()) {
         Err(OpenError::Unreadable { path }) => {
-            quarantine(&**disk, folder)?;
+            quarantine(&**disk, folder, config.salt)?;
             let (log, recovery) = Log::open(Arc::clone(disk), folder, config)?;
             let (from, to, reason) = (Position::ZERO, log.start(), DamageReason::SegmentHeader);
             recovered.note_damage(Damage { from, to, segment: path, records_lost: None, reason });

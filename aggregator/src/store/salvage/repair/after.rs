@@ -44,6 +44,14 @@ pub(super) fn from_journal(
     Ok(())
 }
 
+/// A catalog that knows no gateway, since everything was given up, begins where the journal begins: what was before is
+/// reported as lost, and nothing waits for it.
+pub(super) fn begin_after_journal(data: &Path, loaded: &mut Loaded) -> Result<(), String> {
+    let start = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
+    loaded.meta.flushed_to = loaded.meta.flushed_to.max(start.unwrap_or_default());
+    Ok(())
+}
+
 /// Position behind the last flushed entry of the journal with a window that is older than the windows of any series.
 fn behind_nameless(data: &Path, loaded: &Loaded) -> Result<Option<Position>, String> {
     let applied = &loaded.applied;

@@ -90,7 +90,8 @@ pub(in crate::store) fn remove_leftovers<D: Disk>(disk: &D, data: &Path, loaded:
             disk.remove(&folder.join(name))?;
         }
     }
-    Ok(())
+    // Before the note that tells them apart may go.
+    disk.sync_dir(&folder)
 }
 
 /// Ends a repair whose tables count: sets all files aside that no longer do.

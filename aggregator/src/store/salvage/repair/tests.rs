@@ -1,6 +1,7 @@
 //! Damages every kind of file of a store, byte by byte and cut by cut: nothing panics, nothing is invented or counted twice,
 //! and every loss is reported.
 
+mod destroyed;
 mod kills;
 mod tables;
 

@@ -165,12 +165,18 @@ impl Mender<'_> {
         }
         for stray in strays.iter().filter(|stray| lost_any && stray.table.resolution() == Resolution::Windows)
         {
-            self.note_newer(stray, "its windows are taken");
             let id = self.take_id();
             let partition = stray.table.partition();
             let path = version::path(self.data, Resolution::Windows, partition, id);
             let copied = windows::copy(&self.disk, &stray.table, &path, Known::of(self.loaded), &mut extents);
             let copied = self.written(copied)?;
+            self.note_newer(
+                stray,
+                match copied {
+                    Some(_) => "its windows are taken",
+                    None => "it holds no windows of known series that are not in others, and is set aside",
+                },
+            );
             self.adopted += 1;
             if let Some(summary) = copied {
                 let age = self.take_id();

@@ -5,7 +5,7 @@ use std::{collections::VecDeque, ops::Range, sync::Arc};
 use catchment_journal::Disk;
 use catchment_partial::{Timestamp, Window};
 
-use super::step::Step;
+use super::{damage::DamagedSpans, step::Step};
 use crate::store::{
     Merged, RowRequest, StoreError,
     memtable::row::PartialName,
@@ -32,6 +32,8 @@ pub(super) struct Snapshot<D: Disk> {
     pub(super) floors: Floors,
     /// Rows in memory that start up to here may be in the tables too.
     pub(super) flushed: Timestamp,
+    /// The last end of any row of the series.
+    pub(super) ends: Timestamp,
     pub(super) fresh: FreshRows,
 }
 
@@ -95,7 +97,7 @@ impl<D: Disk> Section<D> {
         &mut self,
         request: &RowRequest,
         cache: &BlockCache,
-        damaged: &mut Vec<(Timestamp, Timestamp)>,
+        damaged: &mut DamagedSpans,
         visit: &mut dyn FnMut(Window, &[u8]),
     ) -> Result<bool, StoreError> {
         if self.marks.is_none() {
@@ -117,7 +119,15 @@ impl<D: Disk> Section<D> {
             self.pass_over_damage(cache, damaged)?;
         }
         let Some(step) = &mut self.step else { return Ok(true) };
-        if !step.emit(&self.snapshot.fresh, visit) {
+        let fresh = &self.snapshot.fresh;
+        let more = match damaged.has_open() {
+            false => step.emit(fresh, visit),
+            true => step.emit(fresh, &mut |window, body| {
+                damaged.row_at(window.start());
+                visit(window, body);
+            }),
+        };
+        if !more {
             self.step = None;
         }
         Ok(true)
@@ -187,11 +197,7 @@ impl<D: Disk> Section<D> {
     }
 
     /// Reports what could not be read of the step, or reads finer rows in its place.
-    fn pass_over_damage(
-        &mut self,
-        cache: &BlockCache,
-        damaged: &mut Vec<(Timestamp, Timestamp)>,
-    ) -> Result<(), StoreError> {
+    fn pass_over_damage(&mut self, cache: &BlockCache, damaged: &mut DamagedSpans) -> Result<(), StoreError> {
         let Some(step) = &mut self.step else { return Ok(()) };
         let (unread, Piece { from, mut to, resolution }) = (std::mem::take(&mut step.unread), step.piece);
         if let Some((_, error)) = unread.iter().find(|(_, error)| error.is_refusal()) {
@@ -211,14 +217,15 @@ impl<D: Disk> Section<D> {
             }
         }
         for ((first, last), error) in unread {
-            if from >= to || first >= to || last <= from {
+            if from >= to || first >= to || last < from {
                 continue;
             }
             cache.damaged.report(
                 &error,
                 "answers leave out their span, and say so; `catchment-aggregator store verify` lists all damage",
             );
-            damaged.push((first.max(from), last.min(to)));
+            let starts = (first.max(from), last.min(to.saturating_sub_nanos(1)));
+            damaged.add_rows(starts, self.snapshot.ends);
         }
         step.piece.to = to;
         if from >= to {

@@ -109,7 +109,9 @@ impl<D: Disk> Step<D> {
     }
 }
 
-/// Where the first rows of a piece end that are few enough to be read together: where a block begins.
+/// Where the first rows of a piece end that are few enough to be read together: where a block begins, or the interval that
+/// it begins within. Rows of one interval are read in one step: if a block of them cannot be read, finer rows stand for
+/// whole intervals.
 fn end_of_step<D: Disk>(series: u32, piece: &Piece, tables: &[Arc<StoredTable<D>>]) -> Timestamp {
     let mut blocks = Vec::new();
     for stored in tables {
@@ -117,7 +119,8 @@ fn end_of_step<D: Disk>(series: u32, piece: &Piece, tables: &[Arc<StoredTable<D>
         let numbers = stored.table.blocks_of(series, piece.from, piece.to).unwrap_or_default();
         let mut own = Size::default();
         for entry in numbers.filter_map(|number| stored.table.entry(number).ok()) {
-            let begin = if entry.range.first.0 == series { entry.range.first.1 } else { Timestamp::MIN };
+            let (first, start) = entry.range.first;
+            let begin = if first == series { piece.resolution.start_of(start) } else { Timestamp::MIN };
             let size = Size { rows: u64::from(entry.range.rows), bytes: u64::from(entry.content) };
             blocks.push((begin.max(piece.from), size));
             own.add(size);
@@ -162,17 +165,16 @@ impl Size {
 /// The span of a table whose index cannot be read, if it may hold rows of a piece.
 fn unread_table<D: Disk>(table: &Table<D>, series: u32, piece: &Piece, error: TableError) -> Option<Unread> {
     let summary = table.summary();
-    let span = (summary.first, summary.last.saturating_add_nanos(1));
     let may_hold = (summary.least_series..=summary.greatest_series).contains(&series)
-        && span.0 < piece.to
-        && piece.from < span.1;
-    may_hold.then_some((span, error))
+        && summary.first < piece.to
+        && piece.from <= summary.last;
+    may_hold.then_some(((summary.first, summary.last), error))
 }
 
-/// The span of time in which a block may hold rows of a series.
+/// The first and the last time at which a row of a series may start in a block.
 fn span_of<D: Disk>(table: &Table<D>, number: u32, series: u32) -> (Timestamp, Timestamp) {
     let Ok(range) = table.block_range(number) else { return (Timestamp::MIN, Timestamp::MAX) };
     let first = if range.first.0 == series { range.first.1 } else { Timestamp::MIN };
-    let last = if range.last.0 == series { range.last.1.saturating_add_nanos(1) } else { Timestamp::MAX };
+    let last = if range.last.0 == series { range.last.1 } else { Timestamp::MAX };
     (first, last)
 }

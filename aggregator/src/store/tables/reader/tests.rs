@@ -118,3 +118,43 @@ async fn an_interval_of_which_retention_takes_the_rest_is_a_gap() {
     assert!(last < from, "{last:?} {from:?}");
     assert_eq!(to, at(86_400));
 }
+
+#[tokio::test]
+async fn what_a_flush_puts_into_a_day_of_which_a_part_was_read_is_told_or_missing_nowhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let (store, _) = open(folder.path());
+    store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 0, 1, 1)]), false).await.unwrap();
+    store.flush().await.unwrap();
+    let keep = Some(Duration::from_secs(86_400));
+    let rule =
+        RetentionRule { selector: Selector::parse_or_all("").unwrap(), keep: [keep, keep, keep, None] };
+    let removing = std::sync::Arc::clone(&store);
+    let removed = tokio::task::spawn_blocking(move || removing.retain(&[rule], at(100 * 86_400)));
+    removed.await.unwrap().unwrap();
+    // Late windows of a day of which only the row of the day is left, more than a section takes.
+    let late = (1..8_640).map(|index| entry(0, index, 2, 2)).collect();
+    store.put(&epoch("g", 1), batch(0, 2, late), false).await.unwrap();
+    let id = store.all_series()[0].id;
+    let whole = request(id, Steps::Whole, Merged::Allowed);
+    let count = |reader: &mut dyn crate::store::RowReader, flushed: Option<usize>| {
+        let (mut count, mut calls) = (0, 0);
+        let mut visit =
+            |window: Window, body: &[u8]| count += Partial::decode(body, window.start()).unwrap().count();
+        while flushed.is_none_or(|most| calls < most) && reader.advance(&mut visit).unwrap() {
+            calls += 1;
+        }
+        count
+    };
+    let mut reader = store.rows(&whole).unwrap();
+    let all = count(&mut *reader, None);
+    assert_eq!(reader.damaged(), []);
+    let mut reader = store.rows(&whole).unwrap();
+    let before = count(&mut *reader, Some(100));
+    assert!(before < all, "{before} of {all}");
+    store.flush().await.unwrap();
+    let seen = before + count(&mut *reader, None);
+    let damaged = reader.damaged().to_vec();
+    assert!(seen == all || !damaged.is_empty(), "{seen} of {all}, {damaged:?}");
+    let mut again = store.rows(&whole).unwrap();
+    assert_eq!((count(&mut *again, None), again.damaged()), (all, &[][..]));
+}
