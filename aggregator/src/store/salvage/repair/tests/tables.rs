@@ -1,5 +1,7 @@
 //! Damage of tables of each kind, and of their records: what is kept, what is made again, and what is reported.
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use super::*;
 use crate::store::{
     salvage::tables::compare::part_name,
@@ -157,8 +159,12 @@ async fn a_missing_table_is_noticed_at_the_start() {
     }
 }
 
-/// Verifies and repairs a folder in a process of few descriptors; the parent reads the exit status.
-fn verify_with_few_descriptors(data: &Path) -> i32 {
+/// Verifies and repairs a folder in a process of few descriptors, which others take; the parent reads the exit status.
+fn verify_with_few_descriptors(data: &Path, most: u64) -> i32 {
+    // How many tables stay open is decided by the limit that the process begins with.
+    let _ = verify(data);
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum }).unwrap();
     let (Ok(verified), repaired) = (verify(data), repair(data)) else { return 20 };
     let changed = repaired.is_ok_and(|report| !report.lost.is_clean() || !report.done.is_empty());
     match (verified.is_clean() && !changed, verified.is_complete()) {
@@ -171,7 +177,8 @@ fn verify_with_few_descriptors(data: &Path) -> i32 {
 #[tokio::test]
 async fn tables_that_the_system_refuses_to_open_are_not_damaged() {
     if let Ok(data) = std::env::var("CATCHMENT_TEST_FEW_DESCRIPTORS") {
-        std::process::exit(verify_with_few_descriptors(Path::new(&data)));
+        let most = std::env::var("CATCHMENT_TEST_DESCRIPTORS").unwrap().parse().unwrap();
+        std::process::exit(verify_with_few_descriptors(Path::new(&data), most));
     }
     let data = tempfile::tempdir().unwrap();
     let (truth, told) = stored(data.path()).await;
@@ -180,11 +187,11 @@ async fn tables_that_the_system_refuses_to_open_are_not_damaged() {
         // A repair that is refused halfway says so: the next one begins with a folder of its own.
         let copied = tempfile::tempdir().unwrap();
         copy(data.path(), copied.path());
-        let status = std::process::Command::new("sh")
-            .args(["-c", &format!("ulimit -n {most}; exec \"$0\" --exact \"$1\"")])
-            .arg(std::env::current_exe().unwrap())
+        let status = std::process::Command::new(std::env::current_exe().unwrap())
+            .arg("--exact")
             .arg("store::salvage::repair::tests::tables::tables_that_the_system_refuses_to_open_are_not_damaged")
             .env("CATCHMENT_TEST_FEW_DESCRIPTORS", copied.path())
+            .env("CATCHMENT_TEST_DESCRIPTORS", most.to_string())
             .output()
             .unwrap();
         let output = String::from_utf8_lossy(&status.stdout).into_owned();
