@@ -390,13 +390,4 @@ pub(in crate::safeguards) const FAIRNESS: &[Safeguard] = &[
         check: unit("catchment-gateway", "shard::tests::bounds"),
         quick: false,
     },
-    Safeguard {
-        name: "a reset connection that waits",
-        without: "connections that waited when their device reset them keep the device out until they count as silent",
-        file: "gateway/src/session/read.rs",
-        find: "            self.handle.record_broken();\n",
-        replace: "            let _ = crate::session::SessionHandle::record_broken;\n",
-        check: unit("catchment-gateway", "session::tests::waits"),
-        quick: false,
-    },
 ];
