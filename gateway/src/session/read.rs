@@ -32,13 +32,16 @@ impl<S: SessionStream> Session<S> {
             if closing.is_some() {
                 return CloseReason::Peer;
             }
-            times.hold_back(self.handle.take_held_back());
             let decoded = slice.is_some();
             if let Some(slice) = slice {
                 // Other sessions run first: a device that sends without a pause gets the time that they leave, and
                 // delays each of them by one slice.
                 slice.give_way().await;
             }
+            if self.context.session_table.waiting.is_full() {
+                Box::pin(self.wait_to_read()).await;
+            }
+            times.hold_back(self.handle.take_held_back());
             if let Some(why) = self.note(before, decoded, &inbox, &mut times, &mut held) {
                 return why;
             }
@@ -145,19 +148,40 @@ impl<S: SessionStream> Session<S> {
         wait.await
     }
 
+    /// Waits while the sessions that wait hold all that they may, and there is no room for more. No deadline of the device
+    /// runs meanwhile. Also until the session is ended from outside, which the caller looks at.
+    async fn wait_to_read(&self) {
+        while self.context.session_table.waiting.is_full() && self.handle.why().is_none() {
+            let pause = Pause::Room.duration();
+            self.handle.hold_back(pause);
+            self.look_at_connection();
+            tokio::select! {
+                () = sleep(pause) => {}
+                _ = self.handle.ended() => return,
+            }
+        }
+    }
+
     /// The session, as its reading half needs it.
     pub(super) fn environment(&self) -> WorkerEnvironment<'_> {
         let Self { id, handle, device_sessions, context, .. } = self;
         WorkerEnvironment { id: *id, handle, device_sessions, context }
     }
 
-    async fn pause(&self, pause: Pause) -> Result<(), CloseReason> {
-        // A session that waits for room or for its rate is not read, for as long as that takes. What it has read stays,
-        // but if its device is gone, it keeps no other connection of the device out.
-        if pause != Pause::Sync && self.stream.is_broken() {
+    /// A session that waits for room or for its rate is not read, for as long as that takes. What it has read stays, but
+    /// if its device is gone, it keeps no other connection of the device out.
+    fn look_at_connection(&self) {
+        if self.stream.is_broken() {
             self.handle.record_broken();
         }
+    }
+
+    async fn pause(&self, pause: Pause) -> Result<(), CloseReason> {
+        if pause != Pause::Sync {
+            self.look_at_connection();
+        }
         let paused = sleep(pause.duration());
+        let _for_room = (pause == Pause::Room).then(|| self.context.session_table.waiting.wait_for_room());
         let _delayed = matches!(pause, Pause::Rate(_)).then(|| {
             self.handle.hold_back(pause.duration());
             DelayGuard::new(&self.device_sessions)

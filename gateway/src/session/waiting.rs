@@ -2,7 +2,8 @@
 //!
 //! A session waits for the journal, for room, for its device to read, or for its turn. Nobody is ended for that, and
 //! what was read cannot be given back. So beyond the bound all sessions read little at once: the rest stays in the
-//! buffers of the network, and each session is still served.
+//! buffers of the network, and each session is still served. While a session waits for room, which is room for all of
+//! them, they read nothing beyond the bound: what they read could not be taken.
 
 use std::cell::Cell;
 
@@ -16,12 +17,25 @@ const READ_BYTES_LITTLE: usize = 4 << 10;
 pub struct WaitingBytes {
     bytes_max: usize,
     held: Cell<usize>,
+    /// Sessions that wait for room in journal or outbox.
+    for_room: Cell<usize>,
 }
 
 impl WaitingBytes {
-    /// Beyond so many bytes, sessions read little at once.
+    /// Beyond so many bytes, sessions read little at once, and nothing while there is no room.
     pub const fn new(bytes_max: usize) -> Self {
-        Self { bytes_max, held: Cell::new(0) }
+        Self { bytes_max, held: Cell::new(0), for_room: Cell::new(0) }
+    }
+
+    /// Whether nothing is to be read now.
+    pub(super) fn is_full(&self) -> bool {
+        self.for_room.get() > 0 && self.held.get() >= self.bytes_max
+    }
+
+    /// A session waits for room, until the guard is dropped.
+    pub(super) fn wait_for_room(&self) -> RoomGuard<'_> {
+        self.for_room.set(self.for_room.get().saturating_add(1));
+        RoomGuard(self)
     }
 
     /// Bytes held now.
@@ -48,6 +62,16 @@ pub(super) struct WaitingGuard<'a> {
     bytes: usize,
 }
 
+/// A session that waits for room.
+#[derive(Debug)]
+pub(super) struct RoomGuard<'a>(&'a WaitingBytes);
+
+impl Drop for RoomGuard<'_> {
+    fn drop(&mut self) {
+        self.0.for_room.set(self.0.for_room.get().saturating_sub(1));
+    }
+}
+
 impl Drop for WaitingGuard<'_> {
     fn drop(&mut self) {
         self.all.held.set(self.all.held.get().saturating_sub(self.bytes));
@@ -66,8 +90,12 @@ mod tests {
         assert_eq!((waiting.held(), waiting.read_max()), (999, READ_BYTES));
         let third = waiting.hold(1);
         assert_eq!((waiting.held(), waiting.read_max()), (1_000, READ_BYTES_LITTLE));
+        assert!(!waiting.is_full(), "there is room for what they read");
+        let room = waiting.wait_for_room();
+        assert!(waiting.is_full());
         drop(first);
-        assert_eq!((waiting.held(), waiting.read_max()), (400, READ_BYTES));
+        assert_eq!((waiting.held(), waiting.read_max(), waiting.is_full()), (400, READ_BYTES, false));
+        drop(room);
         drop((second, third));
         assert_eq!(waiting.held(), 0);
     }

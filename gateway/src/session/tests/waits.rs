@@ -78,3 +78,32 @@ async fn a_session_that_waits_notices_that_its_connection_is_broken_and_gives_it
     let (why, ()) = tokio::join!(session, device);
     assert_eq!((why, handle.silence_if_alive()), (CloseReason::Displaced, None), "its program is gone");
 }
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_read_while_there_is_no_room_and_waiting_sessions_hold_all_that_they_may() {
+    let (mut running, session) = start(Some(Protocol::Json));
+    let metrics = std::sync::Arc::clone(&running.context.metrics);
+    let context = Rc::clone(&running.context);
+    let device = async {
+        let waiting = &context.session_table.waiting;
+        let guards = (waiting.hold(usize::MAX / 2), waiting.wait_for_room());
+        running.device.write_all(b"{\"a\":1}\n").await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        assert_eq!(metrics.readings.get(), 1, "it was reading already");
+        // Longer than the device may be silent, or a message unfinished.
+        running.device.write_all(b"{\"a\":2}\n").await.unwrap();
+        sleep(Duration::from_secs(100_000)).await;
+        assert_eq!(metrics.readings.get(), 1);
+        drop(guards);
+        sleep(Duration::from_secs(1)).await;
+        assert_eq!(metrics.readings.get(), 2);
+        let guards = (waiting.hold(usize::MAX / 2), waiting.wait_for_room());
+        running.device.write_all(b"{\"a\":3}\n").await.unwrap();
+        sleep(Duration::from_millis(1)).await;
+        running.signal.end(CloseReason::Revoked);
+        sleep(Duration::from_millis(1)).await;
+        drop(guards);
+    };
+    let (why, ()) = tokio::join!(session, device);
+    assert_eq!(why, CloseReason::Revoked, "its end is not waited for");
+}

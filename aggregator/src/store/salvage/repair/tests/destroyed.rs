@@ -44,7 +44,10 @@ async fn the_gap_of_a_table_without_index_reaches_to_the_end_of_its_last_window(
             resolution: Merged::OnlyWithoutWindows,
         };
         let (mut reader, mut seen) = (store.rows(&request).unwrap(), BTreeSet::new());
-        while reader.advance(&mut |window, _| drop(seen.insert(window.start()))).unwrap() {}
+        let mut visit = |window: Window, _: &[u8]| {
+            seen.insert(window.start());
+        };
+        while reader.advance(&mut visit).unwrap() {}
         let stored =
             truth.keys().filter(|(gateway, key, _)| (gateway, key) == (&series.gateway, &series.key));
         for (.., window) in stored.filter(|(.., window)| !seen.contains(&window.start())) {
