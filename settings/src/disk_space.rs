@@ -30,7 +30,7 @@ pub async fn wait_for_space(folder: &Path, needed: u64, free_bytes: impl Fn(&Pat
         tokio::time::sleep(PAUSE).await;
     }
     if outage.record_recovery(Instant::now()).is_some() {
-        tracing::info!(data = %folder.display(), "there is disk space: the start goes on");
+        tracing::info!(data = %folder.display(), "enough disk space is free: starting");
     }
 }
 

@@ -187,7 +187,8 @@ async fn no_damage_panics_invents_or_loses_silently() {
 
 #[tokio::test]
 async fn nor_does_damage_in_many_segments_of_blocks() {
-    flips(40, 400, 10).await;
+    // Which bytes are hit is chance: of few runs, half may lose something.
+    flips(40, 400, 30).await;
 }
 
 /// Damages the files of a store one at a time, `runs` times.
@@ -263,6 +264,5 @@ async fn flips(rounds: u64, windows: u64, runs: u32) {
     }
     let db = fs::metadata(epoch.path().join("sled/db")).unwrap().len();
     println!("{db} bytes of blocks; {refused} starts refused, {kept_all} of {runs} repairs lost nothing");
-    // Usually most of them; which bytes are hit is chance.
-    assert!(kept_all > runs / 3, "a repair keeps as much as possible: {kept_all}");
+    assert!(kept_all > runs / 2, "a repair keeps as much as possible: {kept_all}");
 }

@@ -1,6 +1,6 @@
 //! What a reader holds, and what may happen between two calls.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use catchment_partial::{Partial, Timestamp, Window};
 
@@ -91,6 +91,16 @@ async fn rows_in_memory_are_read_once_and_few_are_held_although_they_are_flushed
     }
 }
 
+/// A round of retention long after the first day: only rows of days are left of it.
+async fn leave_days(store: &Arc<EmbeddedStore>) {
+    let keep = Some(Duration::from_secs(86_400));
+    let rule =
+        RetentionRule { selector: Selector::parse_or_all("").unwrap(), keep: [keep, keep, keep, None] };
+    let removing = Arc::clone(store);
+    let removed = tokio::task::spawn_blocking(move || removing.retain(&[rule], at(100 * 86_400)));
+    removed.await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn an_interval_of_which_retention_takes_the_rest_is_a_gap() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,12 +117,7 @@ async fn an_interval_of_which_retention_takes_the_rest_is_a_gap() {
     }
     // Only days are left of it.
     store.flush().await.unwrap();
-    let keep = Some(Duration::from_secs(86_400));
-    let rule =
-        RetentionRule { selector: Selector::parse_or_all("").unwrap(), keep: [keep, keep, keep, None] };
-    let removing = std::sync::Arc::clone(&store);
-    let removed = tokio::task::spawn_blocking(move || removing.retain(&[rule], at(100 * 86_400)));
-    removed.await.unwrap().unwrap();
+    leave_days(&store).await;
     while reader.advance(&mut |window, _| last = window.start()).unwrap() {}
     let [(from, to)] = *reader.damaged() else { panic!("{:?}", reader.damaged()) };
     assert!(last < from, "{last:?} {from:?}");
@@ -125,12 +130,7 @@ async fn what_a_flush_puts_into_a_day_of_which_a_part_was_read_is_told_or_missin
     let (store, _) = open(folder.path());
     store.put(&epoch("g", 1), batch(0, 1, vec![entry(0, 0, 1, 1)]), false).await.unwrap();
     store.flush().await.unwrap();
-    let keep = Some(Duration::from_secs(86_400));
-    let rule =
-        RetentionRule { selector: Selector::parse_or_all("").unwrap(), keep: [keep, keep, keep, None] };
-    let removing = std::sync::Arc::clone(&store);
-    let removed = tokio::task::spawn_blocking(move || removing.retain(&[rule], at(100 * 86_400)));
-    removed.await.unwrap().unwrap();
+    leave_days(&store).await;
     // Late windows of a day of which only the row of the day is left, more than a section takes.
     let late = (1..8_640).map(|index| entry(0, index, 2, 2)).collect();
     store.put(&epoch("g", 1), batch(0, 2, late), false).await.unwrap();
