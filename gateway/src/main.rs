@@ -105,8 +105,7 @@ fn start(arguments: Arguments, sources: &Sources) -> anyhow::Result<()> {
     }
     descriptors::raise_limit();
     system().block_on(async {
-        let shutdown = shutdown_signal().context("cannot watch for signals")?;
-        let mut shutdown = Box::pin(shutdown);
+        let mut shutdown = Box::pin(shutdown_signal().context("cannot watch for signals")?);
         let bound = tokio::select! {
             bound = bind(config) => bound,
             // The start may wait for disk space.

@@ -66,7 +66,7 @@ pub trait Disk: Send + Sync + 'static {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
     /// Makes the names in a folder durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Bytes that a file in this folder could still take.
+    /// Bytes that a file in this folder could still take; `u64::MAX` where the file system has no size of its own.
     fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
     /// Whether the file system overwrites in place: rewriting a block takes no new space, and its sync waits only for
     /// the block.
@@ -174,6 +174,10 @@ impl Disk for RealDisk {
 
     fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
         let stat = rustix::fs::statvfs(dir)?;
+        // `/proc` and some file systems over a network tell no size at all: that is not a full disk.
+        if stat.f_blocks == 0 {
+            return Ok(u64::MAX);
+        }
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -244,4 +248,16 @@ pub(crate) fn is_no_space(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_system_without_a_size_is_not_full() {
+        assert_eq!(RealDisk.free_bytes(Path::new("/proc")).unwrap(), u64::MAX);
+        let real = RealDisk.free_bytes(&std::env::temp_dir()).unwrap();
+        assert!(real < u64::MAX, "{real}");
+    }
 }

@@ -206,6 +206,8 @@ def test_a_query_ends_at_its_deadline(serve: Serve) -> None:
 
 
 def test_ctrl_c_ends_a_query(serve: Serve) -> None:
+    # A job that a shell starts in the background ignores Ctrl-C, and its children do too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     release = threading.Event()
 
     def answer(_: bytes) -> Any:
@@ -220,6 +222,7 @@ def test_ctrl_c_ends_a_query(serve: Serve) -> None:
             client.query("temperature")
         assert time.monotonic() - started < 15
     finally:
+        signal.signal(signal.SIGINT, before)
         release.set()
 
 

@@ -1,6 +1,6 @@
 //! The reading half of a session: drives its core (`read_core`) with the socket, timers and deadlines.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use tokio::time::{Instant, sleep};
 
@@ -155,10 +155,17 @@ impl<S: SessionStream> Session<S> {
             let pause = Pause::Room.duration();
             self.handle.hold_back(pause);
             self.look_at_connection();
-            tokio::select! {
-                () = sleep(pause) => {}
-                _ = self.handle.ended() => return,
+            if self.sleep(pause).await.is_err() {
+                return;
             }
+        }
+    }
+
+    /// Sleeps, at most until the session is ended from outside.
+    async fn sleep(&self, pause: Duration) -> Result<(), CloseReason> {
+        tokio::select! {
+            () = sleep(pause) => Ok(()),
+            why = self.handle.ended() => Err(why),
         }
     }
 
@@ -180,19 +187,15 @@ impl<S: SessionStream> Session<S> {
         if pause != Pause::Sync {
             self.look_at_connection();
         }
-        let paused = sleep(pause.duration());
         let _for_room = (pause == Pause::Room).then(|| self.context.session_table.waiting.wait_for_room());
         let _delayed = matches!(pause, Pause::Rate(_)).then(|| {
             self.handle.hold_back(pause.duration());
             DelayGuard::new(&self.device_sessions)
         });
         if pause == Pause::Slow {
-            paused.await;
+            sleep(pause.duration()).await;
             return Ok(());
         }
-        tokio::select! {
-            () = paused => Ok(()),
-            why = self.handle.ended() => Err(why),
-        }
+        self.sleep(pause.duration()).await
     }
 }

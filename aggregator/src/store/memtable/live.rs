@@ -165,7 +165,8 @@ impl Live {
         row: Row,
         limits: LiveLimits,
     ) -> Result<bool, NoRoom> {
-        let bytes = row.body.len() + ROW_OVERHEAD;
+        // A row that takes the place of another needs room only for what it has more.
+        let bytes = (row.body.len() + ROW_OVERHEAD).saturating_sub(self.bytes_of_row(gateway, epoch, &row));
         if self.bytes_of(gateway).saturating_add(bytes) > limits.gateway {
             return Err(NoRoom::Gateway);
         }
@@ -173,6 +174,13 @@ impl Live {
             return Err(NoRoom::Total);
         }
         Ok(self.change(gateway, epoch, |w| w.put(row.series, row.name, row.revision, row.body)))
+    }
+
+    /// Bytes of the row that an epoch has under the name of this one.
+    fn bytes_of_row(&self, gateway: u32, epoch: u32, row: &Row) -> usize {
+        let windows = self.gateways.get(&gateway).and_then(|known| known.epochs.get(&epoch));
+        let names = windows.and_then(|windows| windows.series.get(&row.series));
+        names.and_then(|names| names.get(&row.name)).map_or(0, |value| value.body.len() + ROW_OVERHEAD)
     }
 
     fn bytes_of(&self, gateway: u32) -> usize {

@@ -36,7 +36,7 @@ use crate::store::{
     wal::open::{JOURNAL, KIND, SLED},
 };
 
-use after::{begin_after_journal, from_journal, record_losses};
+use after::{from_journal, record_losses};
 use attempt::Attempt;
 
 const IDENTITY: &str = "identity";
@@ -187,9 +187,6 @@ fn rebuild(data: &Path, report: &mut RepairReport, step: Step<'_>) -> Result<Loa
         step().map_err(&failed)?;
         let mut writes = mend(data, &mut loaded, report, Some(must), step)?;
         from_journal(data, &mut loaded, report).map_err(blocks_error(data))?;
-        if loaded.catalog.gateways.is_empty() {
-            begin_after_journal(data, &mut loaded).map_err(blocks_error(data))?;
-        }
         record_losses(&mut writes, &mut loaded, report, false);
         fresh.commit(writes, &mut loaded.meta).map_err(blocks_error(data))?;
         loaded

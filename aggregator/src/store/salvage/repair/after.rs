@@ -26,29 +26,25 @@ use crate::store::{
 /// Replays whatever the journal still holds from before the last flush, even if nothing seems to be lost: if a file
 /// was truncated within a write batch, the record of how far the tables reach may have survived without others. Windows
 /// that the tables hold are known by their names; those whose names are removed or lost would count twice, so nothing is
-/// replayed up to the last of them.
+/// replayed up to the last of them. A catalog that knows no gateway, since everything was given up, begins where the
+/// journal begins: what was before is reported as lost, and nothing waits for it.
 pub(super) fn from_journal(
     data: &Path,
     loaded: &mut Loaded,
     report: &mut RepairReport,
 ) -> Result<(), String> {
     let journal = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
-    let Some(start) = journal.filter(|start| *start < loaded.meta.flushed_to) else { return Ok(()) };
-    if !loaded.lost_windows.is_empty() {
+    let Some(start) = journal else { return Ok(()) };
+    if loaded.catalog.gateways.is_empty() {
+        loaded.meta.flushed_to = loaded.meta.flushed_to.max(start);
+    }
+    if start >= loaded.meta.flushed_to || !loaded.lost_windows.is_empty() {
         return Ok(());
     }
     let start = behind_nameless(data, loaded)?.unwrap_or(start).max(start);
     loaded.meta.flushed_to = start;
     let again = format!("journal: the next start replays it from position {start} and restores its windows");
     report.done.push(again);
-    Ok(())
-}
-
-/// A catalog that knows no gateway, since everything was given up, begins where the journal begins: what was before is
-/// reported as lost, and nothing waits for it.
-pub(super) fn begin_after_journal(data: &Path, loaded: &mut Loaded) -> Result<(), String> {
-    let start = journal_start(&Arc::new(RealDisk), data).map_err(|e| e.to_string())?;
-    loaded.meta.flushed_to = loaded.meta.flushed_to.max(start.unwrap_or_default());
     Ok(())
 }
 

@@ -204,6 +204,12 @@ fn a_gateway_fills_its_part_of_the_memory_of_live_windows() {
         }
         assert!(state.live.bytes_most() <= total / 4);
     }
+    // What it holds can still change.
+    let counted = |state: &StoreState| (state.counts.live_gateway_limit, state.counts.live_limit);
+    let (before, held) = (counted(&state), state.live.len() as i64);
+    let newer = batch(0, 0, (0..held / 4).map(|index| entry(0, index, 1, 2)).collect());
+    apply_live(&mut state, &checked(&epoch("a", 1), &newer), total, true);
+    assert_eq!((counted(&state), state.live.len() as i64), (before, held));
     assert!(state.counts.live_gateway_limit > 4 * 40);
     // Its room is free again once its windows are final, or its stream has ended.
     let final_of_a = Batch { live: false, number: 1, ..many() };
