@@ -24,8 +24,9 @@ pub(super) fn of_a_month(bench: &Bench, report: &mut Report) -> anyhow::Result<(
     if bench.scale > 1 {
         all.push(Stored::without_server(bench, "large", month::history(bench, bench.scale as i64))?);
     }
-    start::run(bench, &all, report)?;
+    start::after_backlog(bench, &all, report)?;
     growth::run(bench, &all, &month::QUESTIONS, report)?;
+    start::by_stored_windows(bench, &all, report)?;
     let Some(month) = all.get(1) else { return Ok(()) };
     beside::run(bench, month, report)
 }

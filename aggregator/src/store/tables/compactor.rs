@@ -36,14 +36,16 @@ const TINY_BYTES: u64 = 1 << 20;
 /// The compactor's thread, until it must stop.
 pub(in crate::store) fn run<D: Disk>(inner: &Inner<D>, stop: &AtomicBool) {
     let stops = || stop.load(Ordering::Acquire) || inner.failure().is_some();
+    // At first, what the last stop left: a backlog leaves many tables.
+    let mut idle = false;
     loop {
+        while !stops() && matches!(compact_once(inner, idle, &stops), Ok(true)) {}
         let request = inner.compaction.wait(LOOK_EVERY);
         if request.stop || request.close || stops() {
             return;
         }
         // A backlog, or sparse data over years, leaves some small tables in each partition: merged when there is time.
-        let idle = !request.flush;
-        while !stops() && matches!(compact_once(inner, idle, &stops), Ok(true)) {}
+        idle = !request.flush;
     }
 }
 
