@@ -183,18 +183,45 @@ impl Segments {
         disk: &D,
         released: impl Fn() -> Position,
     ) -> Result<(), PresenceError> {
-        let list = self.all();
-        let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut next = list.iter().skip(1);
-        for segment in &list {
-            let next = next.next();
-            let id = newest.filter(|newest| newest.start == segment.start).map(|newest| newest.id);
-            let checked = check_path(disk, &self.path(segment.start), id, segment.file_bytes);
-            if checked.is_err() && next.is_none_or(|next| next.start > released().max(self.spare())) {
-                return checked;
-            }
+        for segment in self.all() {
+            self.check_segment(disk, segment.start, &released)?;
         }
         Ok(())
+    }
+
+    /// The committer may end a segment, remove it, or begin the next one between a look at the list and one at the
+    /// file: a finding counts only if the list still says what it was found against.
+    fn check_segment<D: Disk>(
+        &self,
+        disk: &D,
+        start: Position,
+        released: &impl Fn() -> Position,
+    ) -> Result<(), PresenceError> {
+        let mut seen = self.with_next(start);
+        while let Some((segment, _)) = seen {
+            let newest = *self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+            let id = newest.filter(|newest| newest.start == start).map(|newest| newest.id);
+            let Err(error) = check_path(disk, &self.path(start), id, segment.file_bytes) else {
+                return Ok(());
+            };
+            let now = self.with_next(start);
+            let next = now.and_then(|(_, next)| next);
+            if next.is_some_and(|next| next <= released().max(self.spare())) {
+                return Ok(());
+            }
+            if now == seen {
+                return Err(error);
+            }
+            seen = now;
+        }
+        Ok(())
+    }
+
+    /// The segment that begins at a position, if it was not removed, and the start of the one after it.
+    fn with_next(&self, start: Position) -> Option<(Segment, Option<Position>)> {
+        let list = self.list();
+        let at = list.segments.iter().position(|segment| segment.start == start)?;
+        Some((*list.segments.get(at)?, list.segments.get(at + 1).map(|next| next.start)))
     }
 
     /// The oldest segment, if it lies entirely below `before` and is not the last.

@@ -129,6 +129,11 @@ impl SimDisk {
         assert!(!due, "simulated: a defect at {call}");
     }
 
+    /// Runs `what` at the next question for the status of a path, before the answer: what another thread does meanwhile.
+    pub fn before_next_status(&self, what: impl FnOnce() + Send + 'static) {
+        self.machine.state().before_status = Some(Box::new(what));
+    }
+
     /// Syncs requested so far.
     pub fn syncs(&self) -> u64 {
         self.machine.state().syncs
@@ -207,6 +212,11 @@ impl Disk for SimDisk {
     }
 
     fn status(&self, path: &Path) -> io::Result<Option<FileStatus>> {
+        let before = self.machine.running()?.before_status.take();
+        // Without the lock: it uses the disk.
+        if let Some(before) = before {
+            before();
+        }
         let state = self.machine.running()?;
         Ok(state.names.get(path).and_then(|inode| state.status(*inode)))
     }

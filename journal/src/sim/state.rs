@@ -62,6 +62,7 @@ pub(super) struct State {
     pub(super) copy_on_write: bool,
     pub(super) hold_removals: bool,
     pub(super) panic_at: Option<&'static str>,
+    pub(super) before_status: Option<Box<dyn FnOnce() + Send>>,
     pub(super) syncs: u64,
     pub(super) written: u64,
 }
@@ -119,6 +120,7 @@ impl State {
             refuse_opens: false,
             refuse_creates: None,
             panic_at: None,
+            before_status: None,
             syncs: 0,
             written: 0,
         };

@@ -92,6 +92,34 @@ fn a_check_finds_what_no_commit_notices() {
     log.check_in_place().unwrap();
 }
 
+/// The committer ends segments, shortens them to what they hold, and removes them while a check looks at them.
+#[test]
+fn a_check_finds_nothing_in_what_the_committer_does_meanwhile() {
+    let disk = SimDisk::new(5);
+    let (log, mut committer) = GroupLog::manual(open(&disk).0);
+    let log = Arc::new(log);
+    let (mut ended, mut removed) = (0, 0);
+    for turn in 0..300 {
+        let before = disk.files();
+        let turned = Arc::clone(&log);
+        let (done, result) = std::sync::mpsc::channel();
+        disk.before_next_status(move || {
+            turned.append(&[7; 700]).unwrap();
+            if turn % 10 == 9 {
+                turned.release(turned.durable());
+            }
+            committer.step().unwrap();
+            done.send(committer).unwrap();
+        });
+        log.check_in_place().unwrap_or_else(|error| panic!("turn {turn}: {error}"));
+        committer = result.try_recv().expect("the check asked for a status");
+        let (before, after) = (before.len(), disk.files().len());
+        ended += usize::from(after > before);
+        removed += usize::from(after < before);
+    }
+    assert!(ended > 10 && removed > 3, "{ended} {removed}");
+}
+
 #[test]
 fn an_owner_ends_a_log() {
     let disk = SimDisk::new(3);

@@ -312,6 +312,15 @@ pub(super) const SAFEGUARDS: &[Safeguard] = &[
         quick: true,
     },
     Safeguard {
+        name: "a segment that ends while it is checked",
+        without: "a log under load stops its server, because its committer shortened a segment that it ended",
+        file: "journal/src/segments.rs",
+        find: "            if now == seen {",
+        replace: "            if now == seen || seen.is_some() {",
+        check: unit("catchment-journal", "tests::presence"),
+        quick: false,
+    },
+    Safeguard {
         name: "numbers of a shard that is given up",
         without: "a shard that lost everything uses its numbers and positions again",
         file: "gateway/src/shard/recover/replay.rs",

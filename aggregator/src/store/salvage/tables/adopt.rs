@@ -60,6 +60,10 @@ impl Mender<'_> {
             if !self.is_newer(stray) || part.0 == Resolution::Windows {
                 continue;
             }
+            if stray.table.summary().least_series >= self.loaded.catalog.next_series {
+                self.note_newer(stray, "it holds no rows of known series, and is set aside");
+                continue;
+            }
             let alone = strays.iter().filter(|other| part_of(other) == part).count() == 1 && !usable(part);
             let entry = stray.id().map(|id| entry_of(part, id, 0, *stray.table.summary()));
             match entry.filter(|entry| alone && entry.path(self.data) == stray.path) {
