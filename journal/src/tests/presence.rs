@@ -102,7 +102,7 @@ fn a_check_finds_nothing_in_what_the_committer_does_meanwhile() {
     for turn in 0..300 {
         let before = disk.files();
         let turned = Arc::clone(&log);
-        let (done, result) = std::sync::mpsc::channel();
+        let (done, result) = std::sync::mpsc::sync_channel(1);
         disk.before_next_status(move || {
             turned.append(&[7; 700]).unwrap();
             if turn % 10 == 9 {
