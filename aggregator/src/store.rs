@@ -7,11 +7,12 @@
 //! - `boundary`: what every store promises: the traits of ingest, queries and maintenance, and their data;
 //! - `embedded`: the store as a whole: its state, configuration, threads;
 //! - `wal`: the write-ahead log: which batches enter, what an entry is, the state as the fold of the entries, recovery;
+//! - `catalog`: series and the index of their labels, gateways, their epochs, quotas and losses;
 //! - `memtable`: windows in memory, final ones and open ones;
-//! - `blocks`: flushing, the encoding of blocks, reading them together with memory;
-//! - `tables`: immutable sorted files of rows, by resolution and partition of time;
-//! - `tree`: the ordered map of keys and values below: sled, or memory for tests and simulation;
-//! - `catalog`: series, gateways, their epochs, quotas and losses;
+//! - `flush`: from memory to tables;
+//! - `tables`: immutable sorted files of rows, by resolution and partition of time, and reading them together with memory;
+//! - `tree`: the ordered map of the catalog's records: sled, or memory for tests and simulation;
+//! - `blocks`: windows of earlier versions, which kept them in the tree; they are written to tables at the start;
 //! - `removal`: forgetting windows and series;
 //! - `backup`: a state of the store as files that can be copied, and a folder made of such files;
 //! - `salvage`: checking, verifying, repairing, copying a folder.

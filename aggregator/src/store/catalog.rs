@@ -4,8 +4,10 @@
 //! the last write are marked dirty. Numbers of gateways and epochs are dense and permanent, because blocks refer to
 //! them; numbers of series are never reused.
 
+pub(in crate::store) mod catalog_store;
 pub(in crate::store) mod epochs;
 pub(in crate::store) mod gaps;
+pub(in crate::store) mod groups;
 pub(in crate::store) mod hourly;
 pub(in crate::store) mod index;
 pub(in crate::store) mod listing;
@@ -26,9 +28,9 @@ use catchment_proto::{GatewayId, History, Name, SeriesKey, SharedSeries, batch::
 
 use crate::store::{
     GatewayEpoch, ProgressReport,
-    blocks::groups::{AllSeries, group_of},
     catalog::{
         gaps::{ShardGap, gaps_max},
+        groups::{AllSeries, group_of},
         index::LabelIndex,
     },
 };

@@ -19,7 +19,7 @@ use std::{
 use catchment_partial::Timestamp;
 
 use crate::store::{
-    blocks::groups::{GROUP_SERIES, group_of},
+    catalog::groups::{GROUP_SERIES, group_of},
     memtable::row::{PartialName, RowRef},
 };
 

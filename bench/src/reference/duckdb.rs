@@ -11,7 +11,8 @@ use anyhow::Context as _;
 use crate::process::run;
 
 const SCRIPT: &str = include_str!("duckdb.py");
-const REPEAT: &str = "5";
+/// How often a query is asked in turn; the quickest counts.
+pub(crate) const REPEAT: usize = 5;
 
 /// DuckDB in a Python environment of its own.
 pub(crate) struct Installation {
@@ -65,7 +66,7 @@ impl Installation {
 impl DuckDb<'_> {
     fn ask(&self, readings: &str, query: &str) -> anyhow::Result<Answer> {
         let mut command = Command::new(&self.installation.python);
-        command.arg(&self.installation.script).arg(&self.file).args([readings, query, REPEAT]);
+        command.arg(&self.installation.script).arg(&self.file).args([readings, query, &REPEAT.to_string()]);
         let text = run(&mut command)?;
         let mut numbers = text.split_whitespace().map(str::parse);
         let mut next = || numbers.next().context("three numbers")?.context("a number");

@@ -19,7 +19,7 @@ use catchment_journal::{DataDir, DataDirError, Disk, FolderLock, Log, LogConfig,
 use super::export::{ExportHead, ExportReader};
 use crate::store::{
     StoreConfig,
-    blocks::block_store::{BlockStore, Loaded},
+    catalog::catalog_store::{CatalogStore, Loaded},
     flush::marker,
     tables::version::FOLDER,
     tree::{WriteBatch, sled_tree::SledTree},
@@ -270,17 +270,17 @@ fn import(
     let write = |reason: String| RestoreError::Write { folder: folder.clone(), reason };
     let (mut reader, head) = ExportReader::open(export).map_err(unreadable)?;
     let tree = SledTree::open(&folder, StoreConfig::default().cache_bytes).map_err(write)?;
-    let blocks = BlockStore::new(tree);
+    let catalog_store = CatalogStore::new(tree);
     let mut writes = WriteBatch::new(0);
     while let Some((key, value)) = reader.next().map_err(unreadable)? {
         writes.copy(key, value);
         if writes.bytes() >= WRITE_BATCH_BYTES {
-            blocks.import(std::mem::replace(&mut writes, WriteBatch::new(0))).map_err(write)?;
+            catalog_store.import(std::mem::replace(&mut writes, WriteBatch::new(0))).map_err(write)?;
             step().map_err(io_error("stopped at", &folder))?;
         }
     }
-    blocks.import(writes).map_err(write)?;
-    let loaded = blocks.load().map_err(write)?;
+    catalog_store.import(writes).map_err(write)?;
+    let loaded = catalog_store.load().map_err(write)?;
     if let Some(finding) = loaded.findings.first() {
         return Err(RestoreError::Damaged { file: file.to_owned(), reason: finding.clone() });
     }

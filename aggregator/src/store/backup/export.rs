@@ -23,7 +23,7 @@ use zstd::stream::{read::Decoder, write::Encoder};
 
 use super::BackupError;
 use crate::store::{
-    blocks::block_store::BlockStore,
+    catalog::catalog_store::CatalogStore,
     tree::records::{self, Meta},
 };
 
@@ -132,7 +132,7 @@ impl Found {
 /// # Errors
 /// [`BackupError::Damaged`] for a record that is damaged or missing.
 pub(super) fn export<F: DiskFile>(
-    blocks: &BlockStore,
+    catalog_store: &CatalogStore,
     meta: &Meta,
     head: &ExportHead,
     spool: Spool<F>,
@@ -145,7 +145,7 @@ pub(super) fn export<F: DiskFile>(
     let head = head.encode_to_vec();
     out.put(&[&(head.len() as u32).to_le_bytes(), &head]).map_err(failed)?;
     let (mut found, mut broken) = (Found::default(), None);
-    let walked = blocks.each_record(|key, value| {
+    let walked = catalog_store.each_record(|key, value| {
         found.add(key);
         let written = match records::unseal(key, value) {
             Ok(_) => put_record(&mut out, key, value),

@@ -60,7 +60,7 @@ pub(super) fn take<D: Disk>(
         let owner = inner.data_dir.as_ref().and_then(|folder| folder.owner()).unwrap_or_default();
         let head = ExportHead { store, taken_ms: now_ms, owner: owner.to_owned() };
         let spool = Spool::create(&inner.disk, &inner.folder)?;
-        let exported = export(&inner.blocks, meta, &head, spool)?;
+        let exported = export(&inner.catalog_store, meta, &head, spool)?;
         (store, meta.sequence, inner.tables.version(), exported)
     };
     released();
@@ -81,14 +81,14 @@ fn all<D: Disk>(version: &Version<D>) -> Vec<Arc<StoredTable<D>>> {
 
 /// The store's identity, made if it has none yet.
 fn store_id<D: Disk>(inner: &Inner<D>, meta: &mut Meta) -> Result<u64, BackupError> {
-    let known = inner.blocks.record::<StoreIdRecord>(records::STORE_ID, meta.sequence);
+    let known = inner.catalog_store.record::<StoreIdRecord>(records::STORE_ID, meta.sequence);
     if let Some(record) = known.map_err(BackupError::Damaged)? {
         return Ok(record.id);
     }
     let id = (inner.disk.random_u64() >> 1).max(1);
     let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
     writes.record(records::STORE_ID.to_vec(), &StoreIdRecord { id });
-    inner.blocks.commit(writes, meta).map_err(|reason| {
+    inner.catalog_store.commit(writes, meta).map_err(|reason| {
         inner.fail(reason.clone().into());
         StoreError::Failed(reason.into())
     })?;

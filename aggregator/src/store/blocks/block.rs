@@ -18,7 +18,7 @@ use catchment_partial::zigzag;
 use catchment_partial::{Width, Window, unzigzag};
 
 use crate::store::{
-    blocks::groups::{GROUP_SERIES, first_of},
+    catalog::groups::{GROUP_SERIES, first_of},
     memtable::row::{PartialName, Row, RowRef},
 };
 

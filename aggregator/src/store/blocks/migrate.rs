@@ -12,10 +12,8 @@ use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
 use crate::store::{
-    blocks::{
-        block_store::{DamagedBlock, open_block},
-        groups::group_of,
-    },
+    blocks::stored::{DamagedBlock, open_block},
+    catalog::groups::group_of,
     embedded::{
         inner::Inner,
         locks::{lock, write},
@@ -95,7 +93,7 @@ fn each_series<D: Disk>(inner: &Inner<D>, change: impl Fn(&mut Timestamp, Timest
 fn read<D: Disk>(inner: &Inner<D>, from: &[u8]) -> Result<Step, String> {
     let mut step = Step { rows: Vec::new(), keys: Vec::new(), damaged: Vec::new(), next: None };
     let mut bucket = None;
-    inner.blocks.blocks_from(from, |key, value| {
+    inner.catalog_store.blocks_from(from, |key, value| {
         let place = records::parse_block_key(key).map(|(group, bucket, _)| (group, bucket));
         if bucket.replace(place).is_some_and(|before| before != place) && step.rows.len() >= ROWS_AT_ONCE {
             step.next = Some(key.to_vec());

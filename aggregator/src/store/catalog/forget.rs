@@ -3,7 +3,7 @@
 use catchment_partial::Timestamp;
 
 use super::{Catalog, Token};
-use crate::store::{blocks::groups::group_of, tree::records::BlockManifest};
+use crate::store::{catalog::groups::group_of, tree::records::BlockManifest};
 
 impl Catalog {
     /// Removes a series that has no windows any more.

@@ -5,8 +5,11 @@ use std::sync::Arc;
 
 use crate::store::{
     GatewayEntry, Page, SeriesEntry, SeriesId,
-    blocks::groups::{first_of, group_of},
-    catalog::{Catalog, EpochState, Gateway, Series, creation_order, gaps, watermark_of},
+    catalog::{
+        Catalog, EpochState, Gateway, Series, creation_order, gaps,
+        groups::{first_of, group_of},
+        watermark_of,
+    },
     tables::resolution::Resolution,
 };
 

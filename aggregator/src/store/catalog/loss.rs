@@ -6,10 +6,10 @@ use catchment_partial::{Timestamp, Width};
 
 use crate::store::{
     Gap,
-    blocks::groups::{first_of, group_of},
     catalog::{
         Catalog, Shard, creation_order,
         gaps::{self, ShardGap},
+        groups::{first_of, group_of},
         listing::GAPS_MAX,
     },
     salvage::tables::loss::Span,

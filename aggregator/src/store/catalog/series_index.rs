@@ -4,7 +4,7 @@ use catchment_partial::{Timestamp, Window};
 use catchment_proto::{GatewayId, SeriesKey, SharedSeries};
 
 use super::{Catalog, Series};
-use crate::store::blocks::groups::group_of;
+use crate::store::catalog::groups::group_of;
 
 impl Catalog {
     /// Number of a series by its name; added if it is new and there is `room`.

@@ -21,8 +21,7 @@ use catchment_settings::supervise::latest_panic;
 use tokio::sync::watch;
 
 use crate::store::{
-    blocks::block_store::BlockStore,
-    catalog::{epochs::PendingEpochs, quota::Quota},
+    catalog::{catalog_store::CatalogStore, epochs::PendingEpochs, quota::Quota},
     embedded::{
         config::StoreConfig,
         locks::{lock, read, write},
@@ -105,7 +104,7 @@ pub(in crate::store) struct Inner<D: Disk = RealDisk> {
     /// The disk of the journal and the data folder.
     pub(in crate::store) disk: Arc<D>,
     pub(in crate::store) log: GroupLog<D>,
-    pub(in crate::store) blocks: BlockStore,
+    pub(in crate::store) catalog_store: CatalogStore,
     /// The data folder.
     pub(in crate::store) folder: PathBuf,
     pub(in crate::store) flushed_to: AtomicU64,

@@ -9,7 +9,7 @@ use catchment_journal::{Committer, Disk, GroupLog};
 
 use crate::store::{
     EmbeddedStore, MemoryTree, OpenError, OpenReport, StoreConfig, StoreError,
-    blocks::block_store::BlockStore,
+    catalog::catalog_store::CatalogStore,
     flush::flusher::{self, FlushError},
     tables::compactor,
     wal::open::{JOURNAL, Parts, SLED, assemble, journal_start, load},
@@ -28,13 +28,13 @@ impl<D: Disk> EmbeddedStore<D> {
         tree: MemoryTree,
     ) -> Result<(Arc<Self>, Committer<D>, OpenReport), OpenError> {
         let mut report = OpenReport::default();
-        let blocks = BlockStore::new(tree);
+        let catalog_store = CatalogStore::new(tree);
         let journal = journal_start(&disk, data)?;
-        let loaded = load(&*disk, data, &blocks, journal, &mut report).map_err(|reason| {
+        let loaded = load(&*disk, data, &catalog_store, journal, &mut report).map_err(|reason| {
             OpenError::Blocks { folder: data.join(SLED), journal: data.join(JOURNAL), reason }
         })?;
         let mut committer = None;
-        let parts = Parts { disk, data, config, blocks, loaded, data_dir: None };
+        let parts = Parts { disk, data, config, catalog_store, loaded, data_dir: None };
         let inner = assemble(parts, &mut report, |log| {
             let (log, by_hand) = GroupLog::manual(log);
             committer = Some(by_hand);

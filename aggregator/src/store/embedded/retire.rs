@@ -46,7 +46,7 @@ fn write_retired<D: Disk>(
         before
     };
     if writes.bytes() > 0 {
-        inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
+        inner.catalog_store.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
     }
     Ok(before)
 }

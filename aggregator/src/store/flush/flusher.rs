@@ -227,7 +227,7 @@ pub(in crate::store) fn commit_tables<D: Disk>(
     added.iter().for_each(|entry| writes.record(entry.key(), &entry.record()));
     meta.tables = meta.tables.saturating_sub(removed.len() as u64).saturating_add(added.len() as u64);
     meta.next_table = inner.tables.ids_used();
-    inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
+    inner.catalog_store.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
     let removed: Vec<u64> = removed.iter().map(|table| table.entry.id).collect();
     let added = added.into_iter().map(|entry| entry.open(&inner.disk, &inner.folder)).collect();
     Ok(inner.tables.version().changed(&removed, added))
@@ -256,7 +256,7 @@ pub(in crate::store) fn write_catalog<D: Disk>(
         more = !catalog.dirty.groups.is_empty();
     }
     if writes.bytes() > 0 {
-        inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
+        inner.catalog_store.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
     }
     Ok(more)
 }

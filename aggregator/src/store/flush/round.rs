@@ -10,7 +10,7 @@ use catchment_journal::Disk;
 use catchment_partial::Timestamp;
 
 use crate::store::{
-    blocks::groups::first_of,
+    catalog::groups::first_of,
     embedded::{
         inner::Inner,
         locks::{read, write},
@@ -179,7 +179,7 @@ fn note_flushed<D: Disk>(inner: &Inner<D>, series: &[(u32, Timestamp)]) {
 mod tests {
     use super::*;
     use crate::store::{
-        blocks::groups::GROUP_SERIES,
+        catalog::groups::GROUP_SERIES,
         memtable::Memtable,
         memtable::row::PartialName,
         testing::{WIDTH_MS, at},

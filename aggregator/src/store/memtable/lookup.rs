@@ -6,7 +6,7 @@
 use catchment_partial::Timestamp;
 
 use super::{Memtable, RowHeader, RowLog, row::PartialName};
-use crate::store::blocks::groups::{GROUP_SERIES, group_of};
+use crate::store::catalog::groups::{GROUP_SERIES, group_of};
 
 /// Most rows that a lookup compares: some ten milliseconds while the state is locked. Rows of open windows are few,
 /// unless a gateway delivers very many parts of one.

@@ -6,7 +6,7 @@
 use catchment_partial::Timestamp;
 
 use crate::store::{
-    blocks::groups::group_of,
+    catalog::groups::group_of,
     memtable::{Memtable, RUN_ROWS, RowLog, live::LiveCursor},
     tables::fresh::FreshRows,
 };

@@ -16,7 +16,7 @@ use crate::{
     selector::Selector,
     store::{
         Selection as _, StoreError,
-        blocks::groups::group_of,
+        catalog::groups::group_of,
         catalog::{index::selection::IndexSelection, listing::number_of},
         embedded::{
             inner::Inner,
@@ -104,7 +104,7 @@ fn mark<D: Disk>(inner: &Inner<D>, meta: &mut Meta, series: &BTreeSet<u32>) -> R
             writes.record(entry.key(), &entry.record());
             marked.push(Arc::new(StoredTable { entry, table: Arc::clone(&table.table) }));
         }
-        inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
+        inner.catalog_store.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
         let before: Vec<u64> = tables.iter().map(|table| table.entry.id).collect();
         inner.tables.set_version(inner.tables.version().changed(&before, marked));
     }

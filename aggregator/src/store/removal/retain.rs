@@ -97,7 +97,7 @@ fn raise<D: Disk>(
     if record != before.record() {
         let mut writes = WriteBatch::new(meta.sequence.saturating_add(1));
         writes.record(APPLIED.to_vec(), &record);
-        inner.blocks.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
+        inner.catalog_store.commit(writes, meta).map_err(|reason| FlushError::Failed(reason.into()))?;
         inner.tables.set_applied(applied);
     }
     Ok(inner.tables.applied())

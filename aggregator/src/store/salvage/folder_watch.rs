@@ -44,7 +44,8 @@ pub(in crate::store) fn check<D: Disk>(inner: &Inner<D>) -> Result<(), Arc<str>>
         return Err(Arc::clone(gone));
     }
     let folder = inner.data_dir.as_ref().map_or(Ok(()), |folder| folder.check_in_place());
-    let checked = folder.and_then(|()| inner.log.check_in_place()).and_then(|()| inner.blocks.check_file());
+    let checked =
+        folder.and_then(|()| inner.log.check_in_place()).and_then(|()| inner.catalog_store.check_file());
     match checked {
         Ok(()) => inner.folder_check_failed.store(false, Ordering::Relaxed),
         Err(error) if error.is_gone() => {

@@ -18,7 +18,7 @@ use catchment_journal::{AtomicFileError, DataDir, Disk, RealDisk, quarantine, re
 
 use crate::store::{
     OpenError, StoreConfig, VerifyReport,
-    blocks::block_store::{BlockStore, Loaded},
+    catalog::catalog_store::{CatalogStore, Loaded},
     flush::marker,
     memtable::row::bucket_of,
     salvage::{
@@ -164,11 +164,11 @@ pub(in crate::store) fn free_name(data: &Path, name: &str) -> Result<PathBuf, Op
 fn mend_tables(data: &Path, report: &mut RepairReport, step: Step<'_>) -> Result<Loaded, OpenError> {
     let folder = data.join(SLED);
     let tree = SledTree::open(&folder, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
-    let blocks = BlockStore::new(tree);
-    let mut loaded = blocks.load().map_err(blocks_error(data))?;
+    let catalog_store = CatalogStore::new(tree);
+    let mut loaded = catalog_store.load().map_err(blocks_error(data))?;
     let mut writes = mend(data, &mut loaded, report, None, step)?;
     record_losses(&mut writes, &mut loaded, report, true);
-    blocks.commit(writes, &mut loaded.meta).map_err(blocks_error(data))?;
+    catalog_store.commit(writes, &mut loaded.meta).map_err(blocks_error(data))?;
     step().map_err(io("cannot repair the tables"))?;
     Ok(loaded)
 }
@@ -180,7 +180,7 @@ fn rebuild(data: &Path, report: &mut RepairReport, step: Step<'_>) -> Result<Loa
     switch::discard(data).map_err(&failed)?;
     let loaded = {
         let tree = SledTree::open(&new, StoreConfig::default().cache_bytes).map_err(blocks_error(data))?;
-        let fresh = BlockStore::new(tree);
+        let fresh = CatalogStore::new(tree);
         let files: Vec<File> =
             [folder.join("db"), tail::path(data)].iter().filter_map(|file| File::open(file).ok()).collect();
         let (mut loaded, must) = fill_tree(data, &fresh, &files, report).map_err(blocks_error(data))?;
@@ -203,7 +203,7 @@ fn rebuild(data: &Path, report: &mut RepairReport, step: Step<'_>) -> Result<Loa
 /// Fills a new tree; reports the losses. Returns also the number of tables that must exist.
 fn fill_tree(
     data: &Path,
-    fresh: &BlockStore,
+    fresh: &CatalogStore,
     files: &[File],
     report: &mut RepairReport,
 ) -> Result<(Loaded, u64), String> {
@@ -289,7 +289,7 @@ fn kept<'a>(
         };
         if key.first() == Some(&records::GROUP)
             && let Ok(record) = records::message(key, &value(location)?)
-            && let Some(group) = crate::store::blocks::groups::Group::restore(record)
+            && let Some(group) = crate::store::catalog::groups::Group::restore(record)
             && let Some(number) = records::number_of(key)
             && let Some(start) = group.series().map(|(_, series)| series.first).min()
         {
@@ -312,7 +312,7 @@ fn kept<'a>(
 
 /// Reports what the new tree lacks, and updates the manifests of its groups to the blocks that exist.
 fn verify_rebuilt(
-    fresh: &BlockStore,
+    fresh: &CatalogStore,
     meta: &mut Meta,
     must: u32,
     report: &mut RepairReport,

@@ -16,11 +16,11 @@ use catchment_proto::GatewayId;
 
 use crate::store::{
     OpenError, StoreConfig,
-    blocks::{
-        block_store::{BlockStore, Loaded},
+    catalog::{
+        Catalog,
+        catalog_store::{CatalogStore, Loaded},
         groups::first_of,
     },
-    catalog::Catalog,
     flush::marker,
     salvage::{
         copy::TempCopy,
@@ -205,10 +205,10 @@ pub(in crate::store) fn verify_catalog(
         return Ok(None);
     }
     let copy = TempCopy::of(&folder)?;
-    let opened = SledTree::open(copy.path(), StoreConfig::default().cache_bytes).map(BlockStore::new);
-    let loaded = opened.and_then(|blocks| {
-        let loaded = blocks.load()?;
-        check_blocks(&blocks, &loaded, report);
+    let opened = SledTree::open(copy.path(), StoreConfig::default().cache_bytes).map(CatalogStore::new);
+    let loaded = opened.and_then(|catalog_store| {
+        let loaded = catalog_store.load()?;
+        check_blocks(&catalog_store, &loaded, report);
         Ok(loaded)
     });
     let loaded = match loaded {
@@ -234,12 +234,16 @@ pub(in crate::store) fn verify_catalog(
 }
 
 /// Reads every block, and compares the blocks of each group of series with its manifest.
-pub(in crate::store) fn check_blocks(blocks: &BlockStore, loaded: &Loaded, report: &mut VerifyReport) {
+pub(in crate::store) fn check_blocks(
+    catalog_store: &CatalogStore,
+    loaded: &Loaded,
+    report: &mut VerifyReport,
+) {
     let catalog = &loaded.catalog;
     let mut manifests: HashMap<u32, BlockManifest> = HashMap::new();
     let mut damaged: HashSet<u32> = HashSet::new();
     let name = |group: u32| catalog.group_name(group);
-    let walked = blocks.blocks_of(None, |key, block| {
+    let walked = catalog_store.blocks_of(None, |key, block| {
         let group = records::parse_block_key(key).map_or(u32::MAX, |(group, ..)| group);
         match block {
             Ok(block) => {

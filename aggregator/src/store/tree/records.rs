@@ -7,19 +7,19 @@
 //! | `n` epoch | delivered number, watermark, gaps and delivering runs of each shard, as of the journal position in `m` |
 //! | `h` gateway | late corrections and refused readings by hour, as of the journal position in `m` |
 //! | `s` group | for each of its series: gateway, device, metric, labels, first and last window, newest reading |
-//! | `m` | journal position up to which the blocks are complete, sequence number of the last write batch, record counts |
+//! | `m` | journal position up to which everything is flushed, sequence number of the last write batch, record counts |
 //! | `t` resolution, partition, table | length, contents and age of a table's file (see `tables::version`) |
 //! | `r` | what was applied of retention (see `tables::applied`) |
 //! | `l` | spans of windows that were lost to damage (see `salvage::tables::loss`) |
 //! | `i` | identity of the store, made by its first backup (see `backup::snapshot`) |
-//! | `p` group, bucket, block | a block of windows of an earlier version (see `block`); becomes a table at the next start |
+//! | `p` group, bucket, block | a block of windows of an earlier version (see `blocks`); becomes a table at the next start |
 //!
 //! Numbers in keys are big endian, so that sled's order is their order. Each value is sealed ([`seal`]): it carries
 //! its key, the sequence number of the write batch that wrote it, and a checksum of everything. So a value under the
 //! wrong key is damage, an old value that sled brought back is distinguished from its successor, and whole values can
 //! be found in the bytes of a file that sled cannot read (`salvage`).
 //!
-//! Silent losses of sled are noticed too: `m` counts gateways, epochs and groups, and each group has a
+//! Silent losses of sled are noticed too: `m` counts gateways, epochs, groups and tables, and each group has a
 //! [`BlockManifest`] of its blocks.
 
 use catchment_journal::Position;
@@ -29,8 +29,7 @@ use prost::Message;
 
 use crate::store::{
     GatewayEpoch,
-    blocks::groups::Group,
-    catalog::{EpochState, Gateway, Series},
+    catalog::{EpochState, Gateway, Series, groups::Group},
 };
 
 pub(in crate::store) use crate::store::tree::sealed::{HEAD_BYTES, MAGIC, message, seal, sealed, unseal};
@@ -55,7 +54,7 @@ pub(in crate::store) const STORE_ID: &[u8] = b"i";
 /// Key of the [`Meta`] record.
 pub(in crate::store) const META: &[u8] = b"m";
 
-/// Metadata of the tree: how far the blocks reach, and which records must exist.
+/// Metadata of the tree: how much of the journal is flushed, and which records must exist.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(in crate::store) struct Meta {
     /// Everything before this position is flushed.

@@ -20,11 +20,11 @@ use tokio::sync::watch;
 
 use crate::store::{
     EmbeddedStore, GatewayEpoch, OpenReport, StoreConfig,
-    blocks::{
-        block_store::{BlockStore, Loaded},
-        migrate::migrate,
+    blocks::migrate::migrate,
+    catalog::{
+        catalog_store::{CatalogStore, Loaded},
+        quota::Quota,
     },
-    catalog::quota::Quota,
     embedded::{
         inner::{AdmissionState, FlushProgress, Inner},
         locks::{lock, read, write},
@@ -116,10 +116,10 @@ impl EmbeddedStore {
         let salts = data_dir.prepare_logs(&[JOURNAL.to_owned()])?;
         config.journal.salt = salts.get(JOURNAL).copied();
         let mut report = OpenReport::default();
-        let (blocks, loaded) = open_blocks(data, &config, &mut report)?;
+        let (catalog_store, loaded) = open_catalog(data, &config, &mut report)?;
         let created_ms = data_dir.created_ms();
         let parts =
-            Parts { disk: Arc::new(RealDisk), data, blocks, loaded, data_dir: Some(data_dir), config };
+            Parts { disk: Arc::new(RealDisk), data, catalog_store, loaded, data_dir: Some(data_dir), config };
         let mut inner = assemble(parts, &mut report, |log| {
             GroupLog::start(log, "store").map_err(|source| OpenError::Io {
                 what: "cannot start the journal's thread".to_owned(),
@@ -143,7 +143,7 @@ pub(in crate::store) struct Parts<'a, D: Disk> {
     pub(in crate::store) disk: Arc<D>,
     pub(in crate::store) data: &'a Path,
     pub(in crate::store) config: StoreConfig,
-    pub(in crate::store) blocks: BlockStore,
+    pub(in crate::store) catalog_store: CatalogStore,
     pub(in crate::store) loaded: Loaded,
     pub(in crate::store) data_dir: Option<DataDir>,
 }
@@ -154,7 +154,7 @@ pub(in crate::store) fn assemble<D: Disk>(
     report: &mut OpenReport,
     share: impl FnOnce(Log<D>) -> Result<GroupLog<D>, OpenError>,
 ) -> Result<Inner<D>, OpenError> {
-    let Parts { disk, data, config, blocks, mut loaded, data_dir } = parts;
+    let Parts { disk, data, config, catalog_store, mut loaded, data_dir } = parts;
     let flushed_to = loaded.meta.flushed_to;
     let (mut log, recovery) = Log::open(Arc::clone(&disk), &data.join(JOURNAL), config.journal.clone())?;
     report.torn_tail_bytes = recovery.torn_tail_bytes;
@@ -186,7 +186,7 @@ pub(in crate::store) fn assemble<D: Disk>(
         flush_lock: Mutex::new(loaded.meta),
         log: share(log)?,
         disk,
-        blocks,
+        catalog_store,
         folder: data.to_owned(),
         flushed_to: AtomicU64::new(flushed_to.get()),
         tables,
@@ -213,11 +213,11 @@ pub(in crate::store) fn assemble<D: Disk>(
 }
 
 /// Opens blocks and catalog, and checks that they hold everything that the journal has released.
-fn open_blocks(
+fn open_catalog(
     data: &Path,
     config: &StoreConfig,
     report: &mut OpenReport,
-) -> Result<(BlockStore, Loaded), OpenError> {
+) -> Result<(CatalogStore, Loaded), OpenError> {
     let folder = data.join(SLED);
     let refused = |reason| OpenError::Blocks { folder: folder.clone(), journal: data.join(JOURNAL), reason };
     // Opening sled would put an empty catalog in the place of the rebuilt one.
@@ -255,15 +255,15 @@ fn load_blocks(
     cache_bytes: u64,
     journal: Option<Position>,
     report: &mut OpenReport,
-) -> Result<(BlockStore, Loaded), String> {
+) -> Result<(CatalogStore, Loaded), String> {
     let folder = data.join(SLED);
     tail::save(data, &folder).map_err(|error| format!("{}: {error}", tail::path(data).display()))?;
-    let blocks = BlockStore::new(SledTree::open(&folder, cache_bytes)?);
-    let loaded = load(&RealDisk, data, &blocks, journal, report)?;
+    let catalog_store = CatalogStore::new(SledTree::open(&folder, cache_bytes)?);
+    let loaded = load(&RealDisk, data, &catalog_store, journal, report)?;
     tail::remove(data);
     // From now on the rebuilt catalog of a repair that was cut off lacks what comes.
     switch::discard(data).map_err(|error| format!("cannot remove an unused catalog: {error}"))?;
-    Ok((blocks, loaded))
+    Ok((catalog_store, loaded))
 }
 
 /// Start of the journal, before anything is opened; `None`: there is no journal.
@@ -281,11 +281,11 @@ pub(in crate::store) fn journal_start<D: Disk>(
 pub(in crate::store) fn load<D: Disk>(
     disk: &D,
     data: &Path,
-    blocks: &BlockStore,
+    catalog_store: &CatalogStore,
     journal: Option<Position>,
     report: &mut OpenReport,
 ) -> Result<Loaded, String> {
-    let loaded = blocks.load()?;
+    let loaded = catalog_store.load()?;
     for finding in &loaded.findings {
         tracing::error!(finding, "the store is damaged");
         report.damage += 1;

@@ -142,6 +142,8 @@ fn a_device_with_very_many_windows_waits_while_it_is_captured_and_nobody_else() 
     }
     assert!(shard.begin_capture());
     assert!(shard.step_capture().is_none());
+    // A commit meanwhile would move the end to the next block.
+    sync(&shard);
     let end = shard.end();
     assert_eq!(shard.check_device_windows(heavy), Err(Backpressure::Sync));
     assert_eq!(shard.take(history(heavy, 3)), Err(Backpressure::Sync));

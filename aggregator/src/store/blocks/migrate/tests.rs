@@ -5,7 +5,8 @@ use futures_util::FutureExt as _;
 
 use crate::store::{
     EmbeddedStore, IngestStore as _, MemoryTree, OpenError, StoreConfig,
-    blocks::{block, block_store::BlockStore, groups::group_of},
+    blocks::block,
+    catalog::{catalog_store::CatalogStore, groups::group_of},
     embedded::locks::lock,
     memtable::row::{Row, bucket_of},
     tables::{
@@ -45,7 +46,7 @@ fn back_to_blocks(store: &EmbeddedStore<SimDisk>) {
     }
     let meta = &mut *lock(&inner.flush_lock);
     meta.tables = 0;
-    inner.blocks.commit(writes, meta).unwrap();
+    inner.catalog_store.commit(writes, meta).unwrap();
 }
 
 fn opened(disk: &SimDisk, tree: &MemoryTree) -> Arc<EmbeddedStore<SimDisk>> {
@@ -70,7 +71,7 @@ fn earlier() -> (SimDisk, MemoryTree, Model) {
         store.flush_now().unwrap();
     }
     back_to_blocks(&store);
-    assert!(BlockStore::new(tree.clone()).has_blocks().unwrap());
+    assert!(CatalogStore::new(tree.clone()).has_blocks().unwrap());
     drop((store, committer));
     (disk, tree, model)
 }
@@ -104,7 +105,7 @@ fn a_full_disk_during_the_migration_loses_nothing() {
     let store = opened(&disk, &tree);
     assert_eq!(content(&*store), model.content());
     assert_merged_alike(&*store);
-    assert!(!BlockStore::new(tree.clone()).has_blocks().unwrap());
+    assert!(!CatalogStore::new(tree.clone()).has_blocks().unwrap());
 }
 
 #[test]
@@ -115,7 +116,7 @@ fn blocks_of_an_earlier_version_become_tables_once() {
     let store = opened(&disk, &tree);
     assert_eq!(content(&*store), model.content());
     assert_merged_alike(&*store);
-    assert!(!BlockStore::new(tree.clone()).has_blocks().unwrap());
+    assert!(!CatalogStore::new(tree.clone()).has_blocks().unwrap());
     assert!(disk.files().iter().any(|(path, _)| path.starts_with("/data/tables")));
     drop(store);
     disk.crash();

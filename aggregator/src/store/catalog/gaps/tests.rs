@@ -266,7 +266,7 @@ fn a_catalog_lists_the_gaps_of_all_shards_and_epochs_of_a_gateway() {
     let restored = Catalog::restore(
         catalog.gateways.clone(),
         catalog.epochs.clone(),
-        crate::store::blocks::groups::AllSeries::default(),
+        crate::store::catalog::groups::AllSeries::default(),
         0,
     );
     assert_eq!((restored.lost_batches, gaps(&restored.gateway_entries_from(0).entries)), (4, gaps(&entries)));

@@ -5,7 +5,7 @@ use catchment_proto::RefusedReadings;
 use super::*;
 use crate::store::{
     LateAndRefused,
-    blocks::block_store::BlockStore,
+    catalog::catalog_store::CatalogStore,
     repair,
     tree::{WriteBatch, records, sled_tree::SledTree},
     verify,
@@ -107,11 +107,11 @@ async fn retiring_survives_a_kill_and_a_repair_and_ends_with_a_stream() {
     drop(killed);
     // The catalog must be built anew from whole values.
     {
-        let blocks = BlockStore::new(SledTree::open(&copy.join("sled"), 1 << 20).unwrap());
-        let mut meta = blocks.load().unwrap().meta;
+        let catalog_store = CatalogStore::new(SledTree::open(&copy.join("sled"), 1 << 20).unwrap());
+        let mut meta = catalog_store.load().unwrap().meta;
         let mut writes = WriteBatch::new(meta.sequence + 1);
         writes.copy(records::numbered(records::GROUP, 0), b"damaged".to_vec());
-        blocks.commit(writes, &mut meta).unwrap();
+        catalog_store.commit(writes, &mut meta).unwrap();
     }
     assert!(!verify(&copy).unwrap().is_clean());
     repair(&copy).unwrap();

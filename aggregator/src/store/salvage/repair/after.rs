@@ -11,8 +11,7 @@ use catchment_partial::Timestamp;
 
 use super::RepairReport;
 use crate::store::{
-    blocks::block_store::Loaded,
-    catalog::gaps::ShardGap,
+    catalog::{catalog_store::Loaded, gaps::ShardGap},
     tree::{
         WriteBatch,
         records::{self, Stored},

@@ -16,7 +16,7 @@ use catchment_journal::{AtomicFileError, Disk, RealDisk, read_atomic, write_atom
 use super::{RepairReport, Step};
 use crate::store::{
     OpenError,
-    blocks::block_store::Loaded,
+    catalog::catalog_store::Loaded,
     salvage::tables::{aside::Aside, places},
     tables::version,
 };

@@ -11,7 +11,7 @@ use catchment_journal::{Disk, Position, RealDisk};
 use super::{RepairReport, Step, free_name, io as io_error};
 use crate::store::{
     OpenError, StoreConfig,
-    blocks::block_store::BlockStore,
+    catalog::catalog_store::CatalogStore,
     flush::marker,
     tree::{sled_tree::SledTree, tail},
     wal::open::SLED,
@@ -47,9 +47,10 @@ pub(super) fn finish(data: &Path, report: &mut RepairReport, step: Step<'_>) -> 
     if !is_unfinished(data) {
         return Ok(());
     }
-    let opened = SledTree::open(&data.join(READY), StoreConfig::default().cache_bytes).map(BlockStore::new);
+    let opened = SledTree::open(&data.join(READY), StoreConfig::default().cache_bytes).map(CatalogStore::new);
     // If it cannot be read, the repair that follows rebuilds it in turn.
-    let known = opened.and_then(|blocks| blocks.load()).ok().map(|loaded| loaded.meta.flushed_to);
+    let known =
+        opened.and_then(|catalog_store| catalog_store.load()).ok().map(|loaded| loaded.meta.flushed_to);
     put_in_place(data, known, report, step)?;
     report.done.push("catalog: one that an earlier repair had rebuilt is in its place".to_owned());
     Ok(())

@@ -9,7 +9,7 @@ use catchment_journal::{Disk, RealDisk};
 use catchment_partial::{Partial, Timestamp, Window};
 
 use crate::store::{
-    blocks::block_store::Loaded,
+    catalog::catalog_store::Loaded,
     memtable::row::Row,
     salvage::tables::{intervals::Intervals, known::Known, loss::Span, rows::StoredRows, survey::Survey},
     tables::{

@@ -3,8 +3,7 @@
 use catchment_partial::{Partial, Timestamp, Window};
 
 use crate::store::{
-    blocks::block_store::Loaded,
-    catalog::Catalog,
+    catalog::{Catalog, catalog_store::Loaded},
     memtable::row::RowRef,
     salvage::tables::loss::LostWindows,
     tables::{applied::Applied, pieces::Floors, resolution::Resolution},

@@ -11,7 +11,7 @@ use catchment_journal::{Disk, RealDisk};
 
 use crate::store::{
     OpenError, VerifyReport,
-    blocks::block_store::Loaded,
+    catalog::catalog_store::Loaded,
     salvage::{
         repair::{
             RepairReport, Step,

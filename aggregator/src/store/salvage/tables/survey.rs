@@ -6,7 +6,7 @@ use catchment_journal::{Disk, RealDisk};
 
 use crate::store::{
     OpenError, VerifyReport,
-    blocks::block_store::Loaded,
+    catalog::catalog_store::Loaded,
     memtable::row::PartialName,
     salvage::tables::{extents::Extents, known::Known, loss::Span},
     tables::{

@@ -12,7 +12,7 @@ use catchment_journal::Disk;
 use super::{OpenError, SLED};
 use crate::store::{
     OpenReport,
-    blocks::block_store::Loaded,
+    catalog::catalog_store::Loaded,
     flush::flusher::FlushError,
     salvage::{
         repair::attempt::{Attempt, remove_leftovers},

@@ -22,7 +22,7 @@ async fn stored(data: &Path) -> (Content, Counts) {
 }
 
 pub(super) fn loaded(data: &Path) -> Loaded {
-    BlockStore::new(SledTree::open(&data.join(SLED), 1 << 20).unwrap()).load().unwrap()
+    CatalogStore::new(SledTree::open(&data.join(SLED), 1 << 20).unwrap()).load().unwrap()
 }
 
 pub(super) fn tables(data: &Path, resolution: Resolution) -> Vec<TableEntry> {

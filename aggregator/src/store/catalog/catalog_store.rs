@@ -1,66 +1,35 @@
-//! Blocks and catalog as stored in a tree.
+//! The catalog as stored in a tree: its records, one by one.
 //!
 //! Damage to dispensable records is reported and skipped: a series, or the delivered numbers of an epoch. Gateways
 //! and epochs are indispensable: without their numbers partials would get a second name and count twice.
 
 use std::ops::ControlFlow;
 
-use bytes::Bytes;
 use catchment_journal::PresenceError;
 
 use crate::store::{
     GatewayEpoch,
-    blocks::{
-        block,
+    catalog::{
+        Catalog, EpochState, Gateway,
         groups::{AllSeries, GROUP_SERIES, Group, first_of},
     },
-    catalog::{Catalog, EpochState, Gateway},
-    memtable::row::Row,
     salvage::tables::loss::LostWindows,
     tables::{applied::Applied, version::TableEntry},
     tree::{
         Tree, WriteBatch, keys, prefixed,
-        records::{self, BlockManifest, META, Meta, Stored},
+        records::{self, META, Meta, Stored},
     },
 };
 
+mod hours;
 mod whole;
 
 /// Most consecutive numbers tried after series that cannot be read.
 const SKIP_MAX: u32 = 10_000;
 
-/// The blocks and the catalog in a tree.
-pub(in crate::store) struct BlockStore {
-    tree: Box<dyn Tree>,
-}
-
-/// A block that cannot be read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::store) struct DamagedBlock {
-    /// Its group of series.
-    pub(in crate::store) group: u32,
-    /// Its bucket.
-    pub(in crate::store) bucket: i64,
-    /// Its number within the bucket.
-    pub(in crate::store) block: u32,
-    /// What is wrong with it.
-    pub(in crate::store) reason: String,
-}
-
-impl std::fmt::Display for DamagedBlock {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { group, bucket, block, reason } = self;
-        let first = first_of(*group);
-        write!(f, "series from {first} on, bucket {bucket} (hours since 1970), block {block}: {reason}")
-    }
-}
-
-/// A block that was read.
-#[derive(Debug)]
-pub(in crate::store) struct Block {
-    /// Sequence number of the write batch that wrote it.
-    pub(in crate::store) sequence: u64,
-    pub(in crate::store) rows: Vec<Row>,
+/// The records of the catalog in a tree.
+pub(in crate::store) struct CatalogStore {
+    pub(in crate::store) tree: Box<dyn Tree>,
 }
 
 /// Content loaded from a tree.
@@ -76,8 +45,8 @@ pub(in crate::store) struct Loaded {
     pub(in crate::store) findings: Vec<String>,
 }
 
-impl BlockStore {
-    /// A block store over a tree.
+impl CatalogStore {
+    /// A catalog store over a tree.
     pub(in crate::store) fn new(tree: impl Tree + 'static) -> Self {
         Self { tree: Box::new(tree) }
     }
@@ -279,90 +248,13 @@ impl BlockStore {
         Ok(all)
     }
 
-    /// Whether there are blocks of an earlier version.
-    ///
-    /// # Errors
-    /// Error of the tree.
-    #[cfg(test)]
-    pub(in crate::store) fn has_blocks(&self) -> Result<bool, String> {
-        let mut found = false;
-        self.blocks_from(&[records::BLOCK], |_, _| {
-            found = true;
-            ControlFlow::Break(())
-        })?;
-        Ok(found)
-    }
-
-    /// Visits the blocks of earlier versions from a key on, until the visitor breaks.
-    ///
-    /// # Errors
-    /// Error of the tree.
-    pub(in crate::store) fn blocks_from(
-        &self,
-        from: &[u8],
-        mut visit: impl FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<(), String> {
-        let end = vec![records::BLOCK + 1];
-        self.tree.scan(keys(from.to_vec()..end), &mut |key, value| Ok(visit(key, value)))
-    }
-
-    /// Visits the blocks of a group (`None`: of all groups, even those that the catalog does not know): key, and
-    /// block or damage.
-    ///
-    /// # Errors
-    /// Error of the tree, which ended the visit.
-    pub(in crate::store) fn blocks_of(
-        &self,
-        group: Option<u32>,
-        mut visit: impl FnMut(&[u8], Result<Block, DamagedBlock>),
-    ) -> Result<(), String> {
-        let prefix = group.map_or(vec![records::BLOCK], |group| records::numbered(records::BLOCK, group));
-        self.each(&prefix, |key, value| {
-            visit(key, open_block(key, value, None));
-            Ok(())
-        })
-    }
-
-    /// The manifest of a group's blocks, and the blocks that cannot be read.
-    ///
-    /// # Errors
-    /// Error of the tree.
-    pub(in crate::store) fn manifest(
-        &self,
-        group: u32,
-    ) -> Result<(BlockManifest, Vec<DamagedBlock>), String> {
-        let (mut manifest, mut bad) = (BlockManifest::default(), Vec::new());
-        self.blocks_of(Some(group), |key, block| match block {
-            Ok(block) => manifest.add(key, block.sequence),
-            Err(damaged) => bad.push(damaged),
-        })?;
-        Ok((manifest, bad))
-    }
-
-    pub(super) fn each(
+    pub(in crate::store) fn each(
         &self,
         prefix: &[u8],
         mut visit: impl FnMut(&[u8], &[u8]) -> Result<(), String>,
     ) -> Result<(), String> {
         self.tree.scan(prefixed(prefix), &mut |key, value| visit(key, value).map(ControlFlow::Continue))
     }
-}
-
-/// Opens the block of a value; with `only`, its rows of one series.
-pub(in crate::store) fn open_block(
-    key: &[u8],
-    value: &[u8],
-    only: Option<u32>,
-) -> Result<Block, DamagedBlock> {
-    let (group, bucket, number) = records::parse_block_key(key).unwrap_or((u32::MAX, i64::MAX, u32::MAX));
-    let bad = |reason: String| DamagedBlock { group, bucket, block: number, reason };
-    let sealed = records::unseal(key, value).map_err(|e| bad(e.to_owned()))?;
-    let content = Bytes::copy_from_slice(sealed.content);
-    let rows = block::decode_rows(group, &content, only).map_err(|e| bad(e.to_string()))?;
-    if rows.iter().any(|row| row.name.bucket() != bucket) {
-        return Err(bad("it holds windows of another bucket".to_owned()));
-    }
-    Ok(Block { sequence: sealed.sequence, rows })
 }
 
 /// Decodes a record. A record newer than the last write batch means that this batch was lost.
@@ -373,7 +265,7 @@ fn message<M: prost::Message + Default>(key: &[u8], value: &[u8], newest: u64) -
     }
 }
 
-pub(super) fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
+fn restored<T: Stored>(key: &[u8], value: &[u8], newest: u64) -> Result<T, String> {
     T::restore(message(key, value, newest)?).ok_or_else(|| damaged(key, "its content breaks a rule"))
 }
 
@@ -386,7 +278,7 @@ fn dense<T>(all: &mut Vec<T>, key: &[u8], next: T) -> Result<(), String> {
     Ok(())
 }
 
-pub(super) fn damaged(key: &[u8], reason: &str) -> String {
+fn damaged(key: &[u8], reason: &str) -> String {
     let kind = key.first().map_or('?', |kind| char::from(*kind));
     let number = records::number_of(key).map_or(String::new(), |number| format!(" {number}"));
     format!("the catalog is damaged: record {kind}{number}: {reason}")

@@ -1,4 +1,5 @@
-//! The series of a catalog by number, in groups of consecutive numbers that are flushed and recorded together.
+//! The series of a catalog by number, in groups of consecutive numbers that share a record in the tree and a log in the
+//! memtable.
 //!
 //! Changing the tree costs as much for a group as for a single series, so thousands of series with a few windows each
 //! are flushed as quickly as few series with many. A lookup takes two index steps and no comparison.
@@ -6,7 +7,7 @@
 use crate::store::{catalog::Series, tree::records::BlockManifest};
 
 /// Series per group. Part of the format of the keys. More would make flushes of very many series cheaper, and reading
-/// a single series more expensive: its blocks hold the others' windows too.
+/// a single series from the memtable more expensive: its log holds the others' windows too.
 pub(in crate::store) const GROUP_SERIES: u32 = 32;
 
 /// Number of the group of a series.

@@ -1,9 +1,9 @@
 //! Records as they are, for copies of the whole tree.
 
-use super::{BlockStore, message};
+use super::{CatalogStore, message};
 use crate::store::tree::{Visited, WriteBatch, prefixed};
 
-impl BlockStore {
+impl CatalogStore {
     /// Makes a write batch durable that holds its own [`Meta`] record, or comes before one that does.
     ///
     /// # Errors

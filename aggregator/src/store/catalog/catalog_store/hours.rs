@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::block_store::{BlockStore, damaged, restored};
+use super::{CatalogStore, damaged, restored};
 use crate::store::{catalog::Gateway, tree::records};
 
-impl BlockStore {
+impl CatalogStore {
     /// Loads late corrections and refused readings; damaged ones count as none.
     pub(super) fn load_hours(
         &self,
